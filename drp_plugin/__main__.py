@@ -1,0 +1,3 @@
+from drp_plugin.cli import main
+
+main()

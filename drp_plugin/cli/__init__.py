@@ -1,0 +1,87 @@
+"""The `drp` command. Each subcommand is a module of this package, imported when it is used."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+
+from drp_plugin import __version__
+from drp_plugin.errors import UserError
+
+COMMANDS = {
+    "generate": "Sample the student's own traces.",
+    "prune": "Have a teacher prune traces, step by step, and verify the result.",
+    "distill": "Have a teacher answer the questions itself (ablation).",
+    "build": "Mix pruned runs into an SFT set and register it with LLaMA-Factory.",
+    "check": "Prove a training YAML right before GPU time is spent.",
+    "score": "Grade and count completions.",
+    "report": "Tables, figures and one HTML page from lmms-eval runs.",
+    "inspect": "See and edit a run: original beside pruned, step by step.",
+    "judge": "Pairwise comparison of two decompositions by an LLM judge.",
+    "init": "Make a workspace of YAML configs with their paths filled in.",
+    "serve-teacher": "Serve the offline rule teacher behind an OpenAI-compatible endpoint.",
+    "demo": "The whole loop on a CPU with what ships in the package.",
+}
+
+
+class LazyGroup(click.Group):
+    """Imports a subcommand only when it is called, so that `drp --help` stays instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+EXAMPLES = """\b
+Examples:
+  drp demo                                  the whole loop on this machine's CPU
+  drp prune traces.jsonl -o run --teacher openai:gpt-4o --forecast
+  drp build run -o data --name drp_gsm8k_prm12k
+  drp check llamafactory_configs/drp_qwen7b.yaml
+"""
+
+
+@click.group(cls=LazyGroup, help=f"Distilled Reasoning Pruning.\n\n{EXAMPLES}",
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="drp")
+def group() -> None:
+    pass
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run `drp` and exit: 0 done, 1 rows rejected under --strict, 2 user's mistake, 130 stopped."""
+    try:
+        code = group.main(arguments, prog_name="drp", standalone_mode=False)
+    except UserError as error:
+        fail(str(error))
+    except click.ClickException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context else ""
+        fail(" ".join(error.format_message().split()) + hint)
+    except (KeyboardInterrupt, click.Abort):
+        print("drp: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        # the reader (head, less) has gone: nothing to say, and nobody to say it to
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def fail(text: str) -> None:
+    """Print one line on stderr and exit with 2."""
+    print(f"drp: {text}", file=sys.stderr)
+    sys.exit(2)

@@ -1,0 +1,121 @@
+"""JSONL in and out: `-` is standard input or output, files appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from drp_plugin.errors import UserError
+from drp_plugin.records import Record
+
+R = TypeVar("R", bound=Record)
+
+
+class Row(NamedTuple):
+    """A line of a JSONL file: its number from 1, and its object or what is wrong with it."""
+
+    number: int
+    value: dict[str, Any] | None
+    error: str | None
+    text: str
+
+
+@contextlib.contextmanager
+def _opened(path: str | Path) -> Iterator[IO[str]]:
+    if str(path) == "-":
+        yield sys.stdin
+        return
+    try:
+        with open(path, encoding="utf-8-sig", errors="strict") as file:
+            yield file
+    except FileNotFoundError:
+        raise UserError("no such file", file=path, fix="Check the path") from None
+    except IsADirectoryError:
+        raise UserError("is a folder, not a JSONL file", file=path) from None
+    except PermissionError:
+        raise UserError("cannot be read: permission denied", file=path) from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"is not UTF-8 text (byte {error.start})", file=path,
+                        fix="Convert it to UTF-8") from None
+
+
+def rows(path: str | Path) -> Iterator[Row]:
+    """Every line that is not blank; a bad line is yielded with its error, not raised.
+
+    Raises UserError when the file cannot be read at all.
+    """
+    with _opened(path) as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line)
+            except (json.JSONDecodeError, RecursionError) as error:
+                yield Row(number, None, f"not JSON ({error})", line.rstrip("\n"))
+                continue
+            if isinstance(value, dict):
+                yield Row(number, value, None, line)
+            else:
+                yield Row(number, None, "not a JSON object", line.rstrip("\n"))
+
+
+def explain(error: ValidationError) -> str:
+    """The first thing that pydantic found wrong, in one line."""
+    first = error.errors()[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "missing":
+        return f"field {field!r} is missing"
+    return f"field {field!r}: {first['msg']}"
+
+
+def read(path: str | Path, record: type[R]) -> Iterator[R]:
+    """Every row as `record`; raises UserError naming file and row at the first bad one."""
+    for row in rows(path):
+        if row.value is None:
+            raise UserError(row.error or "bad row", file=path, row=row.number)
+        try:
+            yield record.model_validate(row.value)
+        except ValidationError as error:
+            raise UserError(explain(error), file=path, row=row.number) from None
+
+
+def dumps(value: Record | dict[str, Any]) -> str:
+    """One line of JSON, keys in the record's order, Unicode kept."""
+    if isinstance(value, Record):
+        value = value.model_dump(mode="json")
+    # lone surrogates, which json.loads lets in, cannot be written as UTF-8
+    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` when the block ends without an exception."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write(path: str | Path, values: Iterable[Record | dict[str, Any]]) -> int:
+    """Write a JSONL file in one atomic move (or to standard output); returns the rows written."""
+    count = 0
+    with contextlib.ExitStack() as stack:
+        file = sys.stdout if str(path) == "-" else stack.enter_context(replacing(path))
+        for value in values:
+            file.write(dumps(value) + "\n")
+            count += 1
+    return count

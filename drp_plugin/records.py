@@ -1,0 +1,168 @@
+"""The values that flow through DRP, named as in the paper (§3).
+
+Every record is frozen. A stage takes records and returns records.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """A frozen, typed value that is one JSON object."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=())
+
+
+class Question(Record):
+    """A problem x and, where known, its gold answer."""
+
+    id: str
+    question: str
+    answer: str | None = None
+    """Gold final answer; None where it is not known."""
+    dataset: str | None = None
+    """Name of the set it comes from; decides which grading rule holds."""
+
+
+class Trace(Question):
+    """A student's own response R = (T, A) to a question (§3.1).
+
+    `response` is `<think>T</think>A`. The opening tag may be missing (chat templates prefill
+    it); a missing closing tag means that generation was cut off.
+    """
+
+    response: str
+    model: str | None = None
+    """The student that wrote it."""
+
+
+class Action(StrEnum):
+    """What the teacher does with a step (§3.2, Appendix C)."""
+
+    KEEP = "KEEP"
+    DELETE = "DELETE"
+    COMPRESS = "COMPRESS"
+    """Appendix C's SINGLE-STEP COMPRESS; "Rewrite" in §3.2."""
+    MERGE = "MERGE"
+    """Appendix C's MULTI-STEP COMPRESS."""
+
+
+class Step(Record):
+    """A contiguous span s_i of T and its skill k_i (§3.1)."""
+
+    index: int
+    """From 1, in the order of T."""
+    text: str
+    skill: str | None = None
+    """None where the decomposition names no skills."""
+    start: int | None = None
+    end: int | None = None
+    """Character offsets into T, end exclusive; None where the span could not be located."""
+
+
+class Revision(Record):
+    """An action and the steps that it covers (§3.2)."""
+
+    action: Action
+    steps: tuple[int, ...]
+    """Indices of the steps covered, ascending; several only for MERGE (and DELETE)."""
+    text: str | None = None
+    """The new text, for COMPRESS and MERGE."""
+
+
+class Usage(Record):
+    """What teacher requests cost."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost_usd: float | None = None
+    """None where no price is known for the model."""
+
+    def __add__(self, other: Usage) -> Usage:
+        known = [c for c in (self.cost_usd, other.cost_usd) if c is not None]
+        return Usage(
+            requests=self.requests + other.requests,
+            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
+            completion_tokens=self.completion_tokens + other.completion_tokens,
+            cost_usd=sum(known) if known else None,
+        )
+
+
+class Pruned(Record):
+    """A pruned response R̂ = (T̂, Â) with everything that it was made from (§3.2)."""
+
+    id: str
+    question: str
+    answer: str | None = None
+    dataset: str | None = None
+    model: str | None = None
+    original: str
+    """The student's response R, as it came."""
+    steps: tuple[Step, ...] = ()
+    revisions: tuple[Revision, ...] = ()
+    response: str
+    """`<think>\\nT̂\\n</think>\\n\\nÂ`, the target of supervised fine-tuning (§3.3)."""
+    tokens_before: int
+    tokens_after: int
+    """Tokens of R and R̂ by the tokenizer named in the run's settings."""
+    coverage: float | None = None
+    """Share of T's non-space characters that the steps hold, in order; 1.0 is a partition."""
+    verdict: dict[str, Any] = Field(default_factory=dict)
+    """Each verification check by name and what it found."""
+    teacher: str
+    prompts_hash: str
+    usage: Usage = Usage()
+
+
+class Reason(StrEnum):
+    """Why a row was rejected: the closed list."""
+
+    # reading the row
+    NOT_JSON = "not_json"
+    BAD_ROW = "bad_row"
+    """A required field is missing or has the wrong type."""
+    # the trace itself
+    NO_THINK_END = "no_think_end"
+    """No `</think>`: the student's generation was cut off."""
+    EMPTY_TRACE = "empty_trace"
+    NO_ANSWER = "no_answer"
+    """No final answer can be found in the student's answer part."""
+    WRONG_ANSWER = "wrong_answer"
+    """The student's final answer is not the gold one (`--keep-wrong` lets it through)."""
+    # the teacher
+    REQUEST_FAILED = "request_failed"
+    REFUSED = "refused"
+    EMPTY_REPLY = "empty_reply"
+    CUT_REPLY = "cut_reply"
+    """The teacher hit its output limit and could neither continue nor split."""
+    BAD_FORMAT = "bad_format"
+    """The reply could not be parsed, also after one repair round."""
+    # verification
+    LOW_COVERAGE = "low_coverage"
+    """The steps are not T: text was left out, changed or made up."""
+    ANSWER_CHANGED = "answer_changed"
+    NEW_NUMBER = "new_number"
+    LONGER = "longer"
+    EMPTY_RESULT = "empty_result"
+    WRONG_LANGUAGE = "wrong_language"
+
+
+class Reject(Record):
+    """A row that left the flow, and why."""
+
+    id: str
+    stage: str
+    """read, trace, decompose, revise or verify."""
+    reason: Reason
+    detail: str
+    """One line for a person."""
+    reply: str | None = None
+    """What the teacher said last, where it said something."""
+    row: dict[str, Any] = Field(default_factory=dict)
+    """The input row."""
+    usage: Usage = Usage()

@@ -1,0 +1,18 @@
+"""Where the files that ship beside the code are: in a checkout and in an installed wheel."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def resource(name: str) -> Path:
+    """The folder `prompts`, `lmms_eval_tasks` or `llamafactory_configs`.
+
+    Raises FileNotFoundError when the installation is broken.
+    """
+    for folder in (_PACKAGE / "_share" / name, _PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f"drp_plugin is installed without its folder {name!r}: install again")

@@ -1,0 +1,1 @@
+"""Teachers: whoever cuts, revises and rewrites a student's trace."""
