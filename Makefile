@@ -1,0 +1,25 @@
+# Two commands for a new machine, each doing its own set-up: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: setup demo test lint bench clean
+setup:
+	@PYTHON=$(PYTHON) bash scripts/setup.sh
+
+demo: setup  ## the whole loop on this machine's CPU, from the student's traces to the table
+	$(BIN)/drp demo
+
+test: setup  ## lint, types and every test; the true frameworks run, nothing is downloaded
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: setup  ## speed, memory and token figures, as ratios measured side by side
+	$(BIN)/python -m benchmarks
+
+clean:  ## what demo and tests made, not the environments
+	rm -rf demo-run bench-out .pytest_cache .ruff_cache .mypy_cache .hypothesis
