@@ -31,7 +31,7 @@ class Prompts:
             keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True,
         )
 
-    def render(self, name: str, **variables: Any) -> str:
+    def render(self, name: str, /, **variables: Any) -> str:
         """The text of `prompts/<name>.jinja` with these variables.
 
         Raises UserError when the template is missing, broken, or names an unknown variable.

@@ -1,0 +1,74 @@
+"""One demo at a time in a folder, and no orphan of a killed one beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from drp_plugin.errors import UserError
+
+WAIT_SECONDS = 20
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+class Lock:
+    """A lock that the running stage holds too, since it inherits the open file.
+
+    Killed with -9, the demo leaves its stage running. The next demo finds the lock held, sees
+    that its owner is gone, and ends the stage: every stage can be killed at any moment.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self.file = file
+
+    @property
+    def fd(self) -> int:
+        """For `pass_fds` of the stage's process."""
+        return self.file.fileno()
+
+    def note(self, stage_group: int | None = None) -> None:
+        """Write down who we are and which process group runs the stage."""
+        self.file.seek(0)
+        self.file.truncate()
+        self.file.write(f"{os.getpid()} {stage_group or 0}\n")
+        self.file.flush()
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[Lock]:
+    """Hold the folder. Raises UserError where another demo is at work in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                file.seek(0)
+                owner, group = (int(x) for x in (file.read().split() or ["0", "0"])[:2])
+                if (owner and _alive(owner)) or time.monotonic() > deadline:
+                    raise UserError(f"another demo (process {owner}) is at work here", file=folder,
+                                    fix="Wait for it, or give another folder with -o") from None
+                if group:
+                    with contextlib.suppress(ProcessLookupError, PermissionError):
+                        os.killpg(group, signal.SIGKILL)
+                time.sleep(0.2)
+        lock = Lock(file)
+        lock.note()
+        yield lock

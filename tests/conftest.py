@@ -1,0 +1,43 @@
+"""What all tests share."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """The folder of real data sets; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("DRP_TEST_DATA") or ROOT.parent / "shared" / "data")
+    if not (folder / "gsm8k_test.jsonl").is_file():
+        pytest.skip("no real data here: DRP_TEST_DATA names their folder")
+    return folder.resolve()
+
+
+@pytest.fixture(scope="session")
+def vllm_python() -> Path:
+    """An interpreter whose environment has a vLLM, or skip."""
+    import sys
+
+    if importlib.util.find_spec("vllm"):
+        return Path(sys.executable)
+    beside = ROOT / ".venv-vllm" / "bin" / "python"
+    if not (ROOT / ".venv-vllm" / ".ready").is_file() and not beside.exists():
+        pytest.skip("no vLLM here")
+    return beside
+
+
+@pytest.fixture(autouse=True)
+def _no_network_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test may reach a hub or use a key of whoever runs it."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    for name in ("OPENAI_API_KEY", "GEMINI_API_KEY", "GOOGLE_API_KEY", "DRP_DATA_DIR",
+                 "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)

@@ -1,0 +1,57 @@
+import subprocess
+import sys
+import time
+
+import pytest
+
+from drp_plugin.cli import COMMANDS
+
+
+def drp(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "drp_plugin", *arguments], capture_output=True,
+                          text=True, timeout=120, **options)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_explains_itself_with_examples(name):
+    done = drp(name, "--help")
+    assert done.returncode == 0, done.stderr
+    assert "Example" in done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["nosuch"], ["--nosuch"], ["prune", "--nosuch"], ["prune"]])
+def test_wrong_words_are_one_line_and_exit_2(arguments):
+    done = drp(*arguments)
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_the_core_imports_nothing_heavy():
+    code = (
+        "import sys, drp_plugin.cli as c, importlib\n"
+        "for n in c.COMMANDS: importlib.import_module('drp_plugin.cli.' + n.replace('-', '_'))\n"
+        "heavy = {'torch', 'transformers', 'vllm', 'llamafactory', 'lmms_eval', 'trl', 'ray',"
+        " 'matplotlib', 'datasets', 'openai', 'google.genai', 'sympy'} & set(sys.modules)\n"
+        "sys.exit(str(sorted(heavy)) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_needs_no_command_module():
+    code = (
+        "import sys, click\n"
+        "from drp_plugin.cli import group\n"
+        "group.get_help(click.Context(group))\n"
+        "sys.exit(any(m.startswith('drp_plugin.cli.') for m in sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], timeout=60)
+    assert done.returncode == 0
+
+
+def test_a_reader_that_stops_reading_is_no_error():
+    began = time.monotonic()
+    done = subprocess.run(f"{sys.executable} -m drp_plugin --help | head -1", shell=True,
+                          capture_output=True, text=True, timeout=60)
+    assert "Traceback" not in done.stderr and time.monotonic() - began < 60
