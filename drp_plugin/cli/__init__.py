@@ -67,6 +67,9 @@ def main(arguments: list[str] | None = None) -> None:
         code = group.main(arguments, prog_name="drp", standalone_mode=False)
     except UserError as error:
         fail(str(error))
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.ctx.get_help() if error.ctx else "")
+        sys.exit(0)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
