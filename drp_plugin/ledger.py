@@ -1,0 +1,334 @@
+"""The ledger: every answer that was paid for, stored durably before anything uses it.
+
+One SQLite file per run directory. A request is keyed by everything that determines its answer
+(`request_key`), so an edited prompt never replays a stale answer, and the same request is never
+paid for twice: not across stages, restarts or `kill -9`, and not by two processes that share
+the directory.
+
+Values are any JSON objects, so sampled student completions are kept here as well as teacher
+replies. Throughput comes from group commit: one writer thread puts everything that is waiting
+into a single transaction, and each caller goes on only once that transaction is on the disk.
+
+Claims are kernel locks on one byte of a file beside the ledger (the byte's offset is taken from
+the key). A process that dies, however it dies, loses its claims in the same instant, so there
+are no leases to wait for and no heartbeats to miss.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import queue
+import sqlite3
+import struct
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from drp_plugin.errors import UserError
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS replies (
+    key TEXT PRIMARY KEY,
+    value TEXT NOT NULL,       -- a JSON object
+    tag TEXT NOT NULL,         -- what it was asked for: statistics only
+    cost_usd REAL              -- what was paid; NULL where no price is known
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+"""
+_BUSY_S = 60.0
+
+
+def request_key(payload: Mapping[str, Any]) -> str:
+    """The hash of everything that determines an answer, as 64 hex digits.
+
+    `payload` holds the provider's kind, its base URL where it is not the provider's own, the
+    model, all messages, all sampling parameters and the reply's schema. Key order does not
+    matter; leave out what is None.
+    """
+    text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Entry(NamedTuple):
+    """One answer to be stored."""
+
+    key: str
+    value: Mapping[str, Any]
+    tag: str = ""
+    cost_usd: float | None = None
+
+
+class Totals(NamedTuple):
+    """What the ledger holds in all."""
+
+    replies: int
+    cost_usd: float | None
+
+
+class Ledger:
+    """A durable, shared map from request keys to answers. Safe for threads and processes.
+
+    The first answer stored under a key stays: a second `put` of the same key is ignored.
+    Raises UserError when the file cannot be opened or is no ledger.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._locks = _Locks(self.path.with_name(self.path.name + ".lock"))
+            with self._locks.held(0):  # two processes may create the file at the same moment
+                self._writer = self._connect()
+                self._writer.executescript(_SCHEMA)
+            self._reader = self._connect()
+        except (sqlite3.Error, OSError) as error:
+            raise UserError(f"cannot be used as the run's ledger ({error})", file=self.path,
+                            fix="Give another run directory, or move the file away") from None
+        self._reading = threading.Lock()
+        self._queue: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
+        self._closed = False
+        self._thread = threading.Thread(target=self._write_forever, daemon=True, name="ledger")
+        self._thread.start()
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path, timeout=_BUSY_S, check_same_thread=False,
+                                     isolation_level=None, cached_statements=32)
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")  # a commit that returned survives a crash
+        return connection
+
+    # -- reading ---------------------------------------------------------------------------
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """The answer stored under `key`, or None."""
+        with self._reading:
+            row = self._reader.execute("SELECT value FROM replies WHERE key=?", (key,)).fetchone()
+        return None if row is None else json.loads(row[0])
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """The stored answers among `keys`."""
+        found: dict[str, dict[str, Any]] = {}
+        wanted = list(keys)
+        for start in range(0, len(wanted), 500):
+            part = wanted[start:start + 500]
+            marks = ",".join("?" * len(part))
+            with self._reading:
+                rows = self._reader.execute(
+                    f"SELECT key, value FROM replies WHERE key IN ({marks})", part).fetchall()
+            found.update((key, json.loads(value)) for key, value in rows)
+        return found
+
+    def totals(self) -> Totals:
+        """Answers stored and what they cost; the cost is None where no price was known."""
+        with self._reading:
+            row = self._reader.execute("SELECT COUNT(*), SUM(cost_usd) FROM replies").fetchone()
+        return Totals(*row)
+
+    def __len__(self) -> int:
+        return self.totals().replies
+
+    # -- writing ---------------------------------------------------------------------------
+
+    def put(self, key: str, value: Mapping[str, Any], *, tag: str = "",
+            cost_usd: float | None = None) -> None:
+        """Store an answer; it is on the disk when this returns."""
+        self.put_many([Entry(key, value, tag, cost_usd)])
+
+    def put_many(self, entries: Iterable[Entry]) -> None:
+        """Store answers in one transaction; they are on the disk when this returns."""
+        done: Future[None] = Future()
+        self._submit(_Put([_row(e) for e in entries], None, done))
+        done.result()
+
+    async def aput(self, key: str, value: Mapping[str, Any], *, tag: str = "",
+                   cost_usd: float | None = None) -> None:
+        """`put` for a coroutine: other coroutines run while the disk is waited for."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[None] = loop.create_future()
+        self._submit(_Put([_row(Entry(key, value, tag, cost_usd))], loop, done))
+        await done
+
+    def _submit(self, put: _Put) -> None:
+        if self._closed:
+            raise RuntimeError("the ledger is closed")
+        self._queue.put(put)
+
+    def _write_forever(self) -> None:
+        closing = False
+        while not closing:
+            batch = [self._queue.get()]
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < 2000:
+                    batch.append(self._queue.get_nowait())
+            closing = None in batch
+            puts = [p for p in batch if p is not None]
+            error: BaseException | None = None
+            try:
+                if puts:
+                    self._commit([row for put in puts for row in put.rows])
+            except sqlite3.Error as caught:
+                error = UserError(f"cannot be written ({caught})", file=self.path,
+                                  fix="Free the disk, then run the same command again")
+            except BaseException as caught:
+                error = caught
+            _resolve(puts, error)
+
+    def _commit(self, rows: list[tuple[str, str, str, float | None]]) -> None:
+        self._writer.execute("BEGIN IMMEDIATE")
+        try:
+            self._writer.executemany("INSERT OR IGNORE INTO replies VALUES (?,?,?,?)", rows)
+            self._writer.execute("COMMIT")
+        except BaseException:
+            with contextlib.suppress(sqlite3.Error):
+                self._writer.execute("ROLLBACK")
+            raise
+
+    # -- claims ----------------------------------------------------------------------------
+
+    def claim(self, key: str) -> bool:
+        """Try to become the one process that asks for `key`; False while another one does.
+
+        After True, look again whether the answer is there: the other process may just have
+        stored it. Claims of this process end with `release` or with the process. Within one
+        process a second claim of the same key through the same Ledger succeeds again.
+        """
+        return self._locks.take(_offset(key))
+
+    def release(self, key: str) -> None:
+        """Give a claim up, after the answer was stored or could not be had."""
+        self._locks.free(_offset(key))
+
+    # -- notes: small durable facts about the run (open batches, …) -------------------------
+
+    def note(self, name: str, value: Any) -> None:
+        """Store a fact under a name, replacing what was there; durable when this returns."""
+        with self._exclusive() as connection:
+            if value is None:
+                connection.execute("DELETE FROM notes WHERE name=?", (name,))
+            else:
+                connection.execute("INSERT OR REPLACE INTO notes VALUES (?,?)",
+                                   (name, json.dumps(value)))
+
+    def notes(self, prefix: str = "") -> dict[str, Any]:
+        """All facts whose names begin with `prefix`, in the order of their names."""
+        with self._reading:
+            rows = self._reader.execute(
+                "SELECT name, value FROM notes WHERE substr(name, 1, ?) = ? ORDER BY name",
+                (len(prefix), prefix)).fetchall()
+        return {name: json.loads(value) for name, value in rows}
+
+    @contextlib.contextmanager
+    def _exclusive(self):  # type: ignore[no-untyped-def]
+        connection = self._connect()
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield connection
+            connection.execute("COMMIT")
+        finally:
+            connection.close()
+
+    def close(self) -> None:
+        """Write what is waiting, free the claims and close the file."""
+        if self._closed:
+            return
+        self._closed = True
+        self._queue.put(None)
+        self._thread.join()
+        self._reader.close()
+        self._writer.close()
+        self._locks.close()
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Put(NamedTuple):
+    rows: list[tuple[str, str, str, float | None]]
+    loop: asyncio.AbstractEventLoop | None
+    done: Any
+
+
+def _row(entry: Entry) -> tuple[str, str, str, float | None]:
+    # lone surrogates cannot be stored as UTF-8: ASCII escapes keep them as they came
+    text = json.dumps(entry.value, ensure_ascii=True, separators=(",", ":"))
+    return entry.key, text, entry.tag, entry.cost_usd
+
+
+def _resolve(puts: list[_Put], error: BaseException | None) -> None:
+    """Wake the callers: one wake-up for each event loop, not one for each put."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[Any]] = {}
+    for put in puts:
+        if put.loop is not None:
+            by_loop.setdefault(put.loop, []).append(put.done)
+        elif error is None:
+            put.done.set_result(None)
+        else:
+            put.done.set_exception(error)
+    for loop, waiting in by_loop.items():
+        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+            loop.call_soon_threadsafe(_wake, waiting, error)
+
+
+def _wake(waiting: list[asyncio.Future[None]], error: BaseException | None) -> None:
+    for done in waiting:
+        if done.done():
+            continue  # the caller was cancelled; the answer is stored all the same
+        if error is None:
+            done.set_result(None)
+        else:
+            done.set_exception(error)
+
+
+def _offset(key: str) -> int:
+    """A byte of the lock file for a key: 60 bits, so that two keys never share one."""
+    return int(hashlib.sha256(key.encode()).hexdigest()[:15], 16) + 1
+
+
+class _Locks:
+    """Locks on single bytes of a file, held by this open file and gone with the process."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        # open-file-description locks (Linux) belong to this descriptor alone; classic ones
+        # belong to the process, which is enough as long as it opens the ledger once
+        self._command = getattr(fcntl, "F_OFD_SETLK", None)
+
+    def take(self, offset: int) -> bool:
+        try:
+            self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.F_WRLCK, offset)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def free(self, offset: int) -> None:
+        self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, offset)
+
+    def _set(self, flags: int, kind: int, offset: int) -> None:
+        if self._command is None:
+            fcntl.lockf(self._file, flags, 1, offset)
+        else:
+            fcntl.fcntl(self._file, self._command,
+                        struct.pack("@hhqqi4x", kind, os.SEEK_SET, offset, 1, 0))
+
+    @contextlib.contextmanager
+    def held(self, offset: int):  # type: ignore[no-untyped-def]
+        while not self.take(offset):
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            self.free(offset)
+
+    def close(self) -> None:
+        os.close(self._file)
