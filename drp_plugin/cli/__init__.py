@@ -54,11 +54,14 @@ Examples:
 """
 
 
-@click.group(cls=LazyGroup, help=f"Distilled Reasoning Pruning.\n\n{EXAMPLES}",
+@click.group(cls=LazyGroup, invoke_without_command=True,
+             help=f"Distilled Reasoning Pruning.\n\n{EXAMPLES}",
              context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="drp")
-def group() -> None:
-    pass
+@click.pass_context
+def group(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -67,9 +70,6 @@ def main(arguments: list[str] | None = None) -> None:
         code = group.main(arguments, prog_name="drp", standalone_mode=False)
     except UserError as error:
         fail(str(error))
-    except click.exceptions.NoArgsIsHelpError as error:
-        print(error.ctx.get_help() if error.ctx else "")
-        sys.exit(0)
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""
