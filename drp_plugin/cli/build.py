@@ -1,0 +1,104 @@
+"""`drp build`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from drp_plugin.cli import COMMANDS
+from drp_plugin.training.templates import DEFAULT_TEMPLATE, FAMILIES
+
+EXAMPLES = """\b
+Examples:
+  drp build run -o data --name drp_gsm8k_prm12k
+  drp build run-gsm8k run-prm12k -o data --name drp_gsm8k_prm12k \\
+      --size 8000 --ratio gsm8k=3,prm12k=5 \\
+      --tokenizer deepseek-ai/DeepSeek-R1-Distill-Qwen-7B
+  drp build distilled.jsonl -o data --name drp_direct_distill
+  drp build tale.jsonl -o data --name tale_pt_dpo --pairs
+
+\b
+Reads pruned.jsonl of each run directory, or a JSONL file with `question` and `response`.
+Writes NAME.json in LLaMA-Factory's sharegpt format, shuffled as a whole, and registers it in
+DATASET_DIR/dataset_info.json; NAME.provenance.jsonl, NAME.dropped.jsonl and the data card
+NAME.md stand beside it. It splits off no validation set: `val_size` in the YAML does.
+
+\b
+Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in the call.
+"""
+
+
+@click.command("build", help=f"{COMMANDS['build']}\n\n{EXAMPLES}")
+@click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...")
+@click.option("-o", "--output", required=True, metavar="DATASET_DIR",
+              type=click.Path(file_okay=False, path_type=Path),
+              help="Folder of the set and of dataset_info.json; `dataset_dir` in the YAML.")
+@click.option("--name", required=True, help="Name of the set; `dataset` in the YAML.")
+@click.option("--size", type=click.IntRange(min=1), help="Rows to take (Appendix B: 8000).")
+@click.option("--ratio", help="Weights by data set, as gsm8k=3,prm12k=5.")
+@click.option("--seed", default=42, show_default=True, help="Seed of shuffle and choice.")
+@click.option("--tokenizer", metavar="PATH",
+              help="The student's folder, tokenizer.json or hub name; counts rows over the cutoff.")
+@click.option("--cutoff-len", default=4096, show_default=True, type=click.IntRange(min=1),
+              help="Tokens of prompt and response that the YAML's cutoff_len allows.")
+@click.option("--keep-over-cutoff", is_flag=True,
+              help="Keep rows over the cutoff; LLaMA-Factory will cut them.")
+@click.option("--template", default=DEFAULT_TEMPLATE, show_default=True,
+              type=click.Choice(list(FAMILIES)), help="LLaMA-Factory template of the student.")
+@click.option("--exclude", multiple=True, metavar="JSONL",
+              help="Leave out rows whose question stands in this file (a test set). Repeatable.")
+@click.option("--pairs", is_flag=True,
+              help="Pairs for DPO: `response` chosen, `rejected` or `original` rejected.")
+@click.option("--push-to-hub", metavar="REPO",
+              help="Upload set and card to this Hugging Face data set repository (HF_TOKEN).")
+@click.option("--public", is_flag=True, help="Make the pushed repository public (else private).")
+@click.option("--strict", is_flag=True, help="Exit with 1 when rows were left out as unfit.")
+def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
+            ratio: str | None, seed: int, tokenizer: str | None, cutoff_len: int,
+            keep_over_cutoff: bool, template: str, exclude: tuple[str, ...], pairs: bool,
+            push_to_hub: str | None, public: bool, strict: bool) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from drp_plugin.training.build import Settings, build
+    from drp_plugin.training.counting import load_counter
+    from drp_plugin.training.mixing import parse_ratio
+    from drp_plugin.training.sources import Why
+
+    count = load_counter(tokenizer) if tokenizer else None
+    settings = Settings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,
+                        seed=seed, template=template, cutoff_len=cutoff_len,
+                        keep_over_cutoff=keep_over_cutoff, pairs=pairs)
+    console = Console(stderr=True, highlight=False)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        def progress(total: int) -> Callable[[], None]:
+            task = bar.add_task("reading rows", total=total)
+            return lambda: bar.advance(task)
+
+        built = build(sources, output, settings, tokenizer=tokenizer, count=count,
+                      exclude=exclude, progress=progress)
+    facts = built.card
+    say = click.echo
+    say(f"{built.rows} of {facts['rows_in']} rows in {name}: "
+        + ", ".join(f"{k} {v}" for k, v in facts["sources"].items()), err=True)
+    for reason, number in facts["dropped"].items():
+        say(f"left out: {number} {reason}", err=True)
+    if size and built.rows < size:
+        say(f"note: only {built.rows} of --size {size} rows could be had"
+            + (" at this ratio" if ratio else ""), err=True)
+    if count is None:
+        say("note: rows over the cutoff were not counted; give --tokenizer to count them",
+            err=True)
+    elif facts["over_cutoff"]:
+        say(f"note: {facts['over_cutoff']} rows are over {cutoff_len} tokens and will be cut",
+            err=True)
+    say(str(built.file))
+    if push_to_hub:
+        from drp_plugin.training.hub import push
+
+        say(push(built.file.parent, name, push_to_hub, private=not public))
+    unfit = [d for d in built.dropped if d.reason is not Why.NOT_SAMPLED]
+    return 1 if strict and unfit else 0

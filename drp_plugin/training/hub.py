@@ -1,0 +1,36 @@
+"""Pushing a built set to the Hugging Face hub."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+
+from drp_plugin.errors import UserError
+
+
+def push(folder: Path, name: str, repository: str, *, private: bool = True) -> str:
+    """Upload the set, its provenance and its card (as README.md); returns the repository's address.
+
+    The token comes from HF_TOKEN or `hf auth login`. Raises UserError when huggingface_hub is not
+    installed or the hub refuses.
+    """
+    try:
+        from huggingface_hub import HfApi
+    except ImportError:
+        raise UserError("--push-to-hub needs huggingface_hub",
+                        fix="pip install huggingface_hub") from None
+    with tempfile.TemporaryDirectory() as staging:
+        for file in (f"{name}.json", f"{name}.provenance.jsonl", f"{name}.card.json"):
+            shutil.copy(folder / file, Path(staging) / file)
+        shutil.copy(folder / f"{name}.md", Path(staging) / "README.md")
+        try:
+            api = HfApi()
+            url = api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
+            api.upload_folder(repo_id=url.repo_id, repo_type="dataset", folder_path=staging,
+                              commit_message=f"{name}, built by drp-plugin")
+        except Exception as error:  # HTTP, authentication, name: all the user's to mend
+            reason = str(error).strip().splitlines()
+            raise UserError(f"the hub refused {repository!r}: {reason[0] if reason else error!r}",
+                            fix="Set HF_TOKEN to a token that may write there") from None
+    return f"https://huggingface.co/datasets/{url.repo_id}"

@@ -1,0 +1,97 @@
+"""Mixing sources to a size and a ratio, reproducibly."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+
+from drp_plugin.errors import UserError
+from drp_plugin.training.sources import Candidate
+
+
+def order_key(seed: int, candidate: Candidate) -> bytes:
+    """A row's place in the shuffle.
+
+    A hash of seed and content: the order depends neither on the order in which rows were read
+    (concurrent pruning writes them as they come), nor on the Python version.
+    """
+    text = "\0".join((str(seed), candidate.group, candidate.id, candidate.question,
+                      candidate.response))
+    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+
+
+def parse_ratio(text: str) -> dict[str, float]:
+    """`gsm8k=3,prm12k=5` as weights by data set; raises UserError when it cannot be read."""
+    weights: dict[str, float] = {}
+    for part in text.split(","):
+        name, sign, value = part.partition("=")
+        try:
+            weight = float(value)
+        except ValueError:
+            weight = -1.0
+        name = name.strip()
+        if not sign or not name or not 0 < weight < float("inf") or name in weights:
+            raise UserError(f"--ratio {text!r}: {part.strip()!r} is not NAME=WEIGHT",
+                            fix="For example --ratio gsm8k=3,prm12k=5")
+        weights[name] = weight
+    return weights
+
+
+def match_groups(groups: Sequence[str], names: Sequence[str]) -> dict[str, str]:
+    """Which ratio name holds for each group: `gsm8k` stands for `gsm8k` and `gsm8k_train`.
+
+    Raises UserError when a name matches nothing, or a group has no name.
+    """
+    found: dict[str, str] = {}
+    for group in groups:
+        hits = [n for n in names if group == n] or [
+            n for n in names if group.startswith(n) and not group[len(n):len(n) + 1].isalnum()]
+        if hits:
+            found[group] = max(hits, key=len)
+    missing = [n for n in names if n not in found.values()]
+    without = [g for g in groups if g not in found]
+    if missing or without:
+        what = (f"--ratio names {missing[0]!r}, which no row has" if missing
+                else f"--ratio gives no weight for {without[0]!r}")
+        raise UserError(what, fix=f"The rows' data sets are: {', '.join(sorted(groups))}")
+    return found
+
+
+def quotas(weights: Mapping[str, float], available: Mapping[str, int],
+           size: int | None) -> dict[str, int]:
+    """Rows to take of each name so that the ratio holds and none runs out.
+
+    With `size` the counts add up to it where the rows suffice, otherwise to the largest number
+    that keeps the ratio. Largest remainders get the rounding.
+    """
+    total = sum(weights.values())
+    most = min(available[name] * total / weight for name, weight in weights.items())
+    target = int(most + 1e-9) if size is None else min(size, int(most + 1e-9))
+    exact = {name: target * weight / total for name, weight in weights.items()}
+    counts = {name: min(int(value + 1e-9), available[name]) for name, value in exact.items()}
+    by_remainder = sorted(exact, key=lambda n: (counts[n] - exact[n], n))
+    for name in by_remainder:
+        if sum(counts.values()) < target and counts[name] < available[name]:
+            counts[name] += 1
+    return counts
+
+
+def mix(candidates: Sequence[Candidate], *, size: int | None, ratio: Mapping[str, float] | None,
+        seed: int) -> tuple[list[Candidate], list[Candidate]]:
+    """Shuffle and choose; returns the chosen rows in training order, and the rest.
+
+    Without `ratio` the sources mix as they are; the first `size` rows of the shuffle stay. The
+    result is shuffled as a whole, since LLaMA-Factory's `max_samples` takes the first rows.
+    """
+    ordered = sorted(candidates, key=lambda c: order_key(seed, c))
+    if ratio is None:
+        return (ordered, []) if size is None else (ordered[:size], ordered[size:])
+    names = match_groups(sorted({c.group for c in ordered}), list(ratio))
+    available = {name: sum(names[c.group] == name for c in ordered) for name in ratio}
+    left = quotas(ratio, available, size)
+    chosen, rest = [], []
+    for candidate in ordered:
+        name = names[candidate.group]
+        (chosen if left[name] > 0 else rest).append(candidate)
+        left[name] -= 1
+    return chosen, rest

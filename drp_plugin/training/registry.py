@@ -1,0 +1,93 @@
+"""Registering a data set in LLaMA-Factory's `dataset_info.json`, beside what others have there."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from drp_plugin.errors import UserError
+from drp_plugin.jsonl import replacing
+
+INFO = "dataset_info.json"
+_OURS = ("file_name", "formatting", "ranking", "columns", "tags")
+
+TAGS = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"}
+# `sharegpt` and not `openai`: the latter makes LLaMA-Factory put its own system prompt in front.
+SFT_ENTRY: dict[str, Any] = {
+    "formatting": "sharegpt", "columns": {"messages": "conversations"}, "tags": TAGS}
+PAIR_ENTRY: dict[str, Any] = {
+    "formatting": "sharegpt", "ranking": True,
+    "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
+    "tags": TAGS}
+
+
+def check_name(name: str) -> str:
+    """Raises UserError for a name that LLaMA-Factory (which splits at commas) could not find."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "dataset_info":
+        raise UserError(f"--name {name!r} cannot be a data set's name",
+                        fix="Use letters, digits, '.', '_' and '-'")
+    return name
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One build at a time in `folder`; the lock dies with its process, even on kill -9."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / f".{INFO}.lock", "a") as file:
+        try:
+            import fcntl
+        except ImportError:  # Windows: no advisory locks, the write itself is still atomic
+            yield
+            return
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def read_info(folder: Path) -> dict[str, Any]:
+    """What is registered in `folder`; empty where nothing is.
+
+    Raises UserError when the file is there and is not a JSON object: it is somebody's, and is
+    not overwritten.
+    """
+    path = folder / INFO
+    if not path.exists():
+        return {}
+    try:
+        info = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"is not JSON ({error})", file=path,
+                        fix="Mend it by hand; it is left as it is") from None
+    if not isinstance(info, dict):
+        raise UserError("is not a JSON object", file=path, fix="Mend it by hand")
+    return info
+
+
+def check_free(folder: Path, name: str) -> None:
+    """Raises UserError when `name` is registered for a file that `drp build` did not write."""
+    entry = read_info(folder).get(name)
+    if entry is None:
+        if (folder / f"{name}.json").exists() and not (folder / f"{name}.card.json").exists():
+            raise UserError("exists and was not written by `drp build`",
+                            file=folder / f"{name}.json", fix="Choose another --name")
+        return
+    if not isinstance(entry, dict) or entry.get("file_name") != f"{name}.json":
+        raise UserError(f"{name!r} is registered for something else", file=folder / INFO,
+                        fix="Choose another --name")
+
+
+def register(folder: Path, name: str, entry: dict[str, Any]) -> None:
+    """Add or replace one entry; everything else stays as it was, in its order.
+
+    Keys that a user put into our entry (`num_samples`, say) stay too. The caller holds the lock.
+    """
+    info = read_info(folder)
+    old = info.get(name)
+    kept = {k: v for k, v in old.items() if k not in _OURS} if isinstance(old, dict) else {}
+    info[name] = {"file_name": f"{name}.json", **entry, **kept}
+    with replacing(folder / INFO) as file:
+        json.dump(info, file, ensure_ascii=False, indent=2)
+        file.write("\n")

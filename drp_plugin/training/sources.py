@@ -1,0 +1,138 @@
+"""Reading what may be trained on: run directories of `drp prune` and plain JSONL files."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from drp_plugin.errors import UserError
+from drp_plugin.jsonl import rows
+
+PRUNED = "pruned.jsonl"
+
+
+class Why(StrEnum):
+    """Why `drp build` leaves a row out: the closed list."""
+
+    NOT_JSON = "not_json"
+    BAD_ROW = "bad_row"
+    """No question or no response, or not text."""
+    NO_THINK_END = "no_think_end"
+    THINK_TWICE = "think_twice"
+    """A second `<think>` or `</think>` inside the thinking or the answer."""
+    EMPTY_THINKING = "empty_thinking"
+    EMPTY_ANSWER = "empty_answer"
+    CONTROL_TOKEN = "control_token"
+    """The text holds a token of the chat layout; the tokenizer would take it for the real one."""
+    DUPLICATE = "duplicate"
+    EXCLUDED = "excluded"
+    """The question stands in a file given with --exclude."""
+    OVER_CUTOFF = "over_cutoff"
+    NO_REJECTED = "no_rejected"
+    """Preference pairs were asked for and the row has no second response, or the same one."""
+    NOT_SAMPLED = "not_sampled"
+    """Good, but more than --size and --ratio have room for."""
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A row that may become a training example."""
+
+    source: str
+    """The file it was read from."""
+    row: int
+    """Its line there, from 1."""
+    id: str
+    group: str
+    """Its data set: `dataset` of the row, otherwise the run's name. Ratios count by it."""
+    question: str
+    response: str
+    rejected: str | None
+    """The student's original response, for preference pairs."""
+    facts: dict[str, Any]
+    """Provenance: teacher, student, prompts' hash, tokens before and after, gold answer."""
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A row that is not in the set, and why."""
+
+    source: str
+    row: int
+    id: str | None
+    reason: Why
+    detail: str
+
+
+def _file(path: Path) -> tuple[Path, str]:
+    """The JSONL file that a run directory or path stands for, and the run's name."""
+    if path.is_dir():
+        file = path / PRUNED
+        if not file.is_file():
+            raise UserError(f"holds no {PRUNED}", file=path,
+                            fix="Give a run directory of `drp prune`, or a .jsonl file")
+        return file, path.resolve().name
+    if not path.exists():
+        raise UserError("no such run directory or file", file=path, fix="Check the path")
+    return path, path.stem
+
+
+def _facts(value: dict[str, Any]) -> dict[str, Any]:
+    known = ("answer", "dataset", "model", "teacher", "prompts_hash", "tokens_before",
+             "tokens_after", "edited")
+    return {key: value[key] for key in known if value.get(key) is not None}
+
+
+def _edited(path: Path, values: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict]]:
+    """Lay the edits that were made by hand in `drp inspect` over the rows of a run."""
+    if not path.is_dir():
+        return values
+    try:
+        from drp_plugin.inspection.edits import apply_edits
+    except ImportError:
+        return values
+    from drp_plugin.records import Pruned
+
+    records, plain = [], []
+    for number, value in values:
+        try:
+            records.append((number, Pruned.model_validate(value)))
+        except ValueError:  # not a pruned record: nothing that the page could have edited
+            plain.append((number, value))
+    numbers = {record.id: number for number, record in records}
+    kept = [(numbers[r.id], r.model_dump(mode="json"))
+            for r in apply_edits(path, [record for _, record in records])]
+    return sorted(kept + plain, key=lambda pair: pair[0])
+
+
+def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
+    """Every row of a run directory or JSONL file, as a candidate or dropped with its reason.
+
+    A row needs `question` and `response`; pruned rows, traces and teacher-written responses all
+    have them. Raises UserError when the path cannot be read.
+    """
+    file, name = _file(Path(path))
+    dropped: list[Dropped] = []
+    values: list[tuple[int, dict[str, Any]]] = []
+    for row in rows(file):
+        if row.value is None:
+            dropped.append(Dropped(str(file), row.number, None, Why.NOT_JSON, row.error or ""))
+        else:
+            values.append((row.number, row.value))
+    candidates = []
+    for number, value in _edited(Path(path), values):
+        id_ = str(value.get("id") or f"{name}:{number}")
+        wrong = [field for field in ("question", "response")
+                 if not isinstance(value.get(field), str) or not value[field].strip()]
+        if wrong:
+            dropped.append(Dropped(str(file), number, id_, Why.BAD_ROW,
+                                   f"field {wrong[0]!r} is missing, empty or not text"))
+            continue
+        rejected = value.get("rejected", value.get("original"))
+        candidates.append(Candidate(
+            source=str(file), row=number, id=id_, group=str(value.get("dataset") or name),
+            question=value["question"].strip(), response=value["response"],
+            rejected=rejected if isinstance(rejected, str) else None, facts=_facts(value)))
+    return candidates, dropped
