@@ -1,0 +1,41 @@
+"""Grading final answers: extract, compare, and one of four outcomes (§4.6)."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from drp_plugin.grading.compare import equal
+from drp_plugin.grading.extract import Extraction, How, extract, last_box
+
+Outcome = Literal["right", "wrong", "no_answer", "truncated"]
+
+
+class Grade(NamedTuple):
+    """What became of a completion."""
+
+    outcome: Outcome
+    """truncated: cut off before an answer; no_answer: ended without one."""
+    correct: bool
+    """Whether the outcome is `right`."""
+    extracted: str | None
+    how: How | None
+    """How the answer was found: boxed, stated or last_number."""
+
+
+def grade(completion: str, gold: str, dataset: str | None = None, *, thinking: bool = True,
+          ended: bool = True) -> Grade:
+    """Grade a completion against the gold answer by the rules of its dataset.
+
+    `dataset` is a name such as gsm8k, drp_math500 or prm12k_train; None means the general rules.
+    `thinking=False` is for models that do not think, `ended=False` for text that stops in the
+    middle (see `extract`).
+    """
+    found = extract(completion, thinking=thinking, ended=ended)
+    if found.text is None:
+        cut = found.truncated or not ended
+        return Grade("truncated" if cut else "no_answer", False, None, None)
+    right = equal(found.text, gold, dataset)
+    return Grade("right" if right else "wrong", right, found.text, found.how)
+
+
+__all__ = ["Extraction", "Grade", "How", "Outcome", "equal", "extract", "grade", "last_box"]
