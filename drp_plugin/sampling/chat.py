@@ -1,0 +1,69 @@
+"""Between messages and token ids: chat template, stop tokens, decoding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from drp_plugin.errors import UserError
+from drp_plugin.teacher.base import Message
+
+_PROOF = "Okay, so 12 + 7 = 19.\n\nWait, let me check:  19 - 7 is 12.\n"
+
+
+class Chat:
+    """A student's tokenizer with its chat template.
+
+    Raises UserError when there is no chat template, or when the tokenizer does not give text
+    back as it was (some transformers releases lose every space of R1-Distill's text).
+    """
+
+    def __init__(self, model: str, *, template: str | None = None, revision: str | None = None,
+                 trust_remote_code: bool = False) -> None:
+        from transformers import AutoTokenizer
+
+        self.model = model
+        self.tokenizer: Any = AutoTokenizer.from_pretrained(
+            model, revision=revision, trust_remote_code=trust_remote_code)
+        if template is not None:
+            path = Path(template)
+            if not path.is_file():
+                raise UserError("no such chat template", file=template)
+            self.tokenizer.chat_template = path.read_text(encoding="utf-8")
+        if not getattr(self.tokenizer, "chat_template", None):
+            raise UserError(f"{model} has no chat template",
+                            fix="Give one with chat_template=FILE.jinja")
+        again = self.decode(self.tokenizer(_PROOF, add_special_tokens=False)["input_ids"])
+        if again != _PROOF:
+            raise UserError(f"the tokenizer of {model} does not give text back as it was "
+                            f"({again[:40]!r})", fix="Install another transformers release")
+
+    def encode(self, messages: Sequence[Message]) -> list[int]:
+        """The ids of the prompt, with the opening of the assistant's turn."""
+        turns = [{"role": m.role, "content": m.content} for m in messages]
+        text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of generated ids.
+
+        Special tokens stay, since `</think>` is one in some tokenizers; the stop token must
+        have been taken off.
+        """
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=False,
+                                         clean_up_tokenization_spaces=False))
+
+    @cached_property
+    def stop_ids(self) -> frozenset[int]:
+        """The ids that end a completion: the tokenizer's, and the generation config's."""
+        found = {self.tokenizer.eos_token_id}
+        try:
+            from transformers import GenerationConfig
+
+            ids = GenerationConfig.from_pretrained(self.model).eos_token_id
+            found |= set(ids) if isinstance(ids, list) else {ids}
+        except OSError:
+            pass  # no generation_config.json: the tokenizer's alone
+        return frozenset(i for i in found if i is not None)

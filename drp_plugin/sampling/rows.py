@@ -1,0 +1,86 @@
+"""A key-value cache whose rows have lengths of their own, for continuously refilled batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers.cache_utils import Cache
+
+_GROW = 256
+
+
+class RowCache(Cache):
+    """Keys and values of up to `size` rows, each with its own number of columns.
+
+    Row r's tokens stand in columns 0 … length(r) - 1, so a row can be filled, moved or dropped
+    without touching the others. The buffers grow by need; attention sees no further than the
+    longest of the rows that take part.
+    """
+
+    def __init__(self, size: int) -> None:
+        super().__init__(layers=[])
+        self.size = size
+        self.keys: list[torch.Tensor] = []
+        self.values: list[torch.Tensor] = []
+        self._rows: torch.Tensor = torch.empty(0, dtype=torch.long)
+        self._columns: torch.Tensor = torch.empty(0, dtype=torch.long)
+        self._width = 0
+
+    def fill(self, rows: torch.Tensor, prompt: Any) -> None:
+        """Take over what a forward pass over right-padded prompts has left in its own cache."""
+        width = prompt.layers[0].keys.shape[2]
+        for index, layer in enumerate(prompt.layers):
+            self._room(index, layer.keys, width)
+            self.keys[index][rows, :, :width] = layer.keys
+            self.values[index][rows, :, :width] = layer.values
+
+    @torch.inference_mode()
+    def move(self, source: int, target: int, length: int) -> None:
+        """Put one row in the place of another."""
+        for buffer in (*self.keys, *self.values):
+            buffer[target, :, :length] = buffer[source, :, :length]
+
+    def step(self, columns: torch.Tensor) -> None:
+        """The next forward pass appends one token to each of the first rows, at these columns."""
+        self._rows = torch.arange(len(columns), device=columns.device)
+        self._columns = columns
+        self._width = int(columns.max()) + 1
+
+    def _room(self, index: int, like: torch.Tensor, width: int) -> None:
+        have = self.keys[index].shape[2] if index < len(self.keys) else 0
+        if width <= have:
+            return
+        wide = max(-(-width // _GROW) * _GROW, min(2 * have, have + 4 * _GROW))
+        shape = (self.size, like.shape[1], wide)
+        key, value = like.new_zeros(*shape, like.shape[3]), like.new_zeros(*shape, like.shape[3])
+        if have:
+            key[:, :, :have], value[:, :, :have] = self.keys[index], self.values[index]
+            self.keys[index], self.values[index] = key, value
+        else:
+            self.keys.append(key)
+            self.values.append(value)
+
+    # -- what transformers asks of a cache ---------------------------------------------------
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, layer_idx: int,
+               *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        self._room(layer_idx, key_states, self._width)
+        keys, values = self.keys[layer_idx], self.values[layer_idx]
+        keys[self._rows, :, self._columns] = key_states[:, :, 0]
+        values[self._rows, :, self._columns] = value_states[:, :, 0]
+        rows = len(self._rows)
+        return keys[:rows, :, :self._width], values[:rows, :, :self._width]
+
+    def get_seq_length(self, layer_idx: int = 0, *_: Any) -> int:
+        return max(self._width - 1, 0)
+
+    def get_mask_sizes(self, *_: Any, **__: Any) -> tuple[int, int]:
+        return self._width, 0
+
+    def get_max_cache_shape(self, layer_idx: int = 0) -> int:
+        return -1
+
+    @property
+    def is_compileable(self) -> bool:
+        return False
