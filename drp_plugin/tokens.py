@@ -34,8 +34,8 @@ R1_ADDED = (
     "<|file_sep|>",
 )
 #: Qwen's pre-tokenization, as in its tokenizer.json.
-QWEN_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*"
-              r"|\s*[\r\n]+|\s+(?!\S)|\s+")
+QWEN_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
+              r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 _HUB_WAIT = 4.0
 
 
@@ -104,15 +104,23 @@ class TokenCounter:
 
     def clip(self, text: str, n: int) -> str:
         """The longest prefix of `text` that the first `n` tokens hold completely."""
-        if n <= 0:
-            return ""
+        return self.clips(text, [n])[0]
+
+    def clips(self, text: str, ns: Sequence[int]) -> list[str]:
+        """`clip` at several lengths."""
+        if not ns:
+            return []
         encoding = self._tokenizer.encode(_clean(text), add_special_tokens=False)
-        if len(encoding) <= n:
-            return text
-        end: int = encoding.offsets[n - 1][1]
-        following: int = encoding.offsets[n][0]
-        # a character of several tokens belongs to the prefix only when all of them do
-        return text[:min(end, following)] if following < end else text[:end]
+        offsets = encoding.offsets
+        prefixes = []
+        for n in ns:
+            if n >= len(offsets):
+                prefixes.append(text)
+                continue
+            end, following = offsets[n - 1][1] if n > 0 else 0, offsets[n][0]
+            # a character of several tokens belongs to the prefix only when all of them do
+            prefixes.append(text[:min(end, following)])
+        return prefixes
 
 
 def _clean(text: str) -> str:
@@ -254,8 +262,8 @@ def qwen_tokenizer_json(ranks: bytes) -> dict[str, object]:
     rank_of: dict[bytes, int] = {}
     for line in ranks.splitlines():
         if line:
-            token, rank = line.split()
-            rank_of[base64.b64decode(token)] = int(rank)
+            spelling, _, number = line.partition(b" ")
+            rank_of[base64.b64decode(spelling)] = int(number)
     letters = _byte_letters()
 
     def spelled(token: bytes) -> str:

@@ -36,7 +36,7 @@ _STATED = re.compile(
                (?:\*\*|__)?\s*
                (?:(?:therefore|thus|indeed|then|simply|just|hence|also|still)\s*,?\s+)?:?)
       | (?:^|\n)\s*\#{4}(?!\#)
-    )\s*(?P<rest>\S[^\n]{0,%d})""" % _PHRASE,
+    )\s*(?P<rest>\S[^\n]{0,300})""",
     re.IGNORECASE | re.VERBOSE)
 
 _NUMBER = re.compile(
@@ -48,7 +48,8 @@ _NUMBER = re.compile(
         (?:\s?/\s?\d+(?![\d.]))?
         (?:\s?\\?%)?""",
     re.VERBOSE)
-_FRACTION = re.compile(r"[-\u2212]?\s?\\[dt]?frac\s*(?:\{[^{}]{1,40}\}|\d)\s*(?:\{[^{}]{1,40}\}|\d)")
+_FRACTION = re.compile(r"[-\u2212]?\s?\\[dt]?frac\s*"
+                       r"(?:\{[^{}]{1,40}\}|\d)\s*(?:\{[^{}]{1,40}\}|\d)")
 _MATH = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 

@@ -1,0 +1,114 @@
+"""Grading and counting one completion, with and without the cutoff, from one generation.
+
+The paper's cutoff (§4.6, Appendix A, Table 5): tokens are clipped, min(n, cutoff), and an answer
+that is not complete within the first `cutoff` tokens is wrong. Nothing is excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from drp_plugin.grading import Grade, How, Outcome, grade
+from drp_plugin.records import Record
+from drp_plugin.scoring.loops import loop_period
+from drp_plugin.tokens import TokenCount, TokenCounter
+
+#: Tokens; "empirically covers 99% of correct responses" (§4.6).
+DEFAULT_CUTOFF = 12_000
+
+
+class Reading(Record):
+    """A completion read up to some cutoff."""
+
+    cutoff: int | None
+    """In tokens; None where nothing was cut."""
+    outcome: Outcome | None
+    """None where the gold answer is not known."""
+    correct: bool | None
+    extracted: str | None
+    extraction: How | None
+    """How the answer was found: boxed, stated or last_number."""
+    tokens: int
+    """Tokens of the whole completion, clipped to the cutoff."""
+    think_tokens: int
+    """Up to and including `</think>`, clipped."""
+    answer_tokens: int
+    truncated: bool
+    """Cut off: no `</think>`, more tokens than the cutoff, or stopped by a length limit."""
+
+
+class Measured(Reading):
+    """A completion under the protocol's cutoff, and `full` without any."""
+
+    full: Reading
+    loop: int | None
+    """The period, in characters, of a tail that repeats itself; None without a loop."""
+    backend_tokens: int | None = None
+    """Ids that the backend says it generated, a stop token included; a check on `full.tokens`."""
+
+
+def measure(completion: str, gold: str | None, dataset: str | None, counter: TokenCounter,
+            cutoff: int | None = DEFAULT_CUTOFF, *, backend_tokens: int | None = None,
+            thinking: bool = True, ended: bool = True) -> Measured:
+    """Grade and count one completion.
+
+    `ended=False` says that the backend stopped it at a length limit; `thinking=False` that the
+    model does not think. Safe in threads.
+    """
+    return measure_many([completion], [gold], [dataset], counter, cutoff,
+                        backend_tokens=[backend_tokens], thinking=thinking, ended=[ended])[0]
+
+
+def measure_many(completions: Sequence[str], golds: Sequence[str | None],
+                 datasets: Sequence[str | None], counter: TokenCounter,
+                 cutoff: int | None = DEFAULT_CUTOFF, *,
+                 backend_tokens: Sequence[int | None] | None = None, thinking: bool = True,
+                 ended: Sequence[bool] | None = None) -> list[Measured]:
+    """`measure` for many completions; tokens are counted on all cores."""
+    ends = ended or [True] * len(completions)
+    ids = backend_tokens or [None] * len(completions)
+    results = []
+    for text, gold, dataset, count, end, backend in zip(
+            completions, golds, datasets, counter.split_counts(completions), ends, ids,
+            strict=True):
+        full = _read(text, gold, dataset, count, None, thinking, end)
+        cut = full
+        if cutoff is not None:
+            cut = full.model_copy(update={"cutoff": cutoff}) if count.total <= cutoff else _read(
+                counter.clip(text, cutoff), gold, dataset, count, cutoff, thinking, False)
+        results.append(Measured(**dict(cut), full=full, loop=loop_period(text),
+                                backend_tokens=backend))
+    return results
+
+
+def measure_at(completions: Sequence[str], golds: Sequence[str | None],
+               datasets: Sequence[str | None], counter: TokenCounter,
+               cutoffs: Sequence[int | None], *, thinking: bool = True,
+               ended: Sequence[bool] | None = None) -> list[list[Reading]]:
+    """Each completion read at each of several cutoffs, tokenized once."""
+    ends = ended or [True] * len(completions)
+    counts = counter.split_counts(completions)
+    results = []
+    for text, gold, dataset, count, end in zip(completions, golds, datasets, counts, ends,
+                                               strict=True):
+        needed = sorted({c for c in cutoffs if c is not None and c < count.total})
+        clipped = dict(zip(needed, counter.clips(text, needed), strict=True))
+        full = _read(text, gold, dataset, count, None, thinking, end)
+        results.append([
+            _read(clipped[c], gold, dataset, count, c, thinking, False) if c in clipped
+            else full.model_copy(update={"cutoff": c}) for c in cutoffs])
+    return results
+
+
+def _read(text: str, gold: str | None, dataset: str | None, count: TokenCount,
+          cutoff: int | None, thinking: bool, ended: bool) -> Reading:
+    """`text` is the completion already clipped; `count` is of the whole one."""
+    result: Grade = grade(text, gold or "", dataset, thinking=thinking, ended=ended)
+    limit = count.total if cutoff is None else cutoff
+    tokens, think = min(count.total, limit), min(count.think, limit)
+    known = gold is not None
+    return Reading(
+        cutoff=cutoff, outcome=result.outcome if known else None,
+        correct=result.correct if known else None, extracted=result.extracted,
+        extraction=result.how, tokens=tokens, think_tokens=think, answer_tokens=tokens - think,
+        truncated=not ended or result.outcome == "truncated")
