@@ -1,0 +1,89 @@
+"""Putting kept and rewritten steps together into one text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from drp_plugin.records import Action, Revision, Step
+
+
+class Piece(NamedTuple):
+    """A stretch of the result, and the white space that stood behind it."""
+
+    text: str
+    space: str
+
+
+def pieces(thinking: str, steps: tuple[Step, ...],
+           revisions: tuple[Revision, ...]) -> list[Piece]:
+    """What is left of the steps, in order; the widest white space passed over is kept."""
+    by_first = {revision.steps[0]: revision for revision in revisions}
+    spaces = _spaces(thinking, steps)
+    result: list[Piece] = []
+    for step in steps:
+        revision = by_first.get(step.index)
+        text = ""
+        if revision is not None and revision.action is Action.KEEP:
+            text = step.text
+        elif revision is not None and revision.text:
+            text = revision.text
+        space = spaces[step.index]
+        if text.strip():
+            result.append(Piece(text.strip(), space))
+        elif result:
+            result[-1] = Piece(result[-1].text, max(result[-1].space, space, key=_width))
+    return result
+
+
+def _spaces(thinking: str, steps: tuple[Step, ...]) -> dict[int, str]:
+    spaces: dict[int, str] = {}
+    for step, after in zip(steps, [*steps[1:], None], strict=True):
+        gap = ""
+        if step.end is not None:
+            stop = after.start if after is not None and after.start is not None else step.end + 8
+            gap = thinking[step.end : max(stop, step.end)]
+        spaces[step.index] = "\n\n" if "\n\n" in gap else "\n" if "\n" in gap else " "
+    return spaces
+
+
+def _width(space: str) -> int:
+    return (" ", "\n", "\n\n").index(space)
+
+
+def assemble(parts: Iterable[Piece]) -> str:
+    """The pieces as running text.
+
+    Where the text between two pieces went away, a comma left hanging becomes a full stop and a
+    sentence that lost its start begins with a capital letter.
+    """
+    text, space = "", ""
+    for piece in parts:
+        body = piece.text
+        if text:
+            if body[0].isupper() and text[-1] == "," and not _names(body):
+                text = text[:-1] + "."
+            if text[-1] in ".!?" or "\n" in space:
+                body = capitalised(body)
+            text += space
+        else:
+            body = capitalised(body)
+        text += body
+        space = piece.space
+    return text.strip()
+
+
+def _names(text: str) -> bool:
+    """Whether the first word is one that keeps its capital inside a sentence."""
+    word = text.split(maxsplit=1)[0]
+    return len(word.strip(".,:;")) == 1 or word.startswith(("I'", "I’")) or not word.isalpha()
+
+
+def capitalised(text: str) -> str:
+    """With a capital first letter, unless the first word is a symbol (`x = 3`, `sin`, `gcd(`)."""
+    word = text.split(maxsplit=1)[0] if text.strip() else ""
+    plain = word.strip(".,:;!?'’\"")
+    if len(plain) > 1 and plain.replace("'", "").replace("’", "").isalpha() and plain.islower() \
+            and plain not in ("sin", "cos", "tan", "log", "ln", "gcd", "lcm", "mod", "lim", "exp"):
+        return text[0].upper() + text[1:]
+    return "A" + text[1:] if text.startswith("a ") and text[2:3].isalpha() else text

@@ -1,0 +1,129 @@
+"""D(T) → (s_1, k_1) … (s_m, k_m): skill-based step decomposition and its ablations (§3.1)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
+from drp_plugin.pruning.locate import Located, coverage, first_gap, locate, visible
+from drp_plugin.pruning.steps import Labelled, parse_steps
+from drp_plugin.pruning.windows import Windows
+from drp_plugin.records import Reason, Step
+from drp_plugin.segment import units
+
+_SMALLEST_WINDOW = 64
+"""Tokens; a teacher that cannot segment even this within its output limit is given up."""
+
+
+class Decomposition(NamedTuple):
+    """The steps, and the share of T that they hold."""
+
+    steps: tuple[Step, ...]
+    coverage: float
+
+
+def decompose_sentences(thinking: str) -> Decomposition:
+    """Appendix D's baseline: split at sentence boundaries, no skills, no request."""
+    steps = []
+    for index, span in enumerate(units(thinking, "sentence"), start=1):
+        text = thinking[span.start : span.end]
+        body = text.strip()
+        start = span.start + text.index(body[:1])
+        steps.append(Step(index=index, text=body, start=start, end=start + len(body)))
+    return Decomposition(tuple(steps), 1.0)
+
+
+async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decomposition:
+    """Have the teacher segment T, in windows where it is long.
+
+    The last step of a window that is not the last is dropped and its text opens the next one,
+    so that windows meet where a step ends. Steps that a cut reply holds whole are kept, and the
+    next request goes on behind them. Raises Rejection.
+    """
+    options = dialogue.options
+    skills = options.decompose == "skill"
+    prompt = "decompose_skill" if skills else "decompose_default"
+    windows = Windows(thinking, dialogue.count)
+    accepted: list[tuple[Located, str | None]] = []
+    at, part, limit = 0, 0, options.window_tokens
+    while at < len(thinking):
+        part += 1
+        end = windows.end(at, limit)
+        text, more = thinking[at:end], end < len(thinking)
+
+        def parse(reply: str, text: str = text) -> list[tuple[Located, str | None]]:
+            return _checked(text, parse_steps(reply, skills=skills), options.min_coverage)
+
+        message = dialogue.prompts.render(prompt, question=question, reasoning=text.strip(),
+                                          part=part, more=more)
+        try:
+            found = await dialogue.ask("decompose", message, parse)
+            if more:
+                found = _before_last(found)
+        except CutReply as cut:
+            found = _whole_steps(text, cut.reply.text, skills)
+            if not found:
+                limit = min(limit, windows.count_tokens(at, end)) // 2
+                if limit < _SMALLEST_WINDOW or windows.units_between(at, end) <= 1:
+                    raise Rejection("decompose", Reason.CUT_REPLY,
+                                    "the reply was cut at the output limit even for a small part",
+                                    cut.reply.text) from None
+                continue
+            more = True
+        ends = [at + step.end for step, _ in found if step.end is not None]
+        accepted += [(_shifted(step, at), skill) for step, skill in found]
+        at = ends[-1] if more and ends else end
+        if not thinking[at:].strip():
+            break
+    steps = tuple(Step(index=index, text=step.text, skill=skill, start=step.start, end=step.end)
+                  for index, (step, skill) in enumerate(accepted, start=1))
+    share = coverage(thinking, [step for step, _ in accepted])
+    if share < options.min_coverage:
+        raise Rejection("decompose", Reason.LOW_COVERAGE,
+                        f"the steps hold {share:.0%} of the thinking, less than "
+                        f"{options.min_coverage:.0%}")
+    return Decomposition(steps, share)
+
+
+def _checked(text: str, labelled: list[Labelled],
+             least: float) -> list[tuple[Located, str | None]]:
+    located = locate(text, [step.text for step in labelled])
+    share = coverage(text, located)
+    if share < least:
+        gap = first_gap(text, located)
+        raise FormatError(f"the steps hold only {share:.0%} of the text, word for word. Missing, "
+                          f'for example: "{gap}"', Reason.LOW_COVERAGE)
+    return [(place, step.skill) for place, step in zip(located, labelled, strict=True)]
+
+
+def _before_last(found: list[tuple[Located, str | None]]) -> list[tuple[Located, str | None]]:
+    """Without the last step, and with a last one whose place is known."""
+    kept = found[:-1]
+    while kept and kept[-1][0].end is None:
+        kept = kept[:-1]
+    return kept or found
+
+
+def _whole_steps(text: str, reply: str, skills: bool) -> list[tuple[Located, str | None]]:
+    """The steps of a cut reply that are complete and follow on each other without a gap."""
+    try:
+        labelled = parse_steps(reply, skills=False)[:-1]
+        if skills:
+            labelled = parse_steps(reply, skills=True)[: len(labelled)]
+    except FormatError:
+        return []
+    located = locate(text, [step.text for step in labelled])
+    whole: list[tuple[Located, str | None]] = []
+    at = 0
+    for place, step in zip(located, labelled, strict=True):
+        if place.start is None or place.end is None or visible(text[at : place.start]) > 40:
+            break
+        whole.append((place, step.skill))
+        at = place.end
+    return whole
+
+
+def _shifted(step: Located, by: int) -> Located:
+    if step.start is None or step.end is None:
+        return step
+    return step._replace(start=step.start + by, end=step.end + by)

@@ -1,0 +1,92 @@
+"""One row's talk with the teacher: cost, repair rounds, and replies that are not answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.records import Reason, Usage
+from drp_plugin.teacher.base import Ask, Message, Reply, Request, TeacherError
+
+T = TypeVar("T")
+
+
+class Rejection(Exception):
+    """The row leaves the flow here; becomes a `Reject`."""
+
+    def __init__(self, stage: str, reason: Reason, detail: str, reply: str | None = None) -> None:
+        super().__init__(detail)
+        self.stage, self.reason, self.detail, self.reply = stage, reason, detail, reply
+
+
+class FormatError(Exception):
+    """A reply does not hold what was asked for. The text is told to the teacher."""
+
+    def __init__(self, text: str, reason: Reason = Reason.BAD_FORMAT) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class CutReply(Exception):
+    """The teacher stopped at its output limit."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__("the reply was cut at the output limit")
+        self.reply = reply
+
+
+class Dialogue:
+    """What one row asks the teacher, added up.
+
+    Nothing in here depends on time or chance, so a row that is run again asks the same requests
+    and can be answered from what was stored.
+    """
+
+    def __init__(self, ask: Ask, options: PruneOptions, prompts: Prompts,
+                 count: Callable[[str], int]) -> None:
+        self._ask = ask
+        self.options, self.prompts, self.count = options, prompts, count
+        self.usage = Usage()
+
+    async def _reply(self, stage: str, messages: list[Message], schema: dict[str, Any] | None,
+                     tag: str) -> Reply:
+        if self.usage.requests >= self.options.max_requests:
+            raise Rejection(stage, Reason.CUT_REPLY,
+                            f"still not through after {self.usage.requests} requests")
+        request = Request(messages=tuple(messages), sampling=self.options.sampling,
+                          json_schema=schema, tag=tag)
+        try:
+            reply = await self._ask(request)
+        except TeacherError as error:
+            raise Rejection(stage, error.reason, str(error)) from None
+        usage = reply.usage
+        self.usage += usage if usage.requests else usage.model_copy(update={"requests": 1})
+        if reply.finish_reason == "refusal":
+            raise Rejection(stage, Reason.REFUSED, "the teacher refused", reply.text)
+        if reply.finish_reason == "length":
+            raise CutReply(reply)
+        return reply
+
+    async def ask(self, stage: str, prompt: str, parse: Callable[[str], T], *,
+                  schema: dict[str, Any] | None = None) -> T:
+        """What `parse` makes of the reply; out of format, the teacher is told and asked again.
+
+        Raises CutReply when the output limit was hit (the caller splits), Rejection when no
+        answer can be had.
+        """
+        messages = [Message(role="user", content=prompt)]
+        for repair in range(self.options.repairs + 1):
+            reply = await self._reply(stage, messages, schema, "repair" if repair else stage)
+            try:
+                if not reply.text.strip():
+                    raise FormatError("it is empty.", Reason.EMPTY_REPLY)
+                return parse(reply.text)
+            except FormatError as error:
+                problem = error
+            again = self.prompts.render("repair", error=str(problem))
+            messages = [messages[0],
+                        Message(role="assistant", content=reply.text.strip() or "(empty)"),
+                        Message(role="user", content=again)]
+        raise Rejection(stage, problem.reason, str(problem), reply.text)

@@ -1,0 +1,257 @@
+"""Decomposition and revision in one structured reply over numbered units of T.
+
+The units are cut here (`drp_plugin.segment`), so the steps' spans are exact by construction and
+the teacher never writes T again: what it is paid for is ranges, skills, actions and new text.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, NamedTuple
+
+from drp_plugin.pruning.assemble import assemble, pieces
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
+from drp_plugin.pruning.revision import ACTIONS
+from drp_plugin.pruning.windows import Windows
+from drp_plugin.records import Action, Reason, Revision, Step
+from drp_plugin.segment import Span, units
+
+_TAIL = 1500
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "steps": {
+            "type": "array",
+            "items": {"anyOf": [
+                {
+                    "type": "object",
+                    "properties": {"u": {"type": "string"}, "k": {"type": "string"},
+                                   "a": {"type": "string", "enum": ["KEEP", "DELETE"]}},
+                    "required": ["u", "k", "a"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"u": {"type": "string"}, "k": {"type": "string"},
+                                   "a": {"type": "string", "enum": ["COMPRESS", "MERGE"]},
+                                   "t": {"type": "string"}},
+                    "required": ["u", "k", "a", "t"],
+                    "additionalProperties": False,
+                },
+            ]},
+        },
+        "answer": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+    },
+    "required": ["steps", "answer"],
+    "additionalProperties": False,
+}
+"""The reply's JSON schema, within what OpenAI's strict mode and Gemini take."""
+
+
+class Unit(NamedTuple):
+    """What the prompt shows of a unit."""
+
+    index: int
+    text: str
+
+
+class Part(NamedTuple):
+    """A step of the reply: its first and last unit, skill, action and new text."""
+
+    first: int
+    last: int
+    skill: str | None
+    action: Action
+    text: str
+
+
+class Indexed(NamedTuple):
+    """A window's reply."""
+
+    parts: tuple[Part, ...]
+    answer: str | None
+
+
+class Result(NamedTuple):
+    """Everything that the two stages give in the other modes."""
+
+    steps: tuple[Step, ...]
+    revisions: tuple[Revision, ...]
+    thinking: str
+    answer: str
+
+
+def parse_indexed(reply: str, first: int, last: int) -> Indexed:
+    """The reply for units `first` to `last`; raises FormatError that names what is wrong."""
+    body = reply.strip()
+    start = body.find("{")
+    if start < 0:
+        raise FormatError("it is not a JSON object.")
+    try:
+        value, _ = json.JSONDecoder().raw_decode(body, start)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise FormatError(f"it is not JSON ({error}).") from None
+    except ValueError:  # an integer of thousands of digits
+        raise FormatError("it is not JSON (a number is too long).") from None
+    if not isinstance(value, dict) or not isinstance(value.get("steps"), list):
+        raise FormatError('it has no list "steps".')
+    if not value["steps"]:
+        raise FormatError('"steps" is empty.')
+    parts: list[Part] = []
+    expected = first
+    for number, item in enumerate(value["steps"], start=1):
+        part = _part(item, number)
+        if part.first != expected or part.last < part.first or part.last > last:
+            raise FormatError(f"step {number} covers units {part.first}-{part.last}, but the next "
+                              f"unit is {expected} and the last one {last}.")
+        expected = part.last + 1
+        _check_text(part, parts, number)
+        parts.append(part)
+    if expected <= last:
+        raise FormatError(f"units {expected} to {last} belong to no step.")
+    answer = value.get("answer")
+    if answer is not None and not isinstance(answer, str):
+        raise FormatError('"answer" is neither a text nor null.')
+    return Indexed(tuple(parts), answer.strip() or None if answer else None)
+
+
+def _part(item: Any, number: int) -> Part:
+    if not isinstance(item, dict):
+        raise FormatError(f"step {number} is not an object.")
+    first, last = _range(item.get("u"), number)
+    name = str(item.get("a", "")).strip().upper().replace(" STEP", "-STEP")
+    if name not in ACTIONS:
+        raise FormatError(f"step {number} has no action KEEP, DELETE, COMPRESS or MERGE.")
+    skill, text = item.get("k"), item.get("t")
+    if text is not None and not isinstance(text, str):
+        raise FormatError(f'"t" of step {number} is not a text.')
+    named = skill.strip()[:200] if isinstance(skill, str) else ""
+    return Part(first, last, named or None, ACTIONS[name], (text or "").strip())
+
+
+def _range(value: Any, number: int) -> tuple[int, int]:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value, value
+    if isinstance(value, list) and 1 <= len(value) <= 2 and \
+            all(isinstance(v, int) and not isinstance(v, bool) for v in value):
+        return value[0], value[-1]
+    match = re.fullmatch(r"\s*\[?(\d{1,7})\]?(?:\s*(?:-|–|to|,|\.\.)\s*\[?(\d{1,7})\]?)?\s*",
+                         value if isinstance(value, str) else "")
+    if not match:
+        raise FormatError(f'"u" of step {number} is not a range of units like "3-6".')
+    return int(match[1]), int(match[2] or match[1])
+
+
+def _check_text(part: Part, before: list[Part], number: int) -> None:
+    if part.action is Action.COMPRESS and not part.text:
+        raise FormatError(f'step {number} is to be compressed, but "t" is empty.')
+    if part.action is Action.MERGE and not part.text and \
+            not (before and before[-1].action is Action.MERGE):
+        raise FormatError(f"step {number} is to be merged, but neither it nor a merged step "
+                          'before it has the combined text in "t".')
+
+
+def whole_parts(reply: str, first: int, last: int) -> tuple[Part, ...]:
+    """The steps that a cut reply holds whole, as far as they are right; the last may be missing
+    what follows it and is left out, a MERGE that the cut may have split goes with it."""
+    body = reply[reply.find("[") + 1 :] if "[" in reply else ""
+    decoder = json.JSONDecoder()
+    parts: list[Part] = []
+    at, expected = 0, first
+    while (at := body.find("{", at)) >= 0:
+        try:
+            item, at = decoder.raw_decode(body, at)
+            part = _part(item, len(parts) + 1)
+            if part.first != expected or not part.first <= part.last <= last:
+                break
+            _check_text(part, parts, len(parts) + 1)
+        except (ValueError, RecursionError, FormatError):
+            break
+        parts.append(part)
+        expected = part.last + 1
+    return _settled(parts)
+
+
+def _settled(parts: list[Part]) -> tuple[Part, ...]:
+    """Without the last step and the MERGE that it may belong to."""
+    kept = parts[:-1]
+    while kept and kept[-1].action is Action.MERGE:
+        kept = kept[:-1]
+    return tuple(kept)
+
+
+async def prune_indexed(question: str, thinking: str, answer: str,
+                        dialogue: Dialogue) -> Result:
+    """Ask for both stages at once, in windows of units where T is long. Raises Rejection.
+
+    Windows meet where a step ends: the last step of a window that is not the last one is asked
+    for again at the head of the next.
+    """
+    spans = units(thinking)
+    windows = Windows(thinking, dialogue.count, spans)
+    starts = {span.start: index for index, span in enumerate(spans, start=1)}
+    parts: list[Part] = []
+    new_answer: str | None = None
+    first, limit = 1, dialogue.options.window_tokens
+    while first <= len(spans):
+        begin = spans[first - 1].start
+        end = windows.end(begin, limit)
+        last = starts.get(end, len(spans) + 1) - 1
+        more = last < len(spans)
+        so_far = assemble(pieces(thinking, *records(thinking, spans, parts)))
+        message = dialogue.prompts.render(
+            "indexed", question=question, answer=answer, first=first, last=last, more=more,
+            units=[Unit(i, _shown(thinking, spans[i - 1])) for i in range(first, last + 1)],
+            so_far=so_far[-_TAIL:])
+
+        def parse(reply: str, first: int = first, last: int = last) -> Indexed:
+            return parse_indexed(reply, first, last)
+
+        try:
+            reply = await dialogue.ask("indexed", message, parse, schema=SCHEMA)
+            found = reply.parts
+            if more:
+                found = _settled(list(found)) or found
+            else:
+                new_answer = reply.answer
+        except CutReply as cut:
+            found = whole_parts(cut.reply.text, first, last)
+            if not found:
+                limit = min(limit, windows.count_tokens(begin, end)) // 2
+                if first == last or limit < 1:
+                    raise Rejection("decompose", Reason.CUT_REPLY,
+                                    "the reply was cut at the output limit even for one unit",
+                                    cut.reply.text) from None
+                continue
+        parts += found
+        first = parts[-1].last + 1
+    steps, revisions = records(thinking, spans, parts)
+    return Result(steps, revisions, assemble(pieces(thinking, steps, revisions)),
+                  new_answer or answer)
+
+
+def _shown(text: str, span: Span) -> str:
+    return " ".join(text[span.start : span.end].split())
+
+
+def records(text: str, spans: tuple[Span, ...],
+            parts: list[Part]) -> tuple[tuple[Step, ...], tuple[Revision, ...]]:
+    """The reply's steps and actions as records; merged neighbours become one revision."""
+    steps: list[Step] = []
+    revisions: list[Revision] = []
+    for index, part in enumerate(parts, start=1):
+        start, end = spans[part.first - 1].start, spans[part.last - 1].end
+        body = text[start:end]
+        end = start + len(body.rstrip())
+        start += len(body) - len(body.lstrip()) if body.strip() else 0
+        steps.append(Step(index=index, text=text[start:end], skill=part.skill, start=start,
+                          end=max(start, end)))
+        before = revisions[-1] if revisions else None
+        if part.action is Action.MERGE and not part.text and before is not None:
+            revisions[-1] = before.model_copy(update={"steps": (*before.steps, index)})
+        else:
+            kept = part.text if part.action in (Action.COMPRESS, Action.MERGE) else None
+            revisions.append(Revision(action=part.action, steps=(index,), text=kept))
+    return tuple(steps), tuple(revisions)

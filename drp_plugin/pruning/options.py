@@ -1,0 +1,55 @@
+"""How a trace is pruned: everything that may be chosen, with its default."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from drp_plugin.records import Record
+from drp_plugin.teacher.base import Sampling
+
+Mode = Literal["skill", "default", "sentence", "indexed"]
+EARLIEST = "earliest-correct"
+"""The teacher name that means: no teacher; keep the shortest right prefix."""
+
+
+class PruneOptions(Record):
+    """Settings of decompose, revise and verify.
+
+    The paper filters nothing that it names, and its reference code checks nothing: a reply cut
+    at 2,048 tokens, a changed answer and a wrong trace all went into its training set. Every
+    check here is therefore ours, is on by default, and has a switch.
+    """
+
+    teacher: str = "offline:rules"
+    """Written into every pruned row; `earliest-correct` needs no teacher and asks nothing."""
+    decompose: Mode = "skill"
+    """`skill`: Appendix C. `default`: §6.1's ablation. `sentence`: Appendix D's baseline, no
+    request. `indexed`: numbered units, both stages in one structured reply."""
+    sampling: Sampling = Sampling()
+    window_tokens: int = Field(default=8000, ge=50)
+    """Longest part of T in one request, in tokens of the run's tokenizer. A longer T goes
+    through in several, cut where a step ends. GPT-4o writes at most 16,384 tokens, and `skill`
+    writes T anew with a skill for each step."""
+    repairs: int = Field(default=1, ge=0)
+    """How often a reply out of format is sent back with the error named."""
+    max_requests: int = Field(default=96, ge=1)
+    """For one trace; more end in a reject, so that no teacher can run up a bill on one row."""
+
+    min_coverage: float = Field(default=0.9, ge=0, le=1)
+    """Least share of T's non-space characters that the steps must hold; 0 switches it off."""
+    keep_wrong: bool = False
+    """Let through traces whose final answer is missing or not the gold one, as the paper's code
+    does."""
+    check_answer: bool = True
+    """T̂ and Â end with the trace's final answer (and so with gold where the trace has it)."""
+    check_numbers: bool = True
+    """No number in T̂ that T and the question do not hold, unless a step of arithmetic that is
+    right gives it."""
+    check_length: bool = True
+    """R̂ has no more tokens than R."""
+    check_complete: bool = True
+    """T̂ ends where a sentence or formula ends."""
+    check_language: bool = True
+    """T̂ is in T's language."""

@@ -1,0 +1,98 @@
+"""Revise(s_i) → ŝ_i, and the synthesis T̂ with its answer part Â (§3.2, Appendix C)."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, Rejection
+from drp_plugin.pruning.revision import Revised, parse_revision
+from drp_plugin.records import Reason, Revision, Step
+from drp_plugin.segment import texts, units
+
+_TAIL = 1500
+"""Characters of the explanation so far that the next window's request shows."""
+_CONCLUSION = re.compile(r"\b(?:the )?(?:final )?answer is\b", re.IGNORECASE)
+
+
+class Revisions(NamedTuple):
+    """What became of the steps, T̂ and Â."""
+
+    revisions: tuple[Revision, ...]
+    thinking: str
+    answer: str
+
+
+async def revise(question: str, answer: str, steps: tuple[Step, ...],
+                 dialogue: Dialogue) -> Revisions:
+    """Have the teacher choose an action for each step and synthesize the result.
+
+    Long lists go through in windows of whole steps; each is shown how the explanation so far
+    ends. Where a reply is cut, its steps are asked for in two halves. Raises Rejection.
+    """
+    revisions: list[Revision] = []
+    thinking = ""
+    new_answer: str | None = None
+    waiting = _groups(steps, dialogue)
+    while waiting:
+        group = waiting.pop(0)
+        expected = range(group[0].index, group[-1].index + 1)
+        message = dialogue.prompts.render(
+            "revise", question=question, answer=answer, steps=group, more=bool(waiting),
+            so_far=thinking[-_TAIL:])
+
+        def parse(reply: str, expected: range = expected) -> Revised:
+            return parse_revision(reply, expected)
+
+        try:
+            revised = await dialogue.ask("revise", message, parse)
+        except CutReply as cut:
+            if len(group) == 1:
+                raise Rejection("revise", Reason.CUT_REPLY,
+                                f"the reply was cut at the output limit even for step "
+                                f"{group[0].index} alone", cut.reply.text) from None
+            half = len(group) // 2
+            waiting[:0] = [group[:half], group[half:]]
+            continue
+        revisions += revised.revisions
+        thinking = joined(thinking, revised.synthesis, last=not waiting)
+        if not waiting:
+            new_answer = revised.answer
+    return Revisions(tuple(revisions), thinking, answer if new_answer is None else new_answer)
+
+
+def _groups(steps: tuple[Step, ...], dialogue: Dialogue) -> list[tuple[Step, ...]]:
+    groups: list[tuple[Step, ...]] = []
+    group: list[Step] = []
+    tokens = 0
+    for step in steps:
+        size = dialogue.count(step.text)
+        if group and tokens + size > dialogue.options.window_tokens:
+            groups.append(tuple(group))
+            group, tokens = [], 0
+        group.append(step)
+        tokens += size
+    groups.append(tuple(group))
+    return groups
+
+
+def joined(so_far: str, text: str, *, last: bool) -> str:
+    """Two windows' explanations put together, the seam cleaned.
+
+    A sentence that stands on both sides of it is said once, and a window before the last does
+    not conclude.
+    """
+    pieces = [piece.strip() for piece in texts(text, units(text, "sentence"))]
+    if so_far and pieces:
+        before = units(so_far, "sentence")
+        ends = {piece.strip() for piece in texts(so_far, before[-3:])}
+        repeated = 0
+        while repeated < min(3, len(pieces) - 1) and pieces[repeated] in ends:
+            repeated += 1
+        if repeated:
+            text = text[units(text, "sentence")[repeated].start :]
+    if not last:
+        spans = units(text, "sentence")
+        if len(spans) > 1 and _CONCLUSION.search(text, spans[-1].start):
+            text = text[: spans[-1].start]
+    return f"{so_far}\n\n{text.strip()}".strip() if text.strip() else so_far

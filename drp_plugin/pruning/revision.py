@@ -1,0 +1,153 @@
+"""Reading the teacher's revision: an action for each step, the synthesis, the answer part."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from drp_plugin.pruning.dialogue import FormatError
+from drp_plugin.records import Action, Revision
+
+_ACTION = r"(KEEP|DELETE|REMOVE|SINGLE[- ]STEP COMPRESS|MULTI[- ]STEP COMPRESS|COMPRESS|REWRITE|MERGE)"
+_LINE = re.compile(
+    r"^[ \t]{0,8}[>*_\-#]{0,6}[ \t]{0,2}[*_]{0,3}(?:Steps?[ \t]{1,3})?"
+    r"(\d{1,6})((?:[ \t]{0,2}(?:-|–|—|to|through|and|,|&)[ \t]{0,2}\d{1,6}){0,400})"
+    r"[*_]{0,3}[ \t]{0,2}[:.)\-–—]{0,2}[ \t*_\[]{0,6}" + _ACTION + r"(?:ED)?\b[ \t*_\]]{0,6}",
+    re.MULTILINE | re.IGNORECASE)
+_COVERED = re.compile(r"\A\(?[ \t]{0,2}(?:merged? |combined? )?(?:with |of )?[Ss]teps?[ \t]{1,3}"
+                      r"([\d ,\-–—&tohrugand]{1,400}?)[ \t]{0,2}(?:\)|(?=[:\n]))")
+_SEPARATOR = re.compile(r"\A[ \t*_]*[:\-–—]*[ \t*_]*")
+_REVISED = re.compile(r"\A[*_ \t]*(?:Revised|New text|Rewritten|Compressed|Merged)(?: step| text)?"
+                      r"[*_ \t]*:[*_ \t]*", re.IGNORECASE)
+_HEADING = re.compile(r"^[ \t]{0,3}(?:#{1,6})[ \t]{0,3}(.*)$", re.MULTILINE)
+_SYNTHESIS_WORDS = re.compile(r"\A[*_ \t]*(?:FINAL )?(?:SYNTHESI[SZ](?:ED)?(?: \w+){0,3}|REVISED "
+                              r"(?:EXPLANATION|REASONING)|COHERENT EXPLANATION)[*_ \t:.]*\Z",
+                              re.IGNORECASE)
+_ANSWER_WORDS = re.compile(r"\A[*_ \t]*(?:FINAL |REVISED )?ANSWER(?: PART)?[*_ \t:.]*\Z",
+                           re.IGNORECASE)
+
+ACTIONS = {"KEEP": Action.KEEP, "DELETE": Action.DELETE, "REMOVE": Action.DELETE,
+           "COMPRESS": Action.COMPRESS, "REWRITE": Action.COMPRESS, "MERGE": Action.MERGE,
+           "SINGLE-STEP COMPRESS": Action.COMPRESS, "MULTI-STEP COMPRESS": Action.MERGE}
+
+
+class Revised(NamedTuple):
+    """A revision reply taken apart."""
+
+    revisions: tuple[Revision, ...]
+    synthesis: str
+    """T̂, or the window's part of it."""
+    answer: str | None
+    """Â where the teacher wrote it anew; None leaves A as it is."""
+
+
+def parse_revision(reply: str, expected: range) -> Revised:
+    """Actions for exactly the steps `expected`, the synthesized text, the answer part.
+
+    Raises FormatError that names what is missing or wrong.
+    """
+    listing, synthesis, answer = _sections(reply)
+    revisions = parse_actions(listing, expected)
+    if not synthesis:
+        raise FormatError('the explanation after the line "## SYNTHESIS" is missing.')
+    return Revised(revisions, synthesis, answer)
+
+
+def _sections(reply: str) -> tuple[str, str, str | None]:
+    """The action lines, the text after `## SYNTHESIS`, and the text after `## ANSWER`.
+
+    The reference marks the synthesis with a bare leading `##`; that is taken too.
+    """
+    start = end = None
+    answer: str | None = None
+    text_at = 0
+    headings = list(_HEADING.finditer(reply))
+    for match in headings:
+        if _SYNTHESIS_WORDS.match(match[1]):
+            start, text_at = match.start(), match.end()
+    if start is None:
+        actions = list(_LINE.finditer(reply))
+        behind = actions[-1].end() if actions else 0
+        for match in headings:
+            if match.start() >= behind and not _ANSWER_WORDS.match(match[1]):
+                start, text_at = match.start(), match.start(1)
+                break
+    if start is None:
+        return reply, "", None
+    for match in headings:
+        if match.start() >= text_at and _ANSWER_WORDS.match(match[1]):
+            end, answer = match.start(), _unbraced(reply[match.end() :])
+            break
+    synthesis = _unbraced(reply[text_at:end])
+    if answer is not None and answer.strip("*_ .`").upper() in ("UNCHANGED", ""):
+        answer = None
+    return reply[:start], synthesis, answer
+
+
+def _unbraced(text: str) -> str:
+    text = text.strip()
+    if text.startswith("{{") and text.endswith("}}"):
+        text = text[2:-2].strip()
+    return text
+
+
+def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
+    """The revisions in a list of action lines; raises FormatError as `parse_revision` does."""
+    lines = list(_LINE.finditer(listing))
+    if not lines:
+        raise FormatError('it has no lines like "Step 1: KEEP".')
+    ends = [match.start() for match in lines[1:]] + [len(listing)]
+    revisions: list[Revision] = []
+    seen: set[int] = set()
+    for match, end in zip(lines, ends, strict=True):
+        action = ACTIONS[match[3].upper().replace(" STEP", "-STEP")]
+        steps = _numbers(match[1] + match[2])
+        text = listing[match.end() : end]
+        covered = _COVERED.match(text)
+        if covered:
+            text = text[covered.end() :]
+            if action is Action.MERGE:
+                steps = sorted({*steps, *_numbers(covered[1])})
+        text = _SEPARATOR.sub("", text, count=1).strip()
+        text = _unbraced(_REVISED.sub("", text, count=1))
+        new = [step for step in steps if step not in seen]
+        if any(step not in expected for step in steps):
+            raise FormatError(f"step {next(s for s in steps if s not in expected)} was not given; "
+                              f"the steps are {expected[0]} to {expected[-1]}.")
+        if not new:
+            if action is Action.MERGE or (revisions and not text):
+                continue  # says again that it went into the merged step before
+            raise FormatError(f"step {steps[0]} has more than one action.")
+        if len(new) < len(steps) and action is not Action.MERGE:
+            raise FormatError(f"step {min(set(steps) - set(new))} has more than one action.")
+        if action is Action.MERGE and not text and _continues(revisions, new):
+            before = revisions.pop()
+            revisions.append(before.model_copy(update={"steps": (*before.steps, *new)}))
+        elif action in (Action.COMPRESS, Action.MERGE) and not text:
+            raise FormatError(f"step {new[0]} is to be compressed, but its new text is missing.")
+        else:
+            kept = text if action in (Action.COMPRESS, Action.MERGE) else None
+            revisions.append(Revision(action=action, steps=tuple(new), text=kept))
+        seen.update(new)
+    missing = [step for step in expected if step not in seen]
+    if missing:
+        named = ", ".join(map(str, missing[:10])) + (" …" if len(missing) > 10 else "")
+        raise FormatError(f"these steps have no action: {named}.")
+    return tuple(sorted(revisions, key=lambda revision: revision.steps))
+
+
+def _continues(revisions: list[Revision], steps: list[int]) -> bool:
+    return bool(revisions and revisions[-1].action is Action.MERGE
+                and revisions[-1].steps[-1] + 1 == steps[0])
+
+
+def _numbers(text: str) -> list[int]:
+    """`4`, `4-6`, `4, 5 and 6`, `4 to 6`, ascending; a range of more than 10,000 is none."""
+    found: set[int] = set()
+    for match in re.finditer(r"(\d{1,6})(?:[ \t]*(?:-|–|—|to|through)[ \t]*(\d{1,6}))?", text):
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first or last - first > 10_000:
+            found.add(first)
+        else:
+            found.update(range(first, last + 1))
+    return sorted(found)

@@ -1,0 +1,130 @@
+"""What a pruned response must be before it may train a student.
+
+| check | reject reason | switch | the paper, its reference code |
+|---|---|---|---|
+| the trace's answer is gold's | wrong_answer, no_answer | `keep_wrong` | does not grade traces |
+| the steps are T | low_coverage | `min_coverage` | asks for it, does not measure |
+| T̂ is not empty | empty_result | none | does not look |
+| T̂ ends where a sentence ends | cut_reply | `check_complete` | cuts at 2,048 tokens unseen |
+| T̂ and Â end with the trace's answer | answer_changed | `check_answer` | asks for it (§3.2) |
+| no number out of nowhere | new_number | `check_numbers` | does not look |
+| R̂ is not longer than R | longer | `check_length` | does not look |
+| T̂ is in T's language | wrong_language | `check_language` | does not look |
+
+All are on by default. `keep_wrong` with every switch off is the unfiltered set of the paper's
+code.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drp_plugin.grading import equal, extract
+from drp_plugin.pruning.dialogue import Rejection
+from drp_plugin.pruning.language import same_language
+from drp_plugin.pruning.numbers import new_numbers
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.records import Reason, Trace
+from drp_plugin.thinking import Split, join_response, split_response
+
+_ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
+
+
+def check_trace(trace: Trace, options: PruneOptions) -> tuple[Split, str | None]:
+    """T, A and the trace's own final answer (None only under `keep_wrong`).
+
+    Raises Rejection, stage `trace`, for a trace that cannot be pruned or should not be learned.
+    """
+    split = split_response(trace.response)
+    if not split.complete:
+        raise Rejection("trace", Reason.NO_THINK_END,
+                        "no </think>: the student was cut off while thinking")
+    if not split.thinking:
+        raise Rejection("trace", Reason.EMPTY_TRACE, "nothing between the think tags")
+    final = extract(trace.response).text
+    if options.keep_wrong:
+        return split, final
+    if final is None:
+        raise Rejection("trace", Reason.NO_ANSWER,
+                        "no final answer after </think>" if split.answer else
+                        "nothing after </think>")
+    if trace.answer is not None and not equal(final, trace.answer, trace.dataset):
+        raise Rejection("trace", Reason.WRONG_ANSWER,
+                        f"the student says {final[:80]!r}, gold is {trace.answer[:80]!r}")
+    return split, final
+
+
+def verify(trace: Trace, split: Split, final: str | None, thinking: str, answer: str,
+           tokens: tuple[int, int], options: PruneOptions) -> dict[str, Any]:
+    """Each check and what it found; raises Rejection, stage `verify`, at the first that fails.
+
+    `final` is the trace's final answer, `thinking` and `answer` are T̂ and Â, `tokens` those of R
+    and R̂.
+    """
+    verdict: dict[str, Any] = {}
+    if not thinking.strip():
+        raise Rejection("verify", Reason.EMPTY_RESULT, "no reasoning is left")
+    if not answer.strip() and split.answer:
+        raise Rejection("verify", Reason.EMPTY_RESULT, "no answer part is left")
+    verdict["empty"] = {"ok": True}
+
+    if "</think>" in thinking or "<think>" in thinking or "</think>" in answer:
+        raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
+    if options.check_complete:
+        end = thinking.rstrip()[-1]
+        if end.isalnum() and not _states(thinking) or end in ",:;(":
+            raise Rejection("verify", Reason.CUT_REPLY,
+                            f"the reasoning breaks off: …{thinking.rstrip()[-60:]!r}")
+        verdict["complete"] = {"ok": end in _ENDINGS or _states(thinking)}
+    if options.check_answer and final is not None:
+        verdict["answer"] = _check_answer(trace, final, thinking, answer)
+    if options.check_numbers:
+        known = f"{trace.question}\n{split.thinking}\n{split.answer}"
+        fresh = new_numbers(thinking, known)
+        if fresh:
+            named = ", ".join(fresh[:5])
+            raise Rejection("verify", Reason.NEW_NUMBER,
+                            f"neither the question nor the trace holds {named}, and no right "
+                            "step of arithmetic gives it")
+        verdict["numbers"] = {"ok": True}
+    if options.check_length:
+        if tokens[1] > tokens[0]:
+            raise Rejection("verify", Reason.LONGER, f"{tokens[1]} tokens, was {tokens[0]}")
+        verdict["length"] = {"ok": True}
+    if options.check_language:
+        if not same_language(thinking, split.thinking):
+            raise Rejection("verify", Reason.WRONG_LANGUAGE,
+                            f"the trace's language is another one: {thinking[:60]!r}")
+        verdict["language"] = {"ok": True}
+    return verdict
+
+
+def _states(thinking: str) -> bool:
+    """Whether the text ends with a stated answer, full stop or not."""
+    found = extract(thinking[-400:], thinking=False, ended=True)
+    return found.how in ("boxed", "stated")
+
+
+def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[str, Any]:
+    new = extract(join_response(thinking, answer)).text
+    if new is None or not _same(new, final, trace.dataset):
+        raise Rejection("verify", Reason.ANSWER_CHANGED,
+                        f"the answer part says {(new or 'nothing')[:80]!r}, "
+                        f"the trace {final[:80]!r}")
+    if trace.answer is not None and not _same(new, trace.answer, trace.dataset):
+        if not _same(final, trace.answer, trace.dataset):
+            return {"ok": True, "answer": new, "gold": False}  # kept on purpose (`keep_wrong`)
+        raise Rejection("verify", Reason.ANSWER_CHANGED,
+                        f"the answer part says {new[:80]!r}, gold is {trace.answer[:80]!r}")
+    stated = extract(thinking, thinking=False)
+    if stated.how not in ("boxed", "stated") or stated.text is None:
+        return {"ok": True, "answer": new, "stated": None}
+    if not _same(stated.text, final, trace.dataset):
+        raise Rejection("verify", Reason.ANSWER_CHANGED,
+                        f"the reasoning ends with {stated.text[:80]!r}, the trace "
+                        f"with {final[:80]!r}")
+    return {"ok": True, "answer": new, "stated": stated.text}
+
+
+def _same(one: str, other: str, dataset: str | None) -> bool:
+    return one == other or equal(one, other, dataset)
