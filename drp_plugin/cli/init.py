@@ -1,0 +1,42 @@
+"""`drp init`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from drp_plugin.cli import COMMANDS
+
+EXAMPLES = """\b
+Examples:
+  drp init work
+  drp build run -o work/data --name drp_gsm8k_prm12k
+  cd work && llamafactory-cli train drp_qwen7b.yaml
+  drp init work --dataset-dir /data/sft --models /models
+
+\b
+Writes drp_qwen7b.yaml, drp_qwen1_5b.yaml, drp_tiny.yaml and the folders ablations, baselines,
+scale, export, deepspeed and accelerate. Edit them as you like: a file that is there already is
+left alone unless --force is given.
+"""
+
+
+@click.command("init", help=f"{COMMANDS['init']}\n\n{EXAMPLES}")
+@click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--dataset-dir", type=click.Path(file_okay=False, path_type=Path),
+              help="Where `drp build -o` puts its sets (default: DIR/data).")
+@click.option("--models", type=click.Path(file_okay=False, path_type=Path),
+              help="Folder with local copies of the students, each under its own name.")
+@click.option("--force", is_flag=True, help="Overwrite configs that are there.")
+def command(folder: Path, dataset_dir: Path | None, models: Path | None, force: bool) -> None:
+    from drp_plugin.training.workspace import init
+
+    written = init(folder, dataset_dir=dataset_dir, models=models, force=force)
+    click.echo(f"{len(written)} files in {folder}; next: cd {folder} && "
+               "llamafactory-cli train drp_qwen7b.yaml", err=True)
+    if any(c.isspace() for c in str(folder.resolve())):
+        click.echo("note: torchrun cannot start a YAML whose path has spaces", err=True)
+    for path in written:
+        if path.parent == folder.resolve():
+            click.echo(str(path))

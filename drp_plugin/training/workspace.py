@@ -1,0 +1,77 @@
+"""`drp init`: the YAML configs in a folder of the user's own, with their paths filled in.
+
+LLaMA-Factory leaves `${oc.env:X}` as it stands, so real paths are written. The files stay what a
+person edits: every comment is kept, and only the values that are paths change.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from drp_plugin.errors import UserError
+from drp_plugin.resources import resource
+
+FOLDER = "llamafactory_configs"
+_LINE = re.compile(r"^(?P<key>[a-z_]+): (?P<value>[^#\n]*?)(?P<note>  #.*)?$", re.MULTILINE)
+_TINY = "drp_plugin/student/model"
+
+
+def _scalar(path: Path | str) -> str:
+    """A path as a YAML scalar; quoted where YAML would read something else."""
+    text = str(path)
+    return text if re.fullmatch(r"[\w./@+=-]+", text) else json.dumps(text, ensure_ascii=False)
+
+
+def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> str:
+    """A shipped YAML with the paths of the workspace `folder`; all paths are absolute."""
+    from drp_plugin.student import model_path
+
+    def value(match: re.Match[str]) -> str:
+        key, old, note = match["key"], match["value"].strip(), match["note"] or ""
+        new = old
+        if key == "dataset_dir":
+            new, note = _scalar(dataset_dir), ""
+        elif old == _TINY:
+            new = _scalar(model_path())
+        elif key == "model_name_or_path" and models and (models / Path(old).name).is_dir():
+            new = _scalar(models / Path(old).name)
+        elif old.startswith(("saves/", f"{FOLDER}/")):
+            new = _scalar(folder / old.removeprefix(f"{FOLDER}/"))
+        return f"{key}: {new}{note}"
+
+    # the commands at the top are run from inside the workspace
+    return _LINE.sub(value, text).replace(f"{FOLDER}/", "")
+
+
+def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None = None,
+         force: bool = False) -> list[Path]:
+    """Write every shipped config below `folder`; returns the files written.
+
+    `dataset_dir` is where `drp build` puts its sets (default: `folder/data`). A student that
+    stands in `models` under its own name is taken from there instead of the hub. A file that is
+    there and differs is the user's and stays, unless `force`.
+
+    Raises UserError when `models` is no folder.
+    """
+    folder = folder.resolve()
+    if models is not None and not models.is_dir():
+        raise UserError("no such folder of models", file=models, fix="Check --models")
+    data = (dataset_dir or folder / "data").resolve()
+    shipped = resource(FOLDER)
+    written = []
+    for source in sorted(shipped.rglob("*")):
+        if source.suffix not in (".yaml", ".json"):
+            continue
+        target = folder / source.relative_to(shipped)
+        text = source.read_text(encoding="utf-8")
+        if source.suffix == ".yaml" and source.parent.name != "accelerate":
+            text = filled(text, folder, data, models.resolve() if models else None)
+        if target.exists() and not force:
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text, encoding="utf-8")
+        written.append(target)
+    data.mkdir(parents=True, exist_ok=True)
+    return written
