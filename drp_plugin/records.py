@@ -150,6 +150,9 @@ class Reason(StrEnum):
     LONGER = "longer"
     EMPTY_RESULT = "empty_result"
     WRONG_LANGUAGE = "wrong_language"
+    # us
+    INTERNAL_ERROR = "internal_error"
+    """A fault of this program on this row; the others go on."""
 
 
 class Reject(Record):

@@ -20,8 +20,9 @@ class Message(Record):
 class Sampling(Record):
     """Everything that shapes a reply besides the messages."""
 
-    temperature: float = 0.0
-    """The paper's reference code asks at 0."""
+    temperature: float | None = 0.0
+    """The paper's reference code asks at 0. None leaves it to the provider: some reasoning
+    models refuse any."""
     top_p: float | None = None
     max_tokens: int | None = None
     """None leaves it to the provider, which then allows its model's maximum."""

@@ -1,0 +1,165 @@
+"""Options that every command with a teacher shares."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from drp_plugin.errors import UserError
+from drp_plugin.teacher.base import Sampling
+from drp_plugin.teacher.prices import Price, find_price
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class ExtraType(click.ParamType):
+    """`KEY=VALUE` on the command line, the value as JSON where it is JSON; a mapping in YAML."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        key, equals, text = str(value).partition("=")
+        if not equals or not key:
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        try:
+            return key, json.loads(text)
+        except json.JSONDecodeError:
+            return key, text
+
+
+class TemperatureType(click.ParamType):
+    """A temperature, or `none`."""
+
+    name = "T|none"
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> float | str:
+        if value is None or str(value).lower() == "none":
+            return "none"
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = -1.0
+        if not 0 <= number <= 2:
+            self.fail(f"{value!r} is not a temperature from 0 to 2, or none", param, ctx)
+        return number
+
+
+def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Take the options of a YAML file; the command line wins. Raises UserError."""
+    if value is None:
+        return
+    try:
+        content = yaml.safe_load(Path(value).read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError("no such file", file=value) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read ({error.__class__.__name__})", file=value) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"not YAML ({' '.join(str(error).split())})", file=value) from None
+    if content is None:
+        return
+    if not isinstance(content, dict):
+        raise UserError("not a mapping of options", file=value,
+                        fix="Write one `option: value` a line")
+    known = {p.name: p for p in ctx.command.params
+             if isinstance(p, click.Option) and p.name not in ("config", "help")}
+    defaults: dict[str, Any] = {}
+    for key, given in content.items():
+        name = str(key).replace("-", "_")
+        if name not in known:
+            near = difflib.get_close_matches(name, [k for k in known if k], 1)
+            raise UserError(f"unknown key {str(key)!r}", file=value, fix=(
+                f"Did you mean {near[0]!r}?" if near else f"See {ctx.command_path} --help"))
+        if known[name].multiple and isinstance(given, dict):
+            given = list(given.items())
+        elif isinstance(given, dict | list):
+            raise UserError(f"key {str(key)!r}: a single value belongs there", file=value)
+        if given is not None or name == "temperature":
+            defaults[name] = "none" if given is None else given
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """What the shared options say."""
+
+    teacher: str
+    base_url: str | None
+    sampling: Sampling
+    concurrency: int
+    timeout_s: float
+    retries: int
+    price: str | None
+    prices: Path | None
+
+    def find_price(self, name: str) -> Price | None:
+        """The teacher's price, where one is known."""
+        return find_price(name, override=self.price, file=self.prices,
+                          hosted=self.base_url is None)
+
+
+def teacher_options(option: str = "--teacher", *, default: str | None = None,
+                    required: bool = True) -> Callable[[F], F]:
+    """Adds the options; the command is called with `settings: TeacherSettings` in their place."""
+    options: Iterable[Callable[[F], F]] = (
+        click.option(option, "teacher", required=required and default is None, default=default,
+                     metavar="KIND:MODEL", show_default=default is not None,
+                     help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no model)."),
+        click.option("--base-url", metavar="URL",
+                     help="Any OpenAI-compatible endpoint for openai:MODEL "
+                          "(a vLLM server, Ollama, …)."),
+        click.option("--temperature", type=TemperatureType(), default=0.0, show_default=True,
+                     help="none leaves it to the provider."),
+        click.option("--top-p", type=click.FloatRange(0, 1, min_open=True)),
+        click.option("--seed", type=int, help="Sent to providers that take one."),
+        click.option("--max-tokens", type=click.IntRange(1),
+                     help="Longest reply; by default the model's own limit."),
+        click.option("--extra", type=ExtraType(), multiple=True,
+                     help="Any further field of the request, e.g. reasoning_effort=low."),
+        click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
+                     help="Most requests in flight; fewer when the provider's limits ask for it."),
+        click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=600.0,
+                     show_default=True, help="Seconds for one request."),
+        click.option("--retries", type=click.IntRange(0, 100), default=7, show_default=True,
+                     help="Further attempts for a request that can be retried."),
+        click.option("--price", metavar="IN,OUT",
+                     help="USD for a million tokens in and out, in place of the price table."),
+        click.option("--prices", type=click.Path(path_type=Path, dir_okay=False),
+                     help="A price table of your own (YAML)."),
+        click.option("--config", callback=read_config, is_eager=True, expose_value=False,
+                     metavar="YAML", help="Take options from a file: one `option: value` a line; "
+                                          "the command line wins."),
+    )
+
+    def decorate(command: F) -> F:
+        def call(**given: Any) -> Any:
+            temperature = given.pop("temperature")
+            sampling = Sampling(
+                temperature=None if temperature == "none" else temperature,
+                top_p=given.pop("top_p"), seed=given.pop("seed"),
+                max_tokens=given.pop("max_tokens"), extra=dict(given.pop("extra")))
+            names = ("teacher", "base_url", "concurrency", "timeout_s", "retries", "price",
+                     "prices")
+            settings = TeacherSettings(sampling=sampling, **{n: given.pop(n) for n in names})
+            return command(settings=settings, **given)
+
+        call.__doc__, call.__name__ = command.__doc__, command.__name__
+        # options that the command itself got before these stay attached to it
+        call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+        wrapped: Any = call
+        for add in reversed(list(options)):
+            wrapped = add(wrapped)
+        return wrapped  # type: ignore[no-any-return]
+
+    return decorate

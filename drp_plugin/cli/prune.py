@@ -1,0 +1,109 @@
+"""`drp prune`: decompose, revise, verify."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drp_plugin.cli._teacher import TeacherSettings, teacher_options
+from drp_plugin.errors import UserError
+
+HELP = """Have a teacher prune traces, step by step, and verify the result.
+
+TRACES is a JSONL file (`-` for standard input), one trace a line: id, question, answer (gold,
+where known), response (`<think>T</think>A`). RUN_DIR gets pruned.jsonl, rejects.jsonl (every
+row is in one of them), summary.json, settings.json, and ledger.sqlite, which holds every reply:
+run the same command again after an interruption, and nothing is asked twice.
+
+\b
+Examples:
+  drp prune traces.jsonl -o run --teacher openai:gpt-4o --forecast
+  drp prune traces.jsonl -o run --teacher openai:gpt-4o --max-cost 20
+  drp prune traces.jsonl -o run --teacher gemini:gemini-3.5-flash --batch
+  drp prune traces.jsonl -o run --teacher openai:qwen --base-url http://localhost:8000/v1
+  drp prune traces.jsonl -o run --teacher offline --decompose indexed
+  drp prune traces.jsonl -o run --teacher earliest-correct
+"""
+
+
+@click.command("prune", help=HELP)
+@click.argument("traces")
+@click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
+              type=click.Path(path_type=Path), help="The run's folder.")
+@teacher_options()
+@click.option("--decompose", type=click.Choice(["skill", "default", "sentence", "indexed"]),
+              default="skill", show_default=True,
+              help="skill: the paper's prompt; default: its ablation; sentence: Appendix D's "
+                   "baseline; indexed: ranges over numbered units, about a third of the output.")
+@click.option("--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
+              help="A folder whose *.jinja files take the place of the shipped prompts.")
+@click.option("--tokenizer", default="qwen", show_default=True,
+              help="Counts tokens: qwen, a tokenizer.json, a model's folder, or student.")
+@click.option("--window-tokens", type=click.IntRange(50), default=8000, show_default=True,
+              help="Longest part of a trace in one request.")
+@click.option("--repairs", type=click.IntRange(0), default=1, show_default=True,
+              help="Rounds in which a reply out of format is sent back.")
+@click.option("--max-requests", type=click.IntRange(1), default=96, show_default=True,
+              help="Most requests for one trace.")
+@click.option("--min-coverage", type=click.FloatRange(0, 1), default=0.9, show_default=True,
+              help="Least share of the trace that the steps must hold; 0 switches it off.")
+@click.option("--keep-wrong", is_flag=True,
+              help="Let traces with a wrong or no answer through, as the paper's code does.")
+@click.option("--check-answer/--no-check-answer", default=True, show_default=True,
+              help="The pruned response must keep the trace's final answer.")
+@click.option("--check-numbers/--no-check-numbers", default=True, show_default=True,
+              help="No number that neither trace nor question holds, unless right arithmetic.")
+@click.option("--check-length/--no-check-length", default=True, show_default=True,
+              help="The pruned response must not be longer.")
+@click.option("--check-complete/--no-check-complete", default=True, show_default=True,
+              help="The pruned thinking must not break off.")
+@click.option("--check-language/--no-check-language", default=True, show_default=True,
+              help="The pruned thinking must be in the trace's language.")
+@click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
+@click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
+@click.option("--anew", is_flag=True,
+              help="Go on in RUN_DIR with other settings than it was begun with.")
+def command(settings: TeacherSettings, traces: str, run_dir: Path, decompose: str,
+            prompts_dir: Path | None, tokenizer: str, limit: int | None, strict: bool, anew: bool,
+            **options: Any) -> int:
+    from itertools import islice
+
+    from drp_plugin import __version__
+    from drp_plugin.prompts import Prompts
+    from drp_plugin.pruning.flow import PruneOptions, prune_trace
+    from drp_plugin.pruning.read import traces as read_traces
+    from drp_plugin.records import Pruned, Reject, Trace
+    from drp_plugin.runner.job import Job, count_rows, rereadable
+    from drp_plugin.runner.outputs import prepare
+    from drp_plugin.runner.session import run_session
+    from drp_plugin.teacher.base import Ask
+    from drp_plugin.teacher.registry import make_teacher
+    from drp_plugin.teacher.retry import Retries
+    from drp_plugin.tokens import TokenCounter
+
+    if traces != "-" and not Path(traces).is_file():
+        raise UserError("no such file", file=traces, fix="Check the path")
+    teacher = make_teacher(settings.teacher, base_url=settings.base_url,
+                           timeout_s=settings.timeout_s, concurrency=settings.concurrency,
+                           retries=Retries(attempts=settings.retries + 1))
+    prompts = Prompts(prompts_dir)
+    counter = TokenCounter.load(tokenizer)
+    chosen = PruneOptions(teacher=teacher.name, decompose=decompose, sampling=settings.sampling,
+                          **options)
+    prepare(run_dir)
+    path = rereadable(traces, run_dir)
+
+    async def flow(trace: Trace, ask: Ask) -> Pruned | Reject:
+        return await prune_trace(trace, ask, chosen, prompts=prompts, count=counter.count)
+
+    job = Job(
+        rows=lambda: islice(read_traces(path), limit), flow=flow, run_dir=run_dir,
+        total=count_rows(path, limit),
+        settings={"command": "prune", "version": __version__, "input": traces, "limit": limit,
+                  "base_url": settings.base_url, "tokenizer": counter.name,
+                  "prompts_hash": prompts.hash, **chosen.model_dump(mode="json")})
+    tally = asyncio.run(run_session(job, teacher, settings, anew=anew))
+    return 1 if strict and tally.rejected else 0

@@ -1,0 +1,64 @@
+"""What is run: rows, a flow for one row, and where its results go."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from drp_plugin import jsonl
+from drp_plugin.records import Pruned, Reason, Reject, Trace
+from drp_plugin.teacher.base import Ask
+
+Rows = Callable[[], Iterator[Trace | Reject]]
+"""Reads the input anew each time it is called: every row, unusable ones as rejects."""
+Flow = Callable[[Trace, Ask], Awaitable[Pruned | Reject]]
+"""All stages for one row. With equal replies it gives equal results."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run."""
+
+    rows: Rows
+    flow: Flow
+    run_dir: Path
+    settings: dict[str, Any]
+    """Everything that shapes the results; a resumed run must have the same."""
+    total: int | None = None
+    """How many rows there are; None where it is not known."""
+
+
+async def run_row(row: Trace | Reject, flow: Flow, ask: Ask) -> Pruned | Reject:
+    """A row's result. A fault of our own code rejects the row; it does not end the run."""
+    if isinstance(row, Reject):
+        return row
+    try:
+        return await flow(row, ask)
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
+            TypeError, ValueError) as error:
+        return Reject(id=row.id, stage="flow", reason=Reason.INTERNAL_ERROR,
+                      detail=f"a fault of this program, please report it: "
+                             f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+                      row=row.model_dump(mode="json", exclude_none=True))
+
+
+def rereadable(path: str, run_dir: Path) -> str:
+    """The input's path; standard input is copied into the run directory first."""
+    if path != "-":
+        return path
+    copy = run_dir / "stdin.jsonl"
+    with jsonl.replacing(copy) as file:
+        shutil.copyfileobj(sys.stdin, file)
+    return str(copy)
+
+
+def count_rows(path: str, limit: int | None = None) -> int:
+    """Lines of a JSONL file that are not blank, up to `limit`."""
+    with open(path, "rb") as file:
+        lines = (1 for line in file if line.strip())
+        return sum(lines if limit is None else islice(lines, limit))

@@ -1,0 +1,58 @@
+"""`settings.json`: a run that goes on must be the same run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+
+FILE = "settings.json"
+FREE = {"input", "limit", "version"}
+"""Recorded, but free to change: rows may be added, and releases come."""
+
+
+def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> list[str]:
+    """Write the run's settings, or compare them with those it was begun with.
+
+    Answers are keyed by their requests, so no change can bring stale ones back; but a changed
+    setting replaces the run's results, and may pay for all of it again. So a difference is an
+    error, in one line, unless `anew` is set. Returns the differences. Raises UserError.
+    """
+    path = run_dir / FILE
+    plain = json.loads(json.dumps(settings))
+    before = _read(path)
+    changes = [] if before is None else differences(before, plain)
+    if changes and not anew:
+        raise UserError(f"this run was begun with other settings: {'; '.join(changes)}",
+                        file=run_dir, fix="Give another -o, or add --anew to go on here (stored "
+                                          "replies stay; what the change touches is asked anew)")
+    if before != plain:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with jsonl.replacing(path) as file:
+            file.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    return changes
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs, as `name: old → new`, settings that are free to change left out."""
+    return [f"{name}: {_show(before.get(name))} → {_show(now.get(name))}"
+            for name in sorted((before.keys() | now.keys()) - FREE)
+            if before.get(name) != now.get(name)]
+
+
+def _show(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        raise UserError("cannot be read", file=path,
+                        fix="Move the run directory away, or restore the file") from None
+    return value if isinstance(value, dict) else {}

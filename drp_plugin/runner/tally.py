@@ -1,0 +1,101 @@
+"""Counting a run: what came in, what went out, what it cost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from drp_plugin.records import Pruned, Reject, Usage
+
+
+class Tally:
+    """The figures of `summary.json`, added up row by row."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        """Rows read."""
+        self.pruned = 0
+        self.not_reached = 0
+        """Rows without a result because the run was stopped (budget, pilot)."""
+        self.reasons: Counter[str] = Counter()
+        self.stages: Counter[str] = Counter()
+        self.actions: Counter[str] = Counter()
+        self.steps = 0
+        self.tokens_before = 0
+        self.tokens_after = 0
+        self.requests = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.cost_usd = 0.0
+        self.priced = False
+
+    @property
+    def rejected(self) -> int:
+        return sum(self.reasons.values())
+
+    def add(self, result: Pruned | Reject | None) -> None:
+        """Count one row's result; None for a row that was not reached."""
+        self.rows += 1
+        if result is None:
+            self.not_reached += 1
+            return
+        self._use(result.usage)
+        if isinstance(result, Reject):
+            self.reasons[result.reason.value] += 1
+            self.stages[result.stage] += 1
+            return
+        self.pruned += 1
+        self.steps += len(result.steps)
+        self.actions.update(r.action.value for r in result.revisions)
+        self.tokens_before += result.tokens_before
+        self.tokens_after += result.tokens_after
+
+    def _use(self, usage: Usage) -> None:
+        self.requests += usage.requests
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        if usage.cost_usd is not None:
+            self.cost_usd += usage.cost_usd
+            self.priced = True
+
+    @property
+    def balanced(self) -> bool:
+        """Every row that came in is accounted for."""
+        return self.rows == self.pruned + self.rejected + self.not_reached
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as one JSON object. Equal results give an equal summary: no times in it."""
+        return {
+            "complete": self.not_reached == 0,
+            "rows": self.rows,
+            "pruned": self.pruned,
+            "rejected": self.rejected,
+            "not_reached": self.not_reached,
+            "rejects": dict(sorted(self.reasons.items())),
+            "rejects_by_stage": dict(sorted(self.stages.items())),
+            "tokens_before": self.tokens_before,
+            "tokens_after": self.tokens_after,
+            "tokens_saved": (round(1 - self.tokens_after / self.tokens_before, 4)
+                             if self.tokens_before else None),
+            "steps_per_row": round(self.steps / self.pruned, 2) if self.pruned else None,
+            "actions": dict(sorted(self.actions.items())),
+            "requests": self.requests,
+            "prompt_tokens": self.prompt_tokens,
+            "completion_tokens": self.completion_tokens,
+            "cost_usd": round(self.cost_usd, 6) if self.priced else None,
+        }
+
+    def line(self) -> str:
+        """The figures in one line for a person."""
+        parts = [f"{self.rows} rows = {self.pruned} pruned + {self.rejected} rejected"]
+        if self.not_reached:
+            parts[0] += f" + {self.not_reached} not reached"
+        if self.reasons:
+            parts[0] += " (" + ", ".join(f"{r} {n}" for r, n in self.reasons.most_common()) + ")"
+        if self.tokens_before:
+            parts.append(f"tokens {self.tokens_before:,} → {self.tokens_after:,} "
+                         f"(−{100 * (1 - self.tokens_after / self.tokens_before):.1f} %)")
+        parts.append(f"{self.requests:,} requests")
+        if self.priced:
+            parts.append(f"${self.cost_usd:,.4f}")
+        return "; ".join(parts)

@@ -1,0 +1,141 @@
+"""Asking a teacher through the ledger: nothing is asked twice, nothing is used before it is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from drp_plugin.ledger import Ledger, request_key
+from drp_plugin.records import Usage
+from drp_plugin.teacher.base import Reply, Request, Teacher, TeacherError
+from drp_plugin.teacher.budget import Budget
+from drp_plugin.teacher.prices import Price
+from drp_plugin.teacher.registry import identity
+
+_POLL_S = 0.05
+
+
+class Pending(BaseException):
+    """The answer is not there yet. Raised into a row's flow in replay, and ends it for now.
+
+    Not an Exception, so that no stage can take it for a failure of the teacher.
+    """
+
+    def __init__(self, key: str, request: Request) -> None:
+        super().__init__(key)
+        self.key, self.request = key, request
+
+
+def key_of(who: dict[str, Any], request: Request) -> str:
+    """The ledger's key of a request to the teacher known as `who` (see `registry.identity`)."""
+    sampling = request.sampling
+    payload: dict[str, Any] = {
+        "teacher": who, "messages": [[m.role, m.content] for m in request.messages],
+        "temperature": sampling.temperature, "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens, "seed": sampling.seed,
+    }
+    if sampling.extra:
+        payload["extra"] = sampling.extra
+    if request.json_schema is not None:
+        payload["schema"] = request.json_schema
+    return request_key({k: v for k, v in payload.items() if v is not None})
+
+
+def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[str, Any]:
+    """What the ledger keeps of a reply. Its cost is what it cost then, whatever prices do."""
+    value: dict[str, Any] = {
+        "text": reply.text, "finish_reason": reply.finish_reason,
+        "prompt_tokens": reply.usage.prompt_tokens,
+        "completion_tokens": reply.usage.completion_tokens,
+    }
+    if price is not None:
+        value["cost_usd"] = price.cost(reply.usage, batch=batch)
+    return value
+
+
+def from_value(value: dict[str, Any]) -> Reply:
+    """A reply as the ledger keeps it."""
+    return Reply(text=value["text"], finish_reason=value["finish_reason"], usage=Usage(
+        requests=1, prompt_tokens=value["prompt_tokens"],
+        completion_tokens=value["completion_tokens"], cost_usd=value.get("cost_usd")))
+
+
+class Asker:
+    """The `Ask` of a run.
+
+    Equal requests of several rows, and of several processes on one ledger, are asked once.
+    With `replay` nothing is asked: what is not in the ledger raises Pending.
+    """
+
+    def __init__(self, teacher: Teacher, ledger: Ledger, *, price: Price | None = None,
+                 budget: Budget | None = None, replay: bool = False) -> None:
+        self.teacher, self.ledger, self.price, self.budget = teacher, ledger, price, budget
+        self.who = identity(teacher)
+        self.asked = 0
+        """Requests that this process sent and had answered."""
+        self.found = 0
+        """Requests that the ledger answered."""
+        self.spent_usd = 0.0
+        self.completion_tokens = 0
+        self.pending: dict[str, Request] = {}
+        """In replay: the requests without an answer, by key."""
+        self._replay = replay
+        self._asking: dict[str, asyncio.Future[None]] = {}
+
+    async def __call__(self, request: Request) -> Reply:
+        """The reply. Raises what `Teacher.ask` raises; OverBudget; in replay, Pending."""
+        key = key_of(self.who, request)
+        if self._replay:
+            stored = self.ledger.get(key)
+            if stored is None:
+                self.pending[key] = request
+                raise Pending(key, request)
+            self.found += 1
+            return from_value(stored)
+        while (other := self._asking.get(key)) is not None:
+            # another row asks the very same thing: wait for it, then look into the ledger
+            await asyncio.wait([other])
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asking[key] = mine
+        try:
+            return await self._claimed(key, request)
+        finally:
+            del self._asking[key]
+            mine.set_result(None)
+
+    async def _claimed(self, key: str, request: Request) -> Reply:
+        while not self.ledger.claim(key):
+            stored = self.ledger.get(key)
+            if stored is not None:
+                self.found += 1
+                return from_value(stored)
+            await asyncio.sleep(_POLL_S)  # another process asks: its answer will be ours
+        try:
+            stored = self.ledger.get(key)
+            if stored is not None:
+                self.found += 1
+                return from_value(stored)
+            return await self._ask(key, request)
+        finally:
+            self.ledger.release(key)
+
+    async def _ask(self, key: str, request: Request) -> Reply:
+        reserved = 0.0 if self.budget is None else await self.budget.reserve(request)
+        cost = 0.0
+        try:
+            reply = await self.teacher.ask(request)
+            value = to_value(reply, self.price)
+            cost = value.get("cost_usd") or 0.0
+            # a paid answer is stored even when the run is being stopped around it
+            await asyncio.shield(self.ledger.aput(key, value, tag=request.tag,
+                                                  cost_usd=value.get("cost_usd")))
+        finally:
+            if self.budget is not None:
+                self.budget.settle(reserved, cost)
+        self.asked += 1
+        self.spent_usd += cost
+        self.completion_tokens += reply.usage.completion_tokens
+        return from_value(value)
+
+
+__all__ = ["Asker", "Pending", "TeacherError", "from_value", "key_of", "to_value"]

@@ -1,0 +1,150 @@
+"""Concurrency that finds the provider's limit by itself.
+
+Additive increase, multiplicative decrease, as in TCP: every answer raises the number of
+requests in flight a little (doubling until the first refusal), a 429 halves it once and stops
+new requests for as long as the provider asks. Rate-limit headers, where the provider sends
+them, hold requests back before they are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds(text: str | None) -> float | None:
+    """A header's duration (`20ms`, `1m30s`, `12`, `0.5`) in seconds; None where it is none."""
+    if not text:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        parts = _DURATION.findall(text)
+        return sum(float(n) * _UNIT_S[unit] for n, unit in parts) if parts else None
+
+
+class Limiter:
+    """Hands out the right to send a request.
+
+    `ceiling` is the user's `--concurrency`; `limit` is what is allowed at the moment.
+    """
+
+    def __init__(self, ceiling: int, *, start: int = 8,
+                 clock: Callable[[], float] = time.monotonic) -> None:
+        self.ceiling = max(1, ceiling)
+        self.limit = float(min(start, self.ceiling))
+        self.in_flight = 0
+        self.throttles = 0
+        """How many times the provider said 429."""
+        self._clock = clock
+        self._probing = True
+        self._paused_until = 0.0
+        self._last_cut = 0.0
+        self._permits: float | None = None
+        self._permits_until = 0.0
+        self._mean_tokens = 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def acquire(self) -> None:
+        """Wait for the right to send one request; give it back with `release`."""
+        if not self._waiting and self._may_start():
+            self._start()
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        self._wake()
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():
+                self.release()  # the right had been given just before
+            raise
+
+    def release(self) -> None:
+        """The request ended, whichever way."""
+        self.in_flight -= 1
+        self._wake()
+
+    def answered(self, headers: Mapping[str, str] | None = None, tokens: int = 0) -> None:
+        """A request was answered: allow a little more, within what the headers leave."""
+        if self.limit < self.ceiling:
+            self.limit = min(self.ceiling, self.limit + (1 if self._probing else 1 / self.limit))
+        if tokens:
+            self._mean_tokens += 0.1 * (tokens - self._mean_tokens) if self._mean_tokens else tokens
+        if headers and "x-ratelimit-remaining-requests" in headers:
+            self._read(headers)
+        if self._waiting:
+            self._wake()
+
+    def throttled(self, after_s: float | None) -> None:
+        """The provider said 429, with or without a time to wait."""
+        now = self._clock()
+        self.throttles += 1
+        self._probing = False
+        wait = after_s if after_s is not None else 1.0
+        # the requests that were in flight together are refused together: that is one signal
+        if now >= self._last_cut + max(1.0, wait):
+            self.limit = max(1.0, self.limit / 2)
+            self._last_cut = now
+        self._paused_until = max(self._paused_until, now + wait)
+
+    def _read(self, headers: Mapping[str, str]) -> None:
+        """How many more requests the headers allow before they renew."""
+        now = self._clock()
+        allowed: list[tuple[float, float]] = []
+        for what, each in (("requests", 1.0), ("tokens", max(1.0, self._mean_tokens))):
+            left = seconds(headers.get(f"x-ratelimit-remaining-{what}"))
+            renew = seconds(headers.get(f"x-ratelimit-reset-{what}"))
+            if left is not None and renew is not None:
+                allowed.append((left / each, renew))
+        if not allowed:
+            return
+        left, renew = min(allowed)
+        if left > self.ceiling:
+            self._permits = None
+        else:
+            # the quota refills little by little: for one request it is enough to wait its share
+            share = renew / max(1.0, self.ceiling - left)
+            self._permits, self._permits_until = left, now + min(renew, max(share, 0.01))
+
+    def _may_start(self) -> bool:
+        if self.in_flight >= int(self.limit) or self._clock() < self._paused_until:
+            return False
+        if self._permits is None:
+            return True
+        if self._clock() >= self._permits_until:
+            self._permits = None
+            return True
+        return self._permits >= 1
+
+    def _start(self) -> None:
+        self.in_flight += 1
+        if self._permits is not None:
+            self._permits -= 1
+
+    def _wake(self) -> None:
+        while self._waiting and self._may_start():
+            turn = self._waiting.popleft()
+            if not turn.done():
+                self._start()
+                turn.set_result(None)
+        if self._waiting and self.in_flight < int(self.limit):
+            self._wake_later()
+
+    def _wake_later(self) -> None:
+        if self._timer is not None:
+            return
+        until = max(self._paused_until, self._permits_until if self._permits is not None else 0.0)
+        delay = max(0.001, until - self._clock())
+        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._wake()

@@ -1,0 +1,159 @@
+"""OpenAI and every endpoint that speaks its chat completions API, by the `openai` library."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+from drp_plugin.errors import UserError
+from drp_plugin.records import Reason, Usage
+from drp_plugin.teacher.base import Reply, Request, TeacherError
+from drp_plugin.teacher.limiter import seconds
+from drp_plugin.teacher.redact import redact
+from drp_plugin.teacher.retry import Persistent, Transient, Unusable
+
+KEY = "OPENAI_API_KEY"
+_FINISH = {"stop": "stop", "length": "length", "max_tokens": "length", "content_filter": "refusal"}
+_SETTINGS = {"temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model",
+             "response_format", "reasoning_effort"}
+
+
+class OpenAITeacher:
+    """`openai:MODEL`, or any model behind an OpenAI-compatible `base_url`."""
+
+    def __init__(self, model: str, *, base_url: str | None, persistent: Persistent,
+                 api_key: str | None = None) -> None:
+        from openai import AsyncOpenAI
+
+        self.model = model
+        self.name = f"openai:{model}"
+        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self.official = self.base_url is None or "api.openai.com" in self.base_url
+        self._key = api_key or os.environ.get(KEY)
+        if not self._key:
+            if self.official:
+                raise UserError(f"teacher {self.name} needs an API key",
+                                fix=f"Set the environment variable {KEY}")
+            self._key = "none"  # local servers take any, and the library wants one
+        self.identity: dict[str, Any] = {"kind": "openai", "model": model}
+        if not self.official:
+            self.identity["base_url"] = str(self.base_url).rstrip("/")
+        self.persistent = persistent
+        self.client = AsyncOpenAI(api_key=self._key, base_url=self.base_url, max_retries=0,
+                                  timeout=persistent.timeout_s)
+
+    async def ask(self, request: Request) -> Reply:
+        """Answer one request; see `Persistent.run` for what it raises."""
+        body = chat_body(self.model, request, official=self.official)
+        return await self.persistent.run(lambda: self._once(body))
+
+    async def _once(self, body: dict[str, Any]) -> Reply:
+        import openai
+
+        try:
+            response = await self.client.chat.completions.with_raw_response.create(**body)
+            content = response.http_response.content
+        except openai.OpenAIError as error:
+            raise self._explain(error) from None
+        try:
+            reply = read_completion(json.loads(content))
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            text = content[:200].decode("utf-8", "replace")
+            raise Transient(self._clean(f"the reply is no chat completion: {text!r}")) from None
+        self.persistent.limiter.answered(
+            response.headers, reply.usage.prompt_tokens + reply.usage.completion_tokens)
+        return reply
+
+    def _clean(self, text: str) -> str:
+        return redact(text, self._key)[:500]
+
+    def _explain(self, error: Exception) -> Exception:
+        """What a failure means for this request and for the run."""
+        import openai
+
+        if isinstance(error, openai.APITimeoutError):
+            return Transient(f"no answer within {self.persistent.timeout_s:g} s")
+        if isinstance(error, openai.APIConnectionError):
+            cause = self._clean(f"{error.__cause__ or error}")
+            return Transient(f"connection failed ({cause})", unreachable=True)
+        if not isinstance(error, openai.APIStatusError):
+            return Transient(self._clean(str(error)))
+        status, headers = error.status_code, error.response.headers
+        code = str(error.code or error.type or "")
+        text = self._clean(f"HTTP {status}: {_message(error)}")
+        if status in (401, 403):
+            return Unusable(f"{self.name} refuses the key ({text})",
+                            fix=f"Check the environment variable {KEY}")
+        if status == 404:
+            return Unusable(f"{self.name} is not there ({text})",
+                            fix="Check the model's name and --base-url")
+        if code in ("insufficient_quota", "billing_hard_limit_reached"):
+            return Unusable(f"{self.name}: the account's quota is spent ({text})",
+                            fix="Add credit, then run the same command again")
+        if status in (408, 409, 429) or status >= 500:
+            if headers.get("x-should-retry") == "false":
+                return TeacherError(text)
+            return Transient(text, after_s=retry_after(headers), throttled=status == 429)
+        if code in ("content_filter", "content_policy_violation", "invalid_prompt"):
+            return TeacherError(text, Reason.REFUSED)
+        if error.param and str(error.param).split(".")[0] in _SETTINGS:
+            return Unusable(f"{self.name} does not take a setting ({text})",
+                            fix="Change it in the sampling options; null leaves one out")
+        return TeacherError(text)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.client.close()
+
+
+def _message(error: Any) -> str:
+    body = error.body
+    if isinstance(body, dict) and body.get("message"):
+        return str(body["message"])
+    return str(getattr(error, "message", error))
+
+
+def retry_after(headers: Any) -> float | None:
+    """The wait that a provider asks for, in seconds."""
+    milliseconds = seconds(headers.get("retry-after-ms"))
+    return milliseconds / 1000 if milliseconds is not None else seconds(headers.get("retry-after"))
+
+
+def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]:
+    """The JSON body of a chat completion, for live requests and batch lines alike."""
+    sampling = request.sampling
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed,
+        # OpenAI's newer models refuse max_tokens; most compatible servers know only that
+        "max_completion_tokens" if official else "max_tokens": sampling.max_tokens,
+    }
+    if request.json_schema is not None:
+        body["response_format"] = {"type": "json_schema", "json_schema": {
+            "name": "reply", "schema": request.json_schema, "strict": True}}
+    known = {key: value for key, value in body.items() if value is not None}
+    if sampling.extra:
+        # anything that is no argument of the library's method travels as it is
+        extra = {k: v for k, v in sampling.extra.items() if k not in known and v is not None}
+        known = {k: sampling.extra.get(k, v) for k, v in known.items()
+                 if sampling.extra.get(k, v) is not None}
+        if extra:
+            known["extra_body"] = extra
+    return known
+
+
+def read_completion(body: dict[str, Any]) -> Reply:
+    """A chat completion as a reply. Raises KeyError, TypeError, … when it is none."""
+    choice = body["choices"][0]
+    message = choice["message"]
+    refusal = message.get("refusal")
+    text = message.get("content") or ""
+    if not isinstance(text, str):
+        raise TypeError("content is no text")
+    usage = body.get("usage") or {}
+    finish = "refusal" if refusal else _FINISH.get(choice.get("finish_reason") or "stop", "other")
+    return Reply(text=refusal or text, finish_reason=finish, usage=Usage(
+        requests=1, prompt_tokens=usage.get("prompt_tokens") or 0,
+        completion_tokens=usage.get("completion_tokens") or 0))

@@ -1,0 +1,92 @@
+"""What requests cost: list prices from a dated data file, or the user's own."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drp_plugin.errors import UserError
+from drp_plugin.records import Record, Usage
+
+TABLE = Path(__file__).resolve().parent.parent / "data" / "prices.yaml"
+_SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4}|\d{3}|latest)$")
+
+
+class Price(Record):
+    """USD for a million tokens of one model."""
+
+    input: float
+    output: float
+    batch: float = 0.5
+    """Cost of a batch request relative to a live one."""
+    max_output: int | None = None
+    """Most tokens that one reply can have; None where it is not known."""
+    date: str = ""
+    """When the price was looked up."""
+    confirmed: bool = False
+    note: str = ""
+
+    def cost(self, usage: Usage, *, batch: bool = False) -> float:
+        """What these tokens cost, in USD."""
+        live = (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / 1e6
+        return live * (self.batch if batch else 1.0)
+
+
+FREE = Price(input=0, output=0, batch=1.0, confirmed=True, note="runs on your own machine")
+
+
+def find_price(teacher: str, *, override: str | None = None, file: Path | None = None,
+               hosted: bool = True) -> Price | None:
+    """The price of `kind:model`; None where it is not known.
+
+    `override` is `IN,OUT` in USD for a million tokens; `file` a table of the shipped one's
+    shape that is looked at first. A dated snapshot has its model's price. `hosted` is False for
+    endpoints of the user's own, which no table knows. Raises UserError for bad overrides.
+    """
+    if override is not None:
+        return _parse(override)
+    for table in [t for t in (file, TABLE) if t is not None]:
+        if not hosted and table == TABLE:
+            continue
+        content = _load(table)
+        models: dict[str, Any] = content.get("models") or {}
+        for name in (teacher, _SNAPSHOT.sub("", teacher)):
+            if name in models:
+                return _price(table, name, content)
+    return FREE if teacher.split(":")[0] in ("offline", "vllm", "earliest-correct") else None
+
+
+def _price(table: Path, name: str, content: dict[str, Any]) -> Price:
+    try:
+        return Price.model_validate({"batch": content.get("batch", 0.5),
+                                     "date": str(content.get("date", "")),
+                                     **content["models"][name]})
+    except (ValueError, TypeError):
+        raise UserError(f"model {name}: not a price", file=table,
+                        fix="Give {input: USD, output: USD} for a million tokens") from None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read ({error.__class__.__name__})", file=path) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"not YAML ({' '.join(str(error).split())})", file=path) from None
+    if not isinstance(content, dict) or not isinstance(content.get("models"), dict):
+        raise UserError("no price table", file=path, fix="It needs `models:` as in the shipped one")
+    return content
+
+
+def _parse(text: str) -> Price:
+    try:
+        into, out = (float(part) for part in text.split(","))
+    except ValueError:
+        into = out = -1.0
+    if not (0 <= into < 1e6 and 0 <= out < 1e6):
+        raise UserError(f"--price {text}: not a price",
+                        fix="Give USD for a million tokens in and out, for example --price 2.5,10")
+    return Price(input=into, output=out, confirmed=True, note="given by --price")
