@@ -58,19 +58,22 @@ class Failed(Record):
     error: str
 
 
+Outcome = Completion | Failed
+
+
 class Sampler(Protocol):
     """An engine with a model in it."""
 
     identity: dict[str, Any]
     """Everything about the engine and the model that determines a completion, as JSON."""
 
-    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Completion | Failed]]:
+    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """Each request's index and outcome, in the order in which they finish."""
         ...
 
 
 def derived_seed(base: int, *parts: Any) -> int:
-    """A seed of 31 bits for one request: the same for the same parts, whatever the order of work."""
+    """A seed of 31 bits for one request, whatever the order of work."""
     text = "\0".join(str(part) for part in (base, *parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from drp_plugin.errors import UserError
-from drp_plugin.sampling.base import Completion, Failed, Finish, SampleRequest
+from drp_plugin.sampling.base import Completion, Failed, Finish, Outcome, SampleRequest
 from drp_plugin.sampling.chat import Chat
 from drp_plugin.sampling.identity import fingerprint
 from drp_plugin.sampling.loops import EVERY, period
@@ -22,7 +22,7 @@ from drp_plugin.sampling.pick import Picker
 from drp_plugin.sampling.rows import RowCache
 
 TIER = 512
-"""Columns of the first pass; rows that need more are set aside, each later pass has 4 times more."""
+"""Columns of the first pass. Rows that need more are set aside; later passes have 4 times more."""
 
 
 class _Row:
@@ -87,7 +87,7 @@ class HFSampler:
     def _gpu(self) -> bool:
         return self.device.type != "cpu"
 
-    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Completion | Failed]]:
+    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`."""
         rows = []
         for index, request in enumerate(requests):
@@ -165,7 +165,8 @@ class HFSampler:
             if fresh:
                 added = torch.tensor([row.length for row in live[old:]], device=self.device)
                 picker = Picker([row.request for row in live], self.device)
-            logits = [self._step([row.new[-1] for row in live[:old]], columns, cache)] if old else []
+            last = [row.new[-1] for row in live[:old]]
+            logits = [self._step(last, columns, cache)] if old else []
             if fresh:
                 logits += fresh
                 columns = torch.cat([columns + 1, added]) if old else added
@@ -192,8 +193,7 @@ class HFSampler:
             return "loop"
         if made < row.limit:
             return None
-        cut = row.request.cutoff
-        return "cutoff" if cut is not None and made == cut < row.request.max_new_tokens else "length"
+        return "cutoff" if made == row.request.cutoff else "length"
 
     @staticmethod
     def _drop(ended: list[int], live: list[_Row], columns: torch.Tensor,

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from drp_plugin.ledger import Entry, Ledger
-from drp_plugin.sampling.base import Completion, Failed, Sampler, SampleRequest, ledger_key
+from drp_plugin.sampling.base import Completion, Failed, Outcome, Sampler, SampleRequest, ledger_key
 
-Outcome = Completion | Failed
 Report = Callable[[int, Outcome], None]
 """Called with a request's index and its outcome, stored ones first."""
 

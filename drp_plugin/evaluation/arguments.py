@@ -1,0 +1,43 @@
+"""Reading `--model_args`: each mistake is one line that names the argument."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+from drp_plugin.errors import UserError
+
+
+def check(given: dict[str, Any], known: Iterable[str], model: str) -> None:
+    """Raises UserError for an argument that the model does not have."""
+    names = sorted(known)
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1)
+            hint = f"Did you mean {close[0]}? " if close else ""
+            raise UserError(f"{model} has no argument {name!r}",
+                            fix=f"{hint}It has: {', '.join(names)}")
+
+
+def integer(name: str, value: Any, *, least: int = 1) -> int | None:
+    """A whole number of at least `least`; None stays None."""
+    if value is None or value == "None":
+        return None
+    try:
+        number = int(value)
+        if number != float(value) or number < least:
+            raise ValueError
+    except (TypeError, ValueError):
+        raise UserError(f"{name}={value} must be a whole number of at least {least}") from None
+    return number
+
+
+def flag(name: str, value: Any) -> bool:
+    """True or False, however written."""
+    text = str(value).lower()
+    if text in ("true", "1", "yes"):
+        return True
+    if text in ("false", "0", "no", "none"):
+        return False
+    raise UserError(f"{name}={value} must be True or False")

@@ -1,0 +1,239 @@
+"""What the lmms-eval models of this package share: requests in, counted completions out."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lmms_eval.api.instance import GenerationResult, Instance
+from lmms_eval.api.model import lmms
+
+from drp_plugin import hub
+from drp_plugin.errors import UserError
+from drp_plugin.evaluation.arguments import check, flag, integer
+from drp_plugin.evaluation.counts import Counts
+from drp_plugin.evaluation.stop import loudly
+from drp_plugin.ledger import Ledger
+from drp_plugin.sampling.base import Completion, Failed, Sampler, SampleRequest, derived_seed
+from drp_plugin.sampling.progress import Progress
+from drp_plugin.sampling.run import complete
+from drp_plugin.teacher.base import Message
+
+COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops", "seed",
+          "ledger", "chat_template", "revision", "trust_remote_code", "dtype")
+LEDGER = "drp_completions.sqlite"
+
+
+class StudentModel(lmms):  # type: ignore[misc]
+    """A student behind lmms-eval's model interface.
+
+    Arguments that all of them take: `pretrained` (or `model`): folder or hub name;
+    `max_new_tokens`: a cap on what the task asks for; `stop_at_cutoff`: generate no more than
+    the protocol reads; `stop_loops`: end completions that go round in circles; `seed`;
+    `ledger`: file that keeps finished completions (default: in --output_path; `none` for none).
+    """
+
+    is_simple = False
+    name = ""
+    own: tuple[str, ...] = ()
+    """Names of the arguments beyond `COMMON`."""
+
+    def __init__(self, batch_size: Any = None, device: str | None = None,
+                 max_batch_size: Any = None, **arguments: Any) -> None:
+        super().__init__()
+        with loudly():
+            self._check(arguments)
+            self.pretrained = str(arguments.pop("pretrained", None)
+                                  or arguments.pop("model", None) or "")
+            if not self.pretrained:
+                raise UserError("no model was given", fix="Give --model_args pretrained=FOLDER")
+            why = hub.missing(self.pretrained, arguments.get("revision"))
+            if why:
+                raise UserError(why, fix="Give --model_args pretrained=FOLDER with a folder that "
+                                "holds the weights")
+            self.cap = integer("max_new_tokens", arguments.pop("max_new_tokens", None))
+            self.seed = integer("seed", arguments.pop("seed", 0), least=0) or 0
+            self.stop_at_cutoff = flag("stop_at_cutoff", arguments.pop("stop_at_cutoff", False))
+            self.stop_loops = flag("stop_loops", arguments.pop("stop_loops", False))
+            self.ledger_path = arguments.pop("ledger", None)
+            # lmms-eval's default is the number 1; what a user writes arrives as text
+            self.batch = integer("batch_size", batch_size) if isinstance(batch_size, str) \
+                and batch_size != "auto" else None
+            self.wanted_device = device
+            self.arguments = arguments
+            self._rank = int(os.environ.get("RANK", 0))
+            self._world_size = int(os.environ.get("WORLD_SIZE", 1))
+        self._place()
+
+    def _check(self, arguments: dict[str, Any]) -> None:
+        check(arguments, (*COMMON, *self.own), self.name)
+
+    def _place(self) -> None:
+        """The device that the evaluator's collectives use: this rank's own."""
+        import torch
+
+        local = int(os.environ.get("LOCAL_RANK", 0))
+        named = self.wanted_device
+        if named is None:
+            named = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(named)
+
+    def build(self) -> Sampler:
+        """The engine, with the model in it."""
+        raise NotImplementedError
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Built when the first completion is wanted, after the tasks were found good."""
+        return self.build()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What bears on the result and is recorded with every completion."""
+        return {"model": self.pretrained, "stop_at_cutoff": self.stop_at_cutoff,
+                "stop_loops": self.stop_loops, "seed": self.seed}
+
+    # -- lmms-eval's interface ---------------------------------------------------------------
+
+    def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
+        with loudly():
+            turns = [_messages(r.args[1](self._doc(r))) for r in requests]
+            asked = self._requests(requests, turns, 0)
+            completions = self._complete(requests, asked)
+            return [self._result([c], a, r)
+                    for c, a, r in zip(completions, asked, requests, strict=True)]
+
+    def generate_until_multi_round(self, requests: list[Instance]) -> list[GenerationResult]:
+        """Each round of all questions is one batch."""
+        with loudly():
+            said: list[list[Completion]] = [[] for _ in requests]
+            last: list[SampleRequest | None] = [None] * len(requests)
+            open_ = list(range(len(requests)))
+            number = 0
+            while open_:
+                turns = {}
+                for i in open_:
+                    texts = [c.text for c in said[i]]
+                    payload = requests[i].args[1](self._doc(requests[i]), round_idx=number,
+                                                  previous_output=texts)
+                    if not payload[1]:
+                        turns[i] = _messages(payload[0])
+                open_ = list(turns)
+                some = [requests[i] for i in open_]
+                asked = self._requests(some, list(turns.values()), number)
+                for i, a, c in zip(open_, asked, self._complete(some, asked), strict=True):
+                    said[i].append(c)
+                    last[i] = a
+                number += 1
+            return [self._result(c, a, r) for c, a, r in zip(said, last, requests, strict=True)
+                    if a is not None]
+
+    def loglikelihood(self, requests: list[Instance]) -> Any:
+        with loudly():
+            raise UserError(f"{self.name} generates text and computes no likelihoods",
+                            fix="Take a task that generates")
+
+    def clean(self) -> None:
+        self.__dict__.pop("sampler", None)  # frees the engine before scoring begins
+        super().clean()
+
+    # -- inside ------------------------------------------------------------------------------
+
+    def _doc(self, request: Instance) -> Any:
+        _, _, _, doc_id, task, split = request.args
+        return self.task_dict[task][split][doc_id]
+
+    def _requests(self, requests: list[Instance], turns: list[tuple[Message, ...]],
+                  number: int) -> list[SampleRequest]:
+        copies: Counter[tuple[Any, ...]] = Counter()
+        made = []
+        for request, messages in zip(requests, turns, strict=True):
+            kwargs = request.args[2]
+            sampled = kwargs.get("do_sample", True) and float(kwargs.get("temperature") or 0) > 0
+            place = (request.args[4], request.args[3])
+            seed = kwargs.get("seed", self.seed)
+            made.append(SampleRequest(
+                messages=messages,
+                temperature=float(kwargs["temperature"]) if sampled else 0.0,
+                top_p=float(kwargs.get("top_p", 1.0) or 1.0) if sampled else 1.0,
+                top_k=integer("top_k", kwargs.get("top_k") or None) if sampled else None,
+                max_new_tokens=self._limit(kwargs),
+                cutoff=self._cutoff(request), stop_loops=self.stop_loops,
+                seed=derived_seed(int(seed), *(m.content for m in messages), copies[place],
+                                  number) if sampled else 0))
+            copies[place] += 1
+        return made
+
+    def _limit(self, kwargs: dict[str, Any]) -> int:
+        asked = integer("max_new_tokens", kwargs.get("max_new_tokens", 1024))
+        return min(n for n in (asked, self.cap) if n is not None)
+
+    def _cutoff(self, request: Instance) -> int | None:
+        if not self.stop_at_cutoff:
+            return None
+        cutoff: int | None = (request.metadata.get("protocol") or {}).get("cutoff")
+        return cutoff
+
+    def _complete(self, requests: list[Instance], asked: list[SampleRequest]) -> list[Completion]:
+        path = self._ledger_file(requests)
+        ledger = None if path is None else Ledger(path)
+        try:
+            with Progress(len(asked), self.name, show=self._rank == 0) as progress:
+                outcomes = complete(self.sampler, asked, ledger=ledger, report=progress)
+        finally:
+            if ledger is not None:
+                ledger.close()
+        failed = [o for o in outcomes if isinstance(o, Failed)]
+        if failed:
+            kept = " Finished ones are kept: run the same command again" if ledger else ""
+            raise UserError(f"{len(failed)} of {len(outcomes)} completions failed, the first with: "
+                            f"{failed[0].error}", fix=f"Nothing was scored.{kept}")
+        return [o for o in outcomes if isinstance(o, Completion)]
+
+    def _ledger_file(self, requests: list[Instance]) -> Path | None:
+        if self.ledger_path is not None:
+            return None if str(self.ledger_path).lower() == "none" else Path(self.ledger_path)
+        output = next((o for r in requests if (o := r.metadata.get("output_path"))), None)
+        return None if output is None else _folder(str(output)) / LEDGER
+
+    def _result(self, said: list[Completion], asked: SampleRequest,
+                request: Instance) -> GenerationResult:
+        last = said[-1]
+        texts = [_until(c.text, request.args[2].get("until")) for c in said]
+        counts = Counts(
+            input_tokens=last.prompt_tokens, output_tokens=last.tokens + (last.finish == "stop"),
+            finish=last.finish, tokenizer=self.pretrained,
+            rounds=tuple(c.tokens for c in said[:-1]),
+            settings={**self.settings, "max_new_tokens": asked.max_new_tokens})
+        return GenerationResult(text=texts if len(texts) > 1 else texts[0], token_counts=counts)
+
+
+def _messages(turns: Any) -> tuple[Message, ...]:
+    """lmms-eval's messages, whose content is a list of parts, as ours."""
+    made = []
+    for turn in turns:
+        parts = turn["content"]
+        if isinstance(parts, str):
+            parts = [{"type": "text", "text": parts}]
+        if any(part["type"] != "text" for part in parts):
+            raise UserError("the task shows images or sound, and this model reads text alone",
+                            fix="Take a text task such as drp_gsm8k")
+        made.append(Message(role=turn["role"], content="".join(part["text"] for part in parts)))
+    return tuple(made)
+
+
+def _until(text: str, stops: Any) -> str:
+    """Text up to the first of the task's stop strings; ours have none."""
+    for stop in [stops] if isinstance(stops, str) else stops or []:
+        if stop:
+            text = text.partition(stop)[0]
+    return text
+
+
+def _folder(output: str) -> Path:
+    """The folder that lmms-eval writes to for this --output_path."""
+    path = Path(output)
+    return path.parent if path.suffix in (".json", ".jsonl") else path

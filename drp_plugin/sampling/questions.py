@@ -1,0 +1,148 @@
+"""Where questions come from: JSONL files, public sets by name, the embedded student's problems."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from drp_plugin import hub
+from drp_plugin.errors import UserError
+from drp_plugin.jsonl import read
+from drp_plugin.records import Question
+
+
+class Source(NamedTuple):
+    """A public set on the hub."""
+
+    path: str
+    name: str | None
+    split: str
+    question: str
+    answer: str
+
+
+SETS = {
+    "gsm8k_train": Source("openai/gsm8k", "main", "train", "question", "answer"),
+    "gsm8k_test": Source("openai/gsm8k", "main", "test", "question", "answer"),
+    "prm12k_train": Source("hiyouga/math12k", None, "train", "problem", "answer"),
+    "math500_test": Source("HuggingFaceH4/MATH-500", None, "test", "problem", "answer"),
+    "aime24_test": Source("HuggingFaceH4/aime_2024", None, "train", "problem", "answer"),
+    "amc23_test": Source("math-ai/amc23", None, "test", "question", "answer"),
+}
+"""The paper's sets (§4.1). PRM12K is MATH without the 500 test problems."""
+
+
+def load(spec: str) -> list[Question]:
+    """The questions that a name or a file holds.
+
+    A name of `SETS` comes from the folder that DRP_DATA_DIR names (`<name>.jsonl`), else from the
+    hub. `tiny:SPLIT:LEVEL+LEVEL:N` draws N problems of the embedded student's family, spread
+    evenly over the levels. Anything else is a JSONL file with `question` and, where they are
+    known, `id` and `answer`. Raises UserError.
+    """
+    if spec in SETS:
+        folder = os.environ.get("DRP_DATA_DIR")
+        rows = _local(Path(folder), spec) if folder else _from_hub(spec)
+        return [row.model_copy(update={"dataset": row.dataset or spec.partition("_")[0]})
+                for row in rows]
+    if spec.startswith("tiny:"):
+        return _tiny(spec)
+    return _unique(_file(Path(spec)), spec)
+
+
+def _local(folder: Path, name: str) -> list[Question]:
+    if not folder.is_dir():
+        raise UserError("no such folder", file=folder, fix="DRP_DATA_DIR must name the folder "
+                        f"that holds {name}.jsonl; unset it to load from the hub")
+    file = folder / f"{name}.jsonl"
+    if not file.is_file():
+        raise UserError("no such file", file=file, fix=f"DRP_DATA_DIR must hold {name}.jsonl with "
+                        "the fields id, question and answer")
+    rows = list(read(file, Question))
+    for number, row in enumerate(rows, start=1):
+        if not row.answer:
+            raise UserError("field 'answer' is missing", file=file, row=number)
+    if not rows:
+        raise UserError("holds no questions", file=file)
+    return _unique(rows, str(file))
+
+
+def _file(path: Path) -> list[Question]:
+    if not path.exists() and not path.suffix and os.sep not in str(path):
+        raise UserError(f"no set of questions {str(path)!r}", fix="Give a JSONL file, "
+                        f"tiny:SPLIT:LEVELS:N, or one of {', '.join(SETS)}")
+    from drp_plugin.jsonl import rows as lines
+
+    found = []
+    for line in lines(path):
+        value: dict[str, Any] | None = line.value
+        if value is None:
+            raise UserError(line.error or "bad row", file=path, row=line.number)
+        question = value.get("question", value.get("problem"))
+        if not isinstance(question, str) or not question.strip():
+            raise UserError("field 'question' is missing", file=path, row=line.number)
+        answer = value.get("answer")
+        found.append(Question(
+            id=str(value.get("id", f"{path.stem}-{line.number}")), question=question,
+            answer=None if answer is None else str(answer), dataset=value.get("dataset")))
+    return found
+
+
+def _unique(rows: list[Question], where: str) -> list[Question]:
+    seen: set[str] = set()
+    for number, row in enumerate(rows, start=1):
+        if row.id in seen:
+            raise UserError(f"id {row.id!r} is there twice", file=where, row=number,
+                            fix="Ids must be unique")
+        seen.add(row.id)
+    return rows
+
+
+def _from_hub(name: str) -> list[Question]:
+    source = SETS[name]
+    fix = f"Set DRP_DATA_DIR to a folder with {name}.jsonl (fields id, question, answer)"
+    try:
+        import datasets
+    except ImportError:
+        raise UserError("the package datasets is not installed",
+                        fix="pip install 'drp-plugin[eval]'") from None
+    if not hub.reachable():
+        datasets.config.HF_HUB_OFFLINE = True  # the cache at once instead of minutes of retries
+    try:
+        table = datasets.load_dataset(source.path, source.name, split=source.split)
+    except Exception as error:  # datasets raises many kinds
+        raise UserError(f"{source.path} cannot be loaded from the hub or its cache "
+                        f"({type(error).__name__})", fix=fix) from None
+    for field in (source.question, source.answer):
+        if field not in table.column_names:
+            raise UserError(f"{source.path} has no field {field!r}", fix=fix)
+    return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=row[source.question],
+                     answer=str(row[source.answer]).rpartition("####")[2].strip(),
+                     dataset=name.partition("_")[0])
+            for index, row in enumerate(table)]
+
+
+def _tiny(spec: str) -> list[Question]:
+    from drp_plugin.student import problems
+
+    parts = spec.split(":")
+    known = problems.levels()
+    try:
+        _, split, names, count = parts
+        n = int(count)
+    except ValueError:
+        raise UserError(f"cannot read {spec!r}", fix="Write tiny:SPLIT:LEVEL+LEVEL:N, for example "
+                        f"tiny:sft:{known[0]}:100") from None
+    levels = names.split("+")
+    for level in levels:
+        if level not in known:
+            raise UserError(f"unknown level {level!r}", fix=f"Choose from {', '.join(known)}")
+    shares = [n // len(levels) + (i < n % len(levels)) for i in range(len(levels))]
+    try:
+        return [Question(id=row["id"], question=row["question"], answer=row["answer"],
+                         dataset="tiny_ood" if level == "ood" else "tiny")
+                for level, share in zip(levels, shares, strict=True)
+                for row in problems.questions(split, level, share)]
+    except ValueError as error:
+        raise UserError(str(error)) from None
