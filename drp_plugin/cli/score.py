@@ -147,8 +147,8 @@ def _scored(rows: Iterable[Completion], counter: TokenCounter, cutoff: int | Non
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
     state = TextColumn("{task.completed:,.0f} scored, {task.fields[rate]}/s")
-    with Progress(SpinnerColumn(), state, TimeElapsedColumn(), console=Console(stderr=True), transient=True,
-                  disable=not sys.stderr.isatty()) as progress:
+    with Progress(SpinnerColumn(), state, TimeElapsedColumn(), console=Console(stderr=True),
+                  transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=None, rate="")
         for chunk in _chunks(rows):
             found = measure_many([c.text for c in chunk], [c.gold for c in chunk],

@@ -1,0 +1,81 @@
+"""`drp report`: tables, figures and one HTML page from lmms-eval runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from drp_plugin.cli.score import Cutoff
+from drp_plugin.report.tables import Table
+from drp_plugin.scoring import DEFAULT_CUTOFF
+from drp_plugin.tokens import QWEN
+
+EXAMPLES = """\b
+Examples:
+  drp report evals/base evals/drp -o report
+  drp report Base=evals/base DRP=evals/drp -o report --cutoff none
+  drp report R1-Distill-Qwen-7B/Base=evals/7b R1-Distill-Qwen-7B/DRP=evals/7b-drp -o report
+"""
+
+
+@click.command("report", help=f"""Tables, figures and one HTML page from lmms-eval's output folders.
+
+Each EVAL_DIR is an --output_path of lmms-eval (with --log_samples); NAME=EVAL_DIR names the method,
+GROUP/NAME=EVAL_DIR also the student that it is compared on. The first method of a group is what
+the others are compared with. Completions are graded and counted again, so that the figures with
+and without the cutoff come from the same samples. A run that is not complete is refused.
+
+{EXAMPLES}""")
+@click.argument("runs", metavar="EVAL_DIR...", nargs=-1, required=True)
+@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
+              metavar="OUT", help="Folder for results.json, tables, figures and report.html.")
+@click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF, show_default=True,
+              help="Tokens after which a completion is cut.")
+@click.option("--tokenizer", default=QWEN, show_default=True, metavar="SPEC",
+              help="qwen, a model folder, a tokenizer.json, or a hub name.")
+@click.option("--base", metavar="NAME", help="The method that others are compared with "
+              "[default: the first of each group].")
+def command(runs: tuple[str, ...], output: Path, cutoff: int, tokenizer: str,
+            base: str | None) -> None:
+    from rich.console import Console
+    from rich.progress import track
+
+    from drp_plugin.errors import UserError
+    from drp_plugin.report import make_report, read_runs, score_run, write_report
+    from drp_plugin.tokens import TokenCounter
+
+    found = read_runs(runs)
+    if base is not None and all(run.name != base for run in found):
+        raise UserError(f"--base {base!r} is none of the runs",
+                        fix=f"Give one of: {', '.join(run.name for run in found)}")
+    counter = TokenCounter.load(tokenizer)
+    status = Console(stderr=True)
+    scored = [s for run in track(found, "Grading", console=status, transient=True,
+                                 disable=not sys.stderr.isatty())
+              for s in score_run(run, counter, cutoff or None)]
+    report = make_report(scored, cutoff or None, counter.name, base)
+    files = write_report(report, output)
+    for table in report.tables:
+        show(table)
+    status.print(f"Wrote {', '.join(f.name for f in files)} to {output}", highlight=False)
+
+
+def show(table: Table) -> None:
+    """A table on standard output."""
+    from rich.console import Console
+    from rich.table import Table as Grid
+    from rich.text import Text
+
+    grid = Grid(title=table.title, title_justify="left", show_lines=False)
+    for i, column in enumerate(table.columns):
+        grid.add_column(Text(column), justify="left" if i == 0 else "right", overflow="fold")
+    for line in table.lines:
+        style = {"section": "bold", "paper": "italic dim"}.get(line.kind, "")
+        grid.add_row(*(Text(cell, style=style) for cell in line.cells))
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(grid)
+    for note in table.notes:
+        console.print(Text(note, style="bold" if note.startswith("CAUTION") else "dim"))
+    console.print()

@@ -1,0 +1,208 @@
+"""Regrading runs with our own grader, and the figures that every table is made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from drp_plugin.records import Record
+from drp_plugin.report.runs import Run, TaskRun
+from drp_plugin.report.stats import (
+    difference,
+    mcnemar,
+    paired_bootstrap,
+    relative_change,
+    wilson,
+)
+from drp_plugin.scoring import Measured, Reading, measure_many
+from drp_plugin.tokens import TokenCounter
+
+#: Tasks of the embedded student begin so; their figures say nothing about real models.
+TOY = "drp_tiny"
+
+
+class Scored(NamedTuple):
+    """A run on a task, regraded: `measured[i][k]` is repeat k of document i."""
+
+    run: Run
+    task: TaskRun
+    measured: tuple[tuple[Measured, ...], ...]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.run.group, self.run.name, self.task.task
+
+
+class Row(Record):
+    """One method on one task under one cutoff."""
+
+    method: str
+    group: str
+    task: str
+    n: int
+    """Problems."""
+    repeats: int
+    correct: float
+    """Problems solved; with several samples a problem, the sum of their shares."""
+    accuracy: float
+    """Pass@1: the mean share of correct samples."""
+    accuracy_low: float
+    accuracy_high: float
+    """Wilson's 95 % interval."""
+    tokens: float
+    """Mean tokens of a whole completion, clipped to the cutoff."""
+    think_tokens: float
+    truncated: int
+    no_answer: int
+    loops: int
+    cutoff: int | None
+    protocol: str
+    tokenizer: str
+    backend_tokens_differ: int | None
+    """Completions whose ids, as the backend counted them, differ from ours by more than a stop
+    token; None where the backend reported none."""
+    toy: bool
+
+
+class Comparison(Record):
+    """A method against its group's first method, problem by problem."""
+
+    before: str
+    after: str
+    group: str
+    task: str
+    cutoff: int | None
+    n: int
+    """Problems that both have."""
+    accuracy_before: float
+    accuracy_after: float
+    accuracy_change: float
+    accuracy_change_low: float
+    accuracy_change_high: float
+    both: int
+    only_before: int
+    only_after: int
+    neither: int
+    mcnemar_p: float | None
+    """Exact, two-sided, on the first sample of each problem."""
+    tokens_before: float
+    tokens_after: float
+    tokens_change: float
+    """Relative: −0.4 is 40 % fewer."""
+    tokens_change_low: float
+    tokens_change_high: float
+    """Paired bootstrap over problems, 95 %."""
+    same_protocol: bool
+    toy: bool
+
+
+def dataset_of(task: str) -> str:
+    """The set whose grading rule a task's name asks for: drp_gsm8k_tale is gsm8k."""
+    return task.removeprefix("drp_")
+
+
+def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Scored]:
+    """Grade and count every completion of a run, with and without the cutoff."""
+    return [_score_task(run, task, counter, cutoff) for task in run.tasks.values()]
+
+
+def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
+    texts = [text for sample in task.samples for text in sample.completions]
+    golds = [sample.gold for sample in task.samples for _ in sample.completions]
+    ended = [sample.ended for sample in task.samples for _ in sample.completions]
+    ids = [sample.backend_tokens if k == 0 else None
+           for sample in task.samples for k in range(len(sample.completions))]
+    flat: list[Measured] = []
+    for at in range(0, len(texts), 256):
+        part = slice(at, at + 256)
+        flat += measure_many(texts[part], golds[part], [dataset_of(task.task)] * len(texts[part]),
+                             counter, cutoff, backend_tokens=ids[part], ended=ended[part])
+    measured, at = [], 0
+    for sample in task.samples:
+        measured.append(tuple(flat[at:at + len(sample.completions)]))
+        at += len(sample.completions)
+    return Scored(run, task, tuple(measured))
+
+
+def readings(scored: Scored, cutoff: int | None) -> list[tuple[Reading, ...]]:
+    """The completions as the cutoff, or none, has them."""
+    if cutoff is not None:
+        return [tuple(samples) for samples in scored.measured]
+    return [tuple(m.full for m in samples) for samples in scored.measured]
+
+
+def row(scored: Scored, cutoff: int | None, tokenizer: str) -> Row:
+    """The figures of one method on one task."""
+    problems = readings(scored, cutoff)
+    flat = [reading for samples in problems for reading in samples]
+    n, correct = len(problems), math.fsum(_share(s) for s in problems)
+    low, high = wilson(round(correct), n)
+    pairs = [(m.full.tokens, m.backend_tokens) for samples in scored.measured for m in samples
+             if m.backend_tokens is not None]
+    return Row(
+        method=scored.run.name, group=scored.run.group, task=scored.task.task, n=n,
+        repeats=max((len(s) for s in problems), default=0), correct=correct,
+        accuracy=correct / n if n else 0.0, accuracy_low=low, accuracy_high=high,
+        tokens=_mean([r.tokens for r in flat]), think_tokens=_mean([r.think_tokens for r in flat]),
+        truncated=sum(r.truncated for r in flat),
+        no_answer=sum(r.extracted is None and not r.truncated for r in flat),
+        loops=sum(m.loop is not None for samples in scored.measured for m in samples),
+        cutoff=cutoff, protocol=scored.task.protocol.text(), tokenizer=tokenizer,
+        backend_tokens_differ=sum(abs(a - b) > 1 for a, b in pairs) if pairs else None,
+        toy=scored.task.task.startswith(TOY))
+
+
+def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | None:
+    """One method against another on the problems that both have; None where they share none."""
+    ours = dict(zip((s.doc for s in after.task.samples), readings(after, cutoff), strict=True))
+    pairs = [(samples, ours[doc.doc]) for doc, samples
+             in zip(before.task.samples, readings(before, cutoff), strict=True) if doc.doc in ours]
+    if not pairs:
+        return None
+    right_before, right_after = ([_share(pair[side]) for pair in pairs] for side in (0, 1))
+    long_before, long_after = ([_mean([r.tokens for r in pair[side]]) for pair in pairs]
+                               for side in (0, 1))
+    accuracy = paired_bootstrap(right_before, right_after, difference)
+    tokens = paired_bootstrap(long_before, long_after, relative_change)
+    cells = [(bool(a[0].correct), bool(b[0].correct)) for a, b in pairs]
+    only_before, only_after = cells.count((True, False)), cells.count((False, True))
+    single = all(len(a) == 1 and len(b) == 1 for a, b in pairs)
+    return Comparison(
+        before=before.run.name, after=after.run.name, group=before.run.group,
+        task=before.task.task, cutoff=cutoff, n=len(pairs),
+        accuracy_before=_mean(right_before), accuracy_after=_mean(right_after),
+        accuracy_change=accuracy.value, accuracy_change_low=accuracy.interval.low,
+        accuracy_change_high=accuracy.interval.high, both=cells.count((True, True)),
+        only_before=only_before, only_after=only_after, neither=cells.count((False, False)),
+        mcnemar_p=mcnemar(only_before, only_after) if single else None,
+        tokens_before=_mean(long_before), tokens_after=_mean(long_after),
+        tokens_change=tokens.value, tokens_change_low=tokens.interval.low,
+        tokens_change_high=tokens.interval.high,
+        same_protocol=before.task.protocol == after.task.protocol,
+        toy=before.task.task.startswith(TOY))
+
+
+def comparisons(scored: Sequence[Scored], cutoffs: Sequence[int | None],
+                base: str | None = None) -> list[Comparison]:
+    """Every method against its group's base: the one named so, else the group's first."""
+    result = []
+    for group in dict.fromkeys(s.run.group for s in scored):
+        members = [s for s in scored if s.run.group == group]
+        first = base if any(s.run.name == base for s in members) else members[0].run.name
+        bases = {s.task.task: s for s in members if s.run.name == first}
+        for other in members:
+            reference = bases.get(other.task.task)
+            if reference is None or other.run.name == first:
+                continue
+            found = (compare(reference, other, cutoff) for cutoff in cutoffs)
+            result += [comparison for comparison in found if comparison is not None]
+    return result
+
+
+def _share(samples: Sequence[Reading]) -> float:
+    return sum(bool(r.correct) for r in samples) / len(samples) if samples else 0.0
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
