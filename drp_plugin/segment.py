@@ -44,11 +44,11 @@ _CANDIDATE = re.compile(
 _SPACE = re.compile(r"\s*+")
 _LIST_MARKER = re.compile(r"\s*(?:[-*•>#]\s*)?\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})\Z")
 _WORD_BEFORE = re.compile(r"[A-Za-z][A-Za-z.]*\Z")
-_ABBREVIATIONS = frozenset(
-    "e.g i.e eg ie vs approx cf dr mr mrs ms prof st resp w.r.t eq eqn fig sec thm ch pp viz ca "
-    "al jr sr".split()
-)
-_ENDING_ABBREVIATIONS = frozenset("etc a.m p.m u.s ft oz lb lbs hr hrs mins secs".split())
+_ABBREVIATIONS = re.compile(
+    r"(?:e\.g|i\.e|eg|ie|vs|approx|cf|dr|mr|mrs|ms|prof|st|resp|w\.r\.t|eq|eqn|fig|sec|thm|ch|pp|"
+    r"viz|ca|al|jr|sr)\Z", re.IGNORECASE)
+_ENDING_ABBREVIATIONS = re.compile(
+    r"(?:etc|a\.m|p\.m|u\.s|ft|oz|lb|lbs|hr|hrs|mins|secs)\Z", re.IGNORECASE)
 """These may end a sentence too: they do when a capital letter follows."""
 
 
@@ -111,13 +111,13 @@ def protected(text: str) -> list[Span]:
 
 def _formulas(text: str, breaks: list[int]) -> list[Span]:
     ends: dict[str, list[int]] = {}
-    for match in _END.finditer(text):
-        ends.setdefault(match[1], []).append(match.end())
+    for ending in _END.finditer(text):
+        ends.setdefault(ending[1], []).append(ending.end())
     closers = {mark: _Next(text, mark) for mark in ("```", "~~~", "$$", r"\]", r"\)", "$")}
     openers = {mark: _Next(text, mark) for mark in (r"\[", r"\(")}
     found: list[Span] = []
     position = 0
-    while match := _OPENER.search(text, position):
+    while (match := _OPENER.search(text, position)) is not None:
         mark, at = match[0], match.start()
         position = match.end()
         end = -1
@@ -164,8 +164,8 @@ def _brackets(text: str, breaks: list[int], formulas: list[Span]) -> list[Span]:
     open_at: dict[str, list[int]] = {"(": [], "[": []}
     found: list[Span] = []
     paragraph = 0
-    for match in _BRACKET.finditer(text):
-        at, mark = match.start(), match[0]
+    for bracket in _BRACKET.finditer(text):
+        at, mark = bracket.start(), bracket[0]
         if guarded.inside(at) or (at and text[at - 1] == "\\"):
             continue
         index = bisect_left(breaks, at)
@@ -231,9 +231,9 @@ def _breaks_at_stop(text: str, match: re.Match[str], start: int, line: int) -> b
             return False
         word = _WORD_BEFORE.search(text[max(0, at - 12) : at])
         if word:
-            if word[0].lower() in _ABBREVIATIONS:
+            if _ABBREVIATIONS.match(word[0]):
                 return False
-            if word[0].lower() in _ENDING_ABBREVIATIONS:
+            if _ENDING_ABBREVIATIONS.match(word[0]):
                 return after.isupper()
         return True
     if stops in ("...", "…") or stops.startswith(".."):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from drp_plugin.pruning.assemble import assemble, pieces
@@ -50,7 +51,8 @@ SCHEMA: dict[str, Any] = {
 """The reply's JSON schema, within what OpenAI's strict mode and Gemini take."""
 
 
-class Unit(NamedTuple):
+@dataclass(frozen=True)
+class Unit:
     """What the prompt shows of a unit."""
 
     index: int

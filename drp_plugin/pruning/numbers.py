@@ -9,8 +9,8 @@ from math import factorial
 
 NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)(?:\.\d++)?|(?<![\w.])\.\d++"
                     r"|(?<=[A-Za-z_^{])\d++(?:\.\d++)?")
-_MARKER = re.compile(r"^[ \t]*(?:[-*#>]{1,3}[ \t]*)?(?:\*\*)?(?:(?:Step|Case|Part)[ \t]+\d+\b|\d{1,3}[.)](?=[ \t*]))",
-                     re.MULTILINE | re.IGNORECASE)
+_MARKER = re.compile(r"^[ \t]*(?:[-*#>]{1,3}[ \t]*)?(?:\*\*)?(?:(?:Step|Case|Part)[ \t]+\d+\b"
+                     r"|\d{1,3}[.)](?=[ \t*]))", re.MULTILINE | re.IGNORECASE)
 _WORDS = {
     "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7,
     "eight": 8, "nine": 9, "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14,
@@ -31,7 +31,8 @@ _VERBAL = (
     (re.compile(r"\b(?:add|adding|added|sum|plus|total|together|more|combined?)\b", re.I), "+"),
     (re.compile(r"\b(?:subtract\w*|minus|difference|less|fewer|left|remain\w*|from|take|taking)\b",
                 re.I), "-"),
-    (re.compile(r"\b(?:times|multipl\w+|product|of|each|per|twice|doubl\w+|tripl\w+)\b", re.I), "*"),
+    (re.compile(r"\b(?:times|multipl\w+|product|of|each|per|twice|doubl\w+|tripl\w+)\b",
+                re.I), "*"),
     (re.compile(r"\b(?:divid\w+|quotient|ratio|half|third|quarter|per|each|split|shar\w+|over)\b",
                 re.I), "/"),
 )
@@ -65,7 +66,7 @@ def _readings(literal: str) -> Iterator[Fraction]:
     literal = literal[:60]
     yield Fraction(literal.replace(",", "") if literal[0] != "." else "0" + literal)
     if "," in literal:
-        yield from (Fraction(part) for part in literal.split(","))
+        yield from (Fraction(part) for part in literal.split(",") if part.strip("."))
 
 
 def new_numbers(text: str, known_text: str) -> list[str]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 from drp_plugin.pruning.dialogue import FormatError
 from drp_plugin.records import Action, Revision
 
-_ACTION = r"(KEEP|DELETE|REMOVE|SINGLE[- ]STEP COMPRESS|MULTI[- ]STEP COMPRESS|COMPRESS|REWRITE|MERGE)"
+_ACTION = (r"(KEEP|DELETE|REMOVE|SINGLE[- ]STEP COMPRESS|MULTI[- ]STEP COMPRESS|COMPRESS|REWRITE"
+           r"|MERGE)")
 _LINE = re.compile(
     r"^[ \t]{0,8}[>*_\-#]{0,6}[ \t]{0,2}[*_]{0,3}(?:Steps?[ \t]{1,3})?"
     r"(\d{1,6})((?:[ \t]{0,2}(?:-|–|—|to|through|and|,|&)[ \t]{0,2}\d{1,6}){0,400})"

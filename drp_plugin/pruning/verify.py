@@ -72,7 +72,7 @@ def verify(trace: Trace, split: Split, final: str | None, thinking: str, answer:
         raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
     if options.check_complete:
         end = thinking.rstrip()[-1]
-        if end.isalnum() and not _states(thinking) or end in ",:;(":
+        if (end.isalnum() and not _states(thinking)) or end in ",:;(":
             raise Rejection("verify", Reason.CUT_REPLY,
                             f"the reasoning breaks off: …{thinking.rstrip()[-60:]!r}")
         verdict["complete"] = {"ok": end in _ENDINGS or _states(thinking)}

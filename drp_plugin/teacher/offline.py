@@ -1,0 +1,217 @@
+"""The offline teacher: rules, no language model.
+
+It reads the same prompts and answers in the same formats as any teacher, so that the whole loop
+runs, and can be tested, without a network, a key or a cost. What it does is made for R1-style
+English mathematics: it segments at sentence and clause level, labels skills, and drops
+hesitation, repetition, dead ends, re-checks and everything behind the answer, while it keeps
+whatever the answer's numbers depend on. It understands nothing: a language model prunes better.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from drp_plugin import segment
+from drp_plugin.grading import extract
+from drp_plugin.pruning.assemble import Piece, assemble
+from drp_plugin.records import Action, Reason, Usage
+from drp_plugin.teacher.base import Reply, Request, TeacherError
+from drp_plugin.teacher.offline_cues import SEQUENCE, Clause
+from drp_plugin.teacher.offline_plan import Judge, Judgement, concludes
+from drp_plugin.teacher.offline_prompts import (
+    Decision,
+    Given,
+    section,
+    steps,
+    units,
+    write_indexed,
+    write_revision,
+    write_steps,
+)
+from drp_plugin.teacher.offline_steps import Group, groups
+from drp_plugin.teacher.offline_text import statement, tighten
+
+NAME = "offline:rules"
+_MERGE_BELOW = 60
+"""Characters; neighbours that both stay and are this short become one."""
+_PART = "These are not yet the last"
+
+
+class OfflineTeacher:
+    """Rules behind the `Teacher` protocol. Free, deterministic, and no language model."""
+
+    name = NAME
+
+    def __init__(self, count: Callable[[str], int] | None = None) -> None:
+        """`count` gives a text's tokens, for usage and `max_tokens`; else four characters are one."""
+        self._count = count or (lambda text: (len(text) + 3) // 4)
+
+    async def ask(self, request: Request) -> Reply:
+        """Answer a decomposition, revision or indexed prompt.
+
+        Raises TeacherError for every other prompt: rules cannot solve problems or judge texts.
+        `max_tokens` is obeyed, with the finish reason `length`, as by a model.
+        """
+        prompt = next((m.content for m in request.messages if m.role == "user"), "")
+        text = answer(prompt)
+        prompted = sum(self._count(message.content) for message in request.messages)
+        limit = request.sampling.max_tokens
+        finish = "stop"
+        if limit is not None and self._count(text) > limit:
+            text, finish = self._clip(text, limit), "length"
+        return Reply(text=text, finish_reason="length" if finish == "length" else "stop",
+                     usage=Usage(requests=1, prompt_tokens=prompted,
+                                 completion_tokens=self._count(text), cost_usd=0.0))
+
+    def _clip(self, text: str, limit: int) -> str:
+        low, high = 0, len(text)
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self._count(text[:middle]) <= limit:
+                low = middle
+            else:
+                high = middle - 1
+        return text[:low]
+
+
+def answer(prompt: str) -> str:
+    """The reply to a prompt; raises TeacherError for one that rules cannot answer."""
+    question = section(prompt, "question") or ""
+    numbered = section(prompt, "units")
+    if numbered is not None:
+        return _indexed(prompt, question, units(numbered))
+    listed = section(prompt, "steps")
+    if listed is not None:
+        return _revision(prompt, question, steps(listed))
+    reasoning = section(prompt, "reasoning")
+    if reasoning is not None:
+        return _decomposition(reasoning, skills="Skill:" in prompt.split("<reasoning>")[0])
+    raise TeacherError(
+        "the offline teacher is rules, no language model: it knows only the shipped prompts for "
+        "decomposing and revising. Give another teacher for this", Reason.REFUSED)
+
+
+def _decomposition(reasoning: str, *, skills: bool) -> str:
+    spans = segment.units(reasoning, "clause" if skills else "sentence")
+    texts = segment.texts(reasoning, spans)
+    parts = [("".join(texts[g.first : g.last + 1]), g.skill) for g in groups(texts)]
+    return write_steps(parts, skills=skills)
+
+
+def _indexed(prompt: str, question: str, given: list[Given]) -> str:
+    if not given:
+        raise TeacherError("the prompt shows no units", Reason.BAD_FORMAT)
+    found = groups([unit.text for unit in given])
+    bodies = [[unit.text for unit in given[g.first : g.last + 1]] for g in found]
+    decisions, _ = _decide(prompt, question, found, bodies, [given[g.first].index for g in found],
+                           [given[g.last].index for g in found])
+    return write_indexed(decisions)
+
+
+def _revision(prompt: str, question: str, given: list[Given]) -> str:
+    if not given:
+        raise TeacherError("the prompt shows no steps", Reason.BAD_FORMAT)
+    found = [Group(i, i, step.skill or "") for i, step in enumerate(given)]
+    bodies = [segment.texts(step.text, segment.units(step.text)) for step in given]
+    indices = [step.index for step in given]
+    decisions, synthesis = _decide(prompt, question, found, bodies, indices, indices)
+    return write_revision(decisions, synthesis)
+
+
+def _decide(prompt: str, question: str, found: Sequence[Group], bodies: Sequence[Sequence[str]],
+            firsts: Sequence[int], lasts: Sequence[int]) -> tuple[list[Decision], str]:
+    """An action for each step, and the text that the kept and rewritten ones make."""
+    student = section(prompt, "answer") or ""
+    whole = _PART not in prompt
+    final = extract(student, thinking=False).text
+    clauses = [Clause(text, step, 0) for step, body in enumerate(bodies) for text in body]
+    judgement = Judge(question, clauses, student, final, whole=whole).judge()
+    kept = _kept(bodies, judgement)
+    if whole and final is not None:
+        _conclude(kept, final)
+    if not any(kept):
+        kept[-1] = [Piece(statement(final) if final else bodies[-1][-1].strip(), "")]
+    decisions: list[Decision] = []
+    for step, pieces in enumerate(kept):
+        text = assemble(pieces)
+        original = "".join(bodies[step]).strip()
+        same = " ".join(original.split()) == " ".join(text.split())
+        action = Action.DELETE if not text else Action.KEEP if same else Action.COMPRESS
+        decisions.append(Decision(firsts[step], lasts[step], found[step].skill, action,
+                                  text if action is Action.COMPRESS else ""))
+    return _merged(decisions, kept), _synthesis(kept)
+
+
+def _kept(bodies: Sequence[Sequence[str]], judgement: Judgement) -> list[list[Piece]]:
+    kept: list[list[Piece]] = []
+    at = 0
+    for body in bodies:
+        pieces = []
+        for text in body:
+            short = tighten(text) if judgement.keep[at] else ""
+            if short:
+                space = "\n\n" if "\n\n" in text else "\n" if "\n" in text else " "
+                pieces.append(Piece(short, space))
+            elif pieces and "\n" in text:
+                pieces[-1] = Piece(pieces[-1].text, "\n\n" if "\n\n" in text else "\n")
+            at += 1
+        kept.append(pieces)
+    return kept
+
+
+def _conclude(kept: list[list[Piece]], final: str) -> None:
+    """End with the answer's statement, in place of a last sentence that only says it."""
+    for pieces in reversed(kept):
+        if not pieces:
+            continue
+        last = pieces[-1].text
+        if concludes(last) and last.rstrip()[-1:] in ".!" and "=" not in last:
+            return
+        if re.fullmatch(r"(?:So|Therefore|Thus|Hence|Then)?,? ?(?:the )?(?:final )?answer[^=]{0,60}",
+                        last, re.IGNORECASE):
+            pieces[-1] = Piece(statement(final), "")
+            return
+        if last.endswith((",", ":", ";")):
+            last = last[:-1] + "."
+        elif last[-1:].isalnum() and "\n" not in pieces[-1].space:
+            last += "."
+        pieces[-1] = Piece(last, "\n\n")
+        pieces.append(Piece(statement(final), ""))
+        return
+
+
+def _merged(decisions: list[Decision], kept: Sequence[Sequence[Piece]]) -> list[Decision]:
+    """Short rewritten neighbours put into one MERGE."""
+    merged: list[Decision] = []
+    for part, pieces in zip(decisions, kept, strict=True):
+        before = merged[-1] if merged else None
+        text = assemble(pieces)
+        if (before is not None and before.action in (Action.COMPRESS, Action.MERGE)
+                and part.action is Action.COMPRESS
+                and len(before.text) < _MERGE_BELOW and len(text) < _MERGE_BELOW):
+            both = assemble([Piece(before.text, " "), Piece(text, "")])
+            merged[-1] = Decision(before.first, part.last, before.skill, Action.MERGE, both)
+        else:
+            merged.append(part)
+    return merged
+
+
+def _synthesis(kept: Sequence[Sequence[Piece]]) -> str:
+    """Everything that stays, in paragraphs: a new one where the student turns to a next thing."""
+    result: list[Piece] = []
+    length = 0
+    for pieces in kept:
+        for number, piece in enumerate(pieces):
+            formula = not re.match(r"[A-Za-z]{2}|I ", piece.text)
+            turn = SEQUENCE.match(piece.text) and length > 150
+            if result and number == 0 and (formula or turn or length > 400):
+                result[-1] = Piece(result[-1].text, "\n\n")
+                length = 0
+            if result and result[-1].space == "\n\n":
+                length = 0
+            length += len(piece.text)
+            result.append(piece if number + 1 < len(pieces) or formula else Piece(piece.text, " "))
+            if formula and number + 1 == len(pieces):
+                result[-1] = Piece(piece.text, "\n\n")
+    return assemble(result)

@@ -1,0 +1,61 @@
+"""The rule teacher's pen: a clause said with fewer words, still in the student's own."""
+
+from __future__ import annotations
+
+import re
+
+from drp_plugin.pruning.assemble import capitalised
+
+_I = re.IGNORECASE
+
+_LEAD = re.compile(
+    r"^(?:(?:okay|ok|alright|all right|hmm+|um+|oh|ah|anyway|got it|let me see|let's see|let me think"
+    r"|hold on|actually)\b(?: a (?:minute|second|moment))?[\s,.!…?:—-]*"
+    r"|(?:wait|well|yeah|yes|yep|right|great|good|perfect|cool|nice|first off|you know|I mean|now,? wait"
+    r"|wait a (?:minute|second|moment)|no|but wait|so wait|wait,? so|so,? okay|so,? yeah|so,? hmm+)[,.!…—]+\s*)+", _I)
+_TAGS = re.compile(r",? (?:right|okay|correct|I think|I believe|I guess|I suppose|you know|isn't it"
+                   r"|if I (?:remember|recall) correctly)\?(?=\s|\Z)", _I)
+_THINKING = re.compile(r"\bI(?:'m)? (?:think|guess|believe|suppose|thinking|pretty sure) (?:that |it's that )?"
+                       r"(?!(?:about|of|in|through|so|not|this is (?:right|correct))\b)(?=[\w$\\(])", _I)
+_KNOWING = re.compile(r"\bI (?:remember|recall|know|see|notice|realize|realise)(?: learning)? that (?=[\w$\\(])", _I)
+_PARENTHETIC = re.compile(r", (?:I think|I believe|I guess|I suppose|you know|let's say|of course|"
+                          r"if I (?:remember|recall) correctly)(?=[,.])", _I)
+_ADVERBS = re.compile(r"(?<=\w )(?:actually|basically|essentially|obviously|definitely) (?=[a-z])")
+_DOUBLE_SO = re.compile(r"^(So|Now|Then|And),? (?:so|then|now|okay|basically|essentially|actually|well),? ", _I)
+_FILLED_GOAL = re.compile(
+    r"^(?:so,? )?(?:I have (?:this|a) (?:problem|question)(?: here)?(?: \w+)?[:,;—-]+ ?(?:where )?)(?=.{12})", _I)
+_BOXED = re.compile(r"\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
+_EMPTY = re.compile(r"^\W*(?:so|now|then|and|but|well|okay|thus|therefore|hence|that is|which is)?\W*\Z", _I)
+_EMPHASIS = re.compile(r"\*\*([^*\n]{1,200})\*\*")
+
+
+def tighten(text: str) -> str:
+    """The clause without filler words and hedges; empty when nothing else was in it.
+
+    Formulas, numbers and the order of words stay as they are.
+    """
+    text = text.strip()
+    short = _LEAD.sub("", text, count=1)
+    if short and short != text and not short[0].isupper():
+        short = capitalised(short)
+    short = _FILLED_GOAL.sub("", short, count=1)
+    short = _DOUBLE_SO.sub(lambda m: m[1] + (", " if "," in m[0] else " "), short, count=1)
+    short = _TAGS.sub(".", short)
+    short = _PARENTHETIC.sub("", short)
+    short = _THINKING.sub("", short)
+    short = _KNOWING.sub("", short)
+    short = _ADVERBS.sub("", short)
+    short = _BOXED.sub(r"\1", short)
+    short = _EMPHASIS.sub(r"\1", short)
+    short = re.sub(r"\s+([,.;:])(?=\s|\Z)", r"\1", short) if short != text else short
+    if _EMPTY.match(short):
+        return ""
+    return capitalised(short) if text[:1].isupper() else short
+
+
+def statement(final: str) -> str:
+    """`The answer is X.`, the answer in dollars where it is LaTeX."""
+    final = final.strip()
+    bare = "$" not in final and "\\(" not in final
+    latex = bare and ("\\" in final or "^" in final or "_" in final)
+    return f"The answer is {f'${final}$' if latex else final}."
