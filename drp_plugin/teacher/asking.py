@@ -1,4 +1,4 @@
-"""Asking a teacher through the ledger: nothing is asked twice, nothing is used before it is stored."""
+"""Asking a teacher through the ledger: nothing asked twice, nothing used before it is stored."""
 
 from __future__ import annotations
 

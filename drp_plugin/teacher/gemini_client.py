@@ -40,6 +40,9 @@ class GeminiTeacher:
         self.persistent = persistent
         options = types.HttpOptions(
             base_url=base_url, timeout=int(persistent.timeout_s * 1000),
+            # batch mode and JSON schemas live in v1beta; behind a base_url the library would
+            # otherwise leave it out
+            api_version=None if self.vertex else "v1beta",
             retry_options=types.HttpRetryOptions(attempts=1))
         try:
             self.client = (genai.Client(vertexai=True, http_options=options) if self.vertex

@@ -52,6 +52,10 @@ class Limiter:
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
+    def now(self) -> float:
+        """The limiter's clock, in seconds."""
+        return self._clock()
+
     async def acquire(self) -> None:
         """Wait for the right to send one request; give it back with `release`."""
         if not self._waiting and self._may_start():
@@ -83,15 +87,16 @@ class Limiter:
         if self._waiting:
             self._wake()
 
-    def throttled(self, after_s: float | None) -> None:
-        """The provider said 429, with or without a time to wait."""
+    def throttled(self, after_s: float | None, sent_at: float) -> None:
+        """The provider said 429, with or without a time to wait, to a request sent at `sent_at`
+        (by `now`)."""
         now = self._clock()
         self.throttles += 1
         self._probing = False
         wait = after_s if after_s is not None else 1.0
-        # the requests that were in flight together are refused together: that is one signal
-        if now >= self._last_cut + max(1.0, wait):
-            self.limit = max(1.0, self.limit / 2)
+        # requests that were in flight together are refused together: that is one signal
+        if sent_at >= self._last_cut:
+            self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
             self._last_cut = now
         self._paused_until = max(self._paused_until, now + wait)
 

@@ -73,6 +73,7 @@ class Persistent:
         tried, throttled_s = 0, 0.0
         while True:
             await self.limiter.acquire()
+            sent_at = self.limiter.now()
             try:
                 # the clients' own timeouts count silence between bytes; this one counts it all
                 async with asyncio.timeout(self.timeout_s):
@@ -84,7 +85,7 @@ class Persistent:
             except Transient as caught:
                 fault = caught
                 if caught.throttled:
-                    self.limiter.throttled(caught.after_s)
+                    self.limiter.throttled(caught.after_s, sent_at)
             finally:
                 self.limiter.release()
             if not fault.unreachable:

@@ -1,0 +1,34 @@
+"""`drp serve-teacher`: the offline teacher over HTTP."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+HELP = """Serve the offline rule teacher behind an OpenAI-compatible endpoint.
+
+It answers /v1/chat/completions and /v1/models, so that the real client, its retries and the
+ledger can be tried without a key. It is rules, no language model.
+
+\b
+Examples:
+  drp serve-teacher --port 8100
+  drp prune traces.jsonl -o run --teacher openai:offline-rules --base-url http://127.0.0.1:8100/v1
+"""
+
+
+@click.command("serve-teacher", help=HELP)
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True)
+@click.option("--model", default="offline-rules", show_default=True,
+              help="The name by which clients ask for it.")
+@click.option("--delay", type=click.FloatRange(0), default=0.0, show_default=True,
+              help="Seconds that every answer takes, as a real model's would.")
+def command(host: str, port: int, model: str, delay: float) -> None:
+    from drp_plugin.teacher.offline import OfflineTeacher
+    from drp_plugin.teacher.serve import serve
+
+    print(f"drp: offline rules (no model) at http://{host}:{port}/v1 as {model!r}; Ctrl-C ends it",
+          file=sys.stderr, flush=True)
+    serve(OfflineTeacher(), host=host, port=port, model=model, delay_s=delay)

@@ -1,0 +1,141 @@
+"""The ledger: durable, shared, one answer a key."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drp_plugin.errors import UserError
+from drp_plugin.ledger import Entry, Ledger, request_key
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ledger.sqlite"
+
+
+def test_an_answer_comes_back_also_from_another_process(path):
+    with Ledger(path) as ledger:
+        ledger.put("k", {"text": "π \ud800", "n": 1}, tag="x", cost_usd=0.25)
+        ledger.put_many([Entry("a", {}), Entry("b", {"t": 2}, cost_usd=0.5)])
+    with Ledger(path) as ledger:
+        assert ledger.get("k") == {"text": "π \ud800", "n": 1}
+        assert ledger.get_many(["a", "b", "nothing"]) == {"a": {}, "b": {"t": 2}}
+        assert ledger.get("nothing") is None
+        assert ledger.totals() == (3, 0.75)
+
+
+def test_the_first_answer_stays(path):
+    with Ledger(path) as ledger:
+        ledger.put("k", {"n": 1})
+        ledger.put("k", {"n": 2})
+        assert ledger.get("k") == {"n": 1} and len(ledger) == 1
+
+
+def test_keys_depend_on_everything_but_the_order():
+    base = {"model": "m", "temperature": 0.0, "messages": [["user", "hi"]]}
+    assert request_key(base) == request_key(dict(reversed(base.items())))
+    others = [base | {"model": "n"}, base | {"temperature": 0.1}, base | {"seed": 1},
+              base | {"messages": [["user", "hi "]]}, base | {"messages": [["system", "hi"]]}]
+    assert len({request_key(o) for o in [base, *others]}) == 6
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.dictionaries(st.text(), st.one_of(st.text(), st.floats(allow_nan=False), st.integers(),
+                                            st.none()), max_size=5))
+def test_any_json_object_survives(value):
+    import tempfile
+    with tempfile.TemporaryDirectory() as folder, Ledger(f"{folder}/l.sqlite") as ledger:
+        ledger.put("k", value)
+        assert ledger.get("k") == value
+
+
+def test_a_claim_excludes_others_until_released(path):
+    with Ledger(path) as one, Ledger(path) as two:
+        assert one.claim("k") and not two.claim("k") and two.claim("other")
+        one.release("k")
+        assert two.claim("k") and not one.claim("k")
+
+
+def test_a_dead_process_loses_its_claims_at_once(path):
+    child = subprocess.Popen(
+        [sys.executable, "-c", "import sys, time; from drp_plugin.ledger import Ledger\n"
+         f"l = Ledger({str(path)!r}); print(l.claim('k'), flush=True); time.sleep(60)"],
+        stdout=subprocess.PIPE, text=True)
+    assert child.stdout.readline() == "True\n"
+    with Ledger(path) as ledger:
+        assert not ledger.claim("k")
+        os.kill(child.pid, signal.SIGKILL)
+        child.wait()
+        assert ledger.claim("k")
+
+
+def test_what_put_returned_for_survives_kill_9(path):
+    code = f"""
+import asyncio, sys
+from drp_plugin.ledger import Ledger
+ledger = Ledger({str(path)!r})
+async def one(i):
+    for j in range(100000):
+        await ledger.aput(f"{{i}}-{{j}}", {{"text": "x" * 500}})
+        sys.stdout.write(f"{{i}}-{{j}}\\n"); sys.stdout.flush()
+async def all(): await asyncio.gather(*[one(i) for i in range(20)])
+asyncio.run(all())
+"""
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    said = [child.stdout.readline().strip()]
+    begun = time.monotonic()
+    while time.monotonic() - begun < 0.5:
+        said.append(child.stdout.readline().strip())
+    child.kill()
+    said += [line.strip() for line in child.stdout.read().splitlines() if line.count("-") == 1]
+    child.wait()
+    with Ledger(path) as ledger:
+        assert len(said) > 100
+        found = ledger.get_many(said[:-1])  # the last line may have been cut by the kill
+        assert len(found) == len(set(said[:-1]))
+
+
+def test_group_commit_is_durable_and_fast(path):
+    with Ledger(path) as ledger:
+        async def many():
+            await asyncio.gather(*[ledger.aput(f"k{i}", {"i": i}) for i in range(3000)])
+        begun = time.monotonic()
+        asyncio.run(many())
+        assert time.monotonic() - begun < 5
+        assert len(ledger) == 3000
+
+
+def test_two_processes_write_at_once(path):
+    code = ("import sys; from drp_plugin.ledger import Ledger\n"
+            f"l = Ledger({str(path)!r})\n"
+            "for i in range(200): l.put(f'{sys.argv[1]}-{i}', {'i': i})")
+    children = [subprocess.Popen([sys.executable, "-c", code, str(n)]) for n in range(3)]
+    assert [c.wait() for c in children] == [0, 0, 0]
+    with Ledger(path) as ledger:
+        assert len(ledger) == 600
+
+
+def test_notes(path):
+    with Ledger(path) as ledger:
+        ledger.note("batch/1", {"id": "x"})
+        ledger.note("batch/0", {"id": "y"})
+        ledger.note("other", 1)
+        assert list(ledger.notes("batch/").items()) == [("batch/0", {"id": "y"}),
+                                                        ("batch/1", {"id": "x"})]
+        ledger.note("batch/0", None)
+        assert list(ledger.notes("batch/")) == ["batch/1"]
+
+
+def test_a_file_that_is_no_ledger_is_refused_in_one_line(path):
+    path.write_text("this is not a database, it is a text of some length\n" * 20)
+    with pytest.raises(UserError, match=r"ledger\.sqlite"):
+        Ledger(path)
