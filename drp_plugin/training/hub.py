@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from drp_plugin.errors import UserError
+
+
+def _without_folders(text: str) -> str:
+    """Paths of the builder's own machine, cut to the run's name and file."""
+    return re.sub(r'"[^"]*?([^"/]+/[^"/]+\.jsonl)"', r'"\1"', text)
 
 
 def push(folder: Path, name: str, repository: str, *, private: bool = True) -> str:
@@ -21,8 +27,10 @@ def push(folder: Path, name: str, repository: str, *, private: bool = True) -> s
         raise UserError("--push-to-hub needs huggingface_hub",
                         fix="pip install huggingface_hub") from None
     with tempfile.TemporaryDirectory() as staging:
-        for file in (f"{name}.json", f"{name}.provenance.jsonl", f"{name}.card.json"):
-            shutil.copy(folder / file, Path(staging) / file)
+        shutil.copy(folder / f"{name}.json", Path(staging) / f"{name}.json")
+        for file in (f"{name}.provenance.jsonl", f"{name}.card.json"):
+            (Path(staging) / file).write_text(_without_folders((folder / file).read_text("utf-8")),
+                                              encoding="utf-8")
         shutil.copy(folder / f"{name}.md", Path(staging) / "README.md")
         try:
             api = HfApi()

@@ -141,3 +141,23 @@ def rows(number: int, *, thinking: int = 3) -> list[dict[str, object]]:
             "tokens_before": 40, "tokens_after": 20, "teacher": "offline",
             "prompts_hash": "abc123abc123"})
     return made
+
+
+SHAPES = {
+    # hidden, inner, layers, heads, key-value heads, vocabulary: the published configs
+    "7B": dict(hidden_size=3584, intermediate_size=18944, num_hidden_layers=28,
+               num_attention_heads=28, num_key_value_heads=4, vocab_size=152064),
+    "1.5B": dict(hidden_size=1536, intermediate_size=8960, num_hidden_layers=28,
+                 num_attention_heads=12, num_key_value_heads=2, vocab_size=151936),
+}
+
+
+def config_only(folder: Path, shape: str = "7B") -> Path:
+    """The real model's config.json, without weights."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(json.dumps({
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2", **SHAPES[shape],
+        "bos_token_id": 151643, "eos_token_id": 151643, "max_position_embeddings": 131072,
+        "rope_theta": 10000, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
+        "torch_dtype": "bfloat16"}))
+    return folder

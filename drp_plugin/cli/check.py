@@ -1,0 +1,88 @@
+"""`drp check`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from drp_plugin.cli import COMMANDS
+
+EXAMPLES = """\b
+Examples:
+  drp check llamafactory_configs/drp_qwen7b.yaml --gpus 2
+  drp check drp_qwen7b.yaml --model /models/DeepSeek-R1-Distill-Qwen-7B
+  drp check drp_tiny.yaml cutoff_len=1024 --quiet && llamafactory-cli train drp_tiny.yaml
+
+\b
+Loads the YAML through LLaMA-Factory's own parser and data code. Needs no GPU and no weights:
+tokenizer and config are enough. KEY=VALUE overrides settings as for llamafactory-cli.
+Prints one line for each finding, then decoded rows: the masked part and the trained part.
+
+\b
+Exit code: 0 nothing wrong, 1 errors were found (under --strict: or warnings), 2 the YAML cannot
+be read, LLaMA-Factory refuses it, or there is no tokenizer to check with.
+"""
+_COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+
+@click.command("check", help=f"{COMMANDS['check']}\n\n{EXAMPLES}")
+@click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--model", metavar="PATH",
+              help="Tokenizer and config of the student, in place of model_name_or_path.")
+@click.option("--gpus", type=click.IntRange(min=1),
+              help="GPUs that will train, for steps, batch size and memory.")
+@click.option("--max-cut", default=0.0, show_default=True, metavar="PERCENT",
+              type=click.FloatRange(0, 100), help="Share of rows that cutoff_len may cut.")
+@click.option("--examples", default=2, show_default=True, type=click.IntRange(min=0),
+              help="Decoded rows to print.")
+@click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option("--color/--no-color", default=None, help="Colours (default: on a terminal).")
+def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: int | None,
+            max_cut: float, examples: int, quiet: bool, as_json: bool, strict: bool,
+            color: bool | None) -> int:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from drp_plugin.errors import UserError
+    from drp_plugin.training.preflight.run import check, require_file
+
+    for override in overrides:
+        if "=" not in override:
+            raise UserError(f"{override!r} is not KEY=VALUE", fix="For example cutoff_len=4096")
+    require_file(config)
+    console = Console(stderr=True, highlight=False)
+    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+        def progress(total: int) -> Callable[[], None]:
+            task = bar.add_task("encoding rows", total=total)
+            return lambda: bar.advance(task)
+
+        report = check(config, overrides=overrides, model=model, gpus=gpus, max_cut=max_cut,
+                       examples=examples, progress=progress)
+    code = report.exit_code(strict)
+    if as_json:
+        click.echo(json.dumps({"config": report.config, "exit": code, "facts": report.facts,
+                               "findings": [asdict(f) for f in report.findings]},
+                              ensure_ascii=False))
+        return code
+    for finding in report.problems if quiet else report.findings:
+        level = click.style(f"{finding.level.value:7}", fg=_COLOURS[finding.level.value])
+        click.echo(f"{level} {finding.code}: {finding.text}", color=color)
+    if quiet:
+        return code
+    for example in report.examples:
+        click.echo(click.style(f"\n--- {example.note} ---", bold=True), color=color)
+        click.echo(click.style("masked:  ", bold=True)
+                   + click.style(example.masked, fg="bright_black"), color=color)
+        click.echo(click.style("trained: ", bold=True)
+                   + click.style(example.trained, fg="green"), color=color)
+    if not report.problems:
+        click.echo("\nnothing wrong found", color=color)
+    return code

@@ -1,0 +1,5 @@
+"""`drp check`: prove a training YAML right before GPU time is spent."""
+
+from drp_plugin.training.preflight.findings import Finding, Level, Report
+
+__all__ = ["Finding", "Level", "Report"]

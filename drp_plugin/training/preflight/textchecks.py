@@ -1,0 +1,118 @@
+"""Checks of the rows as text: the thinking, the answer, and what must not be in the prompt."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from drp_plugin.thinking import CLOSE, OPEN
+from drp_plugin.training.preflight.findings import Report
+from drp_plugin.training.templates import FAMILIES
+
+_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})+)\}")
+_STATED = re.compile(r"answer is:?\s*\**\$?\s*([^\n$*]+?)\$?\**\.?\s*$",
+                     re.IGNORECASE | re.MULTILINE)
+
+
+@dataclass
+class Tally:
+    """How many rows have each fault, and the first one that has it."""
+
+    counts: dict[str, int] = field(default_factory=dict)
+    first: dict[str, int] = field(default_factory=dict)
+
+    def add(self, code: str, row: int) -> None:
+        self.counts[code] = self.counts.get(code, 0) + 1
+        self.first.setdefault(code, row)
+
+
+FAULTS = {
+    "bad_row": "LLaMA-Factory drops it: roles or number of messages are wrong",
+    "empty_response": "the response is empty",
+    "empty_prompt": "the prompt is empty",
+    "no_think": f"no {OPEN} and no {CLOSE}: an empty thinking would be trained in front",
+    "no_think_end": f"no {CLOSE}: the student would learn to think without end",
+    "no_think_start": f"no {OPEN} at the start of the response: the prompt of inference ends with "
+                      "it and training would not",
+    "double_think": f"{OPEN} or {CLOSE} more than once",
+    "think_shape": f"not in the exact shape {OPEN}, newline, thinking, newline, {CLOSE}, blank "
+                   "line, answer: tokens differ from inference",
+    "no_answer": f"nothing after {CLOSE}",
+    "gold_in_prompt": "the prompt gives the answer away",
+    "control_token": "a control token of the chat layout stands in the text",
+}
+ADVICE = {"gold_in_prompt": "train on the bare question"}
+
+
+def final_answer(response: str) -> str | None:
+    """The answer that a response ends with: its last box, or what `the answer is` states."""
+    answer = response.rpartition(CLOSE)[2]
+    boxes = _BOXED.findall(answer)
+    if boxes:
+        return str(boxes[-1]).strip()
+    stated = _STATED.findall(answer)
+    return str(stated[-1]).strip().rstrip(".") if stated else None
+
+
+def gives_away(prompt: str, response: str) -> bool:
+    """Whether the prompt states the final answer, or holds the response's own answer part."""
+    answer_part = " ".join(response.rpartition(CLOSE)[2].split())
+    flat = " ".join(prompt.split())
+    if len(answer_part) >= 20 and answer_part in flat:
+        return True
+    final = final_answer(response)
+    if not final:
+        return False
+    gold = re.escape(final)
+    return bool(re.search(
+        rf"\\boxed\{{\s*{gold}\s*\}}|####\s*{gold}(?!\w)"
+        rf"|(?:answer|solution|result|gold)\s*(?:\)|\])?\s*(?:is|:|=)\s*:?\s*[\$\*\(\[]*"
+        rf"{gold}(?!\w)(?!\.\d)", prompt, re.IGNORECASE))
+
+
+def faults(prompt: str, response: str, template: str | None) -> list[str]:
+    """Codes of what is wrong with one row."""
+    found = []
+    if not prompt.strip():
+        found.append("empty_prompt")
+    if not response.strip():
+        return [*found, "empty_response"]
+    opens, closes = response.count(OPEN), response.count(CLOSE)
+    if opens + prompt.count(OPEN) > 1 or closes + prompt.count(CLOSE) > 1:
+        found.append("double_think")
+    elif not closes:
+        found.append("no_think_end" if opens else "no_think")
+    elif not response.startswith(OPEN):
+        found.append("no_think_start")
+    elif not response.rpartition(CLOSE)[2].strip():
+        found.append("no_answer")
+    elif not re.match(rf"{OPEN}\n\S", response) or not re.search(rf"\S\n{CLOSE}\n\n\S", response):
+        found.append("think_shape")
+    layout = FAMILIES.get(template or "")
+    if layout and any(mark in text for text in (prompt, response) for mark in layout.marks()):
+        found.append("control_token")
+    if gives_away(prompt, response):
+        found.append("gold_in_prompt")
+    return found
+
+
+def check_texts(rows: list[dict[str, Any]], template: str | None, report: Report) -> set[int]:
+    """Check every row; returns the numbers of those that cannot even be encoded."""
+    tally, broken = Tally(), set()
+    for number, row in enumerate(rows):
+        if not row["_prompt"] or not row["_response"]:
+            tally.add("bad_row", number)
+            broken.add(number)
+            continue
+        for answer in row["_response"]:
+            for code in faults(str(row["_prompt"][-1]["content"]), str(answer["content"] or ""),
+                               template):
+                tally.add(code, number)
+        if any(not isinstance(message["content"], str)
+               for message in (*row["_prompt"], *row["_response"])):
+            broken.add(number)
+    for code, count in tally.counts.items():
+        report.error(code, f"{count} of {len(rows)} rows: {FAULTS[code]} (first: row "
+                     f"{tally.first[code]}). {ADVICE.get(code, 'Build the set with `drp build`')}")
+    return broken
