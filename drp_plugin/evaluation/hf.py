@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from drp_plugin.evaluation.arguments import flag, integer
 from drp_plugin.evaluation.student import StudentModel
+from drp_plugin.sampling.arguments import flag, integer
 from drp_plugin.sampling.base import Sampler
 
 

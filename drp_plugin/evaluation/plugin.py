@@ -48,8 +48,10 @@ def register_tasks() -> None:
     @functools.wraps(load)
     def load_task_or_group(self: Any, *arguments: Any, **named: Any) -> dict[str, Any]:
         # classes named in a YAML are not told which kind of model the run has
-        from drp_plugin.evaluation.task import DRPTask
+        from drp_plugin.evaluation.stop import loudly
 
+        with loudly():
+            from drp_plugin.evaluation.task import DRPTask
         kind = named.get("task_type") or (arguments[1] if len(arguments) > 1 else "simple")
         DRPTask.model_kind = kind
         tasks: dict[str, Any] = load(self, *arguments, **named)

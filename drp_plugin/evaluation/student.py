@@ -13,10 +13,10 @@ from lmms_eval.api.model import lmms
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
-from drp_plugin.evaluation.arguments import check, flag, integer
 from drp_plugin.evaluation.counts import Counts
 from drp_plugin.evaluation.stop import loudly
 from drp_plugin.ledger import Ledger
+from drp_plugin.sampling.arguments import check, flag, integer
 from drp_plugin.sampling.base import Completion, Failed, Sampler, SampleRequest, derived_seed
 from drp_plugin.sampling.progress import Progress
 from drp_plugin.sampling.run import complete

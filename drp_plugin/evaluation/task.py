@@ -42,12 +42,14 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
         own = {**config.pop("protocol", {}), **config.pop("variant", {})}
         self.kind = self.model_kind
         self._told: dict[str, list[Counts | None]] = {}
+        self._earlier: dict[str, list[list[str]]] = {}
         self._counter: TokenCounter | None = None
         self._lock = threading.Lock()
         with loudly():
             self.protocol = Protocol.parse(own, str(config.get("task")))
             self.prompting = Prompting(self.protocol)
-            metadata = {"version": 1.0, "protocol": self.protocol.model_dump(mode="json")}
+            metadata = {"version": 1.0, "prompt": self.protocol.prompt,
+                        "protocol": self.protocol.model_dump(mode="json")}
             super().__init__(config={**config, "metadata": metadata})
 
     # -- documents ---------------------------------------------------------------------------
@@ -110,14 +112,16 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
         """Keep every repeat, unchanged, with what the model told about it."""
         with loudly():
             for instance in self._instances:
+                # of several rounds the last one is the completion
                 replies = [r[-1] if isinstance(r, list) else r for r in instance.resps]
                 failed = [r for r in replies if not isinstance(r, str) or r.startswith(_FAILED)]
                 if failed or not replies:
                     raise UserError(f"task {self.config.task}: the model gave no completion for "
                                     f"question {instance.doc_id} ({str(failed or None)[:120]})",
                                     fix="Nothing was scored. Run the same command again")
-                instance.filtered_resps["none"] = replies
                 doc = self.task_docs[instance.doc_id]
+                self._earlier[doc["id"]] = [r[:-1] for r in instance.resps if isinstance(r, list)]
+                instance.resps = instance.filtered_resps["none"] = replies
                 self._told[doc["id"]] = [
                     c if isinstance(c, Counts) else None for c in instance.token_counts]
 
@@ -180,6 +184,10 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
         found["drp"] = {"id": doc["id"], "question": doc["question"], "answer": doc["answer"],
                         "dataset": doc["dataset"], "completions": completions,
                         "protocol": self._protocol(settings)}
+        if earlier := self._earlier.get(doc["id"]):
+            found["drp"]["earlier_rounds"] = earlier
+        if len(told) == 1 and told[0] is not None and told[0].finish is not None:
+            found["finish_reason"] = "stop" if told[0].finish == "stop" else "length"
         return found
 
     def _protocol(self, settings: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Reading `--model_args`: each mistake is one line that names the argument."""
+"""Reading arguments given as text: each mistake is one line that names the argument."""
 
 from __future__ import annotations
 
