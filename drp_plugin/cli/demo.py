@@ -60,8 +60,8 @@ def command(output: Path, train: int, limit: int | None, seed: int) -> None:
         highlight=False,
     )
     for title, path in (("report", folder / "report"),
-                        ("adapter", folder / "training" / "saves" / "drp_tiny" / "lora"),
-                        ("merged model", folder / "training" / "saves" / "drp_tiny" / "merged"),
+                        ("adapter", folder / "training" / "saves" / "drp_tiny"),
+                        ("merged model", folder / "training" / "saves" / "drp_tiny_merged"),
                         ("pruned traces", folder / "run" / "pruned.jsonl"),
                         ("SFT set", folder / "training" / "data"),
                         ("logs", folder / "logs")):
