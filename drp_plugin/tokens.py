@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 QWEN = "qwen"
+STUDENT = "student"
+"""The embedded student's own tokenizer."""
 #: Repositories whose tokenizer.json holds the Qwen BPE together with R1's added tokens.
 R1_REPOSITORIES = ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
                    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")
@@ -63,7 +65,7 @@ class TokenCounter:
 
     @classmethod
     def load(cls, spec: str | Path = QWEN) -> TokenCounter:
-        """The counter for `qwen` (default), a model folder, a tokenizer.json, or a hub name.
+        """The counter for `qwen` (default), `student`, a model folder, a tokenizer.json, or a hub name.
 
         `qwen` comes from the local hub cache, else from the ranks that the package `dashscope`
         carries, else from the hub. Raises UserError when the tokenizer cannot be had.
@@ -136,6 +138,10 @@ def _clean(text: str) -> str:
 def _load(spec: str) -> tuple[Tokenizer, str]:
     if spec == QWEN:
         return _qwen(), QWEN
+    if spec == STUDENT:
+        from drp_plugin.student import model_path
+
+        return _from_file(model_path() / "tokenizer.json"), spec
     path = Path(spec)
     if path.is_dir():
         path = path / "tokenizer.json"
@@ -151,7 +157,7 @@ def _load(spec: str) -> tuple[Tokenizer, str]:
         raise UserError(f"tokenizer {spec!r} is neither in the hub cache nor can the hub be "
                         "reached", fix="Give a folder that holds its tokenizer.json")
     raise UserError(f"no tokenizer {spec!r}",
-                    fix="Give qwen, a model folder, a tokenizer.json, or a hub name like ORG/MODEL")
+                    fix="Give qwen, student, a model folder, a tokenizer.json, or a hub name like ORG/MODEL")
 
 
 def _from_file(path: Path) -> Tokenizer:
