@@ -65,7 +65,7 @@ class TokenCounter:
 
     @classmethod
     def load(cls, spec: str | Path = QWEN) -> TokenCounter:
-        """The counter for `qwen` (default), `student`, a model folder, a tokenizer.json, or a hub name.
+        """The counter for `qwen` (default), `student`, a folder, a tokenizer.json, or a hub name.
 
         `qwen` comes from the local hub cache, else from the ranks that the package `dashscope`
         carries, else from the hub. Raises UserError when the tokenizer cannot be had.
@@ -157,7 +157,8 @@ def _load(spec: str) -> tuple[Tokenizer, str]:
         raise UserError(f"tokenizer {spec!r} is neither in the hub cache nor can the hub be "
                         "reached", fix="Give a folder that holds its tokenizer.json")
     raise UserError(f"no tokenizer {spec!r}",
-                    fix="Give qwen, student, a model folder, a tokenizer.json, or a hub name like ORG/MODEL")
+                    fix="Give qwen, student, a model folder, a tokenizer.json, or a hub name "
+                        "like ORG/MODEL")
 
 
 def _from_file(path: Path) -> Tokenizer:
