@@ -13,6 +13,7 @@ import click
 import yaml
 
 from drp_plugin.errors import UserError
+from drp_plugin.runner.manner import Manner
 from drp_plugin.teacher.base import Sampling
 from drp_plugin.teacher.prices import Price, find_price
 
@@ -163,3 +164,37 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
         return wrapped  # type: ignore[no-any-return]
 
     return decorate
+
+
+def run_options(command: F) -> F:
+    """Adds how a run is run; the command is called with `manner: Manner` in their place."""
+    def call(**given: Any) -> Any:
+        forecast, pilot = given.pop("forecast"), given.pop("pilot")
+        manner = Manner(anew=given.pop("anew"), batch=given.pop("batch"),
+                        poll_s=given.pop("poll_s"), batch_size=given.pop("batch_size"),
+                        max_cost_usd=given.pop("max_cost"), pilot=pilot if forecast else None)
+        return command(manner=manner, **given)
+
+    call.__doc__, call.__name__ = command.__doc__, command.__name__
+    call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    wrapped: Any = call
+    for add in reversed((
+        click.option("--batch", is_flag=True,
+                     help="Ask through the provider's batch API: half the price, within a day. "
+                          "Interrupt it as you like: the same command goes on waiting."),
+        click.option("--batch-size", type=click.IntRange(1), metavar="N",
+                     help="Most requests in one batch; by default the provider's limit."),
+        click.option("--poll", "poll_s", type=click.FloatRange(0.01), default=30.0,
+                     show_default=True, help="Seconds between looks at a batch."),
+        click.option("--forecast", is_flag=True,
+                     help="Run a pilot, say what the whole will cost, take and yield, and stop."),
+        click.option("--pilot", type=click.IntRange(2), default=20, show_default=True,
+                     help="Rows of the pilot, spread over short and long traces."),
+        click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="USD",
+                     help="Stop before more than this is spent in RUN_DIR, requests in flight "
+                          "counted at the most that they can cost."),
+        click.option("--anew", is_flag=True,
+                     help="Go on in RUN_DIR with other settings than it was begun with."),
+    )):
+        wrapped = add(wrapped)
+    return wrapped  # type: ignore[no-any-return]

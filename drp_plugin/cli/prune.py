@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from drp_plugin.cli._teacher import TeacherSettings, teacher_options
+from drp_plugin.cli._teacher import TeacherSettings, run_options, teacher_options
 from drp_plugin.errors import UserError
+from drp_plugin.runner.manner import Manner
 
 HELP = """Have a teacher prune traces, step by step, and verify the result.
 
@@ -62,13 +63,12 @@ Examples:
               help="The pruned thinking must not break off.")
 @click.option("--check-language/--no-check-language", default=True, show_default=True,
               help="The pruned thinking must be in the trace's language.")
+@run_options
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
-@click.option("--anew", is_flag=True,
-              help="Go on in RUN_DIR with other settings than it was begun with.")
-def command(settings: TeacherSettings, traces: str, run_dir: Path, decompose: str,
-            prompts_dir: Path | None, tokenizer: str, limit: int | None, strict: bool, anew: bool,
-            **options: Any) -> int:
+def command(settings: TeacherSettings, manner: Manner, traces: str, run_dir: Path,
+            decompose: str, prompts_dir: Path | None, tokenizer: str, limit: int | None,
+            strict: bool, **options: Any) -> int:
     from itertools import islice
 
     from drp_plugin import __version__
@@ -78,7 +78,7 @@ def command(settings: TeacherSettings, traces: str, run_dir: Path, decompose: st
     from drp_plugin.records import Pruned, Reject, Trace
     from drp_plugin.runner.job import Job, count_rows, rereadable
     from drp_plugin.runner.outputs import prepare
-    from drp_plugin.runner.session import run_session
+    from drp_plugin.runner.session import finish, run_session
     from drp_plugin.teacher.base import Ask
     from drp_plugin.teacher.registry import make_teacher
     from drp_plugin.teacher.retry import Retries
@@ -105,5 +105,4 @@ def command(settings: TeacherSettings, traces: str, run_dir: Path, decompose: st
         settings={"command": "prune", "version": __version__, "input": traces, "limit": limit,
                   "base_url": settings.base_url, "tokenizer": counter.name,
                   "prompts_hash": prompts.hash, **chosen.model_dump(mode="json")})
-    tally = asyncio.run(run_session(job, teacher, settings, anew=anew))
-    return 1 if strict and tally.rejected else 0
+    return finish(asyncio.run(run_session(job, teacher, settings, manner)), strict=strict)

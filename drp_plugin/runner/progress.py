@@ -64,6 +64,15 @@ class Display:
             self._last = now
             self.say(self.line())
 
+    def note(self, text: str) -> None:
+        """What is being waited for: in the bar, or a line now and then."""
+        now = self._clock()
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=self.done, rate="", status=text)
+        elif now - self._last >= LINE_EVERY_S:
+            self._last = now
+            self.say(text)
+
     def line(self) -> str:
         """The state in one line."""
         of = f"/{self.total}" if self.total is not None else ""

@@ -5,15 +5,23 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
+from drp_plugin.errors import UserError
 from drp_plugin.ledger import Ledger
+from drp_plugin.runner.batch import BatchRun
+from drp_plugin.runner.batch_files import NOTE
+from drp_plugin.runner.forecast import Forecast, lines, make_forecast
 from drp_plugin.runner.job import Job
 from drp_plugin.runner.live import run_live
-from drp_plugin.runner.outputs import LEDGER
+from drp_plugin.runner.manner import Manner
+from drp_plugin.runner.outputs import LEDGER, SUMMARY
 from drp_plugin.runner.progress import Display
 from drp_plugin.runner.settings import settle
 from drp_plugin.runner.tally import Tally
 from drp_plugin.teacher.asking import Asker
 from drp_plugin.teacher.base import Teacher
+from drp_plugin.teacher.batch_api import batch_api
+from drp_plugin.teacher.budget import Budget
+from drp_plugin.teacher.prices import Price
 
 if TYPE_CHECKING:
     from drp_plugin.cli._teacher import TeacherSettings
@@ -24,48 +32,87 @@ def say(text: str) -> None:
     print(f"drp: {text}", file=sys.stderr, flush=True)
 
 
-async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings, *,
-                      anew: bool = False) -> Tally:
-    """Run a job to its end; returns its figures. Raises UserError."""
-    changes = settle(job.run_dir, job.settings, anew=anew)
+async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
+                      manner: Manner | None = None) -> Tally | Forecast:
+    """Run a job to its end, or forecast it. Raises UserError."""
+    manner = manner or Manner()
+    price = settings.find_price(teacher.name)
+    _check_price(teacher, price, manner)
+    changes = settle(job.run_dir, job.settings, anew=manner.anew)
     if changes:
         say(f"{job.run_dir}: going on with changed settings: {'; '.join(changes)}")
-    price = settings.find_price(teacher.name)
-    with Ledger(job.run_dir / LEDGER) as ledger:
-        asker = Asker(teacher, ledger, price=price)
-        try:
-            with Display(str(job.settings["command"]), job.total,
+        (job.run_dir / SUMMARY).unlink(missing_ok=True)
+    try:
+        with Ledger(job.run_dir / LEDGER) as ledger:
+            if not manner.batch and ledger.notes(NOTE):
+                raise UserError("requests of this run are out in batches", file=job.run_dir,
+                                fix="Run it with --batch to collect them, so that none is paid "
+                                    "twice")
+            budget = None
+            if manner.max_cost_usd is not None:
+                assert price is not None
+                budget = Budget(manner.max_cost_usd, price, ledger.totals().cost_usd or 0.0)
+            asker = Asker(teacher, ledger, price=price, budget=budget,
+                          replay=manner.batch and manner.pilot is None)
+            with Display(str(job.settings["command"]), manner.pilot or job.total,
                          status=lambda: _status(asker)) as display:
-                tally = await run_live(job, asker, ledger, active=settings.concurrency,
-                                       display=display)
-        finally:
-            close = getattr(teacher, "close", None)
-            if close is not None:
-                await close()
-    report(job, tally)
+                if manner.pilot is not None:
+                    return await make_forecast(job, asker, ledger, rows=manner.pilot,
+                                               active=settings.concurrency, display=display)
+                if manner.batch:
+                    run = BatchRun(job, asker, ledger, batch_api(teacher), display=display,
+                                   poll_s=manner.poll_s, batch_size=manner.batch_size)
+                    tally = await run.run()
+                else:
+                    tally = await run_live(job, asker, ledger, active=settings.concurrency,
+                                           display=display)
+    finally:
+        close = getattr(teacher, "close", None)
+        if close is not None:
+            await close()
+    report(job, tally, budget)
     return tally
+
+
+def _check_price(teacher: Teacher, price: Price | None, manner: Manner) -> None:
+    if price is None and manner.max_cost_usd is not None:
+        raise UserError(f"--max-cost: no price is known for {teacher.name}",
+                        fix="Give --price IN,OUT (USD for a million tokens)")
+    if price is not None and "shut it down" in price.note:
+        say(f"{teacher.name}: {price.note}")
 
 
 def _status(asker: Asker) -> str:
     parts = [f"{asker.asked} asked"]
     if asker.found:
         parts.append(f"{asker.found} from the ledger")
-    if asker.price is not None and asker.spent_usd:
+    if asker.spent_usd:
         parts.append(f"${asker.spent_usd:.2f}")
     limiter = getattr(getattr(asker.teacher, "persistent", None), "limiter", None)
-    if limiter is not None:
+    if limiter is not None and limiter.in_flight:
         parts.append(f"{limiter.in_flight} in flight")
     return ", ".join(parts)
 
 
-def report(job: Job, tally: Tally) -> None:
+def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
     """The run's last words. Raises RuntimeError when a row was lost, which must never be."""
     say(f"{job.run_dir}: {tally.line()}")
     if not tally.balanced:
         raise RuntimeError(f"{tally.rows} rows came in, but {tally.pruned} pruned and "
                            f"{tally.rejected} rejected came out: please report it")
+    if budget is not None and budget.exhausted:
+        say(f"stopped before --max-cost: ${budget.spent_usd:.4f} of ${budget.limit_usd:.4f} "
+            f"spent in this run's folder; run it again with a higher one to go on")
     if tally.reasons.get("internal_error"):
         say(f"{tally.reasons['internal_error']} rows met a fault of this program: "
             f"please report what rejects.jsonl says of them")
     if tally.reasons.get("request_failed"):
         say("run the same command again to ask what failed once more")
+
+
+def finish(outcome: Tally | Forecast, *, strict: bool) -> int:
+    """Print a forecast; the command's exit code."""
+    if isinstance(outcome, Forecast):
+        print("\n".join(lines(outcome)))
+        return 0
+    return 1 if strict and outcome.rejected else 0

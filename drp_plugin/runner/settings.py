@@ -38,9 +38,14 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs, as `name: old → new`, settings that are free to change left out."""
-    return [f"{name}: {_show(before.get(name))} → {_show(now.get(name))}"
-            for name in sorted((before.keys() | now.keys()) - FREE)
-            if before.get(name) != now.get(name)]
+    found = []
+    for name in sorted((before.keys() | now.keys()) - FREE):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new)
+        elif old != new:
+            found.append(f"{name}: {_show(old)} → {_show(new)}")
+    return found
 
 
 def _show(value: Any) -> str:

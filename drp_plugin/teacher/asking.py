@@ -79,6 +79,8 @@ class Asker:
         self.completion_tokens = 0
         self.pending: dict[str, Request] = {}
         """In replay: the requests without an answer, by key."""
+        self.failed: dict[str, str] = {}
+        """In replay: requests that cannot be had, by key, and why."""
         self._replay = replay
         self._asking: dict[str, asyncio.Future[None]] = {}
 
@@ -87,6 +89,8 @@ class Asker:
         key = key_of(self.who, request)
         if self._replay:
             stored = self.ledger.get(key)
+            if stored is None and key in self.failed:
+                raise TeacherError(self.failed[key])
             if stored is None:
                 self.pending[key] = request
                 raise Pending(key, request)
@@ -132,10 +136,14 @@ class Asker:
         finally:
             if self.budget is not None:
                 self.budget.settle(reserved, cost)
-        self.asked += 1
-        self.spent_usd += cost
-        self.completion_tokens += reply.usage.completion_tokens
+        self.count(reply, value)
         return from_value(value)
+
+    def count(self, reply: Reply, value: dict[str, Any]) -> None:
+        """Count an answer that was paid for."""
+        self.asked += 1
+        self.spent_usd += value.get("cost_usd") or 0.0
+        self.completion_tokens += reply.usage.completion_tokens
 
 
 __all__ = ["Asker", "Pending", "TeacherError", "from_value", "key_of", "to_value"]

@@ -56,6 +56,15 @@ class Budget:
             self.reserved_usd += most
         return most
 
+    def afford(self, request: Request) -> bool:
+        """Set aside the most that a batch request can cost; False where it is too much."""
+        most = self.most(request) * self.price.batch
+        if self.spent_usd + self.reserved_usd + most > self.limit_usd:
+            self.exhausted = True
+            return False
+        self.reserved_usd += most
+        return True
+
     def settle(self, reserved: float, cost: float) -> None:
         """A request ended and cost this much."""
         self.reserved_usd = max(0.0, self.reserved_usd - reserved)

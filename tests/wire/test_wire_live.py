@@ -123,9 +123,8 @@ def test_retry_after_is_kept(kind, monkeypatch):
 def test_a_wrong_key_stops_at_once_and_is_never_shown(kind, monkeypatch, caplog):
     caplog.set_level(logging.DEBUG)
     faults = Faults(rate=1, kinds=("401",), quote_key=True)
-    with Provider(echo, faults=faults) as provider:
-        with pytest.raises(Unusable) as caught:
-            run(teacher_at(provider, kind, monkeypatch), question())
+    with Provider(echo, faults=faults) as provider, pytest.raises(Unusable) as caught:
+        run(teacher_at(provider, kind, monkeypatch), question())
     assert provider.received == 1
     assert "API_KEY" in str(caught.value) and "\n" not in str(caught.value)
     assert KEY not in str(caught.value) and "VerySecret" not in str(caught.value)

@@ -1,0 +1,198 @@
+"""A run that asks through the provider's batch API.
+
+A row's flow is run against the ledger alone. At its first request without an answer it stops
+(`Pending`); the requests so found in all rows go out as batches, their answers come back into
+the ledger, and the rows are run again, until none is pending. So the flow is written once, live
+and batch answer for each other, and a restart goes on from what the ledger holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from drp_plugin.errors import UserError
+from drp_plugin.ledger import Entry, Ledger
+from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.runner.batch_files import BatchFiles, Sent
+from drp_plugin.runner.job import Job, run_row
+from drp_plugin.runner.live import window_for
+from drp_plugin.runner.order import in_order
+from drp_plugin.runner.outputs import outputs
+from drp_plugin.runner.progress import Display
+from drp_plugin.runner.tally import Tally
+from drp_plugin.teacher.asking import Asker, Pending, to_value
+from drp_plugin.teacher.base import Reply
+from drp_plugin.teacher.batch_api import BatchApi, Fault, Limits
+from drp_plugin.teacher.budget import OverBudget
+
+ATTEMPTS = 3
+_ACTIVE = 8
+_CHUNK = 500
+
+
+class _NotYet(Exception):
+    """This pass left requests open: its outputs are not final."""
+
+
+class BatchRun:
+    """One run through a batch API."""
+
+    def __init__(self, job: Job, asker: Asker, ledger: Ledger, api: BatchApi, *,
+                 display: Display, poll_s: float = 30.0, batch_size: int | None = None,
+                 say: Callable[[str], None] | None = None) -> None:
+        self.job, self.asker, self.ledger, self.api = job, asker, ledger, api
+        self.display, self.poll_s = display, poll_s
+        self.say = say or display.say
+        size = min(api.limits.requests, batch_size or api.limits.requests)
+        self.limits = Limits(size, api.limits.bytes)
+        self.files = BatchFiles(job.run_dir, ledger)
+        self._faults: dict[str, int] = {}
+
+    async def run(self) -> Tally:
+        """Run to the end; returns the run's figures. Raises UserError."""
+        if not self.ledger.claim("batch-runner"):
+            raise UserError("another process runs the batches of this run", file=self.job.run_dir,
+                            fix="Let it finish, or stop it first")
+        try:
+            while True:
+                await self._settle_open()
+                try:
+                    return await self._pass()
+                except _NotYet:
+                    await self._submit()
+        finally:
+            self.ledger.release("batch-runner")
+
+    # -- running the rows against the ledger ----------------------------------------------
+
+    async def _pass(self) -> Tally:
+        """Replay all rows; write the outputs if nothing is pending, else raise _NotYet."""
+        budget = self.asker.budget
+        if budget is not None:
+            budget.reserved_usd = 0.0
+            budget.exhausted = False
+        self.asker.pending.clear()
+        with self.files.collecting(self.limits, self.api.line) as collect:
+            def take(pending: Pending) -> None:
+                if pending.key in collect.keys:
+                    return
+                if budget is not None and not budget.afford(pending.request):
+                    return
+                collect.add(pending.key, pending.request)
+
+            async def work(row: Trace | Reject) -> Pruned | Reject | None:
+                try:
+                    return await run_row(row, self.job.flow, self.asker)
+                except (Pending, OverBudget):
+                    # a flow that asks several things at once leaves several of them
+                    for key, request in list(self.asker.pending.items()):
+                        take(Pending(key, request))
+                    self.asker.pending.clear()
+                    return None
+
+            try:
+                with outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
+                    self.display.done = 0
+                    async for result in in_order(self.job.rows(), work, active=_ACTIVE,
+                                                 window=window_for(_ACTIVE)):
+                        written.add(result)
+                        if result is not None:
+                            self.display.advance()
+                    if collect.keys:
+                        raise _NotYet
+            except _NotYet:
+                collect.keep = True
+                raise
+        return written.tally
+
+    # -- batches ---------------------------------------------------------------------------
+
+    async def _submit(self) -> None:
+        for sent in self.files.ready():
+            self.files.note(sent)  # before anything can cost money
+            batch_id = await self.api.submit(sent.file, sent.label)
+            self.files.note(sent._replace(id=batch_id))
+            self.say(f"submitted a batch of {sent.count} requests ({batch_id})")
+
+    async def _settle_open(self) -> None:
+        """Wait for every batch that is out and store its answers."""
+        waiting = []
+        for sent in self.files.open():
+            if sent.id is None:
+                # the process died while submitting: did the provider get it?
+                found = await self.api.find(sent.label)
+                if found is None:
+                    self.files.forget(sent)
+                    continue
+                sent = sent._replace(id=found)
+                self.files.note(sent)
+                self.say(f"found batch {found} again")
+            waiting.append(sent)
+        wait_s = min(1.0, self.poll_s)
+        while waiting:
+            still, done = [], 0
+            for sent in waiting:
+                assert sent.id is not None
+                status = await self.api.status(sent.id)
+                done += status.done
+                if status.state == "running":
+                    still.append(sent)
+                elif status.state == "ended":
+                    await self._harvest(sent, status.detail)
+                elif status.state == "too_large":
+                    self._shrink(sent, status.detail)
+                else:
+                    self.files.forget(sent)
+                    raise UserError(f"batch {sent.id} was refused: {status.detail}",
+                                    file=self.job.run_dir, fix="Run without --batch, or mend it")
+            if still:
+                total = sum(s.count for s in still)
+                self.display.note(f"{len(still)} batches out, {done}/{total} requests done")
+                await asyncio.sleep(wait_s)
+                wait_s = min(self.poll_s, wait_s * 2)
+            waiting = still
+
+    def _shrink(self, sent: Sent, detail: str) -> None:
+        """The account may not queue as many tokens: ask for less at a time."""
+        self.files.forget(sent)
+        if sent.count <= 1:
+            raise UserError(f"even one request is too large for a batch: {detail}",
+                            file=self.job.run_dir, fix="Run without --batch")
+        self.limits = Limits(max(1, sent.count // 2), self.limits.bytes)
+        self.files.at_once = 1
+        self.say(f"the account's batch queue is full: going on with {self.limits.requests} "
+                 f"requests at a time")
+
+    async def _harvest(self, sent: Sent, how: str) -> None:
+        """Store a batch's answers; what was not answered is pending again."""
+        assert sent.id is not None
+        answered, faults = 0, []
+        entries: list[Entry] = []
+        left = set(self.files.keys(sent))
+        for file in await self.api.fetch(sent.id, self.files.folder):
+            for key, result in self.api.results(file):
+                if key not in left:
+                    continue  # not ours, or twice
+                left.discard(key)
+                if isinstance(result, Reply):
+                    value = to_value(result, self.asker.price, batch=True)
+                    entries.append(Entry(key, value, "batch", value.get("cost_usd")))
+                    self.asker.count(result, value)
+                    if self.asker.budget is not None:
+                        self.asker.budget.spent_usd += value.get("cost_usd") or 0.0
+                    answered += 1
+                else:
+                    faults.append((key, result))
+                if len(entries) >= _CHUNK:
+                    self.ledger.put_many(entries)
+                    entries = []
+        self.ledger.put_many(entries)
+        faults += [(key, Fault(f"not answered (the batch {how})", False)) for key in left]
+        for key, fault in faults:
+            self._faults[key] = self._faults.get(key, 0) + (ATTEMPTS if fault.final else 1)
+            if self._faults[key] >= ATTEMPTS:
+                self.asker.failed[key] = fault.text
+        self.files.forget(sent)
+        self.say(f"batch {sent.id} {how}: {answered} answered"
+                 + (f", {len(faults)} not" if faults else ""))

@@ -1,0 +1,118 @@
+"""The files and notes of batches: what is to be sent, what is out."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from drp_plugin.ledger import Ledger
+from drp_plugin.teacher.base import Request
+from drp_plugin.teacher.batch_api import Limits
+
+NOTE = "batch/"
+
+
+class Sent(NamedTuple):
+    """A batch that is out, or about to be."""
+
+    label: str
+    """By which it can be found at the provider when its id was lost."""
+    file: Path
+    count: int
+    id: str | None = None
+
+
+class Collector:
+    """Writes pending requests into input files within the provider's limits."""
+
+    def __init__(self, folder: Path, limits: Limits, line: Callable[[str, Request], str]) -> None:
+        self.keys: set[str] = set()
+        self.keep = False
+        self.sent: list[Sent] = []
+        self._folder, self._limits, self._line = folder, limits, line
+        self._file: IO[str] | None = None
+        self._path: Path | None = None
+        self._count = self._bytes = 0
+
+    def add(self, key: str, request: Request) -> None:
+        """Add a request that is not in yet."""
+        text = self._line(key, request) + "\n"
+        size = len(text.encode())
+        full = self._count >= self._limits.requests or self._bytes + size > self._limits.bytes
+        if self._file is None or full:
+            self.close()
+            self._path = self._folder / f"drp-{uuid.uuid4().hex}.jsonl"
+            self._file = open(self._path, "w", encoding="utf-8")  # noqa: SIM115
+        self._file.write(text)
+        self.keys.add(key)
+        self._count += 1
+        self._bytes += size
+
+    def close(self) -> None:
+        if self._file is not None and self._path is not None:
+            self._file.close()
+            self.sent.append(Sent(self._path.stem, self._path, self._count))
+        self._file, self._path, self._count, self._bytes = None, None, 0, 0
+
+
+class BatchFiles:
+    """The folder RUN_DIR/batches and the ledger's notes of it."""
+
+    def __init__(self, run_dir: Path, ledger: Ledger) -> None:
+        self.folder = run_dir / "batches"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.at_once: int | None = None
+        """Most batches out at once; None is no limit."""
+        self._ledger = ledger
+        self._ready: list[Sent] = []
+
+    @contextlib.contextmanager
+    def collecting(self, limits: Limits,
+                   line: Callable[[str, Request], str]) -> Iterator[Collector]:
+        """Collects requests; their files stay only if `keep` was set."""
+        collector = Collector(self.folder, limits, line)
+        try:
+            yield collector
+        finally:
+            collector.close()
+            if collector.keep:
+                self._ready = collector.sent
+            else:
+                for sent in collector.sent:
+                    sent.file.unlink(missing_ok=True)
+
+    def ready(self) -> list[Sent]:
+        """What was collected last and is to be sent now; the rest comes with the next pass."""
+        ready, rest = self._ready[:self.at_once], self._ready[self.at_once or len(self._ready):]
+        for sent in rest:
+            sent.file.unlink(missing_ok=True)
+        self._ready = []
+        return ready
+
+    def note(self, sent: Sent) -> None:
+        """Remember a batch, durably."""
+        self._ledger.note(NOTE + sent.label, {"file": sent.file.name, "count": sent.count,
+                                              "id": sent.id})
+
+    def open(self) -> list[Sent]:
+        """The batches that are out."""
+        return [Sent(name.removeprefix(NOTE), self.folder / n["file"], n["count"], n["id"])
+                for name, n in self._ledger.notes(NOTE).items()]
+
+    def keys(self, sent: Sent) -> Iterator[str]:
+        """The keys of a batch's requests, from its input file."""
+        with open(sent.file, encoding="utf-8") as lines:
+            for line in lines:
+                row = json.loads(line)
+                yield row.get("custom_id") or row["key"]
+
+    def forget(self, sent: Sent) -> None:
+        """The batch is done with: drop its note and files."""
+        self._ledger.note(NOTE + sent.label, None)
+        sent.file.unlink(missing_ok=True)
+        for file in self.folder.glob("*.results.jsonl"):
+            file.unlink(missing_ok=True)

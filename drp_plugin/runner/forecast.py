@@ -1,0 +1,211 @@
+"""`--forecast`: a pilot, and what the whole run will cost.
+
+The pilot's rows are drawn by length: the input is cut into as many parts of equal row counts,
+from the shortest traces to the longest, as there are strata, and each gives the same number of
+rows. Totals are estimated stratum by stratum, with 95 % intervals from the spread within them.
+The pilot's replies stay in the ledger: the run that follows does not pay for them again.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from drp_plugin.ledger import Ledger
+from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.runner.job import Job, run_row
+from drp_plugin.runner.order import in_order
+from drp_plugin.runner.progress import Display, duration
+from drp_plugin.teacher.asking import Asker
+from drp_plugin.teacher.budget import OverBudget
+from drp_plugin.teacher.prices import Price
+
+_Z = 1.959964
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass
+class Stratum:
+    """Rows of about the same length."""
+
+    rows: int
+    picked: list[int]
+    results: list[Pruned | Reject] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What the whole run is expected to take."""
+
+    rows: int
+    pilot: int
+    requests: Estimate
+    prompt_tokens: Estimate
+    completion_tokens: Estimate
+    cost_usd: Estimate | None
+    batch_cost_usd: Estimate | None
+    seconds: float
+    yields: dict[str, Estimate]
+    """Share of rows by what becomes of them: `pruned`, or a reject's reason."""
+    tokens_saved: float | None
+    spent_usd: float
+    price: Price | None
+
+
+def strata(lengths: list[int], pilot: int, *, seed: int = 0) -> list[Stratum]:
+    """Cut rows into strata by length and pick the pilot's rows, by their numbers from 0."""
+    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    count = max(1, min(5, pilot // 4, len(order)))
+    generator = random.Random(seed)
+    parts = [order[len(order) * k // count:len(order) * (k + 1) // count] for k in range(count)]
+    return [Stratum(len(part), sorted(generator.sample(part, min(len(part), want))))
+            for part, want in zip(parts, _shares(pilot, count), strict=True)]
+
+
+def _shares(total: int, parts: int) -> list[int]:
+    return [total * (k + 1) // parts - total * k // parts for k in range(parts)]
+
+
+async def make_forecast(job: Job, asker: Asker, ledger: Ledger, *, rows: int, active: int,
+                        display: Display) -> Forecast:
+    """Run the pilot and project it. Writes nothing but the ledger."""
+    lengths = [len(row.response) if isinstance(row, Trace) else 0 for row in job.rows()]
+    parts = strata(lengths, min(rows, len(lengths)))
+    where = {number: part for part in parts for number in part.picked}
+    begun, asked_before, spent_before = time.monotonic(), asker.asked, asker.spent_usd
+    waits: list[float] = []
+
+    def chosen() -> Iterator[tuple[int, Trace | Reject]]:
+        return ((n, row) for n, row in enumerate(job.rows()) if n in where)
+
+    async def work(item: tuple[int, Trace | Reject]) -> tuple[int, Pruned | Reject | None]:
+        row_begun = time.monotonic()
+        try:
+            result = await run_row(item[1], job.flow, asker)
+        except OverBudget:
+            return item[0], None
+        waits.append(time.monotonic() - row_begun)
+        return item[0], result
+
+    async for number, result in in_order(chosen(), work, active=active, window=4 * active):
+        display.advance()
+        if result is not None:
+            where[number].results.append(result)
+    elapsed = time.monotonic() - begun
+    asked = asker.asked - asked_before
+    return project(parts, price=asker.price, spent_usd=asker.spent_usd - spent_before,
+                   seconds=_wall(elapsed, waits, asked, active, len(lengths)))
+
+
+def _wall(elapsed: float, waits: list[float], asked: int, active: int, rows: int) -> float:
+    """Wall time of the whole run. A short pilot keeps fewer requests in flight than the run
+    will, so its rows' mean time over the run's width is the better guide where it is less."""
+    if not waits:
+        return 0.0
+    by_rate = elapsed / len(waits) * rows
+    by_width = sum(waits) / len(waits) * rows / active + max(waits)
+    return min(by_rate, by_width) if asked else by_rate
+
+
+def project(parts: list[Stratum], *, price: Price | None, spent_usd: float = 0.0,
+            seconds: float = 0.0) -> Forecast:
+    """From the pilot's results to the whole."""
+    rows = sum(p.rows for p in parts)
+    pilot = sum(len(p.results) for p in parts)
+    done = [p for p in parts if p.results]
+
+    def total(of: str) -> Estimate:
+        return _stratified(done, rows, lambda r: float(getattr(r.usage, of)))
+
+    cost = batch = None
+    if price is not None:
+        cost = _stratified(done, rows, lambda r: price.cost(r.usage))
+        batch = Estimate(*(x * price.batch for x in (cost.value, cost.low, cost.high)))
+    names = sorted({_fate(r) for p in done for r in p.results} | {"pruned"},
+                   key=lambda n: (n != "pruned", n))
+    results = [r for p in done for r in p.results]
+    pruned = [r for r in results if isinstance(r, Pruned)]
+    before = sum(r.tokens_before for r in pruned)
+    return Forecast(
+        rows=rows, pilot=pilot, requests=total("requests"), prompt_tokens=total("prompt_tokens"),
+        completion_tokens=total("completion_tokens"), cost_usd=cost, batch_cost_usd=batch,
+        seconds=seconds, spent_usd=spent_usd, price=price,
+        yields={n: wilson(sum(_fate(r) == n for r in results), len(results)) for n in names},
+        tokens_saved=1 - sum(r.tokens_after for r in pruned) / before if before else None)
+
+
+def _fate(result: Pruned | Reject) -> str:
+    return result.reason.value if isinstance(result, Reject) else "pruned"
+
+
+def _stratified(parts: list[Stratum], rows: int, figure) -> Estimate:  # type: ignore[no-untyped-def]
+    """The total over all rows: each stratum's mean times its rows, variances added up."""
+    covered = sum(p.rows for p in parts) or 1
+    value = variance = 0.0
+    for part in parts:
+        xs = [figure(r) for r in part.results]
+        n, size = len(xs), part.rows * rows / covered
+        mean = sum(xs) / n
+        value += size * mean
+        if n > 1:
+            spread = sum((x - mean) ** 2 for x in xs) / (n - 1)
+            # no uncertainty about rows that the pilot itself has seen
+            variance += size ** 2 * spread / n * max(0.0, 1 - n / max(size, 1))
+    half = _Z * math.sqrt(variance)
+    return Estimate(value, max(0.0, value - half), value + half)
+
+
+def wilson(hits: int, n: int) -> Estimate:
+    """A share with its 95 % Wilson interval."""
+    if n == 0:
+        return Estimate(0.0, 0.0, 1.0)
+    share = hits / n
+    middle = (share + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
+    half = _Z * math.sqrt(share * (1 - share) / n + _Z * _Z / (4 * n * n)) / (1 + _Z * _Z / n)
+    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))
+
+
+def lines(forecast: Forecast) -> list[str]:
+    """The forecast for a person."""
+    f = forecast
+
+    def money(e: Estimate) -> str:
+        return f"${e.value:,.2f}  (95 %: ${e.low:,.2f} to ${e.high:,.2f})"
+
+    def count(e: Estimate) -> str:
+        return f"{e.value:,.0f}  (95 %: {e.low:,.0f} to {e.high:,.0f})"
+
+    out = [f"forecast for {f.rows:,} rows from a pilot of {f.pilot}"]
+    if f.cost_usd is None or f.batch_cost_usd is None or f.price is None:
+        out.append("cost                no price is known: give --price IN,OUT")
+    else:
+        out += [f"cost, live          {money(f.cost_usd)}",
+                f"cost, --batch       {money(f.batch_cost_usd)}"]
+    out += [f"requests            {count(f.requests)}",
+            f"prompt tokens       {count(f.prompt_tokens)}",
+            f"completion tokens   {count(f.completion_tokens)}",
+            f"wall time, live     about {duration(f.seconds)}",
+            "wall time, --batch  up to 24 h for each stage, as the provider promises"]
+    for name, e in f.yields.items():
+        out.append(f"{name:<19} {100 * e.value:5.1f} %  (95 %: {100 * e.low:.1f} to "
+                   f"{100 * e.high:.1f} %)")
+    if f.tokens_saved is not None:
+        out.append(f"tokens saved        {100 * f.tokens_saved:.1f} % of the pruned rows'")
+    if f.price is not None:
+        sure = "" if f.price.confirmed else ", not confirmed"
+        out.append(f"price               ${f.price.input:g} in, ${f.price.output:g} out for a "
+                   f"million tokens{f' ({f.price.date}{sure})' if f.price.date else ''}"
+                   + (f"; {f.price.note}" if f.price.note else ""))
+    out.append(f"the pilot cost ${f.spent_usd:.4f}; its replies are kept and not paid for again")
+    return out
