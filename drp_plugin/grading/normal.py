@@ -4,61 +4,106 @@ from __future__ import annotations
 
 import re
 
-_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|mbox|mathrm|mathbf|mathit|operatorname|hbox|bf|rm)"
-                   r"\s*\{([^{}]*)\}")
-_SPACES = re.compile(r"\\[,;:!> ]|\\q?quad(?![A-Za-z])|~|\\(?:no|line)?break(?![A-Za-z])")
-_FRAC_BARE = re.compile(r"\\frac\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))\s*(?:\{([^{}]*)\}|([0-9A-Za-z]))")
-_SQRT_BARE = re.compile(r"\\sqrt\s*([0-9A-Za-z])")
-_UNICODE = str.maketrans({"\u2212": "-", "\u2013": "-", "\u2011": "-", "\u00a0": " ", "\u2009": " ",
-                          "\u202f": " ", "\uff0c": ",", "\uff1a": ":", "\u3002": "."})
-_REPLACED = (
-    ("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"),
-    ("\\left", ""), ("\\right", ""), ("\\bigl", ""), ("\\bigr", ""), ("\\displaystyle", ""),
-    ("\u00b0", "^\\circ"), ("\u03c0", "\\pi "), ("\u221e", "\\infty "), ("\u00d7", "\\times "),
-    ("\u00b7", "\\cdot "), ("\u00f7", "/"), ("\u222a", "\\cup "), ("\u2264", "\\le "),
-    ("\u2265", "\\ge "), ("\u2208", "\\in "), ("\u00b1", "\\pm "), ("\u221a", "\\sqrt"),
-    ("\\leq", "\\le"), ("\\geq", "\\ge"), ("\\lbrace", "\\{"), ("\\rbrace", "\\}"),
-    ("\u00b2", "^2"), ("\u00b3", "^3"), ("\\phantom -", ""),
-)
+#: Around words that stood in \text{} or the like.
+WORD_OPEN, WORD_CLOSE = "\x02", "\x03"
+
+_WRAPPED = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textup|textnormal|emph|mbox|hbox|mathrm|mathbf|mathit|mathsf"
+    r"|operatorname\*?|boldsymbol|bold|bf|rm)\s*\{([^{}\\]*(?:\\[ $%,_&][^{}\\]*)*)\}")
+_SWITCH = re.compile(r"\\(?:rm|bf|it|displaystyle|textstyle|boldmath|limits|nolimits)(?![A-Za-z])")
+_SPACE = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|~|\\(?:no|line)?break(?![A-Za-z])"
+                    r"|\\[hv]?phantom\s*(?:\{[^{}]*\}|-)|\\hspace\*?\{[^{}]*\}|&nbsp;")
+_SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?=[\\()\[\]|./<>]|$)"
+                    r"|\\(?:left|right)(?![A-Za-z])")
+_GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\,|\\thinspace)\s*(?=\d{3}(?!\d))")
+_HEAD = re.compile(r"^((?:\\?[$€£]|[-+\s])*\d{1,3}(?:,\d{3})+)(?![\d,])(?=\.?\d*\s*(?:[^,]*)$)")
+_SCIENTIFIC = re.compile(r"^(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,4})$")
+_CHARACTERS = str.maketrans({
+    "\u2212": "-", "\u2013": "-", "\u2010": "-", "\u2011": "-", "\ufe63": "-", "\uff0d": "-",
+    "\u00a0": " ", "\u2009": " ", "\u202f": " ", "\u200b": "", "\ufeff": "", "\uff0c": ",",
+    "\u3001": ",", "\uff1a": ":", "\u3002": ".", "\uff08": "(", "\uff09": ")", "\u2032": "'",
+    "\u2019": "'", "\u00b0": "^\\circ ", "\u2103": "^\\circ C", "\u03c0": "\\pi ",
+    "\u221e": "\\infty ", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "\u22c5": "\\cdot ",
+    "\u00f7": "/", "\u222a": "\\cup ", "\u2229": "\\cap ", "\u2264": "\\le ", "\u2265": "\\ge ",
+    "\u2260": "\\ne ", "\u2208": "\\in ", "\u00b1": "\\pm ", "\u2213": "\\mp ",
+    "\u2248": "\\approx ", "\u2205": "\\emptyset ", "\u211d": "\\mathbb{R}", "\u27e8": "\\langle ",
+    "\u27e9": "\\rangle ", "\u00b2": "^2", "\u00b3": "^3", "\u00bd": "\\frac{1}{2}",
+    "\u00bc": "\\frac{1}{4}", "\u00be": "\\frac{3}{4}", "\u2044": "/", "\u20ac": "€",
+    "\u03b1": "\\alpha ", "\u03b2": "\\beta ", "\u03b8": "\\theta ", "\u03bb": "\\lambda ",
+    "\uff0e": ".", "\u2003": " ", "\u2002": " ",
+})
+_UNICODE_ROOT = re.compile(r"\u221a\s*(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))")
+_NAMES = (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"),
+          ("\\leqslant", "\\le"), ("\\geqslant", "\\ge"), ("\\lbrace", "\\{"),
+          ("\\rbrace", "\\}"), ("\\varnothing", "\\emptyset"), ("\\degree", "^\\circ"),
+          ("\\bigcup", "\\cup"), ("\\colon", ":"), ("\\lbrack", "["), ("\\rbrack", "]"),
+          ("\\vert", "|"), ("\\mid", "|"), ("\\thickapprox", "\\approx"), ("\\simeq", "\\approx"),
+          ("\\dollar", "\\$"), ("\\percent", "\\%"), ("\\mathbb R", "\\mathbb{R}"),
+          ("\\textdollar", "\\$"), ("\\cdotp", "\\cdot"), ("^{\\circ}", "^\\circ"),
+          ("\\textdegree", "^\\circ"), ("^{\\text{o}}", "^\\circ"), ("^{\\prime}", "'"))
+_LEQ = re.compile(r"\\(le|ge|ne)q(?![A-Za-z])")
 
 
 def tidy(text: str) -> str:
-    """The answer without delimiters, LaTeX spacing and font commands; fractions in braces."""
-    text = text.translate(_UNICODE).strip()
-    text = _unwrap(text)
-    text = re.sub(r"\\left\s*\.|\\right\s*\.", "", text)
-    for old, new in _REPLACED:
-        text = text.replace(old, new)
-    text = text.replace("\\!", "").replace("{,}", ",")
-    for _ in range(3):
-        text = _TEXT.sub(lambda m: f" {m.group(1)} ", text)
-    text = _SPACES.sub(" ", text)
-    for _ in range(4):
-        text = _FRAC_BARE.sub(lambda m: "\\frac{%s}{%s}" % (
-            (m.group(1) if m.group(1) is not None else m.group(2)).strip(),
-            (m.group(3) if m.group(3) is not None else m.group(4)).strip()), text)
-    text = _SQRT_BARE.sub(r"\\sqrt{\1}", text)
-    return " ".join(text.split()).rstrip(".,;").strip()
+    """An answer without math delimiters, spacing, sizes and fonts.
+
+    Words that stood in `\\text{}` come out between two control characters, so that what follows
+    can tell them from variables. Thousands separators that can be nothing else are gone.
+    """
+    if WORD_OPEN in text or WORD_CLOSE in text:
+        text = text.replace(WORD_OPEN, "").replace(WORD_CLOSE, "")
+    text = _unwrap(text.translate(_CHARACTERS).strip())
+    text = _UNICODE_ROOT.sub(lambda m: f"\\sqrt{{{m.group(1) or m.group(2)}}}", text)
+    if "\\" in text or "{" in text:
+        for old, new in _NAMES:
+            text = text.replace(old, new)
+        text = _LEQ.sub(r"\\\1", text)
+        text = _GROUPED.sub("", text).replace("\\!", "")
+        text = _SIZES.sub("", text)
+        for _ in range(3):
+            text, changed = _WRAPPED.subn(_words, text)
+            if not changed:
+                break
+        text = _SWITCH.sub(" ", text)
+        text = _SPACE.sub(" ", text)
+    text = " ".join(text.split())
+    text = _unwrap(text).rstrip(".,;: ").strip()
+    text = _HEAD.sub(lambda m: m.group(1).replace(",", ""), text)
+    return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text)
+
+
+def _words(match: re.Match[str]) -> str:
+    inner = match.group(1).replace("\\ ", " ").replace("\\$", "$").replace("\\%", "%")
+    if not re.search(r"[A-Za-z]", inner):
+        return f" {inner} "
+    return f" {WORD_OPEN}{inner}{WORD_CLOSE} "
 
 
 def _unwrap(text: str) -> str:
-    for left, right in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")):
-        if text.startswith(left) and text.endswith(right) and len(text) > len(left + right) \
-                and left not in text[len(left):-len(right)]:
-            text = text[len(left):-len(right)].strip()
+    """Without the math delimiters or emphasis that surround the whole."""
+    changed = True
+    while changed:
+        changed = False
+        for left, right in (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"),
+                            ("**", "**"), ("\\boxed{", "}")):
+            if text.startswith(left) and text.endswith(right) \
+                    and len(text) > len(left) + len(right):
+                inner = text[len(left):-len(right)]
+                if left not in inner and (left != "\\boxed{" or _balanced(inner)):
+                    text, changed = inner.strip(), True
     return text
 
 
-_UNIT = re.compile(
-    r"^(?P<currency>\\?[$\u20ac\u00a3]\s*)?(?P<value>[-+]?[\d.,\s]*\d[\d.,]*(?:\s*/\s*\d+)?"
-    r"|[-+]?\d*\s*\\frac\{[^{}]*\}\{[^{}]*\})"
-    r"(?P<unit>\s*(?:\^\{?\\circ\}?|\\?%|[A-Za-z][A-Za-z .\-'/]*(?:\^\{?\d\}?)?))?$")
+def _balanced(text: str) -> bool:
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", text):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0
 
 
-def without_unit(text: str) -> tuple[str, str]:
-    """A number and the unit, currency or percent sign written with it ('' where there is none)."""
-    match = _UNIT.match(text)
-    if not match:
-        return text, ""
-    unit = ((match.group("currency") or "") + (match.group("unit") or "")).strip()
-    return match.group("value").strip(), unit.replace("\\", "")
+def plain(text: str) -> str:
+    """Letters, digits and signs only, for comparing words and as a last resort."""
+    text = text.replace(WORD_OPEN, " ").replace(WORD_CLOSE, " ")
+    return " ".join(text.split())

@@ -1,0 +1,352 @@
+"""The shapes that answers have: one value, an ordered tuple, a set, intervals, a matrix, words."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+from drp_plugin.grading.latex import Node, NotUnderstood, parse
+from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, plain
+from drp_plugin.grading.units import Quantity, quantity
+
+MAX_ITEMS = 200
+
+
+class Expression(NamedTuple):
+    """A number or formula, perhaps with a unit."""
+
+    node: Node
+    quantity: Quantity
+
+
+class Based(NamedTuple):
+    """A numeral in a stated base, such as 4210_5."""
+
+    digits: str
+    base: int
+
+
+class Words(NamedTuple):
+    """An answer in words."""
+
+    text: str
+
+
+class Group(NamedTuple):
+    """Several answers: `kind` is tuple (ordered; two in brackets may be an interval), list or
+    set (both unordered), or union (of intervals)."""
+
+    kind: str
+    items: tuple[Answer, ...]
+    brackets: str = ""
+
+
+class Matrix(NamedTuple):
+    """Rows of entries."""
+
+    rows: tuple[tuple[Answer, ...], ...]
+
+
+class Relation(NamedTuple):
+    """left = right, or a chain of comparisons."""
+
+    sides: tuple[Answer, ...]
+    signs: tuple[str, ...]
+
+
+class Ratio(NamedTuple):
+    """a : b (: c …)."""
+
+    terms: tuple[Node, ...]
+
+
+class Opaque(NamedTuple):
+    """Mathematics that our grammar does not know; for the computer algebra system."""
+
+    text: str
+
+
+Answer = Expression | Based | Words | Group | Matrix | Relation | Ratio | Opaque
+
+_BASED = re.compile(r"(-?)\s*\(?\s*([0-9A-F]+(?:\.[0-9A-F]+)?)\s*\)?\s*_\s*"
+                    r"(?:\{?\s*(\d+)\s*\}?|\(\s*(\d+)\s*\)|\{?\s*\x02\s*(\w+)\s*\x03\s*\}?"
+                    r"|\{\s*([a-z]{3,})\s*\})")
+_NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+     "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+     "nineteen", "twenty")
+_MATRIX = re.compile(r"\\begin\{([pbvBV]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}",
+                     re.DOTALL)
+_COLUMN = re.compile(r"\\\\|\\cr(?![A-Za-z])")
+_RELATION = re.compile(r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|\\in(?![A-Za-z])"
+                       r"|\\approx(?![A-Za-z])|\\lt(?![A-Za-z])|\\gt(?![A-Za-z])|<=|>=|!=|:="
+                       r"|[<>=]")
+_SIGNS = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne", "\\lt": "<", "\\gt": ">", ":=": "="}
+_AND = re.compile(r"\s*(?:,\s*)?(?:\x02\s*,?\s*(?:and|or)\s*\x03|"
+                  r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])"
+                  r"|\\(?:lor|land|vee|wedge)(?![A-Za-z]))\s*")
+_OPEN, _CLOSE = "([{", ")]}"
+_WORD = re.compile(r"[A-Za-z][A-Za-z'.-]*")
+_FUNCTIONS = re.compile(r"(?:sin|cos|tan|cot|sec|csc|arc\w+|log|ln|exp|sqrt|frac|pi|lim|max|min|"
+                        r"gcd|lcm|mod|deg|det|dim)$")
+
+
+@lru_cache(maxsize=20_000)
+def read(text: str) -> Answer:
+    """The shape of a tidied answer; anything unknown comes out as Opaque."""
+    return _read(text, 0)
+
+
+def _read(text: str, depth: int) -> Answer:
+    text = text.strip()
+    if depth > 6 or not text:
+        return Opaque(text)
+    based = _BASED.fullmatch(text)
+    if based:
+        return _based(based)
+    if _is_words(text):
+        return _letter_list(text) or _number_word(text)
+    matrix = _matrix(text, depth)
+    if matrix is not None:
+        return matrix
+    parts = split(text, ",;")
+    joined = [piece for part in parts for piece in _AND.split(part)] if _AND.search(text) else parts
+    if len(joined) > 1:
+        items = [item for item in joined if item.strip()]
+        if len(items) <= MAX_ITEMS and items:
+            return _list(items, depth)
+    union = _split_command(text, "\\cup")
+    if len(union) > 1:
+        return Group("union", tuple(_read(part, depth + 1) for part in union))
+    relation = _relation(text, depth)
+    if relation is not None:
+        return relation
+    return _enclosed(text, depth) or _plus_minus(text, depth) or _ratio(text) or _expression(text)
+
+
+def _list(items: list[str], depth: int) -> Answer:
+    # "1,000, 2,000" was cut at every comma: three digits after one belong to it
+    shapes = [_read(item, depth + 1) for item in items]
+    flat: list[Answer] = []
+    for shape in shapes:
+        flat += shape.items if isinstance(shape, Group) and shape.kind == "list" else (shape,)
+    return Group("list", tuple(flat))
+
+
+def _based(match: re.Match[str]) -> Answer:
+    sign, digits, number, bracketed, wrapped, bare = match.groups()
+    name = (wrapped or bare or "").lower()
+    base = int(number or bracketed or 0) or (_NUMERALS.index(name) if name in _NUMERALS else 0)
+    digits = digits.lstrip("0") or "0"
+    if not 2 <= base <= 36 or any(int(d, 36) >= base for d in digits if d != "."):
+        return Opaque(match.group())
+    return Based(sign + digits, base)
+
+
+def _is_words(text: str) -> bool:
+    """Whether the answer is words rather than a formula."""
+    inner = plain(text)
+    marked = WORD_OPEN in text
+    outside = re.sub(r"\x02[^\x02\x03]*\x03", "", text).strip(" ()")
+    if marked and not outside:
+        return not re.fullmatch(r"[\s\d.,/%$+-]*", inner) and not _numeric_words(inner)
+    if re.search(r"[\\^_=<>{}+*/|]|\d", outside):
+        return False
+    words = _WORD.findall(inner)
+    if inner.lower() in ("no", "yes", "am", "pm"):
+        return True
+    return any(len(w) >= 4 or (len(w) == 3 and w.islower()) for w in words) \
+        and not any(_FUNCTIONS.match(w) for w in words)
+
+
+def _numeric_words(inner: str) -> bool:
+    """\\text{5 hours}, \\text{A, B}: not one word, but an answer with a unit or several."""
+    return bool(re.match(r"[-$]?\s*\d", inner)) or "," in inner
+
+
+def _letter_list(text: str) -> Answer | None:
+    """\\text{A, C and F}: which statements hold, in any order."""
+    letters = [part.strip(" ()") for part in re.split(r",|\band\b", plain(text)) if part.strip()]
+    if len(letters) < 2 or not all(re.fullmatch(r"[A-Z]", letter) for letter in letters):
+        return None
+    return Group("list", tuple(Words(letter.lower()) for letter in letters))
+
+
+def _number_word(text: str) -> Answer:
+    inner = plain(text).strip(" .").lower()
+    if inner in _NUMERALS:
+        value = str(_NUMERALS.index(inner))
+        return Expression(parse(value), Quantity(value, "", False))
+    return Words(inner)
+
+
+def _matrix(text: str, depth: int) -> Answer | None:
+    match = _MATRIX.fullmatch(text)
+    if not match:
+        return None
+    body = re.sub(r"\\hline", " ", match.group(2))
+    rows = [row for row in _COLUMN.split(body) if row.strip()]
+    if sum(row.count("&") + 1 for row in rows) > MAX_ITEMS:
+        return Opaque(text)
+    return Matrix(tuple(tuple(_read(cell, depth + 1) for cell in row.split("&")) for row in rows))
+
+
+def _relation(text: str, depth: int) -> Answer | None:
+    pieces, signs = _split_relations(text)
+    if not signs:
+        return None
+    if any(not piece.strip() for piece in pieces):
+        if not pieces[0].strip() and len(pieces) == 2 and signs[0] in ("=", "\\approx"):
+            return _read(pieces[1], depth + 1)
+        return Opaque(text)
+    return Relation(tuple(_read(piece, depth + 1) for piece in pieces), tuple(signs))
+
+
+def _enclosed(text: str, depth: int) -> Answer | None:
+    """( … ), [ … ], \\{ … \\}, \\langle … \\rangle around the whole answer."""
+    for left, right, kind in (("\\{", "\\}", "set"), ("\\langle", "\\rangle", "tuple")):
+        if text.startswith(left) and text.endswith(right):
+            inner = text[len(left):-len(right)]
+            return _set(inner, depth) if kind == "set" else _tuple(inner, "()", depth)
+    if len(text) < 2 or text[0] not in "([" or text[-1] not in ")]":
+        return None
+    inner = text[1:-1]
+    if _closes_early(inner):
+        return None
+    if len(split(inner, ",;")) > 1:
+        return _tuple(inner, text[0] + text[-1], depth)
+    if text[0] + text[-1] == "()":
+        letter = re.fullmatch(r"\s*\x02?\s*([A-Z])\s*\x03?\s*", inner)
+        if letter:
+            return Words(letter.group(1).lower())
+        found = _read(inner, depth + 1)
+        return found if not isinstance(found, Expression) else None
+    return None
+
+
+def _closes_early(inner: str) -> bool:
+    depth = 0
+    for sign in inner:
+        depth += (sign in _OPEN) - (sign in _CLOSE)
+        if depth < 0:
+            return True
+    return False
+
+
+def _tuple(inner: str, brackets: str, depth: int) -> Answer:
+    items = split(inner, ",;")
+    if len(items) > MAX_ITEMS:
+        return Opaque(inner)
+    return Group("tuple", tuple(_read(item, depth + 1) for item in items), brackets)
+
+
+def _set(inner: str, depth: int) -> Answer:
+    builder = re.split(r"(?<!\|)[:|](?!\|)", inner, maxsplit=1)
+    if len(builder) == 2 and re.fullmatch(r"\s*[a-z](\s*\\in\s*\\mathbb\{R\})?\s*", builder[0]):
+        return _read(builder[1], depth + 1)
+    items = [item for item in split(inner, ",;") if item.strip()]
+    shapes: list[Answer] = []
+    for item in items[:MAX_ITEMS]:
+        shape = _read(item, depth + 1)
+        shapes += shape.items if isinstance(shape, Group) and shape.kind == "list" else (shape,)
+    return Group("set", tuple(shapes))
+
+
+def _plus_minus(text: str, depth: int) -> Answer | None:
+    match = re.search(r"\\pm(?![A-Za-z])", text)
+    if not match:
+        return None
+    opposite = {"+": "-", "-": "+"}
+    choices = []
+    for sign in "+-":
+        chosen = re.sub(r"\\pm(?![A-Za-z])", sign, text)
+        choices.append(re.sub(r"\\mp(?![A-Za-z])", opposite[sign], chosen))
+    return Group("list", tuple(_read(choice, depth + 1) for choice in choices))
+
+
+def _ratio(text: str) -> Answer | None:
+    terms = split(text, ":")
+    if len(terms) == 1 and re.search(r"\d\s*\x02\s*to\s*\x03\s*\d|\d\s+to\s+\d", text):
+        terms = re.split(r"\x02\s*to\s*\x03|to", text)
+    if len(terms) < 2 or len(terms) > 6:
+        return None
+    try:
+        return Ratio(tuple(parse(term) for term in terms))
+    except NotUnderstood:
+        return None
+
+
+def _expression(text: str) -> Answer:
+    found = quantity(text)
+    for attempt in (found.value, text):
+        try:
+            return Expression(parse(_bare(attempt)), found if attempt is found.value
+                              else Quantity(text, "", False))
+        except NotUnderstood:
+            continue
+    if WORD_OPEN in text or _WORD.search(plain(text)):
+        return _lone_words(text)
+    return Opaque(text)
+
+
+def _bare(text: str) -> str:
+    """A formula whose \\mathrm letters are letters again, one by one."""
+    return re.sub(r"\x02\s*([A-Za-z])\s*\x03", r"\1", text)
+
+
+def _lone_words(text: str) -> Answer:
+    return Opaque(text) if re.search(r"\\[A-Za-z]|[\^_{}]", text) else Words(plain(text).lower())
+
+
+def split(text: str, separators: str) -> list[str]:
+    """Parts of the text at separators that stand outside of all brackets."""
+    parts, depth, start, i = [], 0, 0, 0
+    while i < len(text):
+        sign = text[i]
+        if sign == "\\":
+            following = text[i + 1:i + 2]
+            depth += (following == "{") - (following == "}")
+            i += 2
+            continue
+        if sign == WORD_OPEN:
+            i = text.find(WORD_CLOSE, i)
+            if i < 0:
+                break
+        elif sign in _OPEN:
+            depth += 1
+        elif sign in _CLOSE:
+            depth -= 1
+        elif sign in separators and depth == 0:
+            parts.append(text[start:i])
+            start = i + 1
+        i += 1
+    parts.append(text[start:])
+    return parts
+
+
+def _split_command(text: str, command: str) -> list[str]:
+    return [part for part in re.split(re.escape(command) + r"(?![A-Za-z])", text) if part.strip()]
+
+
+def _split_relations(text: str) -> tuple[list[str], list[str]]:
+    pieces, signs, start = [], [], 0
+    for match in _RELATION.finditer(text):
+        before = text[start:match.start()]
+        if sum(before.count(c) for c in "{(") != sum(before.count(c) for c in "})"):
+            continue
+        pieces.append(before)
+        signs.append(_SIGNS.get(match.group(), match.group()))
+        start = match.end()
+    pieces.append(text[start:])
+    return pieces, signs
+
+
+def fraction(node: Node) -> Fraction | None:
+    """The literal value of an expression that is a number, for quick decisions."""
+    if node.op == "num":
+        return node.value
+    if node.op == "neg":
+        inner = fraction(node.args[0])
+        return None if inner is None else -inner
+    return None

@@ -1,0 +1,23 @@
+"""Which rule each data set is graded by."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Rule = Literal["number", "integer", "symbolic"]
+
+_RULES: tuple[tuple[str, Rule], ...] = (
+    ("gsm8k", "number"), ("tiny", "number"), ("aime", "integer"), ("amc", "integer"),
+    ("math", "symbolic"), ("prm12k", "symbolic"), ("prm800k", "symbolic"))
+
+
+def rule_of(dataset: str | None) -> Rule:
+    """The rule for a set's name, as a task (drp_gsm8k), a file (gsm8k_test) or plain (gsm8k).
+
+    `number`: exact decimal value after commas, currency and units. `integer`: the same, and the
+    gold may be written as a float (AMC) or the candidate with leading zeros (AIME). `symbolic`:
+    any mathematical object; also for sets that are not known.
+    """
+    name = re.sub(r"[^a-z0-9]+", "_", (dataset or "").lower()).removeprefix("drp_")
+    return next((rule for prefix, rule in _RULES if name.startswith(prefix)), "symbolic")
