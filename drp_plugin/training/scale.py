@@ -1,0 +1,54 @@
+"""CoT-Valve's valve: an adapter at strength α, for a merge at θ + αΔθ.
+
+    python -m drp_plugin.training.scale saves/cot_valve_qwen7b_s0 0.6 -o saves/cot_valve_0.6
+
+α under 1 keeps more of the model's own length, over 1 shortens further (Ma et al., 2025). LoRA's
+own factor alpha/r is what is multiplied, so the weights are copied as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from drp_plugin.errors import UserError
+
+
+def scale_adapter(adapter: Path, alpha: float, output: Path) -> Path:
+    """Write a copy of `adapter` whose effect is multiplied by `alpha`; returns `output`.
+
+    Raises UserError when `adapter` holds no LoRA adapter or is scaled already.
+    """
+    config_file = adapter / "adapter_config.json"
+    if not config_file.is_file():
+        raise UserError("holds no adapter", file=adapter, fix="Train the adapter first")
+    config = json.loads(config_file.read_text(encoding="utf-8"))
+    if config.get("peft_type") != "LORA":
+        raise UserError(f"is a {config.get('peft_type')} adapter, not LoRA", file=adapter)
+    output.mkdir(parents=True, exist_ok=True)
+    for file in adapter.iterdir():
+        if file.is_file() and file.suffix in (".safetensors", ".json", ".jinja", ".bin"):
+            shutil.copy(file, output / file.name)
+    config["lora_alpha"] = config["lora_alpha"] * alpha
+    config["alpha_pattern"] = {k: v * alpha for k, v in (config.get("alpha_pattern") or {}).items()}
+    (output / "adapter_config.json").write_text(
+        json.dumps(config, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return output
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Scale a LoRA adapter (CoT-Valve's alpha).")
+    parser.add_argument("adapter", type=Path)
+    parser.add_argument("alpha", type=float)
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    arguments = parser.parse_args()
+    try:
+        print(scale_adapter(arguments.adapter, arguments.alpha, arguments.output))
+    except UserError as error:
+        parser.exit(2, f"drp: {error}\n")
+
+
+if __name__ == "__main__":
+    main()

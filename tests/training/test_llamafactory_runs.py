@@ -1,0 +1,209 @@
+"""The shipped YAMLs trained by the real LLaMA-Factory, on small random models."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import tiny_models as tiny
+import yaml
+from conftest import BIN
+
+from drp_plugin.training.build import Settings, build
+from drp_plugin.training.workspace import init
+
+pytest.importorskip("llamafactory")
+pytestmark = pytest.mark.framework
+
+
+def cli(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a command of the environment; raises with its output when it fails."""
+    done = subprocess.run(
+        arguments, cwd=cwd, capture_output=True, text=True, timeout=600,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+             "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
+    assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
+    return done
+
+
+def losses(output: Path) -> list[float]:
+    """Training losses, in order."""
+    lines = (output / "trainer_log.jsonl").read_text().splitlines()
+    return [entry["loss"] for entry in map(json.loads, lines) if "loss" in entry]
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, write_rows: Callable[..., Path]) -> Path:
+    """`drp init` with every data set that the YAMLs name, made of a few rows."""
+    folder = tmp_path / "work"
+    init(folder)
+    run = write_rows(tiny.rows(40))
+    for path in folder.rglob("*.yaml"):
+        settings = yaml.safe_load(path.read_text())
+        name = settings.get("dataset")
+        if name and not (folder / "data" / f"{name}.json").exists():
+            build([run], folder / "data", Settings(name=name, pairs=settings["stage"] == "dpo"))
+    return folder
+
+
+def test_train_and_export_by_the_command_line(workspace, byte_model):
+    """The tiny YAML as a user runs it, with a random model in the student's place."""
+    import torch
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    cli("llamafactory-cli", "train", "drp_tiny.yaml", f"model_name_or_path={byte_model}",
+        "num_train_epochs=1", "logging_steps=1", cwd=workspace)
+    adapter = workspace / "saves" / "drp_tiny"
+    assert (adapter / "adapter_model.safetensors").is_file()
+    assert losses(adapter)
+    cli("llamafactory-cli", "export", "export/drp_tiny.yaml",
+        f"model_name_or_path={byte_model}", cwd=workspace)
+    merged = workspace / "saves" / "drp_tiny_merged"
+
+    tokenizer = AutoTokenizer.from_pretrained(merged)
+    ids = tokenizer("12 + 30 = 42", return_tensors="pt").input_ids
+    base = AutoModelForCausalLM.from_pretrained(byte_model)
+    before = base(ids).logits
+    with torch.no_grad():
+        one = PeftModel.from_pretrained(base, adapter)(ids).logits
+        other = AutoModelForCausalLM.from_pretrained(merged)(ids).logits
+    assert torch.allclose(one, other, atol=1e-4)
+    assert not torch.allclose(before, other, atol=1e-4)
+    # the chat template of the student is not touched
+    assert tokenizer.chat_template == AutoTokenizer.from_pretrained(byte_model).chat_template
+
+
+def run_in_process(path: Path, **changes: object) -> None:
+    """`llamafactory-cli train PATH` without paying for another import."""
+    from llamafactory.train.tuner import run_exp
+
+    run_exp({**yaml.safe_load(path.read_text()), **changes})
+
+
+START = {"use_cpu": True, "max_steps": 2, "logging_steps": 1, "save_strategy": "no",
+         "eval_strategy": "no", "val_size": 0.0, "preprocessing_num_workers": 1,
+         "plot_loss": False, "gradient_accumulation_steps": 1, "per_device_train_batch_size": 2}
+
+
+@pytest.fixture(scope="session")
+def qwen_model(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """R1-Distill-Qwen's architecture, vocabulary and tokenizer, with few and random weights."""
+    import shutil
+
+    folder = tmp_path_factory.mktemp("models") / "qwen-small"
+    shutil.copytree(qwen, folder)
+    return tiny.random_model(folder, vocab=152064, hidden=32, heads=4, kv_heads=2, bos=151643,
+                             eos=151643, positions=131072)
+
+
+@pytest.mark.parametrize("name", ["drp_qwen7b", "drp_qwen1_5b"])
+def test_the_papers_yamls_reach_the_first_optimizer_steps(workspace, qwen_model, name):
+    run_in_process(workspace / f"{name}.yaml", model_name_or_path=str(qwen_model), **START)
+    output = workspace / "saves" / name
+    assert len(losses(output)) == 2
+    adapter = json.loads((output / "adapter_config.json").read_text())
+    assert adapter["r"] == 8 and adapter["lora_alpha"] == 16
+    assert set(adapter["target_modules"]) == {
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+
+
+# One of each kind; the others differ from these in data sets, models and numbers alone.
+KINDS = {
+    "ablations/default_split_qwen7b": {},
+    "baselines/tale_pt_sft_qwen7b": {},
+    "baselines/tale_pt_dpo_qwen1_5b": {},
+    "scale/torchrun_8gpu": {},
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_each_kind_starts(workspace, byte_model, name):
+    path = workspace / f"{name}.yaml"
+    run_in_process(path, model_name_or_path=str(byte_model), **START, **KINDS[name])
+    assert len(losses(Path(yaml.safe_load(path.read_text())["output_dir"]))) == 2
+
+
+def test_cot_valve_continues_one_adapter(workspace, byte_model):
+    """Each round starts from the adapter of the one before; α scales the last one's merge."""
+    import torch
+    from safetensors.torch import load_file
+
+    from drp_plugin.training.scale import scale_adapter
+
+    folder = workspace / "baselines"
+    for solution in (4, 3):
+        run_in_process(folder / f"cot_valve_qwen7b_s{solution}.yaml",
+                       model_name_or_path=str(byte_model), **START,
+                       **({"learning_rate": 0.0} if solution == 3 else {}))
+    saves = workspace / "saves"
+    first = load_file(saves / "cot_valve_qwen7b_s4" / "adapter_model.safetensors")
+    second = load_file(saves / "cot_valve_qwen7b_s3" / "adapter_model.safetensors")
+    assert first.keys() == second.keys()
+    # at rate zero the second round must hold just what the first one learnt
+    assert all(torch.equal(first[k], second[k]) for k in first)
+    assert any(v.abs().sum() > 0 for k, v in first.items() if "lora_B" in k)
+
+    scaled = scale_adapter(saves / "cot_valve_qwen7b_s3", 0.5, saves / "half")
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    def merged_weight(adapter: Path | None) -> torch.Tensor:
+        model = AutoModelForCausalLM.from_pretrained(byte_model)
+        if adapter is not None:
+            model = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+        return model.model.layers[0].self_attn.q_proj.weight.detach()
+
+    base = merged_weight(None)
+    full = merged_weight(saves / "cot_valve_qwen7b_s3") - base
+    assert torch.allclose(merged_weight(scaled) - base, 0.5 * full, atol=1e-6)
+    assert full.abs().max() > 0
+
+
+def test_an_interrupted_run_goes_on_from_its_checkpoint(workspace, byte_model):
+    """Stopped after step 2 of 4 and started again: the last steps equal an undisturbed run's."""
+    changes = {**START, "model_name_or_path": str(byte_model), "save_strategy": "steps",
+               "save_steps": 2, "max_steps": 4}
+    straight = workspace / "saves" / "straight"
+    run_in_process(workspace / "drp_tiny.yaml", **changes | {"output_dir": str(straight)})
+    whole = losses(straight)
+
+    stopped = workspace / "saves" / "stopped"
+    changes["output_dir"] = str(stopped)
+
+    class Kill(Exception):
+        pass
+
+    from llamafactory.train.tuner import run_exp
+    from transformers import TrainerCallback
+
+    class KillAtThree(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 2:
+                raise Kill
+
+    settings = yaml.safe_load((workspace / "drp_tiny.yaml").read_text())
+    with pytest.raises(Kill):
+        run_exp({**settings, **changes}, callbacks=[KillAtThree()])
+    assert (stopped / "checkpoint-2").is_dir() and not (stopped / "checkpoint-4").exists()
+    run_in_process(workspace / "drp_tiny.yaml", **changes)
+    state = json.loads((stopped / "trainer_state.json").read_text())
+    resumed = [e["loss"] for e in state["log_history"] if "loss" in e]
+    assert state["global_step"] == 4
+    assert resumed == pytest.approx(whole, rel=1e-5)
+
+
+def test_two_processes(workspace, byte_model):
+    """torchrun with two gloo processes, as on two GPUs."""
+    path = workspace / "scale" / "torchrun_2gpu.yaml"
+    done = cli("llamafactory-cli", "train", str(path), f"model_name_or_path={byte_model}",
+               *(f"{k}={v}" for k, v in START.items() if k != "eval_strategy"),
+               "eval_strategy='\"no\"'", cwd=workspace, FORCE_TORCHRUN="1", NPROC_PER_NODE="2",
+               GLOO_SOCKET_IFNAME="lo")
+    assert re.search(r"world size: 2", done.stdout + done.stderr)
+    assert len(losses(workspace / "saves" / "drp_qwen7b_torchrun")) == 2
