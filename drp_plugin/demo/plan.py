@@ -76,6 +76,7 @@ def plan(folder: Path, sizes: Sizes) -> list[Stage]:
         evaluate("after", "the student after: lmms-eval", merged, 60),
         Stage("report", "tables and figures: drp report",
               (*drp, "report", f"before={folder / 'eval' / 'before'}",
-               f"after={folder / 'eval' / 'after'}", "-o", str(report)),
+               f"after={folder / 'eval' / 'after'}", "-o", str(report),
+               "--cutoff", "768", "--tokenizer", "student"),
               (report / "results.json",), 5, show=True),
     ]
