@@ -201,9 +201,10 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(workspace, byte_model):
 def test_two_processes(workspace, byte_model):
     """torchrun with two gloo processes, as on two GPUs."""
     path = workspace / "scale" / "torchrun_2gpu.yaml"
-    done = cli("llamafactory-cli", "train", str(path), f"model_name_or_path={byte_model}",
-               *(f"{k}={v}" for k, v in START.items() if k != "eval_strategy"),
-               "eval_strategy='\"no\"'", cwd=workspace, FORCE_TORCHRUN="1", NPROC_PER_NODE="2",
-               GLOO_SOCKET_IFNAME="lo")
+    settings = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(
+        {**settings, **START, "model_name_or_path": str(byte_model)}))
+    done = cli("llamafactory-cli", "train", str(path), cwd=workspace, FORCE_TORCHRUN="1",
+               NPROC_PER_NODE="2", GLOO_SOCKET_IFNAME="lo")
     assert re.search(r"world size: 2", done.stdout + done.stderr)
     assert len(losses(workspace / "saves" / "drp_qwen7b_torchrun")) == 2
