@@ -239,6 +239,8 @@ def _breaks_at_stop(text: str, match: re.Match[str], start: int, line: int) -> b
     if stops in ("...", "…") or stops.startswith(".."):
         return after.isupper() or after in "\\$"
     if stops == "!" and at:
+        if after.islower():
+            return False
         before = text[at - 1]
         alone = before.isalpha() and not text[max(0, at - 2) : at - 1].isalpha()
         if before.isdigit() or before in ")}" or alone:

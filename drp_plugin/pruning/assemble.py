@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import NamedTuple
 
 from drp_plugin.records import Action, Revision, Step
@@ -38,7 +39,7 @@ def pieces(thinking: str, steps: tuple[Step, ...],
 
 def _spaces(thinking: str, steps: tuple[Step, ...]) -> dict[int, str]:
     spaces: dict[int, str] = {}
-    for step, after in zip(steps, [*steps[1:], None], strict=True):
+    for step, after in zip_longest(steps, steps[1:]):
         gap = ""
         if step.end is not None:
             stop = after.start if after is not None and after.start is not None else step.end + 8
@@ -75,8 +76,8 @@ def assemble(parts: Iterable[Piece]) -> str:
 
 def _names(text: str) -> bool:
     """Whether the first word is one that keeps its capital inside a sentence."""
-    word = text.split(maxsplit=1)[0]
-    return len(word.strip(".,:;")) == 1 or word.startswith(("I'", "I’")) or not word.isalpha()
+    word = text.split(maxsplit=1)[0].strip(".,:;!?")
+    return len(word) == 1 or word.startswith(("I'", "I’")) or not word.isalpha()
 
 
 def capitalised(text: str) -> str:

@@ -60,9 +60,12 @@ def prune_earliest(question: str, thinking: str, answer: str, final: str, gold: 
     if rest:
         revisions.append(Revision(action=Action.DELETE, steps=rest))
     kept = thinking[: step.end]
-    if extract(kept[-400:], thinking=False).how not in ("boxed", "stated"):
-        shown = final if "$" in final or "\\" not in final else f"${final}$"
-        kept = kept.rstrip() + f" The answer is {shown}."
+    shown = final if "$" in final or "\\" not in final else f"${final}$"
+    said = extract(kept[-400:], thinking=False)
+    statement = f" The answer is {shown}."
+    if len(thinking) - len(kept) > len(statement) and not (
+            said.how in ("boxed", "stated") and said.text and _close(said.text, final, dataset)):
+        kept = kept.rstrip(" ,;:") + ("" if kept.rstrip()[-1:] in ".!?" else ".") + statement
     return Result(steps, tuple(revisions), kept, answer)
 
 

@@ -235,7 +235,9 @@ async def prune_indexed(question: str, thinking: str, answer: str,
 
 
 def _shown(text: str, span: Span) -> str:
-    return " ".join(text[span.start : span.end].split())
+    """A unit as the prompt shows it: a blank line where its paragraph ends."""
+    body = text[span.start : span.end]
+    return body.strip() + ("\n" if "\n\n" in body[len(body.rstrip()) :] else "")
 
 
 def records(text: str, spans: tuple[Span, ...],

@@ -29,7 +29,7 @@ from drp_plugin.teacher.offline_prompts import (
     write_revision,
     write_steps,
 )
-from drp_plugin.teacher.offline_steps import Group, groups
+from drp_plugin.teacher.offline_steps import Group, groups, split
 from drp_plugin.teacher.offline_text import statement, tighten
 
 NAME = "offline:rules"
@@ -44,7 +44,7 @@ class OfflineTeacher:
     name = NAME
 
     def __init__(self, count: Callable[[str], int] | None = None) -> None:
-        """`count` gives a text's tokens, for usage and `max_tokens`; else four characters are one."""
+        """`count` gives a text's tokens (usage, `max_tokens`); else four characters are one."""
         self._count = count or (lambda text: (len(text) + 3) // 4)
 
     async def ask(self, request: Request) -> Reply:
@@ -102,9 +102,16 @@ def _decomposition(reasoning: str, *, skills: bool) -> str:
 def _indexed(prompt: str, question: str, given: list[Given]) -> str:
     if not given:
         raise TeacherError("the prompt shows no units", Reason.BAD_FORMAT)
-    found = groups([unit.text for unit in given])
-    bodies = [[unit.text for unit in given[g.first : g.last + 1]] for g in found]
-    decisions, _ = _decide(prompt, question, found, bodies, [given[g.first].index for g in found],
+    texts = [unit.text for unit in given]
+    judgement, final = _judgement(prompt, question, [texts])
+    short = [tighten(text) if keep else ""
+             for text, keep in zip(texts, judgement.keep, strict=True)]
+    # calculations that only go over known ground again are one long check
+    skills = ["Checking" if why in ("re-check", "after the answer") else ""
+              for why in judgement.why]
+    found = split(groups(texts, skills), texts, short)
+    bodies = [texts[g.first : g.last + 1] for g in found]
+    decisions, _ = _decide(judgement, final, found, bodies, [given[g.first].index for g in found],
                            [given[g.last].index for g in found])
     return write_indexed(decisions)
 
@@ -115,20 +122,28 @@ def _revision(prompt: str, question: str, given: list[Given]) -> str:
     found = [Group(i, i, step.skill or "") for i, step in enumerate(given)]
     bodies = [segment.texts(step.text, segment.units(step.text)) for step in given]
     indices = [step.index for step in given]
-    decisions, synthesis = _decide(prompt, question, found, bodies, indices, indices)
+    judgement, final = _judgement(prompt, question, bodies)
+    decisions, synthesis = _decide(judgement, final, found, bodies, indices, indices)
     return write_revision(decisions, synthesis)
 
 
-def _decide(prompt: str, question: str, found: Sequence[Group], bodies: Sequence[Sequence[str]],
-            firsts: Sequence[int], lasts: Sequence[int]) -> tuple[list[Decision], str]:
-    """An action for each step, and the text that the kept and rewritten ones make."""
+def _judgement(prompt: str, question: str,
+               bodies: Sequence[Sequence[str]]) -> tuple[Judgement, str | None]:
+    """Which clauses stay, and the final answer that the text must end with (None: it goes on)."""
     student = section(prompt, "answer") or ""
     whole = _PART not in prompt
     final = extract(student, thinking=False).text
-    clauses = [Clause(text, step, 0) for step, body in enumerate(bodies) for text in body]
+    clauses = [Clause(text) for body in bodies for text in body]
     judgement = Judge(question, clauses, student, final, whole=whole).judge()
+    return judgement, final if whole else None
+
+
+def _decide(judgement: Judgement, final: str | None, found: Sequence[Group],
+            bodies: Sequence[Sequence[str]], firsts: Sequence[int],
+            lasts: Sequence[int]) -> tuple[list[Decision], str]:
+    """An action for each step, and the text that the kept and rewritten ones make."""
     kept = _kept(bodies, judgement)
-    if whole and final is not None:
+    if final is not None:
         _conclude(kept, final)
     if not any(kept):
         kept[-1] = [Piece(statement(final) if final else bodies[-1][-1].strip(), "")]
@@ -168,8 +183,8 @@ def _conclude(kept: list[list[Piece]], final: str) -> None:
         last = pieces[-1].text
         if concludes(last) and last.rstrip()[-1:] in ".!" and "=" not in last:
             return
-        if re.fullmatch(r"(?:So|Therefore|Thus|Hence|Then)?,? ?(?:the )?(?:final )?answer[^=]{0,60}",
-                        last, re.IGNORECASE):
+        if re.fullmatch(r"(?:So|Therefore|Thus|Hence|Then)?,? ?(?:the )?(?:final )?answer"
+                        r"[^=]{0,60}", last, re.IGNORECASE):
             pieces[-1] = Piece(statement(final), "")
             return
         if last.endswith((",", ":", ";")):
@@ -203,9 +218,11 @@ def _synthesis(kept: Sequence[Sequence[Piece]]) -> str:
     length = 0
     for pieces in kept:
         for number, piece in enumerate(pieces):
-            formula = not re.match(r"[A-Za-z]{2}|I ", piece.text)
+            formula = len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", piece.text)) <= 1
             turn = SEQUENCE.match(piece.text) and length > 150
-            if result and number == 0 and (formula or turn or length > 400):
+            unfinished = bool(result) and result[-1].text[-1] not in ".!?:,;" \
+                and not piece.text[0].islower()
+            if result and (unfinished or (number == 0 and (formula or turn or length > 400))):
                 result[-1] = Piece(result[-1].text, "\n\n")
                 length = 0
             if result and result[-1].space == "\n\n":

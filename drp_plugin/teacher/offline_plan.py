@@ -32,6 +32,9 @@ _MEMORY = 60
 """Kept clauses that a new one is compared with."""
 
 
+_HANGING = re.compile(r"(?:which|giving|resulting|leaving|meaning|because|since|while|whereas)\b")
+
+
 @dataclass
 class Judgement:
     """Which clauses stay, and why the others go."""
@@ -48,8 +51,8 @@ class Judge:
     def __init__(self, question: str, clauses: Sequence[Clause], answer: str, final: str | None,
                  *, whole: bool = True) -> None:
         self.clauses = clauses
-        self.question = Clause(question, 0, 0)
-        self.answer = Clause(answer, 0, 0)
+        self.question = Clause(question)
+        self.answer = Clause(answer)
         self.goal = Goal(final)
         self.given = set(self.question.numbers)
         self.answer_words = content_words(answer)
@@ -78,7 +81,9 @@ class Judge:
         self._talk()
         self._repetitions()
         self._dangling()
+        self._lists()
         self._restore()
+        self._sentences()
         return Judgement(self.clauses, [not why for why in self.drop], self.drop, self.reached)
 
     def _brings(self, start: int, end: int) -> bool:
@@ -161,7 +166,7 @@ class Judge:
         if GOAL.search(body) or RESTATE.search(body):
             return "restatement" if not new else ""
         if self._restates(clause):
-            return "" if self._leads(i) else "restatement"
+            return "" if self._leads(i) and not self._said_again(i) else "restatement"
         if PLAN.search(body) and self._done_next(i):
             return "plan"
         if META.search(body) and not new:
@@ -192,6 +197,13 @@ class Judge:
         return bool(numbers) and any(
             clause.equations and numbers & set(clause.numbers) and clause.results - self.given
             for clause in self.clauses[i + 1 : min(i + 7, self.reached + 1)])
+
+    def _said_again(self, i: int) -> bool:
+        """Whether a clause soon after says the same, nearer to where it is used."""
+        clause = self.clauses[i]
+        numbers = set(clause.numbers)
+        return any(set(other.numbers) == numbers and clause.words <= other.words
+                   for other in self.clauses[i + 1 : min(i + 25, self.reached + 1)])
 
     def _done_next(self, i: int) -> bool:
         """Whether the next clauses do what this one plans, with the same numbers."""
@@ -239,6 +251,36 @@ class Judge:
             if self.drop[i] or not self.clauses[i].body.endswith(":"):
                 continue
             if i + 1 <= self.reached and self.drop[i + 1] and not self._brings(i, i + 1):
+                self.drop[i] = "lead-in"
+
+    def _lists(self) -> None:
+        """Items of one list stay together: neighbours that differ in their numbers alone."""
+        start = 0
+        shapes = [re.sub(r"\d+", "#", clause.body) if clause.math else None
+                  for clause in self.clauses[: self.reached + 1]]
+        while start <= self.reached:
+            end = start + 1
+            while end <= self.reached and shapes[end] is not None and shapes[end] == shapes[start]:
+                end += 1
+            run = range(start, end)
+            if len(run) >= 3 and any(not self.drop[i] for i in run):
+                for i in run:
+                    self.drop[i] = ""
+            start = end
+
+    def _sentences(self) -> None:
+        """No clause without the one that it hangs on: "which is 5" stays with what is 5."""
+        for i in range(self.reached, 0, -1):
+            clause, before = self.clauses[i], self.clauses[i - 1]
+            if before.text.rstrip()[-1:] not in ",;:":
+                continue
+            if self.drop[i]:
+                continue
+            bare = before.body.endswith(":") and (len(clause.body) < 25 or not clause.computes)
+            if self.drop[i - 1] and (_HANGING.match(clause.body) or (bare and not META.search(
+                    before.body))):
+                self.drop[i - 1] = ""
+            elif self.drop[i - 1] and bare and not clause.words and not clause.equations:
                 self.drop[i] = "lead-in"
 
     def _restore(self) -> None:

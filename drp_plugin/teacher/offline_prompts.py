@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from drp_plugin.records import Action
 
 
-class Given(NamedTuple):
+@dataclass(frozen=True)
+class Given:
     """A step or unit that the prompt shows."""
 
     index: int
@@ -54,8 +56,14 @@ def steps(listing: str) -> list[Given]:
 
 
 def units(listing: str) -> list[Given]:
-    """The numbered units of an indexed prompt."""
-    return [Given(index, text.strip("\n")) for index, text in _numbered(listing, _UNIT)]
+    """The numbered units of an indexed prompt, each with the white space behind it."""
+    return [Given(index, text.strip() + _space(text)) for index, text in _numbered(listing, _UNIT)]
+
+
+def _space(text: str) -> str:
+    if text.endswith("\n\n"):
+        return "\n\n"
+    return " " if text.rstrip()[-1:] in (".", "!", "?", ",", ":", ";") else "\n"
 
 
 def _numbered(listing: str, marker: re.Pattern[str]) -> list[tuple[int, str]]:

@@ -16,7 +16,8 @@ from drp_plugin.teacher.offline_cues import (
 )
 
 _TRIVIAL = frozenset({"0", "1", "2"})
-_RESULT_WORDS = (r"(?:[=≈]|\b(?:is|are|be|was|get|gets|gives|us|equals?|to|becomes?|has|have|total|leaves?|"
+_RESULT_WORDS = (r"(?:[=≈]|\b(?:is|are|be|was|get|gets|gives|us|equals?|to|becomes?|has|have"
+                 r"|total|leaves?|"
                  r"of|only|makes?|means|as|exactly)\b)[^\w=]{0,4}")
 
 
@@ -28,7 +29,8 @@ def plain(text: str) -> str:
     text = re.sub(r"\\sqrt\{([^{}]*)\}|\bsqrt\(([^()]*)\)", r"√\1\2", text)
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}", r"\1", text)
     text = text.replace("\\pi", "π").replace("\\infty", "∞").replace("\\cup", "∪")
-    text = re.sub(r"\\(?:left|right|boxed|!|,|;|quad|cdot|times|displaystyle)|\^\\circ|\^\{\\circ\}|°|[$*×·]"
+    text = re.sub(r"\\(?:left|right|boxed|!|,|;|quad|cdot|times|displaystyle)|\^\\circ"
+                  r"|\^\{\\circ\}|°|[$*×·]"
                   r"|\\[()\[\]%]|\\(?=\$)", "", text)
     text = re.sub(r"\bpi\b", "π", text)
     text = re.sub(r"\s*([-+=/^,()\[\]<>≤≥])\s*", r"\1", text.replace("{", "").replace("}", ""))
@@ -43,8 +45,10 @@ class Goal:
         if self.key.count("=") == 1 and len(self.key.split("=")[0]) <= 4:
             self.key = self.key.split("=")[1]
         word = re.escape(self.key)
-        self._mention = re.compile(rf"(?<![\w./√^]){word}(?![\w/^]|\.\d|,\d)") if self.key else None
-        self._result = re.compile(_RESULT_WORDS + rf"{word}(?![\w/^]|\.\d|[-+]\w)") if self.key else None
+        self._mention = re.compile(rf"(?<![\w./√^]){word}(?![\w/^]|\.\d"
+                rf"|,\d)") if self.key else None
+        self._result = re.compile(_RESULT_WORDS + rf"{word}(?![\w/^]|\.\d"
+                rf"|[-+]\w)") if self.key else None
 
     def mentioned(self, clause: Clause) -> bool:
         return bool(self._mention and self._mention.search(plain(clause.body)))
@@ -56,7 +60,7 @@ class Goal:
         text = plain(clause.body)
         if CONCLUDE.search(clause.body) or STRONG.search(clause.body):
             return bool(self._mention.search(text))
-        return bool(self._result.search(text))
+        return text.strip(" .") == self.key or bool(self._result.search(text))
 
 
 def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> int:
@@ -74,6 +78,7 @@ def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> 
             return stated[-1]
         return concluding[0] if concluding else len(clauses) - 1
     needed = _needed(clauses, answer, given)
+    least = _last_step(clauses, goal, answer)
     seen: set[str] = set()
     at = 0
     best: tuple[float, int] | None = None
@@ -86,6 +91,8 @@ def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> 
         settled = concluded or _settled(clauses, i)
         if goal.key in given and not concluded:
             continue
+        if i < least and not any(ALTERNATIVE.search(c.body) for c in clauses[i + 1 : i + 3]):
+            continue
         if settled and share >= (0.75 if concluded else 0.85):
             return i
         if settled and (best is None or share > best[0] + 0.2):
@@ -93,15 +100,33 @@ def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> 
     return best[1] if best is not None else certain[-1]
 
 
+def _last_step(clauses: Sequence[Clause], goal: Goal, answer: str) -> int:
+    """Index of the clause with the calculation by which the answer part gets its result.
+
+    0 where it has none, or the thinking does it otherwise. An intermediate result that happens
+    to equal the final one is not taken for it.
+    """
+    body = re.split(r"\b(?:verif|check|confirm)", answer, maxsplit=1, flags=re.IGNORECASE)[0]
+    ending = re.compile(rf"([^=≈,;:]{{1,120}})[=≈] ?{re.escape(goal.key)}(?![\w/^]|\.\d)")
+    for line in reversed(body.split("\n")):
+        for match in reversed(list(ending.finditer(plain(line)))):
+            numbers = set(re.findall(r"\d+(?:\.\d+)?", f"{match[1]} {goal.key}"))
+            if len(numbers) > 1 and re.search(r"[-+/^×÷(]|\d \d", match[1]):
+                return next((i for i, clause in enumerate(clauses) if clause.computes
+                             and numbers <= set(re.findall(r"\d+(?:\.\d+)?", plain(clause.body)))),
+                            0)
+    return 0
+
+
 def _needed(clauses: Sequence[Clause], answer: str, given: set[str]) -> set[str]:
     """Numbers that the answer part works with and the thinking has, beyond the question's."""
     there = {n for clause in clauses for n in clause.numbers}
-    return (set(Clause(answer, 0, 0).numbers) & there) - given - _TRIVIAL
+    return (set(Clause(answer).numbers) & there) - given - _TRIVIAL
 
 
 def _settled(clauses: Sequence[Clause], i: int) -> bool:
     """Whether the student turns to checking or concluding right after it, or stops."""
     after = clauses[i + 1 : i + 4]
-    return len(after) < 3 or any(
-        pattern.search(clause.body) for clause in after for pattern in (CHECK, ALTERNATIVE, CONCLUDE)
-    ) or bool(CONFIRM.match(after[0].body))
+    turns = (CHECK, ALTERNATIVE, CONCLUDE)
+    return len(after) < 3 or bool(CONFIRM.match(after[0].body)) or any(
+        pattern.search(clause.body) for clause in after for pattern in turns)

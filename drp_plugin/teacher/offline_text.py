@@ -9,23 +9,33 @@ from drp_plugin.pruning.assemble import capitalised
 _I = re.IGNORECASE
 
 _LEAD = re.compile(
-    r"^(?:(?:okay|ok|alright|all right|hmm+|um+|oh|ah|anyway|got it|let me see|let's see|let me think"
+    r"^(?:(?:okay|ok|alright|all right|hmm+|um+|oh|ah|anyway|got it|let me see|let's see"
+    r"|let me think"
     r"|hold on|actually)\b(?: a (?:minute|second|moment))?[\s,.!…?:—-]*"
-    r"|(?:wait|well|yeah|yes|yep|right|great|good|perfect|cool|nice|first off|you know|I mean|now,? wait"
-    r"|wait a (?:minute|second|moment)|no|but wait|so wait|wait,? so|so,? okay|so,? yeah|so,? hmm+)[,.!…—]+\s*)+", _I)
-_TAGS = re.compile(r",? (?:right|okay|correct|I think|I believe|I guess|I suppose|you know|isn't it"
+    r"|(?:wait|well|yeah|yes|yep|right|great|good|perfect|cool|nice|first off|you know|I mean"
+    r"|now,? wait"
+    r"|wait a (?:minute|second|moment)|no|but wait|so wait|wait,? so|so,? okay|so,? yeah"
+    r"|so,? hmm+)[,.!…—]+\s*)+", _I)
+_TAGS = re.compile(r",? (?:right|okay|correct|I think|I believe|I guess|I suppose|you know"
+                   r"|isn't it"
                    r"|if I (?:remember|recall) correctly)\?(?=\s|\Z)", _I)
-_THINKING = re.compile(r"\bI(?:'m)? (?:think|guess|believe|suppose|thinking|pretty sure) (?:that |it's that )?"
-                       r"(?!(?:about|of|in|through|so|not|this is (?:right|correct))\b)(?=[\w$\\(])", _I)
-_KNOWING = re.compile(r"\bI (?:remember|recall|know|see|notice|realize|realise)(?: learning)? that (?=[\w$\\(])", _I)
+_THINKING = re.compile(r"\bI(?:'m)? (?:think|guess|believe|suppose|thinking|pretty sure) (?:that "
+                       r"|it's that )?"
+                       r"(?!(?:about|of|in|through|so|not|this is (?:right"
+                       r"|correct))\b)(?=[\w$\\(])", _I)
+_KNOWING = re.compile(r"\bI (?:remember|recall|know|see|notice|realize"
+                      r"|realise)(?: learning)? that (?=[\w$\\(])", _I)
 _PARENTHETIC = re.compile(r", (?:I think|I believe|I guess|I suppose|you know|let's say|of course|"
                           r"if I (?:remember|recall) correctly)(?=[,.])", _I)
 _ADVERBS = re.compile(r"(?<=\w )(?:actually|basically|essentially|obviously|definitely) (?=[a-z])")
-_DOUBLE_SO = re.compile(r"^(So|Now|Then|And),? (?:so|then|now|okay|basically|essentially|actually|well),? ", _I)
+_DOUBLE_SO = re.compile(r"^(So|Now|Then|And),? (?:so|then|now|okay|basically|essentially|actually"
+                        r"|well),? ", _I)
 _FILLED_GOAL = re.compile(
-    r"^(?:so,? )?(?:I have (?:this|a) (?:problem|question)(?: here)?(?: \w+)?[:,;—-]+ ?(?:where )?)(?=.{12})", _I)
+    r"^(?:so,? )?(?:I have (?:this|a) (?:problem"
+    r"|question)(?: here)?(?: \w+)?[:,;—-]+ ?(?:where )?)(?=.{12})", _I)
 _BOXED = re.compile(r"\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
-_EMPTY = re.compile(r"^\W*(?:so|now|then|and|but|well|okay|thus|therefore|hence|that is|which is)?\W*\Z", _I)
+_EMPTY = re.compile(r"^\W*(?:so|now|then|and|but|well|okay|thus|therefore|hence|that is"
+                    r"|which is)?\W*\Z", _I)
 _EMPHASIS = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 
 
