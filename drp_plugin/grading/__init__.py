@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 from drp_plugin.grading.compare import equal
 from drp_plugin.grading.extract import Extraction, How, extract, last_box
+from drp_plugin.grading.suspects import Suspect, suspects
 
 Outcome = Literal["right", "wrong", "no_answer", "truncated"]
 
@@ -38,4 +39,5 @@ def grade(completion: str, gold: str, dataset: str | None = None, *, thinking: b
     return Grade("right" if right else "wrong", right, found.text, found.how)
 
 
-__all__ = ["Extraction", "Grade", "How", "Outcome", "equal", "extract", "grade", "last_box"]
+__all__ = ["Extraction", "Grade", "How", "Outcome", "Suspect", "equal", "extract", "grade",
+           "last_box", "suspects"]

@@ -105,8 +105,11 @@ def _read(text: str, depth: int) -> Answer:
     based = _BASED.fullmatch(text)
     if based:
         return _based(based)
+    letters = _letter_list(text) if WORD_OPEN in text else None
+    if letters is not None:
+        return letters
     if _is_words(text):
-        return _letter_list(text) or _number_word(text)
+        return _number_word(text)
     matrix = _matrix(text, depth)
     if matrix is not None:
         return matrix
@@ -139,8 +142,6 @@ def _based(match: re.Match[str]) -> Answer:
     name = (wrapped or bare or "").lower()
     base = int(number or bracketed or 0) or (_NUMERALS.index(name) if name in _NUMERALS else 0)
     digits = digits.lstrip("0") or "0"
-    if not 2 <= base <= 36 or any(int(d, 36) >= base for d in digits if d != "."):
-        return Opaque(match.group())
     return Based(sign + digits, base)
 
 
@@ -205,10 +206,8 @@ def _relation(text: str, depth: int) -> Answer | None:
 
 def _enclosed(text: str, depth: int) -> Answer | None:
     """( … ), [ … ], \\{ … \\}, \\langle … \\rangle around the whole answer."""
-    for left, right, kind in (("\\{", "\\}", "set"), ("\\langle", "\\rangle", "tuple")):
-        if text.startswith(left) and text.endswith(right):
-            inner = text[len(left):-len(right)]
-            return _set(inner, depth) if kind == "set" else _tuple(inner, "()", depth)
+    if text.startswith("\\{") and text.endswith("\\}"):
+        return _set(text[2:-2], depth)
     if len(text) < 2 or text[0] not in "([" or text[-1] not in ")]":
         return None
     inner = text[1:-1]

@@ -63,7 +63,7 @@ def _equal(candidate: str, gold: str, rule: Rule) -> bool:
 
 def _letters(text: str) -> str:
     """For equality letter by letter; \\text{} and spaces do not count."""
-    return re.sub(r"[\s\x02\x03]+", "", text)
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", re.sub(r"[\x02\x03]", "", text))
 
 
 def _only_number(one: str, two: str) -> bool:

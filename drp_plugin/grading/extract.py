@@ -45,7 +45,7 @@ _NUMBER = re.compile(
         \\?\$?\s?
         (?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)
         (?:\.\d+)?
-        (?:\s?/\s?\d+(?![\d.]))?
+        (?:\s?/\s?\d+(?!\d|\.\d))?
         (?:\s?\\?%)?""",
     re.VERBOSE)
 _FRACTION = re.compile(r"[-\u2212]?\s?\\[dt]?frac\s*"

@@ -113,19 +113,22 @@ class _Parser:
         return node
 
     def product(self) -> Node:
-        node = self.signed()
+        node = last = self.signed()
         while True:
             token = self.peek()
             if token in _TIMES:
                 self.next()
-                node = Node("mul", (node, self.signed()))
+                last = self.signed()
+                node = Node("mul", (node, last))
             elif token in _DIVIDE:
                 self.next()
-                node = Node("div", (node, self.signed()))
+                last = self.signed()
+                node = Node("div", (node, last))
             elif self.starts_atom(token):
-                if re.match(r"[\d.]", token) and self.peek(-1)[-1:].isdigit():
+                if re.match(r"[\d.]", token) and last.op in ("num", "neg"):
                     raise NotUnderstood("two numbers side by side")
-                node = Node("mul", (node, self.power()))
+                last = self.power()
+                node = Node("mul", (node, last))
             else:
                 return node
 

@@ -97,7 +97,7 @@ _CLOCK = re.compile(r"(\d{1,2}(?::\d{2}){1,2})\s*[ap]\.?\s?m\.?", re.IGNORECASE)
 
 
 def _key(text: str) -> str:
-    text = re.sub(r"\b(?:the|an?)\b", " ", text.lower())
+    text = re.sub(r"\b(?:the|an?) (?=[a-z]{3})", " ", text.lower())
     text = re.sub(r"\bno (?:real )?solutions?\b", "no solution", text)
     return re.sub(r"[^a-z0-9]+", "", text)
 

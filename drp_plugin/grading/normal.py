@@ -17,6 +17,8 @@ _SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?=[\\()\[\]|./<>
                     r"|\\(?:left|right)(?![A-Za-z])")
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\,|\\thinspace)\s*(?=\d{3}(?!\d))")
 _HEAD = re.compile(r"^((?:\\?[$€£]|[-+\s])*\d{1,3}(?:,\d{3})+)(?![\d,])(?=\.?\d*\s*(?:[^,]*)$)")
+_STARTS_NUMBER = re.compile(r"\x02\s*[-+]?\s*[$€£]?\s*\d[^\x02\x03:]*\x03$")
+_MIXED = re.compile(r"(?<![\d/.\w])(\d+) (\d+)/(\d+)(?![\d./])")
 _SCIENTIFIC = re.compile(r"^(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,4})$")
 _CHARACTERS = str.maketrans({
     "\u2212": "-", "\u2013": "-", "\u2010": "-", "\u2011": "-", "\ufe63": "-", "\uff0d": "-",
@@ -26,8 +28,8 @@ _CHARACTERS = str.maketrans({
     "\u221e": "\\infty ", "\u00d7": "\\times ", "\u00b7": "\\cdot ", "\u22c5": "\\cdot ",
     "\u00f7": "/", "\u222a": "\\cup ", "\u2229": "\\cap ", "\u2264": "\\le ", "\u2265": "\\ge ",
     "\u2260": "\\ne ", "\u2208": "\\in ", "\u00b1": "\\pm ", "\u2213": "\\mp ",
-    "\u2248": "\\approx ", "\u2205": "\\emptyset ", "\u211d": "\\mathbb{R}", "\u27e8": "\\langle ",
-    "\u27e9": "\\rangle ", "\u00b2": "^2", "\u00b3": "^3", "\u00bd": "\\frac{1}{2}",
+    "\u2248": "\\approx ", "\u2205": "\\emptyset ", "\u211d": "\\mathbb{R}", "\u27e8": "(",
+    "\u27e9": ")", "\u00b2": "^2", "\u00b3": "^3", "\u00bd": "\\frac{1}{2}",
     "\u00bc": "\\frac{1}{4}", "\u00be": "\\frac{3}{4}", "\u2044": "/", "\u20ac": "€",
     "\u03b1": "\\alpha ", "\u03b2": "\\beta ", "\u03b8": "\\theta ", "\u03bb": "\\lambda ",
     "\uff0e": ".", "\u2003": " ", "\u2002": " ",
@@ -39,7 +41,8 @@ _NAMES = (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"),
           ("\\bigcup", "\\cup"), ("\\colon", ":"), ("\\lbrack", "["), ("\\rbrack", "]"),
           ("\\vert", "|"), ("\\mid", "|"), ("\\thickapprox", "\\approx"), ("\\simeq", "\\approx"),
           ("\\dollar", "\\$"), ("\\percent", "\\%"), ("\\mathbb R", "\\mathbb{R}"),
-          ("\\textdollar", "\\$"), ("\\cdotp", "\\cdot"), ("^{\\circ}", "^\\circ"),
+          ("\\textdollar", "\\$"), ("\\langle", "("), ("\\rangle", ")"),
+          ("\\cdotp", "\\cdot"), ("^{\\circ}", "^\\circ"),
           ("\\textdegree", "^\\circ"), ("^{\\text{o}}", "^\\circ"), ("^{\\prime}", "'"))
 _LEQ = re.compile(r"\\(le|ge|ne)q(?![A-Za-z])")
 
@@ -69,6 +72,9 @@ def tidy(text: str) -> str:
     text = " ".join(text.split())
     text = _unwrap(text).rstrip(".,;: ").strip()
     text = _HEAD.sub(lambda m: m.group(1).replace(",", ""), text)
+    if text[:1] == WORD_OPEN and text[-1:] == WORD_CLOSE and _STARTS_NUMBER.match(text):
+        text = text[1:-1].strip()       # \\text{5 hours}: a number, not words
+    text = _MIXED.sub(r"\1\\frac{\2}{\3}", text)
     return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text)
 
 

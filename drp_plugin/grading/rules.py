@@ -12,6 +12,11 @@ _RULES: tuple[tuple[str, Rule], ...] = (
     ("math", "symbolic"), ("prm12k", "symbolic"), ("prm800k", "symbolic"))
 
 
+def base_name(dataset: str) -> str:
+    """drp_gsm8k, GSM8K-test and gsm8k_test all begin with gsm8k here."""
+    return re.sub(r"[^a-z0-9]+", "_", dataset.lower()).removeprefix("drp_")
+
+
 def rule_of(dataset: str | None) -> Rule:
     """The rule for a set's name, as a task (drp_gsm8k), a file (gsm8k_test) or plain (gsm8k).
 
@@ -19,5 +24,5 @@ def rule_of(dataset: str | None) -> Rule:
     gold may be written as a float (AMC) or the candidate with leading zeros (AIME). `symbolic`:
     any mathematical object; also for sets that are not known.
     """
-    name = re.sub(r"[^a-z0-9]+", "_", (dataset or "").lower()).removeprefix("drp_")
+    name = base_name(dataset or "")
     return next((rule for prefix, rule in _RULES if name.startswith(prefix)), "symbolic")

@@ -32,7 +32,7 @@ _TRAIL = re.compile(
     r"(?P<value>.*?[\d)}\]!]|.*?\\pi|.*?[\d}) ][a-zA-Z])\s*(?:"
     r"(?P<degree>\^\s*\\circ\s*[CF]?)|(?P<percent>\\?%)"
     r"|(?P<wrapped>(?:\s*\x02[^\x02\x03]*\x03\s*(?:\^\s*\{?\s*\d\s*\}?)?\s*[./]?)+)"
-    r"|(?P<bare>\s*[A-Za-z]{2,}[A-Za-z.\s/'-]*(?:\^\s*\{?\s*\d\s*\}?)?)"
+    r"|(?P<bare>[A-Za-z]{2,}[A-Za-z.\s/'-]*(?:\^\s*\{?\s*\d\s*\}?)?)"
     r")$", re.DOTALL)
 _PLAIN_NUMBER = re.compile(r"[-+]?[\d.,\s/]*\d\.?")
 _FUNCTION_WORDS = frozenset(
@@ -80,7 +80,9 @@ def _unit_of(trail: re.Match[str]) -> tuple[str, bool] | None:
         words = trail.group("wrapped").replace(WORD_OPEN, " ").replace(WORD_CLOSE, " ")
     else:
         words = trail.group("bare")
-        if not _PLAIN_NUMBER.fullmatch(trail.group("value").strip()) or not _nouns(words):
+        spaced = trail.string[trail.start("bare") - 1].isspace()
+        if not _PLAIN_NUMBER.fullmatch(trail.group("value").strip()) \
+                or not _nouns(words, spaced):
             return None
         if set(re.findall(r"[a-z]+", words.lower())) & _FUNCTION_WORDS:
             return None
@@ -89,12 +91,11 @@ def _unit_of(trail: re.Match[str]) -> tuple[str, bool] | None:
     return canonical(words)
 
 
-def _nouns(words: str) -> bool:
+def _nouns(words: str, spaced: bool) -> bool:
     """Whether bare letters behind a number are words, not variables: 5 cm, 5 apples, not 5xy."""
     if canonical(words)[1]:
         return True
-    first = re.match(r"\s+([A-Za-z]+)", words)
-    return first is not None and len(first.group(1)) >= 3
+    return spaced and len(words.split()[0]) >= 3
 
 
 def canonical(words: str) -> tuple[str, bool]:

@@ -2,7 +2,7 @@
 
 Math-Verify stops itself with signals, which threads may not use, and sympy can be sent into
 computations without end. So one child process answers questions one at a time; it is limited in
-CPU seconds for a question and replaced when it dies or hangs.
+CPU seconds for each question and replaced when it dies or hangs.
 """
 
 from __future__ import annotations
@@ -17,41 +17,61 @@ from functools import lru_cache
 from queue import Empty, Queue
 from typing import IO
 
+from drp_plugin.errors import UserError
+
 #: CPU seconds for one comparison: CPU, not wall time, so that a busy machine grades the same.
-CPU_SECONDS = 4.0
-#: Wall seconds after which the child is given up.
+CPU_SECONDS = 2.0
+#: Wall seconds after which a child is given up, whatever it does.
 WALL_SECONDS = 60.0
 MEMORY_BYTES = 3 * 2**30
+_READY = "ready"
 
 
 class _Child:
+    """A running worker; `ask` returns None when it died over the question."""
+
     def __init__(self) -> None:
         environment = dict(os.environ, PYTHONHASHSEED="0")
         self.process = subprocess.Popen(
             [sys.executable, "-m", "drp_plugin.grading.worker"], stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-        self.replies: Queue[str] = Queue()
         self.owner = os.getpid()
+        self._replies: Queue[str] = Queue()
         threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
+        if self._reply() != _READY:
+            self.stop()
+            raise UserError("Math-Verify does not start", fix="Run `pip install -U "
+                            "'math-verify>=0.9'` and try `python -c 'import math_verify'`")
 
     def _read(self, stream: IO[str]) -> None:
         for line in stream:
-            self.replies.put(line)
-        self.replies.put("")
+            self._replies.put(line.strip())
+        self._replies.put("")
+
+    def _reply(self) -> str:
+        try:
+            return self._replies.get(timeout=WALL_SECONDS)
+        except Empty:
+            return ""
 
     def ask(self, gold: str, candidate: str) -> bool | None:
         assert self.process.stdin is not None
         try:
             self.process.stdin.write(json.dumps([gold, candidate]) + "\n")
             self.process.stdin.flush()
-            reply = self.replies.get(timeout=WALL_SECONDS)
-        except (OSError, Empty):
-            reply = ""
+        except OSError:
+            self.stop()
+            return None
+        reply = self._reply()
         if not reply:
             self.stop()
             return None
-        value: bool | None = json.loads(reply)
+        value: bool = json.loads(reply)
         return value
+
+    @property
+    def usable(self) -> bool:
+        return self.owner == os.getpid() and self.process.poll() is None
 
     def stop(self) -> None:
         if self.owner == os.getpid():
@@ -65,19 +85,16 @@ _child: _Child | None = None
 
 @lru_cache(maxsize=50_000)
 def same(gold: str, candidate: str) -> bool:
-    """Whether Math-Verify holds two LaTeX answers to be equal; False when it gives up."""
+    """Whether Math-Verify holds two LaTeX answers to be equal; False when it gives up.
+
+    Raises UserError when it cannot be started at all.
+    """
     global _child
     with _lock:
-        for _ in range(2):
-            if _child is None or _child.owner != os.getpid() or _child.process.poll() is not None:
-                _child = _Child()
-            fresh = _child
-            answer = fresh.ask(gold, candidate)
-            if answer is not None:
-                return answer
-            if fresh.process.returncode is not None and fresh.process.returncode < 0:
-                break       # it hung or was killed over this very question: do not ask again
-        return False
+        if _child is None or not _child.usable:
+            _child = _Child()
+        # a child that dies over a question would die over it again
+        return bool(_child.ask(gold, candidate))
 
 
 @atexit.register
@@ -89,40 +106,53 @@ def stop() -> None:
         _child = None
 
 
+def _forked() -> None:
+    """A forked process has no child of its own yet, and its copy of the lock may be held."""
+    global _child, _lock
+    _child, _lock = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
+class _OutOfTime(BaseException):
+    pass
+
+
 def _serve() -> None:
     import resource
     import signal
     from types import FrameType
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    sys.setrecursionlimit(3000)
     from math_verify import LatexExtractionConfig, parse, verify
 
-    class OutOfTime(BaseException):
-        pass
-
     def ring(signum: int, frame: FrameType | None) -> None:
-        raise OutOfTime
+        raise _OutOfTime
 
     signal.signal(signal.SIGPROF, ring)
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)       # whatever a library prints must not look like a reply
+    print(_READY, file=out, flush=True)
     config = [LatexExtractionConfig()]
     for line in sys.stdin:
         gold, candidate = json.loads(line)
         verdict = False
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        # a signal waits for the interpreter, which one huge multiplication can keep busy: then
+        # the kernel ends this process
+        spent = int(used.ru_utime + used.ru_stime + 2 * CPU_SECONDS) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (spent, resource.RLIM_INFINITY))
         try:
             signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-            parsed = [parse(f"\\boxed{{{text}}}", config, parsing_timeout=None)
-                      for text in (gold, candidate)]
-            if all(parsed):
-                verdict = bool(verify(parsed[0], parsed[1], timeout_seconds=None))
-        except (OutOfTime, Exception):
+            one, two = (parse(f"\\boxed{{{text}}}", config, parsing_timeout=None)
+                        for text in (gold, candidate))
+            verdict = bool(one and two and verify(one, two, timeout_seconds=None))
+        except (_OutOfTime, Exception):
             verdict = False
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        out.write(json.dumps(verdict) + "\n")
-        out.flush()
+        print(json.dumps(verdict), file=out, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,91 @@
+"""Hostile input is bounded in time, threads do not disturb each other, grades repeat."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from drp_plugin.grading import equal, grade, worker
+
+HOSTILE = [
+    "9^{9^{9^9}}", "{" * 1_000_000, "\\boxed{" * 100_000, "}" * 1_000_000, "(" * 100_000,
+    "\\frac{" * 5_000, "1" * 1_000_000, "\\sqrt{" * 900 + "2" + "}" * 900, "2^{2^{2^{2^{2^{2}}}}}",
+    "100000!", "\\binom{100000}{50000}", "1/" * 800 + "1", "\\pm" * 40 + "1", "\\$" * 100_000,
+    " " * 1_000_000 + "5", "The answer is " * 50_000, "1,000," * 20_000, "10^{10^{10}}",
+    "(1+x)^{10000000}", "x<" * 1_000 + "1", "\\begin{pmatrix}" + "1 & " * 50_000 + "\\end{pmatrix}",
+    "\\text{" * 1_000 + "a" + "}" * 1_000, "\\left(" * 2_000 + "1" + "\\right)" * 2_000,
+]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=[h[:16] for h in HOSTILE])
+def test_hostile_text_is_graded_soon(text: str) -> None:
+    start = time.process_time()
+    for completion in (f"t</think>\\boxed{{{text}}}", f"t</think>{text}"):
+        assert grade(completion, "7", "math500").outcome in ("wrong", "no_answer")
+    assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("text", ["\\sum_{k=1}^{10^{10}} k^{k}", "9^{9^{9^9}}+\\int x"])
+def test_what_sends_sympy_astray_is_stopped(text: str) -> None:
+    start = time.monotonic()
+    assert not equal(text, "5")
+    assert time.monotonic() - start < worker.WALL_SECONDS
+    assert equal("\\sum_{k=1}^{4} k", "10"), "the worker must be there again"
+
+
+def test_a_text_equals_itself_however_hostile() -> None:
+    assert equal("9^{9^{9^9}}", "9^{9^{9^9}}")
+    assert not equal("9^{9^{9^9}}", "9^{9^{9^8}}")
+
+
+def test_threads() -> None:
+    questions = [(f"\\sum_{{k=1}}^{{{n}}} k", str(n * (n + 1) // 2 + n % 2)) for n in range(2, 14)]
+    expected = [n % 2 == 0 for n in range(2, 14)]
+    results: list[list[bool]] = []
+
+    def run() -> None:
+        results.append([equal(a, b) for a, b in questions])
+
+    threads = [threading.Thread(target=run) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 4
+
+
+def test_a_killed_worker_is_replaced() -> None:
+    assert equal("\\sum_{k=1}^{5} k", "15")
+    assert worker._child is not None
+    worker._child.process.kill()
+    worker._child.process.wait()
+    assert equal("\\sum_{k=1}^{6} k", "21")
+
+
+def test_a_forked_process_gets_its_own_worker() -> None:
+    assert equal("\\sum_{k=1}^{7} k", "28")
+    pid = os.fork()
+    if pid == 0:
+        right = equal("\\sum_{k=1}^{8} k", "36")
+        worker.stop()
+        os._exit(0 if right else 1)
+    assert os.waitpid(pid, 0)[1] == 0
+    assert equal("\\sum_{k=1}^{9} k", "45")
+
+
+def test_the_worker_ends_with_its_parent() -> None:
+    code = ("from drp_plugin.grading import equal, worker\n"
+            "assert equal('\\\\sum_{k=1}^{5} k', '15')\n"
+            "print(worker._child.process.pid)\n")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    pid = int(done.stdout)
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    pytest.fail("the worker is still there")
