@@ -149,7 +149,7 @@ DRP_TINY = DRP_7B.derive(
     notes=("One thread is several times faster than many for a model of this size.",),
     drop=("max_samples", "ddp_timeout", "eval_steps"),
     model_name_or_path=Set("drp_plugin/student/model", "ships with the package"),
-    dataset="drp_tiny", cutoff_len=Set(2048, "the toy's context"),
+    dataset="drp_tiny", cutoff_len=Set(2048, "the toy's rows are far shorter"),
     preprocessing_num_workers=Set(1, "processes cost more than they give here"),
     output_dir="saves/drp_tiny", save_steps=Set(100), logging_steps=5,
     lora_target="all", lora_rank=8, lora_alpha=16,
@@ -251,9 +251,6 @@ def tale() -> Iterator[Experiment]:
             gradient_accumulation_steps=8)
 
 
-TRAIN = PREFIX + "scale/"
-
-
 def scale() -> Iterator[Experiment]:
     """The same training on other machines; always 16 rows a step."""
     yield DRP_7B.derive(
@@ -293,9 +290,9 @@ def scale() -> Iterator[Experiment]:
     yield DRP_7B.derive(
         "scale/ray", "DRP 7B on a Ray cluster",
         commands=("USE_RAY=1 llamafactory-cli train {file}",),
-        notes=("Each worker asks Ray for one GPU and 10 CPUs; on a machine with fewer, start Ray",
-               "with `ray start --head --num-cpus 20`. Paths must be the same on all nodes:",
-               "`drp init` writes absolute ones."),
+        notes=("LLaMA-Factory asks Ray for 10 CPUs with each GPU of the cluster and waits until it",
+               "has them: on nodes with fewer cores say more, `ray start --head --num-cpus 20`.",
+               "Paths must be the same on all nodes: `drp init` writes absolute ones."),
         ray_num_workers=Set(2, "GPUs; keep workers x batch x accumulation at 16"),
         output_dir="saves/drp_qwen7b_ray")
     yield DRP_7B.derive(

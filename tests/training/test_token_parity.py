@@ -100,6 +100,35 @@ def test_r1_distill_trains_what_it_infers(qwen, tmp_path, rows, chat):
     assert differences(folder, "deepseekr1", rows) == []
 
 
+def family_tokenizer(folder: Path, chat: str) -> Path:
+    """The Qwen vocabulary with the control tokens of Qwen3 and QwQ."""
+    return tiny.config_only(tiny.qwen_tokenizer(
+        folder, chat=tiny.chat_template(chat), added=tiny.QWEN3_TOKENS, bos=None,
+        eos="<|im_end|>", pad="<|endoftext|>"))
+
+
+@pytest.mark.parametrize("chat", ["chat_chatml", "chat_chatml_open"])
+def test_qwen3_and_qwq_train_what_they_infer(tmp_path, rows, chat):
+    assert differences(family_tokenizer(tmp_path / "q", chat), "qwen3", rows[240:440]) == []
+
+
+def test_llamas_distillation_has_the_same_layout(tmp_path, rows, byte_model):
+    """R1-Distill-Llama carries DeepSeek's control tokens over another vocabulary."""
+    assert differences(byte_model, "deepseekr1", rows[900:]) == []
+
+
+def test_qwq_under_llama_factorys_own_entry_is_another_prompt(tmp_path, rows):
+    """LLaMA-Factory lists QwQ under `qwen`, whose system prompt QwQ's chat template has not."""
+    from drp_plugin.training.templates import FAMILIES as families
+
+    folder = family_tokenizer(tmp_path / "q", "chat_chatml")
+    families["qwen"] = families["qwen3"]
+    try:
+        assert differences(folder, "qwen", rows[:3]) == [0, 1, 2]
+    finally:
+        del families["qwen"]
+
+
 def test_the_comparison_can_fail(qwen, rows):
     """A response that is not in the exact shape is a difference."""
     question, response = rows[0]

@@ -1,0 +1,159 @@
+"""The shipped YAMLs: up to date, parsed by LLaMA-Factory, the paper's where they should be."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from drp_plugin.resources import resource
+from drp_plugin.training.workspace import init
+
+CONFIGS = resource("llamafactory_configs")
+TRAIN = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.yaml")
+               if p.parent.name not in ("export", "accelerate"))
+EXPORT = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.glob("export/*.yaml"))
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def load(name: str) -> dict:
+    return yaml.safe_load((CONFIGS / name).read_text(encoding="utf-8"))
+
+
+def test_files_are_what_the_script_writes():
+    spec = importlib.util.spec_from_file_location("make_configs", ROOT / "scripts/make_configs.py")
+    script = importlib.util.module_from_spec(spec)
+    import sys
+
+    sys.modules["make_configs"] = script
+    spec.loader.exec_module(script)
+    wanted = script.files()
+    assert {p.relative_to(CONFIGS) for p in wanted} == {
+        p.relative_to(CONFIGS) for p in CONFIGS.rglob("*.yaml") if p.parent.name != "accelerate"}
+    stale = [p.name for p, text in wanted.items() if p.read_text() != text]
+    assert not stale, "run python scripts/make_configs.py"
+
+
+@pytest.mark.parametrize("name", TRAIN + EXPORT)
+def test_each_opens_with_a_command_that_names_it(name):
+    text = (CONFIGS / name).read_text(encoding="utf-8")
+    header = text.split("\n\n")[0]
+    assert all(line.startswith("#") for line in header.splitlines())
+    verb = "export" if name in EXPORT else "train|llamafactory.launcher"
+    assert re.search(rf"(llamafactory-cli )?({verb}) llamafactory_configs/{re.escape(name)}",
+                     header)
+
+
+def test_appendix_b():
+    """The paper's settings, to the letter."""
+    for name, model in (("drp_qwen7b.yaml", "7B"), ("drp_qwen1_5b.yaml", "1.5B")):
+        settings = load(name)
+        assert settings["model_name_or_path"] == f"deepseek-ai/DeepSeek-R1-Distill-Qwen-{model}"
+        assert {key: settings[key] for key in (
+            "cutoff_len", "max_samples", "per_device_train_batch_size",
+            "gradient_accumulation_steps", "learning_rate", "lr_scheduler_type", "bf16",
+            "val_size", "eval_strategy", "eval_steps", "overwrite_cache",
+            "preprocessing_num_workers", "num_train_epochs", "finetuning_type")} == {
+            "cutoff_len": 4096, "max_samples": 8000, "per_device_train_batch_size": 2,
+            "gradient_accumulation_steps": 4, "learning_rate": 3e-5, "lr_scheduler_type": "cosine",
+            "bf16": True, "val_size": 0.05, "eval_strategy": "steps", "eval_steps": 300,
+            "overwrite_cache": True, "preprocessing_num_workers": 8, "num_train_epochs": 3.0,
+            "finetuning_type": "lora"}
+        assert settings["template"] == "deepseekr1"
+
+
+@pytest.mark.parametrize("name", [n for n in TRAIN if n.startswith(("scale/", "ablations/"))])
+def test_variants_train_with_sixteen_rows_a_step(name):
+    settings = load(name)
+    gpus = {"torchrun_8gpu": 8, "multinode": 16, "qlora_24gb": 1}.get(Path(name).stem, 2)
+    assert (settings["per_device_train_batch_size"] * settings["gradient_accumulation_steps"]
+            * gpus) == 16
+
+
+def test_every_training_has_its_export_and_every_export_its_training():
+    outputs = {load(n)["output_dir"] for n in TRAIN}
+    merged = {load(n)["adapter_name_or_path"] for n in EXPORT if "alpha" not in n}
+    chain = {o for o in outputs if re.search(r"cot_valve_.*_s[1-4]$", o)}
+    assert merged == outputs - chain
+
+
+def test_cot_valve_is_one_chain():
+    for student in ("qwen7b", "qwen1_5b"):
+        for solution in range(4):
+            settings = load(f"baselines/cot_valve_{student}_s{solution}.yaml")
+            before = load(f"baselines/cot_valve_{student}_s{solution + 1}.yaml")
+            assert settings["adapter_name_or_path"] == before["output_dir"]
+            assert settings["model_name_or_path"] == before["model_name_or_path"]
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("name", TRAIN)
+def test_llama_factory_parses_training_yamls(name, tmp_path):
+    pytest.importorskip("llamafactory")
+    from drp_plugin.training.preflight import framework
+
+    path = CONFIGS / name
+    parsed = framework.parse(path, framework.read_yaml(path, []), tmp_path)
+    assert parsed.finetuning.stage == ("dpo" if "_dpo_" in name else "sft")
+    assert parsed.finetuning.finetuning_type == "lora"
+    plan = parsed.raw.get("deepspeed")
+    if plan:
+        assert json.loads((ROOT / plan).read_text())["zero_optimization"]["stage"] in (2, 3)
+
+
+@pytest.mark.framework
+@pytest.mark.parametrize("name", EXPORT)
+def test_llama_factory_parses_export_yamls(name):
+    pytest.importorskip("llamafactory")
+    from llamafactory.hparams import get_infer_args
+
+    from drp_plugin.training.preflight.framework import quiet
+
+    with quiet():
+        model, data, *_ = get_infer_args(load(name))
+    assert model.export_dir and data.template == "deepseekr1"
+
+
+def test_init_fills_in_every_path(tmp_path):
+    work = tmp_path / "my work"  # spaces are the user's right
+    written = init(work, dataset_dir=tmp_path / "sets")
+    assert len([p for p in written if p.suffix == ".yaml"]) == len(TRAIN) + len(EXPORT) + 1
+    for path in written:
+        if path.suffix != ".yaml" or path.parent.name == "accelerate":
+            continue
+        settings = yaml.safe_load(path.read_text())
+        shipped = yaml.safe_load((CONFIGS / path.relative_to(work)).read_text())
+        assert settings.keys() == shipped.keys()
+        for key, value in settings.items():
+            if key == "dataset_dir":
+                assert value == str(tmp_path / "sets")
+            elif key in ("output_dir", "export_dir", "adapter_name_or_path", "deepspeed"):
+                assert value == str(work / shipped[key].removeprefix("llamafactory_configs/"))
+            elif key == "model_name_or_path" and "student" in str(shipped[key]):
+                assert (Path(value) / "tokenizer.json").is_file()
+            else:
+                assert value == shipped[key], key
+        assert "llamafactory_configs" not in path.read_text().replace(str(work), "")
+
+
+def test_init_takes_local_models_and_leaves_edited_files_alone(tmp_path):
+    from drp_plugin.cli.init import command
+
+    local = tmp_path / "models" / "DeepSeek-R1-Distill-Qwen-7B"
+    local.mkdir(parents=True)
+    arguments = [str(tmp_path / "w"), "--models", str(tmp_path / "models")]
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    path = tmp_path / "w" / "drp_qwen7b.yaml"
+    assert yaml.safe_load(path.read_text())["model_name_or_path"] == str(local)
+    small = yaml.safe_load((tmp_path / "w" / "drp_qwen1_5b.yaml").read_text())
+    assert small["model_name_or_path"].startswith("deepseek-ai/")
+    path.write_text("mine: true\n")
+    CliRunner().invoke(command, arguments)
+    assert path.read_text() == "mine: true\n"
+    CliRunner().invoke(command, [*arguments, "--force"])
+    assert path.read_text() != "mine: true\n"
