@@ -82,8 +82,21 @@ def start(data: Path, run: Path, url: str, concurrency: int) -> subprocess.Popen
         env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
+def moment(chance: random.Random, watch: Watch, alive: list[subprocess.Popen[bytes]],
+           startup_s: float, longest_s: float) -> None:
+    """Wait for a random moment: a quarter of them at any time from the start (reading, replaying,
+    writing outputs), the others while requests are under way."""
+    if chance.random() < 0.25:
+        time.sleep(chance.uniform(0, 1.2 * startup_s))
+        return
+    asked = watch.asked
+    while watch.asked == asked and any(p.poll() is None for p in alive):
+        time.sleep(0.01)
+    time.sleep(chance.uniform(0, longest_s))
+
+
 def run_trial(*, rows: int, kills: int, processes: int = 1, latency_s: float = 1.0,
-              concurrency: int = 6, longest_s: float = 2.5, seed: int = 0,
+              concurrency: int = 6, longest_s: float = 2.0, seed: int = 0,
               quiet: bool = False) -> list[str]:
     """Kill and restart until all kills are done, let it finish, compare. Returns findings."""
     chance, watch = random.Random(seed), Watch()
@@ -95,11 +108,14 @@ def run_trial(*, rows: int, kills: int, processes: int = 1, latency_s: float = 1
         if start(data, calm, provider.url, 32).wait() != 0:
             return ["the undisturbed run failed"]
         asked_calm, watch.asked = watch.asked, 0
+        begun = time.monotonic()
+        start(data, calm, provider.url, 32).wait()
+        startup_s = time.monotonic() - begun
         expected = {f: (calm / f).read_bytes() for f in FILES}
         provider.latency_s = latency_s
         for number in range(kills):
             alive = [start(data, run, provider.url, concurrency) for _ in range(processes)]
-            time.sleep(chance.uniform(0.2, longest_s))
+            moment(chance, watch, alive, startup_s, longest_s)
             victims = alive if processes == 1 or chance.random() < 0.5 else alive[:1]
             for process in victims:
                 process.send_signal(signal.SIGKILL)

@@ -14,7 +14,7 @@ import yaml
 
 from drp_plugin.errors import UserError
 from drp_plugin.runner.manner import Manner
-from drp_plugin.teacher.base import Sampling
+from drp_plugin.teacher.base import Sampling, Teacher
 from drp_plugin.teacher.prices import Price, find_price
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -103,6 +103,15 @@ class TeacherSettings:
     retries: int
     price: str | None
     prices: Path | None
+
+    def make(self) -> Teacher:
+        """The teacher. Raises UserError."""
+        from drp_plugin.teacher.registry import make_teacher
+        from drp_plugin.teacher.retry import Retries
+
+        return make_teacher(self.teacher, base_url=self.base_url, timeout_s=self.timeout_s,
+                            concurrency=self.concurrency,
+                            retries=Retries(attempts=self.retries + 1))
 
     def find_price(self, name: str) -> Price | None:
         """The teacher's price, where one is known."""

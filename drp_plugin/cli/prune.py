@@ -80,15 +80,11 @@ def command(settings: TeacherSettings, manner: Manner, traces: str, run_dir: Pat
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import finish, run_session
     from drp_plugin.teacher.base import Ask
-    from drp_plugin.teacher.registry import make_teacher
-    from drp_plugin.teacher.retry import Retries
     from drp_plugin.tokens import TokenCounter
 
     if traces != "-" and not Path(traces).is_file():
         raise UserError("no such file", file=traces, fix="Check the path")
-    teacher = make_teacher(settings.teacher, base_url=settings.base_url,
-                           timeout_s=settings.timeout_s, concurrency=settings.concurrency,
-                           retries=Retries(attempts=settings.retries + 1))
+    teacher = settings.make()
     prompts = Prompts(prompts_dir)
     counter = TokenCounter.load(tokenizer)
     chosen = PruneOptions(teacher=teacher.name, decompose=decompose, sampling=settings.sampling,

@@ -1,0 +1,100 @@
+"""`drp judge`: Appendix D's pairwise comparison."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from drp_plugin.cli._teacher import TeacherSettings, teacher_options
+from drp_plugin.teacher.base import Teacher
+
+HELP = """Compare the decompositions of two runs by an LLM judge (the paper's Appendix D).
+
+RUN_A and RUN_B are folders of `drp prune` over the same traces, say with --decompose skill and
+--decompose sentence. Every pair is judged in both orders, which side comes first drawn by
+--seed; the answer says who is preferred (95 % Wilson interval), how often the judge goes by the
+side instead of the text, and how many steps an example has in each run.
+
+\b
+Examples:
+  drp judge run-skill run-sentence --judge gemini:gemini-3.5-flash
+  drp judge run-skill run-default --judge openai:gpt-4o --sample 50 --seed 1 -o judged
+"""
+
+
+@click.command("judge", help=HELP)
+@click.argument("run_a", type=click.Path(path_type=Path))
+@click.argument("run_b", type=click.Path(path_type=Path))
+@teacher_options("--judge")
+@click.option("-o", "--output", "out", type=click.Path(path_type=Path), metavar="DIR",
+              help="Where judgements.jsonl, judge.json and the ledger go; by default "
+                   "RUN_A/judge-RUN_B.")
+@click.option("--sample", type=click.IntRange(1), metavar="N",
+              help="Judge N pairs drawn at random (the paper: 50); by default all.")
+@click.option("--shuffle-seed", type=int, default=0, show_default=True,
+              help="Draws the pairs and their sides.")
+@click.option("--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
+              help="A folder whose *.jinja files take the place of the shipped prompts.")
+def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | None,
+            sample: int | None, shuffle_seed: int, prompts_dir: Path | None) -> None:
+    from drp_plugin import jsonl
+    from drp_plugin.ablations.judge import (
+        Judged,
+        Pair,
+        judge_pair,
+        load,
+        make_pairs,
+        summarize,
+        table,
+    )
+    from drp_plugin.ledger import Ledger
+    from drp_plugin.prompts import Prompts
+    from drp_plugin.runner.order import in_order
+    from drp_plugin.runner.outputs import LEDGER, prepare
+    from drp_plugin.runner.progress import Display
+    from drp_plugin.runner.session import say
+    from drp_plugin.teacher.asking import Asker
+
+    one, two = load(run_a), load(run_b)
+    pairs = make_pairs(one, two, sample=sample, seed=shuffle_seed)
+    judge = settings.make()
+    prompts = Prompts(prompts_dir)
+    folder = out or run_a / f"judge-{run_b.resolve().name}"
+    prepare(folder)
+
+    async def run(teacher: Teacher) -> list[Judged]:
+        judged = []
+        with (Ledger(folder / LEDGER) as ledger,
+              Display("judge", len(pairs), status=lambda: f"{asker.asked} asked") as display):
+            asker = Asker(teacher, ledger, price=settings.find_price(teacher.name))
+
+            async def work(pair: Pair) -> Judged:
+                return await judge_pair(pair, asker, prompts, settings.sampling)
+
+            try:
+                async for result in in_order(pairs, work, active=settings.concurrency,
+                                             window=4 * settings.concurrency):
+                    judged.append(result)
+                    display.advance()
+            finally:
+                close = getattr(teacher, "close", None)
+                if close is not None:
+                    await close()
+        return judged
+
+    judged = asyncio.run(run(judge))
+    summary = {"judge": judge.name, "run_a": str(run_a), "run_b": str(run_b),
+               "prompts_hash": prompts.hash, **summarize(judged, one, two)}
+    jsonl.write(folder / "judgements.jsonl",
+                [{**asdict(j), "winner": j.winner} for j in judged])
+    with jsonl.replacing(folder / "judge.json") as file:
+        file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    print("\n".join(table(summary, (run_a.name, run_b.name))))
+    if summary["both_orders"]["invalid"]:
+        say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
+            f"{folder / 'judgements.jsonl'}")
+    say(f"written to {folder}")
