@@ -163,7 +163,8 @@ class Clause:
     @cached_property
     def results(self) -> frozenset[str]:
         """Numbers that stand where a result stands: behind `=`, "is", "gives" …"""
-        return frozenset(n.replace(",", "").lstrip("-") for n in _RESULTS.findall(_plain(self.body)))
+        found = _RESULTS.findall(_plain(self.body))
+        return frozenset(number.replace(",", "").lstrip("-") for number in found)
 
     @cached_property
     def words(self) -> frozenset[str]:

@@ -1,0 +1,50 @@
+"""`drp inspect`: see and edit a run."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+
+import click
+
+from drp_plugin import jsonl
+from drp_plugin.inspection.page import rows, write_page
+
+HELP = """See and edit a run: original beside pruned, step by step.
+
+Writes one self-contained page with the run's statistics, every step with its skill and action,
+and the rejects. Rows can be accepted, rejected or rewritten in it; its button saves the decisions
+as edits.jsonl, which goes into RUN_DIR and is applied by `drp build`.
+
+\b
+edits.jsonl, a row a decision (the last one for an id counts):
+  {"id": …, "action": "accept" | "reject" | "edit", "response": the new text, with edit}
+
+\b
+Examples:
+  drp inspect run -o page.html
+  drp inspect run -o page.html --limit 200
+"""
+
+
+@click.command(help=HELP)
+@click.argument("run_dir", type=click.Path(path_type=Path))
+@click.option("-o", "--output", default=None, metavar="PAGE",
+              help="The page to write; - is standard output. [default: RUN_DIR/inspect.html]")
+@click.option("--limit", type=click.IntRange(min=1), default=None,
+              help="Put only the first N rows into the page; the statistics stay those of all.")
+def command(run_dir: Path, output: str | None, limit: int | None) -> None:
+    target = output or str(run_dir / "inspect.html")
+    with contextlib.ExitStack() as stack:
+        file = sys.stdout if target == "-" else None
+        if file is None:
+            # the folder is looked at first, so that a mistyped one is not created
+            next(rows(run_dir), None)
+            file = stack.enter_context(jsonl.replacing(target))
+        found = write_page(run_dir, file, limit=limit)
+    rejected = sum(found.rejected.values())
+    click.echo(f"{found.pruned} pruned and {rejected} rejected rows", err=True)
+    if target != "-":
+        click.echo(target)
+

@@ -1,0 +1,94 @@
+"""Decisions by hand, made in the page of `drp inspect`, and how they come back.
+
+`RUN_DIR/edits.jsonl`, a row a decision; the last one for an id counts:
+
+| field | |
+|---|---|
+| `id` | the pruned row |
+| `action` | `accept` (as it is), `reject` (leave it out) or `edit` |
+| `response` | with `edit`: the new `<think>T̂</think>Â` |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.records import Pruned, Record
+from drp_plugin.thinking import join_response, split_response
+
+FILE = "edits.jsonl"
+
+
+class Edit(Record):
+    """One decision."""
+
+    id: str
+    action: Literal["accept", "reject", "edit"]
+    response: str | None = None
+    """The whole new response; only with `edit`."""
+
+
+def read_edits(run_dir: Path) -> dict[str, Edit]:
+    """The last decision for each id; empty where the run has no `edits.jsonl`.
+
+    Raises UserError that names file and row for a row that cannot be used.
+    """
+    path = Path(run_dir) / FILE
+    if not path.exists():
+        return {}
+    edits: dict[str, Edit] = {}
+    for row in jsonl.rows(path):
+        if row.value is None:
+            raise UserError(row.error or "bad row", file=path, row=row.number)
+        try:
+            edit = Edit.model_validate(row.value)
+        except ValidationError as error:
+            raise UserError(jsonl.explain(error), file=path, row=row.number) from None
+        if edit.action == "edit":
+            _check(edit, path, row.number)
+        edits[edit.id] = edit
+    return edits
+
+
+def _check(edit: Edit, path: Path, row: int) -> None:
+    if edit.response is None:
+        raise UserError("an edit without a response", file=path, row=row,
+                        fix="Give the new response, or the action accept or reject")
+    split = split_response(edit.response)
+    if not split.complete or not split.thinking or not split.answer:
+        raise UserError(f"the edited response of {edit.id!r} is not <think>…</think> and an answer",
+                        file=path, row=row, fix="Edit it again in the page of drp inspect")
+
+
+def apply_edits(run_dir: Path, pruned_rows: Iterable[Pruned],
+                count: Callable[[str], int] | None = None) -> Iterator[Pruned]:
+    """The rows as a person left them: rejected ones are gone, edited ones have the new response.
+
+    An edited row says so in its verdict (`{"edited": {"ok": True}}`), and with `count` (tokens of
+    a text) its `tokens_after` are counted anew. Raises UserError for an edit of a row that the
+    run does not have.
+    """
+    edits = read_edits(Path(run_dir))
+    unused = dict(edits)
+    for row in pruned_rows:
+        unused.pop(row.id, None)
+        edit = edits.get(row.id)
+        if edit is None or edit.action == "accept":
+            yield row
+        elif edit.action == "edit":
+            split = split_response(edit.response or "")
+            response = join_response(split.thinking, split.answer)
+            verdict = {**row.verdict, "edited": {"ok": True}}
+            changes: dict[str, Any] = {"response": response, "verdict": verdict}
+            if count is not None:
+                changes["tokens_after"] = count(response)
+            yield row.model_copy(update=changes)
+    if unused:
+        raise UserError(f"decides on {next(iter(unused))!r}, which is no pruned row of this run",
+                        file=Path(run_dir) / FILE, fix="Remove that line, or export the edits anew")

@@ -1,0 +1,155 @@
+"""One HTML page of a run, with nothing to load from elsewhere.
+
+Text that a model wrote goes into the page as JSON data in which `<`, `>`, `&` and direction marks
+are escaped, and is shown by the script through `textContent` alone: it cannot become markup.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.inspection.edits import read_edits
+from drp_plugin.inspection.statistics import Statistics, median
+from drp_plugin.records import Action, Pruned, Reject
+from drp_plugin.thinking import split_response
+
+_HERE = Path(__file__).parent
+_UNSAFE = re.compile("[<>&\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+
+
+def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
+    """The pruned rows and then the rejects of a run; raises UserError where it is none."""
+    pruned, rejects = run_dir / "pruned.jsonl", run_dir / "rejects.jsonl"
+    if not run_dir.is_dir():
+        raise UserError("no such folder", file=run_dir, fix="Give the folder that drp prune wrote")
+    if not pruned.exists() and not rejects.exists():
+        raise UserError("has neither pruned.jsonl nor rejects.jsonl", file=run_dir,
+                        fix="Give the folder that drp prune wrote")
+    if pruned.exists():
+        yield from jsonl.read(pruned, Pruned)
+    if rejects.exists():
+        yield from jsonl.read(rejects, Reject)
+
+
+def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None) -> Statistics:
+    """Write the page; the statistics are over all rows, `limit` cuts how many can be looked at.
+
+    Rows are read twice and written one at a time, so a run of any size fits into memory.
+    """
+    statistics = Statistics()
+    for row in rows(run_dir):
+        statistics.add(row)
+    edits = read_edits(run_dir)
+    template = (_HERE / "page.html").read_text(encoding="utf-8")
+    head, tail = template.split("<!-- rows -->")
+    values = {
+        "title": html.escape(run_dir.resolve().name),
+        "style": (_HERE / "page.css").read_text(encoding="utf-8"),
+        "statistics": statistics_html(statistics),
+        "script": (_HERE / "page.js").read_text(encoding="utf-8"),
+        "run": embedded("run", {
+            "key": hashlib.blake2b(str(run_dir.resolve()).encode(), digest_size=8).hexdigest(),
+            "edits": [edit.model_dump(exclude_none=True) for edit in edits.values()],
+        }),
+    }
+    file.write(_filled(head, values))
+    index = []
+    for number, row in enumerate(rows(run_dir)):
+        if limit is not None and number >= limit:
+            break
+        index.append(_line(row))
+        file.write(embedded(f"row-{number}", _data(row)) + "\n")
+    file.write(embedded("index", index) + "\n")
+    file.write(_filled(tail, values))
+    return statistics
+
+
+def _filled(template: str, values: dict[str, str]) -> str:
+    return re.sub(r"\{\{ (\w+) \}\}", lambda match: values[match[1]], template)
+
+
+def embedded(name: str, value: Any) -> str:
+    """A JSON island: inert whatever its texts hold."""
+    text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}",
+                       json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    text = text.encode("utf-8", "replace").decode("utf-8")
+    return f'<script type="application/json" id="{name}">{text}</script>'
+
+
+def _visible(text: str) -> str:
+    """Direction marks by their numbers."""
+    return re.sub("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]",
+                  lambda match: f"U+{ord(match[0]):04X}", text)
+
+
+def _line(row: Pruned | Reject) -> list[Any]:
+    """What the list of rows shows: kind, id, and tokens or reason."""
+    if isinstance(row, Reject):
+        return ["r", row.id, row.stage, row.reason.value]
+    return ["p", row.id, row.tokens_before, row.tokens_after, len(row.steps)]
+
+
+def _data(row: Pruned | Reject) -> dict[str, Any]:
+    if isinstance(row, Reject):
+        return {"id": row.id, "stage": row.stage, "reason": row.reason.value,
+                "detail": row.detail, "reply": row.reply, "row": row.row}
+    original, new = split_response(row.original), split_response(row.response)
+    return {
+        "id": row.id, "question": row.question, "gold": row.answer, "model": row.model,
+        "teacher": row.teacher, "coverage": row.coverage, "verdict": row.verdict,
+        "before": row.tokens_before, "after": row.tokens_after,
+        "steps": [[step.index, step.skill, step.text] for step in row.steps],
+        "revisions": [[r.action.value, list(r.steps), r.text] for r in row.revisions],
+        # without steps, T itself is shown
+        "thinking": None if row.steps else original.thinking,
+        "answer": original.answer, "newThinking": new.thinking, "newAnswer": new.answer,
+    }
+
+
+def statistics_html(statistics: Statistics) -> str:
+    """The figures at the head of the page, readable without the script."""
+    reduction = statistics.reduction
+    ratio, steps = median(statistics.ratios), median(statistics.steps)
+    mean = sum(statistics.steps) / len(statistics.steps) if statistics.steps else None
+    facts = [
+        ("pruned", f"{statistics.pruned:,}"),
+        ("rejected", f"{sum(statistics.rejected.values()):,}"),
+        ("tokens before", f"{statistics.before:,}"),
+        ("tokens after", f"{statistics.after:,}"),
+        ("token reduction", "–" if reduction is None else f"{reduction:.1%}"),
+        ("median share kept", "–" if ratio is None else f"{ratio:.1%}"),
+        ("steps an example", "–" if mean is None else f"{mean:.1f} (median {steps:g})"),
+    ]
+    parts = ["<dl class=facts>", *(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>"
+                                   for k, v in facts), "</dl>", "<div class=charts>"]
+    parts.append(_bars("Steps by action", statistics.actions.most_common(), css="action"))
+    skills = [(name, number, f"{statistics.deleted[name] / number:.0%} deleted")
+              for name, number in statistics.skills.most_common(14)]
+    parts.append(_bars("Steps by skill", skills))
+    parts.append(_bars("Rows by share of tokens kept", [
+        (f"{10 * i}–{10 * i + 10} %" if i < 9 else "90 % and more", number)
+        for i, number in enumerate(statistics.histogram())] if statistics.pruned else []))
+    parts.append(_bars("Rejects by reason", statistics.rejected.most_common(), css="reject"))
+    return "\n".join([*parts, "</div>"])
+
+
+def _bars(title: str, values: Iterable[tuple[Any, ...]], css: str = "") -> str:
+    values = list(values)
+    if not values:
+        return ""
+    most = max(value[1] for value in values) or 1
+    lines = [f"<table class='bars {css}'><caption>{html.escape(title)}</caption>"]
+    for name, number, *note in values:
+        text = html.escape(f"{number:,}" + (f" · {note[0]}" if note else ""))
+        colour = name if name in Action.__members__ else ""
+        lines.append(f"<tr><th>{html.escape(_visible(str(name)[:60]))}</th><td><i class='{colour}' "
+                     f"style='width:{100 * number / most:.1f}%'></i></td><td>{text}</td></tr>")
+    return "".join([*lines, "</table>"])
