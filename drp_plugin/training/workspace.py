@@ -14,6 +14,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.resources import resource
 
 FOLDER = "llamafactory_configs"
+RECIPES = "recipes"
 _LINE = re.compile(r"^(?P<key>[a-z_]+): (?P<value>[^#\n]*?)(?P<note>  #.*)?$", re.MULTILINE)
 _TINY = "drp_plugin/student/model"
 
@@ -35,14 +36,20 @@ def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> s
             new, note = _scalar(dataset_dir), ""
         elif old == _TINY:
             new = _scalar(model_path())
-        elif key == "model_name_or_path" and models and (models / Path(old).name).is_dir():
+        elif key in ("model_name_or_path", "model") and models and (models / Path(old).name).is_dir():
             new = _scalar(models / Path(old).name)
         elif old.startswith(("saves/", f"{FOLDER}/")):
             new = _scalar(folder / old.removeprefix(f"{FOLDER}/"))
         return f"{key}: {new}{note}"
 
     # the commands at the top are run from inside the workspace
-    return _LINE.sub(value, text).replace(f"{FOLDER}/", "")
+    return _LINE.sub(value, text).replace(f"{FOLDER}/", "").replace(f"{RECIPES}/", "")
+
+
+def _shipped() -> list[tuple[Path, Path]]:
+    """Each shipped file and its place in a workspace."""
+    return [(path, path.relative_to(root)) for root in (resource(FOLDER), resource(RECIPES))
+            for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json")]
 
 
 def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None = None,
@@ -59,12 +66,9 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
     if models is not None and not models.is_dir():
         raise UserError("no such folder of models", file=models, fix="Check --models")
     data = (dataset_dir or folder / "data").resolve()
-    shipped = resource(FOLDER)
     written = []
-    for source in sorted(shipped.rglob("*")):
-        if source.suffix not in (".yaml", ".json"):
-            continue
-        target = folder / source.relative_to(shipped)
+    for source, place in _shipped():
+        target = folder / place
         text = source.read_text(encoding="utf-8")
         if source.suffix == ".yaml" and source.parent.name != "accelerate":
             text = filled(text, folder, data, models.resolve() if models else None)

@@ -232,6 +232,26 @@ def test_13_cutoff_over_the_context(good):
 # And beyond the thirteen.
 
 
+@pytest.fixture(scope="module")
+def chatml_model(tmp_path_factory):
+    """Qwen3's and QwQ's layout over one token a byte, with QwQ's prefilled <think>."""
+    return tiny.random_model(tiny.byte_tokenizer(
+        tmp_path_factory.mktemp("models") / "chatml", chat=tiny.chat_template("chat_chatml"),
+        added=tiny.QWEN3_TOKENS, bos=None, eos="<|im_end|>", pad="<|endoftext|>"),
+        vocab=320, bos=256, eos=258)
+
+
+def test_qwen3_and_qwq_by_naming_their_template(good, chatml_model):
+    assert codes(good(model_name_or_path=str(chatml_model), template="qwen3")) == []
+
+
+def test_qwq_under_llama_factorys_own_entry(good, chatml_model):
+    """LLaMA-Factory lists QwQ under `qwen`, whose system prompt inference does not send."""
+    report = check(good(model_name_or_path=str(chatml_model), template="qwen"))
+    assert [f.code for f in report.problems] == ["prompt_differs"]
+    assert "You are Qwen" in report.examples[0].masked
+
+
 def test_thinking_switched_off(good):
     assert "thinking_off" in codes(good(enable_thinking=False))
 

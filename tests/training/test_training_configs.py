@@ -122,9 +122,9 @@ def test_llama_factory_parses_export_yamls(name):
 def test_init_fills_in_every_path(tmp_path):
     work = tmp_path / "my work"  # spaces are the user's right
     written = init(work, dataset_dir=tmp_path / "sets")
-    assert len([p for p in written if p.suffix == ".yaml"]) == len(TRAIN) + len(EXPORT) + 1
+    assert len([p for p in written if p.suffix == ".yaml"]) == len(TRAIN) + len(EXPORT) + 4
     for path in written:
-        if path.suffix != ".yaml" or path.parent.name == "accelerate":
+        if path.suffix != ".yaml" or path.parent.name in ("accelerate", "thinkprune"):
             continue
         settings = yaml.safe_load(path.read_text())
         shipped = yaml.safe_load((CONFIGS / path.relative_to(work)).read_text())
@@ -139,6 +139,17 @@ def test_init_fills_in_every_path(tmp_path):
             else:
                 assert value == shipped[key], key
         assert "llamafactory_configs" not in path.read_text().replace(str(work), "")
+
+
+def test_init_writes_the_thinkprune_recipes(tmp_path):
+    from drp_plugin.training.thinkprune.config import read_config
+
+    init(tmp_path / "w")
+    path = tmp_path / "w" / "thinkprune" / "tiny.yaml"
+    config = read_config(path, [])
+    assert (Path(config.model) / "tokenizer.json").is_file()
+    assert config.output_dir == str(tmp_path / "w" / "saves" / "thinkprune_tiny")
+    assert "recipes/" not in path.read_text()
 
 
 def test_init_takes_local_models_and_leaves_edited_files_alone(tmp_path):
