@@ -73,6 +73,10 @@ class TokenCounter:
         tokenizer, name = _load(str(spec))
         return cls(tokenizer, name)
 
+    def same_as(self, other: TokenCounter) -> bool:
+        """Whether both hold the same tokenizer, under whatever names."""
+        return self is other or self._tokenizer.to_str() == other._tokenizer.to_str()
+
     def count(self, text: str) -> int:
         """Tokens of `text`."""
         return len(self._tokenizer.encode(_clean(text), add_special_tokens=False))

@@ -9,8 +9,6 @@ import click
 
 from drp_plugin.cli.score import Cutoff
 from drp_plugin.report.tables import Table
-from drp_plugin.scoring import DEFAULT_CUTOFF
-from drp_plugin.tokens import QWEN
 
 EXAMPLES = """\b
 Examples:
@@ -31,34 +29,39 @@ and without the cutoff come from the same samples. A run that is not complete is
 @click.argument("runs", metavar="EVAL_DIR...", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
               metavar="OUT", help="Folder for results.json, tables, figures and report.html.")
-@click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF, show_default=True,
-              help="Tokens after which a completion is cut.")
-@click.option("--tokenizer", default=QWEN, show_default=True, metavar="SPEC",
-              help="qwen, a model folder, a tokenizer.json, or a hub name.")
+@click.option("--cutoff", type=Cutoff(), help="Tokens after which a completion is cut "
+              "[default: what the runs recorded, else 12000].")
+@click.option("--tokenizer", metavar="SPEC", help="qwen, student, a model folder, a "
+              "tokenizer.json, or a hub name [default: what the runs recorded, else qwen].")
 @click.option("--base", metavar="NAME", help="The method that others are compared with "
               "[default: the first of each group].")
-def command(runs: tuple[str, ...], output: Path, cutoff: int, tokenizer: str,
-            base: str | None) -> None:
+@click.option("--no-figures", is_flag=True, help="Tables only.")
+def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: str | None,
+            base: str | None, no_figures: bool) -> None:
     from rich.console import Console
     from rich.progress import track
 
     from drp_plugin.errors import UserError
     from drp_plugin.report import make_report, read_runs, score_run, write_report
-    from drp_plugin.tokens import TokenCounter
+    from drp_plugin.report.settings import choose_counter, choose_cutoff
 
     found = read_runs(runs)
     if base is not None and all(run.name != base for run in found):
         raise UserError(f"--base {base!r} is none of the runs",
                         fix=f"Give one of: {', '.join(run.name for run in found)}")
-    counter = TokenCounter.load(tokenizer)
+    limit = choose_cutoff(found, cutoff)
+    counter = choose_counter(found, tokenizer)
     status = Console(stderr=True)
     scored = [s for run in track(found, "Grading", console=status, transient=True,
                                  disable=not sys.stderr.isatty())
-              for s in score_run(run, counter, cutoff or None)]
-    report = make_report(scored, cutoff or None, counter.name, base)
-    files = write_report(report, output)
+              for s in score_run(run, counter, limit)]
+    report = make_report(scored, limit, counter.name, base)
+    files, missing = write_report(report, scored, output, figures=not no_figures)
     for table in report.tables:
-        show(table)
+        if table.name in ("table1", "comparisons"):
+            show(table)
+    if missing:
+        status.print(missing)
     status.print(f"Wrote {', '.join(f.name for f in files)} to {output}", highlight=False)
 
 

@@ -26,6 +26,12 @@ class Protocol(Record):
     prompt: str
     """The task's own name for its prompt, where it has several."""
     extra: dict[str, str] = Field(default_factory=dict)
+    early: bool = False
+    """Generation ended at the cutoff or at loops: nothing is known beyond."""
+
+    def comparable(self, other: Protocol) -> bool:
+        """Whether two runs may stand in one table without a word."""
+        return self == other
 
     def text(self) -> str:
         """In a few words, for a table's footnote."""
@@ -46,11 +52,36 @@ class Protocol(Record):
         if self.prompt:
             parts.append(f"prompt {self.prompt}")
         parts += [f"{key} {value}" for key, value in sorted(self.extra.items())]
+        if self.early:
+            parts.append("generation stopped early (figures without cutoff are not known)")
         return ", ".join(parts)
 
 
-def protocol_of(task: str, results: dict[str, Any], n: int) -> Protocol:
-    """The protocol of one task from lmms-eval's results file."""
+#: What our own tasks record and `Protocol` has as fields, or what a report decides anew.
+_FIELDS = ("temperature", "top_p", "max_new_tokens", "repeats", "prompt", "cutoff", "tokenizer",
+           "questions", "stop_at_cutoff", "stop_loops")
+
+
+def recorded_protocol(told: dict[str, Any], shots: int, limited: int | None) -> Protocol:
+    """The protocol that our own tasks wrote beside every sample.
+
+    Its cutoff and tokenizer are left out: a report applies its own to all runs alike.
+    """
+    extra = {key: str(value) for key, value in told.items()
+             if key not in _FIELDS and value not in (None, {}, True, "")}
+    early = [key for key in ("stop_at_cutoff", "stop_loops") if told.get(key)]
+    return Protocol(
+        temperature=_number(told.get("temperature")),
+        top_p=_number(told.get("top_p")) if told.get("temperature") else None,
+        max_new_tokens=_whole(told.get("max_new_tokens")), shots=shots,
+        repeats=_whole(told.get("repeats")) or 1, limited=limited,
+        prompt=str(told.get("prompt", "")), early=bool(early),
+        extra=extra | ({"stopped by": " and ".join(early)} if early else {}))
+
+
+def protocol_of(task: str, results: dict[str, Any], n: int,
+                told: dict[str, Any] | None = None) -> Protocol:
+    """The protocol of one task: what our tasks recorded, else what lmms-eval's results say."""
     config = _dict(_dict(results.get("configs")).get(task))
     run = _dict(results.get("config"))
     generation = _dict(config.get("generation_kwargs")) | _pairs(run.get("gen_kwargs"))
@@ -58,6 +89,10 @@ def protocol_of(task: str, results: dict[str, Any], n: int) -> Protocol:
     metadata = _dict(metadata[0] if isinstance(metadata, list) and metadata else metadata)
     backend = _pairs(run.get("model_args"))
     total = _dict(_dict(results.get("n-samples")).get(task)).get("original")
+    limited = n if isinstance(total, int) and n < total else None
+    shots = _whole(config.get("num_fewshot")) or 0
+    if told:
+        return recorded_protocol(told, shots, limited)
     sampled = generation.get("do_sample")
     temperature = _number(generation.get("temperature"))
     if sampled is False or str(sampled).lower() == "false":
@@ -67,8 +102,9 @@ def protocol_of(task: str, results: dict[str, Any], n: int) -> Protocol:
         temperature=temperature,
         top_p=_number(generation.get("top_p")) if temperature else None,
         max_new_tokens=_whole(generation.get("max_new_tokens")),
-        shots=_whole(config.get("num_fewshot")) or 0, repeats=_whole(config.get("repeats")) or 1,
-        limited=n if isinstance(total, int) and n < total else None,
+        shots=shots, repeats=_whole(config.get("repeats")) or 1, limited=limited,
+        early=any(str(backend.get(key, "")).lower() in ("true", "1")
+                  for key in ("stop_at_cutoff", "stop_loops")),
         prompt=str(metadata.get("prompt", "")), extra=extra)
 
 

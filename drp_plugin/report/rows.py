@@ -40,6 +40,8 @@ class Row(Record):
     method: str
     group: str
     task: str
+    variant: str
+    """The task's full name; differs from `task` for prompt variants."""
     n: int
     """Problems."""
     repeats: int
@@ -110,19 +112,25 @@ def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Score
 def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
     texts = [text for sample in task.samples for text in sample.completions]
     golds = [sample.gold for sample in task.samples for _ in sample.completions]
-    ended = [sample.ended for sample in task.samples for _ in sample.completions]
-    ids = [sample.backend_tokens if k == 0 else None
-           for sample in task.samples for k in range(len(sample.completions))]
+    datasets = [sample.dataset or dataset_of(task.task)
+                for sample in task.samples for _ in sample.completions]
+    ended = [end for sample in task.samples for end in sample.ended]
+    ids = [count for sample in task.samples for count in sample.backend_tokens]
     flat: list[Measured] = []
     for at in range(0, len(texts), 256):
         part = slice(at, at + 256)
-        flat += measure_many(texts[part], golds[part], [dataset_of(task.task)] * len(texts[part]),
-                             counter, cutoff, backend_tokens=ids[part], ended=ended[part])
+        flat += measure_many(texts[part], golds[part], datasets[part], counter, cutoff,
+                             backend_tokens=ids[part], ended=ended[part], thinking=task.thinking)
     measured, at = [], 0
     for sample in task.samples:
         measured.append(tuple(flat[at:at + len(sample.completions)]))
         at += len(sample.completions)
     return Scored(run, task, tuple(measured))
+
+
+def early(scored: Scored) -> bool:
+    """Whether generation was stopped early, so that nothing is known without a cutoff."""
+    return scored.task.protocol.early
 
 
 def readings(scored: Scored, cutoff: int | None) -> list[tuple[Reading, ...]]:
@@ -141,7 +149,8 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> Row:
     pairs = [(m.full.tokens, m.backend_tokens) for samples in scored.measured for m in samples
              if m.backend_tokens is not None]
     return Row(
-        method=scored.run.name, group=scored.run.group, task=scored.task.task, n=n,
+        method=scored.run.name, group=scored.run.group, task=scored.task.column,
+        variant=scored.task.task, n=n,
         repeats=max((len(s) for s in problems), default=0), correct=correct,
         accuracy=correct / n if n else 0.0, accuracy_low=low, accuracy_high=high,
         tokens=_mean([r.tokens for r in flat]), think_tokens=_mean([r.think_tokens for r in flat]),
@@ -170,7 +179,7 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
     single = all(len(a) == 1 and len(b) == 1 for a, b in pairs)
     return Comparison(
         before=before.run.name, after=after.run.name, group=before.run.group,
-        task=before.task.task, cutoff=cutoff, n=len(pairs),
+        task=before.task.column, cutoff=cutoff, n=len(pairs),
         accuracy_before=_mean(right_before), accuracy_after=_mean(right_after),
         accuracy_change=accuracy.value, accuracy_change_low=accuracy.interval.low,
         accuracy_change_high=accuracy.interval.high, both=cells.count((True, True)),
@@ -179,7 +188,7 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
         tokens_before=_mean(long_before), tokens_after=_mean(long_after),
         tokens_change=tokens.value, tokens_change_low=tokens.interval.low,
         tokens_change_high=tokens.interval.high,
-        same_protocol=before.task.protocol == after.task.protocol,
+        same_protocol=before.task.protocol.comparable(after.task.protocol),
         toy=before.task.task.startswith(TOY))
 
 
@@ -190,12 +199,13 @@ def comparisons(scored: Sequence[Scored], cutoffs: Sequence[int | None],
     for group in dict.fromkeys(s.run.group for s in scored):
         members = [s for s in scored if s.run.group == group]
         first = base if any(s.run.name == base for s in members) else members[0].run.name
-        bases = {s.task.task: s for s in members if s.run.name == first}
+        bases = {s.task.column: s for s in members if s.run.name == first}
         for other in members:
-            reference = bases.get(other.task.task)
+            reference = bases.get(other.task.column)
             if reference is None or other.run.name == first:
                 continue
-            found = (compare(reference, other, cutoff) for cutoff in cutoffs)
+            found = (compare(reference, other, cutoff) for cutoff in cutoffs
+                     if cutoff is not None or not (early(reference) or early(other)))
             result += [comparison for comparison in found if comparison is not None]
     return result
 

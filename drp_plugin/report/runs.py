@@ -25,9 +25,13 @@ class Sample(NamedTuple):
     gold: str
     completions: tuple[str, ...]
     """One for each repeat."""
-    backend_tokens: int | None
-    """Ids of the first completion as the backend counted them."""
-    ended: bool
+    backend_tokens: tuple[int | None, ...]
+    """Ids of each completion as the backend counted them."""
+    ended: tuple[bool, ...]
+    """Whether each completion ended by itself, not at a length limit."""
+    dataset: str | None
+    told: dict[str, Any]
+    """The protocol, where our own task recorded it."""
 
 
 class TaskRun(NamedTuple):
@@ -38,6 +42,10 @@ class TaskRun(NamedTuple):
     protocol: Protocol
     total: int
     """Documents that the task holds; more than the samples where --limit was given."""
+    column: str
+    """The task without its variant: drp_gsm8k for drp_gsm8k_tale."""
+    thinking: bool
+    told: dict[str, Any]
     file: Path
 
 
@@ -108,8 +116,21 @@ def _read(where: Place, problems: list[str]) -> list[Run]:
     runs = []
     for folder in folders:
         tasks = _read_model(folder, problems)
-        runs.append(Run(where.name or folder.name, where.group, tasks))
+        runs += _methods(Run(where.name or folder.name, where.group, tasks))
     return runs
+
+
+def _methods(run: Run) -> list[Run]:
+    """One run, or several where it holds a task and variants of it: base and base [tale]."""
+    columns = [task.column for task in run.tasks.values()]
+    if len(set(columns)) == len(columns):
+        return [run]
+    by_variant: dict[str, dict[str, TaskRun]] = {}
+    for name, task in run.tasks.items():
+        variant = name[len(task.column):].lstrip("_")
+        by_variant.setdefault(variant, {})[name] = task
+    return [Run(f"{run.name} [{variant}]" if variant else run.name, run.group, tasks)
+            for variant, tasks in by_variant.items()]
 
 
 def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
@@ -154,8 +175,15 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
     failed = sum(FAILED in text for s in kept for text in s.completions)
     if failed:
         problems.append(f"{file}: {failed} requests failed and have no completion")
-    return TaskRun(task, tuple(kept), protocol_of(task, results, len(kept)),
-                   int(numbers.get("original", wanted)), file)
+    told = kept[0].told if kept else {}
+    return TaskRun(task, tuple(kept), protocol_of(task, results, len(kept), told),
+                   int(numbers.get("original", wanted)), column_of(task),
+                   told.get("thinking") is not False, told, file)
+
+
+def column_of(task: str) -> str:
+    """The task that a variant varies."""
+    return re.sub(r"_(?:answer|sampled|tale|thinkprune)$", "", task)
 
 
 def completions_of(value: dict[str, Any]) -> tuple[str, ...] | None:
@@ -175,9 +203,23 @@ def _sample(value: dict[str, Any], file: Path, number: int) -> Sample:
     if completions is None or "doc_id" not in value or "target" not in value:
         raise UserError("is not a sample of lmms-eval with text completions", file=file,
                         row=number, fix="Give runs of the drp_* tasks")
-    tokens = next((c for c in value.get("token_counts") or [] if isinstance(c, dict)), {})
+    own = value.get("drp")
+    own = own if isinstance(own, dict) else {}
+    n = len(completions)
+    records = own.get("completions") or []
+    if len(records) != n:
+        records = [{"finish": value.get("finish_reason"),
+                    "backend_tokens": counts.get("output_tokens")}
+                   for counts in _counts(value, n)]
     return Sample(
-        doc=f"{value['doc_id']}:{str(value.get('doc_hash', ''))[:16]}",
+        doc=f"{own.get('id', value['doc_id'])}:{str(value.get('doc_hash', ''))[:16]}",
         gold=str(value["target"]), completions=completions,
-        backend_tokens=tokens.get("output_tokens"),
-        ended=value.get("finish_reason") != "length")
+        backend_tokens=tuple(record.get("backend_tokens") for record in records),
+        ended=tuple(record.get("finish") in (None, "stop") for record in records),
+        dataset=own.get("dataset"), told=own.get("protocol") or {})
+
+
+def _counts(value: dict[str, Any], n: int) -> list[dict[str, Any]]:
+    """lmms-eval's token counts: of the first repeat only."""
+    found = [c if isinstance(c, dict) else {} for c in value.get("token_counts") or []]
+    return (found + [{}] * n)[:n]

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from drp_plugin.grading import suspects
+from drp_plugin.report.line import Line
+from drp_plugin.report.paper import paper_lines
 from drp_plugin.report.rows import Comparison, Row
 
 #: Column order and headings of the paper's sets; other tasks follow in the order given.
@@ -14,14 +17,6 @@ KNOWN = {"gsm8k": "GSM8K", "math500": "MATH500 (OOD)", "aime24": "AIME24 (OOD)",
          "amc23": "AMC (OOD)"}
 #: Sets so small that the paper gives counts in place of percentages.
 _COUNTED = ("aime24", "amc23")
-
-
-class Line(NamedTuple):
-    """A table's row."""
-
-    cells: tuple[str, ...]
-    kind: str = "ours"
-    """ours, paper (numbers typed in from the paper) or section (a heading across)."""
 
 
 class Table(NamedTuple):
@@ -61,30 +56,135 @@ def percent(change: float) -> str:
     return f"{change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
 
 
-def main_table(rows: Sequence[Row], comparisons: Sequence[Comparison], cutoff: int | None, *,
-               paper: Sequence[Line] = (), paper_columns: Sequence[str] = ()) -> Table:
+def main_table(rows: Sequence[Row], comparisons: Sequence[Comparison],
+               cutoff: int | None) -> Table:
     """Table 1: Pass@1 and #Tokens of every method on every task, with the change in tokens."""
-    tasks = task_order([r.task for r in rows])
+    mine = [r for r in rows if r.cutoff == cutoff]
+    tasks = task_order([r.task for r in mine])
     changes = {(c.group, c.after, c.task): c for c in comparisons if c.cutoff == cutoff}
-    cells = {(r.group, r.method, r.task): r for r in rows if r.cutoff == cutoff}
-    columns = ["Method"]
-    for task in tasks:
-        columns += [f"{heading(task)} Pass@1", f"{heading(task)} #Tokens"]
     lines: list[Line] = []
-    groups = list(dict.fromkeys(r.group for r in rows))
+    groups = list(dict.fromkeys(r.group for r in mine))
     for group in groups:
         if group:
             lines.append(Line((group,), "section"))
-        for method in dict.fromkeys(r.method for r in rows if r.group == group):
-            line = [method]
-            for task in tasks:
-                found = cells.get((group, method, task))
-                change = changes.get((group, method, task))
-                suffix = f" ({percent(change.tokens_change)})" if change else ""
-                line += [score_cell(found), f"{found.tokens:,.0f}{suffix}"] if found else ["–"] * 2
-            lines.append(Line(tuple(line)))
-    return Table("table1", "Accuracy and tokens", tuple(columns), tuple(lines) + tuple(paper),
-                 notes_for(rows, cutoff))
+        for method in dict.fromkeys(r.method for r in mine if r.group == group):
+            lines.append(Line((method, *_cells(mine, group, method, tasks, changes))))
+    lines += paper_lines("table1", tasks, groups)
+    return Table("table1", "Accuracy and tokens (the paper's Table 1)", _columns(tasks),
+                 tuple(lines), notes_for(rows, cutoff))
+
+
+def _columns(tasks: Sequence[str], first: str = "Method") -> tuple[str, ...]:
+    return (first, *(f"{heading(task)} {what}" for task in tasks for what in ("Pass@1", "#Tokens")))
+
+
+def _cells(rows: Sequence[Row], group: str, method: str, tasks: Sequence[str],
+           changes: Mapping[tuple[str, str, str], Comparison]) -> list[str]:
+    by_task = {r.task: r for r in rows if r.group == group and r.method == method}
+    cells = []
+    for task in tasks:
+        found, change = by_task.get(task), changes.get((group, method, task))
+        suffix = f" ({percent(change.tokens_change)})" if change else ""
+        cells += [score_cell(found), f"{found.tokens:,.0f}{suffix}"] if found else ["–", "–"]
+    return cells
+
+
+#: The paper's ablations: which methods stand in which table, by words in their names.
+_ABLATIONS = (
+    ("table2", "Skill-based decomposition against default step split (the paper's Table 2)",
+     ("default",), ("drp", "skill")),
+    ("table3", "Influence of the teacher (the paper's Table 3)",
+     ("gemini", "chatgpt", "gpt-3.5", "teacher"), ("drp", "gpt-4o")),
+    ("table4", "Structured pruning against direct distillation (the paper's Table 4)",
+     ("distill",), ("drp",)),
+)
+
+
+def ablation_tables(rows: Sequence[Row], comparisons: Sequence[Comparison],
+                    cutoff: int | None) -> list[Table]:
+    """Tables 2 to 4, each where a run's name says that it is of that ablation."""
+    mine = [r for r in rows if r.cutoff == cutoff]
+    changes = {(c.group, c.after, c.task): c for c in comparisons if c.cutoff == cutoff}
+    tables = []
+    for name, title, own, beside in _ABLATIONS:
+        lines: list[Line] = []
+        shown: list[Row] = []
+        for group in dict.fromkeys(r.group for r in mine):
+            methods = list(dict.fromkeys(r.method for r in mine if r.group == group))
+            if not any(_says(method, own) for method in methods):
+                continue
+            kept = [m for i, m in enumerate(methods) if i == 0 or _says(m, own)
+                    or (_says(m, beside) and not _other_ablation(m, name))]
+            shown += [r for r in mine if r.group == group and r.method in kept]
+            tasks = task_order([r.task for r in mine])
+            lines += [Line((group,), "section")] if group else []
+            lines += [Line((m, *_cells(mine, group, m, tasks, changes))) for m in kept]
+        if lines:
+            tasks = task_order([r.task for r in mine])
+            lines += paper_lines(name, tasks, ["7b"])
+            tables.append(Table(name, title, _columns(tasks), tuple(lines),
+                                notes_for(shown, cutoff)))
+    return tables
+
+
+def _says(method: str, words: Sequence[str]) -> bool:
+    plain = method.lower().replace("r1-distill", "").replace("_", " ")
+    return any(word in plain for word in words)
+
+
+def _other_ablation(method: str, name: str) -> bool:
+    return any(_says(method, own) for other, _, own, _ in _ABLATIONS if other != name)
+
+
+def cutoff_table(rows: Sequence[Row], cutoff: int) -> Table | None:
+    """Table 5: every method without and with the cutoff, from the same completions."""
+    whole = {(r.group, r.method) for r in rows if r.cutoff is None}
+    if not whole:
+        return None
+    tasks = task_order([r.task for r in rows if r.cutoff is None])
+    lines = []
+    for group, method in dict.fromkeys((r.group, r.method) for r in rows):
+        if (group, method) not in whole:
+            continue
+        label = f"{group}/{method}" if group else method
+        for limit, words in ((None, "no cutoff"), (cutoff, f"{cutoff:,}-token cutoff")):
+            mine = [r for r in rows if r.cutoff == limit]
+            lines.append(Line((f"{label} ({words})", *_cells(mine, group, method, tasks, {}))))
+    lines += paper_lines("table5", tasks, ["7b"])
+    loops = [f"{sum(r.loops for r in rows if r.cutoff is None and (r.group, r.method) == key)} "
+             f"of {key[1]}" for key in dict.fromkeys((r.group, r.method) for r in rows)
+             if key in whole]
+    notes = ("Both lines of a method come from the same completions: clipped tokens, and answers "
+             "that are complete within the cutoff.",
+             f"Completions that end in a loop: {', '.join(loops)}.")
+    return Table("table5", "With and without the cutoff (the paper's Table 5)", _columns(tasks),
+                 tuple(lines), notes)
+
+
+def detail_table(rows: Sequence[Row], cutoff: int | None) -> Table:
+    """What Table 1 leaves out: intervals, thinking tokens, truncated, no answer, loops."""
+    columns = ("Task", "Method", "n", "Pass@1 (Wilson 95 %)", "#Tokens", "thinking", "truncated",
+               "no answer", "loops", "backend's count differs")
+    lines = []
+    for task in task_order([r.task for r in rows]):
+        for r in rows:
+            if r.task != task or r.cutoff != cutoff:
+                continue
+            differs = "–" if r.backend_tokens_differ is None else f"{r.backend_tokens_differ:,}"
+            lines.append(Line((
+                heading(task), f"{r.group}/{r.method}" if r.group else r.method, f"{r.n:,}",
+                f"{r.accuracy:.1%} ({r.accuracy_low:.1%} to {r.accuracy_high:.1%})",
+                f"{r.tokens:,.0f}", f"{r.think_tokens:,.0f}", f"{r.truncated:,}",
+                f"{r.no_answer:,}", f"{r.loops:,}", differs)))
+    notes = ["Backend's count differs: completions whose generated ids, a stop token aside, are "
+             "not as many as the text's tokens; – where the backend reported none."]
+    for task in {r.task for r in rows}:
+        listed = suspects(task)
+        if listed:
+            places = ", ".join(str(s.index) for s in listed)
+            notes.append(f"{heading(task)}: the official gold answers of rows {places} are "
+                         "probably wrong; they are graded as they are.")
+    return Table("details", "Details", columns, tuple(lines), tuple(notes))
 
 
 def comparison_table(comparisons: Sequence[Comparison], cutoff: int | None) -> Table:

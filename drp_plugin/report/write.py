@@ -5,11 +5,24 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from drp_plugin import jsonl
-from drp_plugin.report.rows import Comparison, Row, Scored, comparisons, row
-from drp_plugin.report.tables import Table, comparison_table, csv_text, main_table, markdown
+from drp_plugin.report.examples import examples
+from drp_plugin.report.page import page
+from drp_plugin.report.rows import Comparison, Row, Scored, comparisons, early, row
+from drp_plugin.report.tables import (
+    Table,
+    ablation_tables,
+    comparison_table,
+    csv_text,
+    cutoff_table,
+    detail_table,
+    main_table,
+    markdown,
+)
+
+if TYPE_CHECKING:
+    from drp_plugin.report.figures import Picture
 
 
 class Report(NamedTuple):
@@ -18,18 +31,23 @@ class Report(NamedTuple):
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     tables: tuple[Table, ...]
+    cutoff: int | None
 
 
 def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
                 base: str | None = None) -> Report:
     """Rows, comparisons and tables of regraded runs."""
     cutoffs = [None] if cutoff is None else [cutoff, None]
-    rows = tuple(row(s, c, tokenizer) for c in cutoffs for s in scored)
+    rows = tuple(row(s, c, tokenizer) for c in cutoffs for s in scored
+                 if c is not None or not early(s))
     compared = tuple(comparisons(scored, cutoffs, base))
     tables = [main_table(rows, compared, cutoff)]
     if compared:
         tables.append(comparison_table(compared, cutoff))
-    return Report(rows, compared, tuple(tables))
+    tables += ablation_tables(rows, compared, cutoff)
+    with_and_without = cutoff_table(rows, cutoff) if cutoff is not None else None
+    tables += [t for t in (with_and_without, detail_table(rows, cutoff)) if t]
+    return Report(rows, compared, tuple(tables), cutoff)
 
 
 def results_json(report: Report) -> dict[str, Any]:
@@ -38,13 +56,43 @@ def results_json(report: Report) -> dict[str, Any]:
             "comparisons": [c.model_dump(mode="json") for c in report.comparisons]}
 
 
-def write_report(report: Report, out: Path) -> list[Path]:
-    """Write `results.json`, and each table as Markdown and CSV; returns the files."""
+NO_FIGURES = "No figures: matplotlib is not installed (pip install 'drp-plugin[report]')."
+
+
+def write_report(report: Report, scored: Sequence[Scored], out: Path, *,
+                 figures: bool = True) -> tuple[list[Path], str]:
+    """Write results.json, tables (Markdown, CSV), figures (SVG, PNG) and report.html.
+
+    Returns the files, and a note where figures had to be left out.
+    """
+    pictures: list[Picture] = []
+    missing = ""
+    if figures:
+        try:
+            from drp_plugin.report.figures import draw_all
+
+            pictures = draw_all(scored, report.rows, report.cutoff)
+        except ImportError:
+            missing = NO_FIGURES
+    toy = any(r.toy for r in report.rows)
+    contents: dict[str, str | bytes] = {
+        "results.json": json.dumps(results_json(report), indent=1, ensure_ascii=False) + "\n",
+        "report.md": _markdown(report, pictures),
+        "report.html": page(report.tables, pictures, examples(scored, report.cutoff), toy=toy,
+                            missing=missing)}
+    contents |= {f"{table.name}.csv": csv_text(table) for table in report.tables}
+    for picture in pictures:
+        contents |= {f"{picture.name}.svg": picture.svg, f"{picture.name}.png": picture.png}
     out.mkdir(parents=True, exist_ok=True)
-    texts = {"results.json": json.dumps(results_json(report), indent=1, ensure_ascii=False),
-             "report.md": "# Report\n\n" + "\n".join(map(markdown, report.tables))}
-    texts |= {f"{table.name}.csv": csv_text(table) for table in report.tables}
-    for name, text in texts.items():
-        with jsonl.replacing(out / name) as file:
-            file.write(text)
-    return [out / name for name in texts]
+    for name, content in contents.items():
+        data = content if isinstance(content, bytes) else content.encode("utf-8", "replace")
+        temporary = out / f".{name}.tmp"
+        temporary.write_bytes(data)
+        temporary.replace(out / name)
+    return [out / name for name in contents], missing
+
+
+def _markdown(report: Report, pictures: Sequence[Picture]) -> str:
+    parts = ["# DRP evaluation report\n", *map(markdown, report.tables)]
+    parts += [f"## {p.title}\n\n![{p.title}]({p.name}.png)\n\n{p.caption}\n" for p in pictures]
+    return "\n".join(parts)
