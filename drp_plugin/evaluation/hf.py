@@ -10,10 +10,10 @@ from drp_plugin.sampling.base import Sampler
 
 
 class DrpHF(StudentModel):
-    """See `StudentModel`; also `peft` (a LoRA adapter's folder), `batch_size` and `threads`."""
+    """See `StudentModel`; also `peft` (a LoRA adapter), `batch_size`, `threads`, `workers`."""
 
     name = "drp_hf"
-    own = ("peft", "batch_size", "threads")
+    own = ("peft", "batch_size", "threads", "workers")
 
     def build(self) -> Sampler:
         from drp_plugin.sampling.hf import HFSampler
@@ -23,6 +23,7 @@ class DrpHF(StudentModel):
             self.pretrained, peft=given.get("peft"), device=str(self.device),
             dtype=str(given.get("dtype", "auto")), batch_size=self.batch,
             threads=integer("threads", given.get("threads")),
+            workers=integer("workers", given.get("workers")),
             chat_template=given.get("chat_template"), revision=given.get("revision"),
             trust_remote_code=flag("trust_remote_code", given.get("trust_remote_code", False)))
 

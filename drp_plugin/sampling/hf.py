@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from drp_plugin.errors import UserError
+from drp_plugin.sampling import pool
 from drp_plugin.sampling.base import Completion, Failed, Finish, Outcome, SampleRequest
 from drp_plugin.sampling.chat import Chat
 from drp_plugin.sampling.identity import fingerprint
@@ -47,17 +48,16 @@ class HFSampler:
 
     `dtype`: `auto` is float32 on a CPU and the checkpoint's own on a GPU. `batch_size`: rows
     that are generated at a time, by the model's size where it is not given. `threads`: of
-    torch on a CPU; its own default where not given.
+    torch on a CPU; 1 for small models, torch's default for others. `workers`: processes that
+    share the work; as many as there are cores for small models on a CPU, else 1.
     """
 
     def __init__(self, model: str, *, peft: str | None = None, device: str = "auto",
                  dtype: str = "auto", batch_size: int | None = None, threads: int | None = None,
                  chat_template: str | None = None, revision: str | None = None,
-                 trust_remote_code: bool = False) -> None:
+                 trust_remote_code: bool = False, workers: int | None = None) -> None:
         from transformers import AutoModelForCausalLM
 
-        if threads is not None:
-            torch.set_num_threads(threads)
         self.device = torch.device(
             device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
         kind = _dtype(dtype, self.device)
@@ -74,7 +74,15 @@ class HFSampler:
                 self.model = self.model.merge_and_unload()  # in memory; exact enough in float32
         self.model.to(self.device).eval()
         size = sum(p.numel() for p in self.model.parameters())
-        self.batch_size = batch_size or (128 if size < 50e6 else 64 if self._gpu else 8)
+        small = size < 50e6
+        self.batch_size = batch_size or (128 if small else 64 if self._gpu else 8)
+        self.workers = workers or (pool.cores() if small and not self._gpu else 1)
+        if threads or (small and not self._gpu):
+            torch.set_num_threads(threads or 1)
+        self._again = {
+            "model": model, "peft": peft, "device": str(self.device), "dtype": dtype,
+            "batch_size": self.batch_size, "chat_template": chat_template, "revision": revision,
+            "trust_remote_code": trust_remote_code}
         self.context: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
         self.identity: dict[str, Any] = {
             "engine": "hf", **fingerprint(model, revision),
@@ -89,6 +97,10 @@ class HFSampler:
 
     def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`."""
+        workers = min(self.workers, len(requests) // pool.LEAST)
+        if workers > 1:
+            yield from pool.run(self._again, requests, workers)
+            return
         rows = []
         for index, request in enumerate(requests):
             prompt = self.chat.encode(request.messages)

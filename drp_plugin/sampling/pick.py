@@ -8,6 +8,8 @@ import torch
 
 from drp_plugin.sampling.base import SampleRequest
 
+_CANDIDATES = 64
+
 
 class Picker:
     """Next tokens for a batch of rows.
@@ -28,6 +30,16 @@ class Picker:
         self.top_k = [r.top_k or 0 for r in requests]
         self.device = device
 
+    def _nucleus(self, probs: torch.Tensor) -> torch.Tensor:
+        """Zero outside the smallest set of tokens whose probability reaches top_p."""
+        # a few candidates mostly hold it; sorting the whole vocabulary costs many times more
+        ranked, order = probs.topk(min(_CANDIDATES, probs.shape[1]), -1)
+        if not bool((ranked.sum(-1, keepdim=True) >= self.top_p).all()):
+            ranked, order = probs.sort(-1, descending=True)
+        before = ranked.cumsum(-1) - ranked
+        kept = ranked.masked_fill(before >= self.top_p, 0.0)
+        return torch.zeros_like(probs).scatter_(1, order, kept)
+
     def __call__(self, logits: torch.Tensor, randoms: Sequence[float]) -> torch.Tensor:
         """Ids of shape (rows,) from logits of shape (rows, vocabulary) and numbers in [0, 1)."""
         logits = logits.float()
@@ -42,11 +54,7 @@ class Picker:
                     logits[row][logits[row] < floor] = -torch.inf
         probs = torch.softmax(logits, -1)
         if self.cut_p:
-            # the smallest set of tokens whose probability reaches top_p
-            ranked, order = probs.sort(-1, descending=True)
-            before = ranked.cumsum(-1) - ranked
-            probs = probs.masked_fill(torch.zeros_like(probs, dtype=torch.bool).scatter(
-                1, order, before >= self.top_p), 0.0)
+            probs = self._nucleus(probs)
         # inverse distribution function in the order of the vocabulary
         mass = probs.double().cumsum(-1)
         target = torch.tensor(randoms, dtype=torch.float64, device=self.device).unsqueeze(1)
