@@ -72,8 +72,9 @@ def _density(values: Any, grid: Any) -> Any:
     """Gaussian kernels with Silverman's width, not below half a histogram bin."""
     import numpy as np
 
-    spread = min(float(np.std(values)), float(np.subtract(*np.percentile(values, [75, 25]))) / 1.34)
-    width = max(0.9 * (spread or float(np.std(values))) * len(values) ** -0.2, 0.0125)
+    free = values[values < 1] if (values < 1).any() else values     # clipped ones are one peak
+    spread = min(float(np.std(free)), float(np.subtract(*np.percentile(free, [75, 25]))) / 1.34)
+    width = max(0.9 * (spread or float(np.std(free))) * len(free) ** -0.2, 0.0125)
     distance = (grid[:, None] - values[None, :]) / width
     return np.exp(-0.5 * distance ** 2).sum(axis=1) / (len(values) * width * math.sqrt(2 * math.pi))
 
@@ -130,7 +131,8 @@ def tradeoff(rows: Sequence[Row], cutoff: int | None) -> Picture | None:
                 [100 * max(r.accuracy_high - r.accuracy, 0)]],
                 color=_COLORS[methods.index((r.group, r.method)) % len(_COLORS)],
                 label=_escape(f"{r.group}/{r.method}" if r.group else r.method))
-        for tokens, accuracy, label in _paper_points(task, [r.group for r in mine]):
+        papers = _paper_points(task, [r.group for r in mine])
+        for tokens, accuracy, label in papers:
             axes.scatter([tokens], [accuracy], marker="x", color="#999999", s=25)
             axes.annotate(label, (tokens, accuracy), fontsize=6, color="#777777",
                           xytext=(3, 3), textcoords="offset points")
@@ -138,7 +140,8 @@ def tradeoff(rows: Sequence[Row], cutoff: int | None) -> Picture | None:
         axes.set_xlabel("tokens a completion")
         axes.set_ylabel("Pass@1, %")
         axes.legend(fontsize=7)
-        axes.set_xlim(left=0)
+        widest = max([r.tokens for r in mine if r.task == task] + [p[0] for p in papers])
+        axes.set_xlim(0, 1.3 * widest or 1)     # room for the labels
     return _finished(figure, "tradeoff", "Accuracy against tokens",
                      "Upper left is better. Bars are Wilson's 95 % intervals; crosses are the "
                      "paper's numbers, where it has the set.")

@@ -1,0 +1,154 @@
+"""Counting and clipping by tokens."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from drp_plugin.errors import UserError
+from drp_plugin.tokens import R1_ADDED, TokenCounter, _dashscope_ranks, qwen_tokenizer_json
+
+TEXTS = ["Hello world", "12345 + 678 = 13023", "  spaces\n\n\tand tabs ", "naïve café 数学 😀",
+         "\\frac{1}{2} \\boxed{\\dfrac{3}{4}}", "don't we'll I'M", "a" * 50, "\r\n\r\n", "x²+y²≤1"]
+
+
+def test_think_tags_are_one_token_each(qwen: TokenCounter) -> None:
+    inside = qwen.count("\nhm\n")
+    assert qwen.count("<think>\nhm\n</think>") == inside + 2
+    assert qwen.count("") == 0
+    # no BOS, no EOS: an empty count beside a word's
+    assert qwen.count("Hello") == 1
+
+
+def test_ids_of_r1(qwen: TokenCounter) -> None:
+    ids = {token: qwen._tokenizer.token_to_id(token) for token in R1_ADDED}
+    assert ids["<｜end▁of▁sentence｜>"] == 151643
+    assert ids["<think>"] == 151648 and ids["</think>"] == 151649
+    assert ids["<|file_sep|>"] == 151664
+
+
+def test_equals_tiktoken(qwen: TokenCounter) -> None:
+    tiktoken = pytest.importorskip("tiktoken")
+    file = _dashscope_ranks()
+    if file is None:
+        pytest.skip("no published ranks here")
+    ranks = {base64.b64decode(t): int(n) for t, n in map(bytes.split, file.read_bytes().split(
+        b"\n")[:-1])}
+    pattern = (r"""(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|"""
+               r""" ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+""")
+    reference = tiktoken.Encoding("qwen", pat_str=pattern, mergeable_ranks=ranks,
+                                  special_tokens={})
+    for text in [*TEXTS, Path(__file__).read_text(encoding="utf-8")]:
+        mine = qwen._tokenizer.encode(text, add_special_tokens=False).ids
+        if "<think>" not in text and "｜" not in text and "<|" not in text:
+            assert mine == reference.encode(text), text
+
+
+def test_replay_of_ranks() -> None:
+    """A small vocabulary: bytes, then 'ab', 'abc' = ab+c, 'bc' learned later."""
+    tokens = [bytes([i]) for i in range(256)] + [b"ab", b"abc", b"bc"]
+    ranks = b"\n".join(base64.b64encode(t) + b" %d" % i for i, t in enumerate(tokens))
+    made = qwen_tokenizer_json(ranks)
+    assert made["model"]["merges"] == [["a", "b"], ["ab", "c"], ["b", "c"]]  # type: ignore[index]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=80), st.text(max_size=40))
+def test_parts_add_up(thinking: str, answer: str) -> None:
+    counter = TokenCounter.load("qwen")
+    whole = f"{thinking}</think>{answer}"
+    count = counter.split_counts([whole])[0]
+    assert count.total == counter.count(whole) == count.think + count.answer
+    assert counter.counts([whole]) == [count.total]
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=80), st.integers(0, 60))
+def test_clip_is_the_longest_prefix_of_so_many_tokens(text: str, n: int) -> None:
+    counter = TokenCounter.load("qwen")
+    clipped = counter.clip(text, n)
+    text = text.encode("utf-8", "replace").decode()
+    assert text.startswith(clipped)
+    if counter.count(text) <= n:
+        assert clipped == text
+    elif n == 0:
+        assert clipped == ""
+
+
+def test_clip_never_cuts_through_a_character(qwen: TokenCounter) -> None:
+    text = "😀漢字é" * 10
+    for n in range(qwen.count(text) + 1):
+        prefix = qwen.clip(text, n)
+        assert text.startswith(prefix)
+        assert qwen.count(prefix) <= n
+
+
+def test_clip_at_several(qwen: TokenCounter) -> None:
+    text = " ".join(map(str, range(500)))
+    assert qwen.clips(text, [1, 10, 100]) == [qwen.clip(text, n) for n in (1, 10, 100)]
+    assert qwen.count(qwen.clip(text, 100)) == 100
+
+
+def test_a_folder_and_a_file(tmp_path: Path, qwen: TokenCounter) -> None:
+    qwen._tokenizer.save(str(tmp_path / "tokenizer.json"))
+    for spec in (tmp_path, tmp_path / "tokenizer.json"):
+        other = TokenCounter.load(spec)
+        assert other.counts(TEXTS) == qwen.counts(TEXTS)
+        assert other.same_as(qwen)
+
+
+def test_a_tokenizer_that_does_not_know_the_tags(tmp_path: Path) -> None:
+    """There the tag is text, and may share tokens with its neighbours."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    counter = TokenCounter.load(tmp_path)
+    count = counter.split_counts(["a b</think>c d"])[0]
+    assert count.total == counter.count("a b</think>c d") == 3
+    assert (count.think, count.answer) == (2, 1)
+
+
+@pytest.mark.parametrize("spec", ["no-such-thing", "./missing.json", "/no/such/folder"])
+def test_unknown_specs_are_one_line(spec: str) -> None:
+    with pytest.raises(UserError) as raised:
+        TokenCounter.load(spec)
+    assert "\n" not in str(raised.value) and "qwen" in str(raised.value)
+
+
+def test_offline_hub_names_fail_at_once() -> None:
+    start = time.monotonic()
+    with pytest.raises(UserError, match="hub"):
+        TokenCounter.load("nobody/nothing-here")
+    assert time.monotonic() - start < 5
+
+
+def test_not_a_tokenizer(tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"a": 1}))
+    with pytest.raises(UserError, match="not a tokenizer"):
+        TokenCounter.load(tmp_path)
+    with pytest.raises(UserError, match=r"no tokenizer\.json"):
+        TokenCounter.load(tmp_path.parent / tmp_path.name / ".." / tmp_path.name / "..")
+
+
+def test_lone_surrogates_are_counted(qwen: TokenCounter) -> None:
+    assert qwen.count("a\ud800b") > 0
+
+
+def test_importing_loads_nothing_heavy() -> None:
+    code = ("import sys, drp_plugin.tokens, drp_plugin.grading, drp_plugin.scoring, "
+            "drp_plugin.report, drp_plugin.cli.score, drp_plugin.cli.report\n"
+            "heavy = {'torch', 'transformers', 'sympy', 'matplotlib', 'math_verify', 'numpy', "
+            "'tokenizers', 'dashscope', 'lmms_eval', 'huggingface_hub'}\n"
+            "print(sorted(heavy & set(sys.modules)))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
