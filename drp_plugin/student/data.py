@@ -8,8 +8,43 @@ from drp_plugin.student import problems, tokenizer, writer
 
 MIX = {"steps2": 0.2, "steps3": 0.28, "steps4": 0.3, "ood": 0.22}
 """Share of each level among the questions."""
-DRILLS = 0.1
-"""Share of rows that are bare sums: a tenth of the tokens, most of the arithmetic."""
+
+
+@dataclass(frozen=True)
+class Sums:
+    """How large the numbers of drilled sums are."""
+
+    limit: int
+    """Largest sum or difference."""
+    change: int
+    """Largest number that is added or subtracted."""
+    factor: int
+    scaled: int
+    """Largest other factor."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of the curriculum."""
+
+    steps: int
+    """Optimiser steps; the last stage takes all that are left."""
+    tokens: int
+    """Tokens a batch."""
+    drills: float
+    """Share of rows that are bare sums, which teach arithmetic with far fewer tokens."""
+    sums: tuple[Sums, ...]
+
+
+_TINY = (Sums(99, 12, 5, 20), Sums(99, 12, 5, 20), Sums(199, 20, 5, 30))
+_WIDE = (Sums(150, 40, 5, 30), Sums(150, 40, 5, 30), Sums(400, 90, 6, 60))
+CURRICULUM = (
+    Stage(steps=700, tokens=2560, drills=0.8, sums=_TINY),
+    Stage(steps=900, tokens=3072, drills=0.5, sums=_WIDE),
+    Stage(steps=0, tokens=4096, drills=0.25, sums=_WIDE),
+)
+"""Arithmetic with small numbers first: with the full range from the start and few drills, it was
+not learned at all within the tokens that a small machine can afford."""
 CONTEXT = 1024
 """Longest training row in tokens. Endless loops run up to it."""
 
@@ -30,13 +65,13 @@ def texts(rng: random.Random, n: int) -> list[str]:
     return [tokenizer.prompt_text(p.question) + writer.verbose(p, rng)[0] for p in drawn]
 
 
-def rows(tok, rng: random.Random, n: int) -> list[Row]:
-    """`n` rows for the tokenizer `tok`, none longer than `CONTEXT`."""
+def rows(tok, rng: random.Random, n: int, stage: Stage) -> list[Row]:
+    """`n` rows of a stage for the tokenizer `tok`, none longer than `CONTEXT`."""
     streams = _streams(rng)
     pieces: list[list[tuple[str, bool]]] = []
     for _ in range(n):
-        if rng.random() < DRILLS:
-            pieces.append(_drill(rng))
+        if rng.random() < stage.drills:
+            pieces.append(_drill(rng, rng.choice(stage.sums)))
         else:
             level = rng.choices(list(MIX), list(MIX.values()))[0]
             pieces.append(_solution(next(streams[level]), rng))
@@ -64,27 +99,24 @@ def _solution(problem: problems.Problem, rng: random.Random) -> list[tuple[str, 
     return [(tokenizer.prompt_text(problem.question), False), (text + ending, True)]
 
 
-def _drill(rng: random.Random) -> list[tuple[str, bool]]:
+def _drill(rng: random.Random, size: Sums) -> list[tuple[str, bool]]:
     """Sums of the kinds and sizes the problems have; only the results are learned."""
-    large = rng.random() < 0.4
     pieces = [(tokenizer.BOS, False)]
     for _ in range(25):
-        left, symbol, right, result = _sum(rng, large)
+        left, symbol, right, result = _sum(rng, size)
         pieces += [(f"{left} {symbol} {right} =", False), (f" {result}.", True), (" ", False)]
     return pieces
 
 
-def _sum(rng: random.Random, large: bool) -> tuple[int, str, int, int]:
-    limit, change, factor = (999, 300, 9) if large else (400, 90, 5)
-    kind = rng.choice("++--*/")
+def _sum(rng: random.Random, size: Sums) -> tuple[int, str, int, int]:
+    kind = rng.choice("+++---*/")
     if kind in "+-":
-        low = rng.randint(2, limit - 20)
-        step = rng.randint(3, min(change, limit - low))
+        step = rng.randint(2, size.change)
+        low = rng.randint(2, size.limit - step)
         if kind == "+":
             return low, "+", step, low + step
         return low + step, "-", step, low
-    number = rng.randint(2, factor)
-    other = rng.randint(3, min(120 if large else 80, limit // number))
+    number, other = rng.randint(2, size.factor), rng.randint(3, size.scaled)
     if kind == "*":
         pair = (other, number) if rng.random() < 0.7 else (number, other)
         return pair[0], "*", pair[1], number * other

@@ -85,8 +85,8 @@ class _Range:
     """No amount above this is multiplied."""
 
 
-_SMALL = _Range(first=(6, 90), change=(3, 90), factor=5, limit=400, scaled=80)
-_LARGE = _Range(first=(60, 500), change=(20, 300), factor=9, limit=999, scaled=120)
+_SMALL = _Range(first=(4, 80), change=(2, 40), factor=5, limit=150, scaled=30)
+_LARGE = _Range(first=(30, 250), change=(10, 90), factor=6, limit=400, scaled=60)
 
 
 def levels() -> tuple[str, ...]:
@@ -153,7 +153,7 @@ def _draw(level: str, rng: random.Random) -> Problem | None:
     steps: list[Step] = []
     noise: list[tuple[int, str]] = []
     if rng.random() < 0.3:
-        a, b = rng.randint(2, size.factor + 2), rng.randint(4, 12 if size is _SMALL else 60)
+        a, b = rng.randint(2, size.factor), rng.randint(3, 12 if size is _SMALL else 30)
         amount = a * b
         opening = rng.choice(story.product).format(**words, a=a, b=b)
         steps.append(Step(opening, "*", a, b, amount))

@@ -1,5 +1,6 @@
 """The student's tokenizer: a small byte-level BPE with the special tokens of R1-Distill."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -57,8 +58,13 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int):
         pair=f"{BOS} $A {BOS} $B",
         special_tokens=[(BOS, core.token_to_id(BOS))],
     )
+    # As in R1-Distill only the two ends are special: a decoder that skips special tokens must not
+    # drop the think tags.
+    state = json.loads(core.to_str())
+    for token in state["added_tokens"]:
+        token["special"] = token["content"] in (BOS, EOS)
     return PreTrainedTokenizerFast(
-        tokenizer_object=core,
+        tokenizer_object=Tokenizer.from_str(json.dumps(state)),
         bos_token=BOS,
         eos_token=EOS,
         pad_token=EOS,

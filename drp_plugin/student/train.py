@@ -7,6 +7,7 @@ start from a shorter one's `training/stable.pt` (the state where its decay began
 """
 
 import argparse
+import itertools
 import json
 import os
 import random
@@ -57,22 +58,40 @@ def build_model(vocab_size: int, eos: int, bos: int) -> Qwen2ForCausalLM:
     return model
 
 
-def batches(
-    tokenizer: PreTrainedTokenizerFast, seed: int, tokens: int, start: tuple[int, int]
-) -> Iterator[tuple[tuple[int, int], torch.Tensor, torch.Tensor]]:
-    """Endless batches from position `start` on: the position after it, ids, and labels.
+Batch = tuple[tuple[int, int], torch.Tensor, torch.Tensor]
+"""The position after it in its stage, ids, and labels.
 
-    Ids and labels are (rows, length); -100 labels what is not learned. Rows are padded on the
-    right, where causal attention never looks.
-    """
+Ids and labels are (rows, length); -100 labels what is not learned. Rows are padded on the right,
+where causal attention never looks.
+"""
+
+
+def curriculum(
+    tokenizer: PreTrainedTokenizerFast, seed: int, steps: int, done: int, position: tuple[int, int]
+) -> Iterator[Batch]:
+    """The batches of a run of `steps` that has `done` some, the last at `position`."""
+    first = 0
+    for number, stage in enumerate(data.CURRICULUM):
+        last = min(first + stage.steps, steps) if stage.steps else steps
+        if done < last:
+            start = position if done > first else (0, 0)
+            endless = batches(tokenizer, f"{seed}/{number}", stage, start)
+            yield from itertools.islice(endless, last - max(done, first))
+        first = last
+
+
+def batches(
+    tokenizer: PreTrainedTokenizerFast, seed: str, stage: data.Stage, start: tuple[int, int]
+) -> Iterator[Batch]:
+    """Endless batches of a stage from position `start` on."""
     buffer, skip = start
     pad = tokenizer.pad_token_id
     while True:
         rng = random.Random(f"{seed}/{buffer}")
-        rows = sorted(data.rows(tokenizer, rng, BUFFER), key=lambda row: len(row.ids))
+        rows = sorted(data.rows(tokenizer, rng, BUFFER, stage), key=lambda row: len(row.ids))
         groups: list[list[data.Row]] = [[]]
         for row in rows:
-            if len(row.ids) * (len(groups[-1]) + 1) > tokens and groups[-1]:
+            if len(row.ids) * (len(groups[-1]) + 1) > stage.tokens and groups[-1]:
                 groups.append([])
             groups[-1].append(row)
         rng.shuffle(groups)
@@ -106,7 +125,7 @@ def optimizers(model: Qwen2ForCausalLM, lr: float) -> list[torch.optim.Optimizer
         inner = parameter.ndim == 2 and "embed" not in name
         (matrices if inner else rest).append(parameter)
     return [
-        torch.optim.Muon(matrices, lr=lr * 10, weight_decay=0.01, momentum=0.95),
+        torch.optim.Muon(matrices, lr=lr * 3, weight_decay=0.01, momentum=0.95),
         torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
@@ -150,14 +169,14 @@ def train(args: argparse.Namespace) -> None:
         os.replace(path.with_suffix(".tmp"), path)
 
     model.train()
+    if args.compile:
+        model.model.forward = torch.compile(model.model.forward, dynamic=True)
     began, seen_before, total = time.monotonic(), seen, 0.0
-    for position_after, ids, labels in batches(tokenizer, args.seed, args.tokens, position):
-        if step >= args.steps:
-            break
+    made = curriculum(tokenizer, args.seed, args.steps, step, position)
+    for position_after, ids, labels in made:
         for set_rate in schedules:
             set_rate(step)
-        with torch.autocast("cpu", torch.bfloat16, enabled=args.bf16):
-            loss = loss_of(model, ids, labels)
+        loss = loss_of(model, ids, labels)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for part in parts:
@@ -197,15 +216,16 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = argparse.ArgumentParser(description="train the embedded student from scratch")
     made.add_argument("-o", "--output", required=True, help="folder of the model")
-    made.add_argument("--steps", type=int, default=3000)
-    made.add_argument("--decay", type=int, default=800, help="last steps, with a falling rate")
-    made.add_argument("--tokens", type=int, default=8192, help="tokens a batch, padding included")
-    made.add_argument("--lr", type=float, default=2e-3)
+    made.add_argument("--steps", type=int, default=4200)
+    made.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
+    made.add_argument("--lr", type=float, default=1.5e-3)
     made.add_argument("--vocab", type=int, default=1000)
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--log", type=int, default=50, help="steps between two lines of progress")
     made.add_argument("--save", type=int, default=200, help="steps between two checkpoints")
-    made.add_argument("--bf16", action="store_true", help="mixed precision, for CPUs with AMX")
+    made.add_argument(
+        "--compile", action="store_true", help="compile the model (needs a C++ compiler)"
+    )
     return made
 
 

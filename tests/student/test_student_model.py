@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from importlib.machinery import ModuleSpec
 
 import pytest
 
@@ -73,6 +74,8 @@ def test_tokens_are_those_of_r1(student):
         assert len(tokenizer.encode(token, add_special_tokens=False)) == 1
     assert tokenizer.encode("So")[0] == tokenizer.bos_token_id
     assert tokenizer.eos_token == tokenizer.pad_token == "<｜end▁of▁sentence｜>"
+    tags = tokenizer.encode("<think>a</think>")
+    assert tokenizer.decode(tags, skip_special_tokens=True) == "<think>a</think>"
     assert len(tokenizer.tokenize("Wait, let me double-check the answer.")) <= 12
 
 
@@ -92,7 +95,9 @@ def _llamafactory_template():
     except ImportError:
         pass
     except OSError:  # beside a CPU torch its libraries do not load; only its name is needed
-        sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+        stub = types.ModuleType("torchaudio")
+        stub.__spec__ = ModuleSpec("torchaudio", None)
+        sys.modules["torchaudio"] = stub
     pytest.importorskip("llamafactory")
     from llamafactory.data.template import get_template_and_fix_tokenizer
     from llamafactory.hparams import DataArguments
