@@ -54,7 +54,8 @@ def lengths(scored: Sequence[Scored], cutoff: int | None) -> Picture | None:
             shares = np.array([r.tokens / limit for samples in readings(one, cutoff)
                                for r in samples])
             color = _color(scored, one)
-            axes.hist(shares, bins=[i / 40 for i in range(41)], density=True, alpha=0.25, color=color)
+            axes.hist(shares, bins=[i / 40 for i in range(41)], density=True, alpha=0.25,
+                      color=color)
             grid = np.linspace(0, 1.02, 300)
             axes.plot(grid, _density(shares, grid), color=color, label=_label(one),
                       linewidth=1.6, zorder=3 + i)

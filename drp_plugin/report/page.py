@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
-from drp_plugin.report.examples import Example, shown
+from drp_plugin.report.examples import Example
 from drp_plugin.report.tables import Table
+from drp_plugin.report.text import shown
 
 if TYPE_CHECKING:
     from drp_plugin.report.figures import Picture

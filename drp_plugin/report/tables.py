@@ -11,6 +11,7 @@ from drp_plugin.grading import suspects
 from drp_plugin.report.line import Line
 from drp_plugin.report.paper import paper_lines
 from drp_plugin.report.rows import Comparison, Row
+from drp_plugin.report.text import shown
 
 #: Column order and headings of the paper's sets; other tasks follow in the order given.
 KNOWN = {"gsm8k": "GSM8K", "math500": "MATH500 (OOD)", "aime24": "AIME24 (OOD)",
@@ -243,7 +244,7 @@ def notes_for(rows: Sequence[Row], cutoff: int | None) -> tuple[str, ...]:
 def markdown(table: Table) -> str:
     """GitHub's Markdown."""
     def cell(text: str) -> str:
-        return text.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") \
+        return shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") \
             .replace("\n", " ")
 
     def line(cells: Sequence[str]) -> str:

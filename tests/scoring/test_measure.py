@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -82,7 +83,8 @@ def test_stopped_by_the_backend(qwen: TokenCounter) -> None:
 
 @pytest.mark.parametrize(("tail", "period"), [
     ("Wait, let me check again. " * 30, 26), ("ab" * 200, 2), ("x" * 400, 1),
-    ("".join(f"Step {i}. " for i in range(100)), None), ("", None), ("short short short short", None),
+    ("".join(f"Step {i}. " for i in range(100)), None), ("", None),
+    ("short short short short", None),
     ("Wait, again. " * 30 + "Done.", None)])
 def test_loops(tail: str, period: int | None) -> None:
     assert loop_period("<think>\nsome text first, then: " + tail) == period
@@ -125,7 +127,7 @@ def test_real_traces_at_all_cutoffs(qwen: TokenCounter) -> None:
                        [r["dataset"] for r in rows], qwen, cutoffs)
     summaries = [summarize([row[i] for row in table], c) for i, c in enumerate(cutoffs)]
     assert summaries[-1].correct == sum(r["correct"] for r in rows)
-    for less, more in zip(summaries, summaries[1:], strict=False):
+    for less, more in itertools.pairwise(summaries):
         assert less.correct <= more.correct
         assert less.tokens <= more.tokens
         assert less.truncated >= more.truncated

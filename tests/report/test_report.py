@@ -1,0 +1,283 @@
+"""Runs in, tables and figures out."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from drp_plugin.cli import group
+from drp_plugin.errors import UserError
+from drp_plugin.report import make_report, read_runs, score_run
+from drp_plugin.report.settings import choose_counter, choose_cutoff
+from drp_plugin.report.tables import markdown
+from drp_plugin.report.text import shown
+from drp_plugin.tokens import TokenCounter
+
+from .conftest import GREEDY, Writer, documents
+
+
+def made(runs: list[str], counter: TokenCounter, cutoff: int | None = 12_000, base: str = ""):
+    scored = [s for run in read_runs(runs) for s in score_run(run, counter, cutoff)]
+    return make_report(scored, cutoff, counter.name, base or None)
+
+
+@pytest.fixture()
+def two(write: Writer) -> list[str]:
+    before = write("before", {"drp_gsm8k": documents(40, {1, 2, 3}, 60, 20),
+                              "drp_aime24": documents(30, set(range(15)), 300, 40)})
+    after = write("after", {"drp_gsm8k": documents(40, {2, 9}, 20, 10),
+                            "drp_aime24": documents(30, set(range(16)), 150, 40)})
+    return [f"Base={before}", f"DRP={after}"]
+
+
+def test_rows_and_comparisons(two: list[str], counter: TokenCounter) -> None:
+    report = made(two, counter)
+    row = next(r for r in report.rows if (r.method, r.task, r.cutoff) == (
+        "Base", "drp_gsm8k", 12_000))
+    assert (row.n, row.correct, row.accuracy) == (40, 37, 0.925)
+    texts = [d["filtered_resps"] for d in documents(40, {1, 2, 3}, 60, 20)]
+    assert row.tokens == pytest.approx(sum(counter.counts(texts)) / 40)
+    c = next(c for c in report.comparisons if (c.task, c.cutoff) == ("drp_gsm8k", 12_000))
+    assert (c.both, c.only_before, c.only_after, c.neither) == (36, 1, 2, 1)
+    assert c.mcnemar_p == 1.0
+    assert c.tokens_change == pytest.approx(c.tokens_after / c.tokens_before - 1)
+    assert c.tokens_change_low < c.tokens_change < c.tokens_change_high < -0.4
+    assert {(r.method, r.task, r.cutoff) for r in report.rows} == {
+        (m, t, k) for m in ("Base", "DRP") for t in ("drp_gsm8k", "drp_aime24")
+        for k in (12_000, None)}
+
+
+def test_table_1_layout(two: list[str], counter: TokenCounter) -> None:
+    table = made(two, counter).tables[0]
+    assert table.columns == ("Method", "GSM8K Pass@1", "GSM8K #Tokens", "AIME24 (OOD) Pass@1",
+                             "AIME24 (OOD) #Tokens")
+    ours = [line.cells for line in table.lines if line.kind == "ours"]
+    assert ours[0][1] == "92.5%" and ours[0][3] == "15/30"
+    assert ours[1][3] == "14/30" and ours[1][2].endswith("%)") and "(-" in ours[1][2]
+    # both students of the paper, since no group says which one this is
+    paper = [line.cells for line in table.lines if line.kind == "paper"]
+    assert len(paper) == 9
+    assert ("+DRP", "94.1%", "328 (-64%)", "15/30", "4,966 (-43%)") in paper
+    assert ("+DRP", "83.4%", "721 (-50%)", "10/30", "6,135 (-41%)") in paper
+
+
+def test_the_group_chooses_the_papers_student(two: list[str], counter: TokenCounter) -> None:
+    named = [f"R1-Distill-Qwen-1.5B/{run}" for run in two]
+    table = made(named, counter).tables[0]
+    sections = [line.cells[0] for line in table.lines if line.kind == "section"]
+    assert sections == ["R1-Distill-Qwen-1.5B", "R1-Distill-Qwen-1.5B, the paper's numbers"]
+
+
+def test_cutoff_and_table_5(write: Writer, counter: TokenCounter) -> None:
+    rows = documents(6, set(), 50)
+    rows[0]["filtered_resps"] = "<think>\n" + "Wait, once more. " * 900
+    rows[1]["filtered_resps"] = rows[1]["filtered_resps"].replace(
+        "<think>", "<think>" + "long way " * 700)
+    folder = write("one", {"drp_math500": rows})
+    report = made([f"Base={folder}"], counter, 1_000)
+    cut, whole = (next(r for r in report.rows if r.cutoff == c) for c in (1_000, None))
+    assert (cut.correct, whole.correct) == (4, 5)
+    assert (cut.truncated, whole.truncated, cut.loops) == (2, 1, 1)
+    assert cut.tokens < whole.tokens
+    table = next(t for t in report.tables if t.name == "table5")
+    assert [line.cells[0] for line in table.lines[:2]] == [
+        "Base (no cutoff)", "Base (1,000-token cutoff)"]
+
+
+def test_ablation_tables(write: Writer, counter: TokenCounter) -> None:
+    runs = [f"{name}={write(name, {'drp_gsm8k': documents(5, set(), 10)})}"
+            for name in ("Base", "DRP", "Default", "Distill", "Gemini")]
+    tables = {t.name: t for t in made(runs, counter).tables}
+    assert [line.cells[0] for line in tables["table2"].lines if line.kind == "ours"] == [
+        "Base", "DRP", "Default"]
+    assert [line.cells[0] for line in tables["table3"].lines if line.kind == "ours"] == [
+        "Base", "DRP", "Gemini"]
+    assert [line.cells[0] for line in tables["table4"].lines if line.kind == "ours"] == [
+        "Base", "DRP", "Distill"]
+    assert not {"table2", "table3", "table4"} & {t.name for t in made(runs[:2], counter).tables}
+
+
+def test_toy_runs_say_so_and_stand_beside_no_paper(write: Writer, counter: TokenCounter) -> None:
+    folder = write("tiny", {"drp_tiny": documents(5, set(), 10)})
+    report = made([f"Base={folder}"], counter)
+    assert all(r.toy for r in report.rows)
+    assert not any(line.kind == "paper" for line in report.tables[0].lines)
+    assert any("toy" in note for note in report.tables[0].notes)
+
+
+def test_different_protocols_are_said(write: Writer, counter: TokenCounter) -> None:
+    one = write("one", {"drp_gsm8k": documents(5, set(), 10)})
+    two = write("two", {"drp_gsm8k": documents(5, set(), 10)},
+                generation={**GREEDY, "do_sample": True, "temperature": 0.6})
+    report = made([f"A={one}", f"B={two}"], counter)
+    for table in report.tables[:2]:
+        assert any(note.startswith("CAUTION") for note in table.notes), table.title
+    assert not report.comparisons[0].same_protocol
+    assert len({r.protocol for r in report.rows}) == 2
+    same = made([f"A={one}", f"B={write('three', {'drp_gsm8k': documents(5, set(), 9)})}"], counter)
+    assert not any(n.startswith("CAUTION") for t in same.tables for n in t.notes)
+
+
+def test_variants_stand_in_their_sets_column(write: Writer, counter: TokenCounter) -> None:
+    folder = write("one", {"drp_gsm8k": documents(5, set(), 10),
+                           "drp_gsm8k_tale": documents(5, {1}, 5)})
+    report = made([f"Base={folder}"], counter)
+    assert {(r.method, r.task, r.variant) for r in report.rows} == {
+        ("Base", "drp_gsm8k", "drp_gsm8k"), ("Base [tale]", "drp_gsm8k", "drp_gsm8k_tale")}
+    assert {(c.before, c.after) for c in report.comparisons} == {("Base", "Base [tale]")}
+
+
+def recorded(rows: list[dict], **protocol) -> list[dict]:
+    """Samples as our own tasks write them."""
+    told = {"questions": "gsm8k_test", "prompt": "eval_boxed", "cutoff": 768, "tokenizer": "qwen",
+            "temperature": 0.0, "max_new_tokens": 1000, "repeats": 1, "thinking": True, **protocol}
+    return [{**row, "drp": {"id": f"q{row['doc_id']}", "answer": row["target"], "dataset": "gsm8k",
+                            "protocol": told, "completions": [{"finish": "stop",
+                                                               "backend_tokens": 7}]}}
+            for row in rows]
+
+
+def test_settings_come_from_the_runs(write: Writer, counter: TokenCounter) -> None:
+    one = write("one", {"drp_gsm8k": recorded(documents(3, set(), 10))})
+    runs = read_runs([f"A={one}"])
+    assert choose_cutoff(runs, None) == 768
+    assert choose_cutoff(runs, 100) == 100
+    assert choose_cutoff(runs, 0) is None
+    assert choose_counter(runs, None).same_as(counter)
+    two = write("two", {"drp_gsm8k": recorded(documents(3, set(), 10), cutoff=999)})
+    with pytest.raises(UserError, match="different cutoffs"):
+        choose_cutoff(read_runs([f"A={one}", f"B={two}"]), None)
+
+
+def test_runs_stopped_early_claim_nothing_without_cutoff(
+        write: Writer, counter: TokenCounter) -> None:
+    one = write("one", {"drp_gsm8k": recorded(documents(3, set(), 10), stop_at_cutoff=True)})
+    runs = read_runs([f"A={one}"])
+    with pytest.raises(UserError, match="stop_at_cutoff"):
+        choose_cutoff(runs, 0)
+    report = made([f"A={one}"], counter, 768)
+    assert {r.cutoff for r in report.rows} == {768}
+    assert "table5" not in {t.name for t in report.tables}
+    assert "stopped early" in report.rows[0].protocol
+    assert report.rows[0].backend_tokens_differ == 3
+
+
+def test_repeats_are_averaged(write: Writer, counter: TokenCounter) -> None:
+    rows = documents(2, set(), 10)
+    for row in rows:
+        right = row["filtered_resps"]
+        row["filtered_resps"] = [right, right.replace("boxed{", "boxed{9"), right, right]
+    report = made([f"A={write('one', {'drp_gsm8k': rows})}"], counter)
+    assert (report.rows[0].n, report.rows[0].repeats, report.rows[0].accuracy) == (2, 4, 0.75)
+
+
+# ---- incomplete runs are refused, and what is missing is said
+
+def test_no_results_file(write: Writer) -> None:
+    folder = write("one", {"drp_gsm8k": documents(3, set(), 5)})
+    next(folder.rglob("*_results.json")).unlink()
+    with pytest.raises(UserError, match=r"has no 20260101_000000_results\.json"):
+        read_runs([f"A={folder}"])
+
+
+def test_samples_missing_or_short(write: Writer) -> None:
+    folder = write("one", {task: documents(5, set(), 5) for task in ("drp_gsm8k", "drp_aime24")})
+    samples = next(folder.rglob("*samples_drp_gsm8k.jsonl"))
+    samples.write_text("".join(samples.read_text().splitlines(keepends=True)[:3]))
+    next(folder.rglob("*samples_drp_aime24.jsonl")).unlink()
+    with pytest.raises(UserError) as raised:
+        read_runs([f"A={folder}"])
+    assert "holds 3 of 5 documents" in str(raised.value)
+    assert "samples_drp_aime24.jsonl is missing" in str(raised.value)
+
+
+@pytest.mark.parametrize(("change", "said"), [
+    (lambda text: text + text.splitlines(keepends=True)[0], "twice"),
+    (lambda text: text.replace("so we add", "[LMMS_EVAL_REQUEST_FAILED]", 1), "1 requests failed"),
+    (lambda text: text[:-9], "row 3 is not JSON"),
+])
+def test_damaged_samples(write: Writer, change, said: str) -> None:
+    folder = write("one", {"drp_gsm8k": documents(3, set(), 5)})
+    file = next(folder.rglob("*samples*"))
+    file.write_text(change(file.read_text()))
+    with pytest.raises(UserError, match=said):
+        read_runs([f"A={folder}"])
+
+
+def test_wrong_folders(tmp_path: Path, write: Writer) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        read_runs([str(tmp_path / "nothing")])
+    with pytest.raises(UserError, match="holds neither"):
+        read_runs([f"A={tmp_path}"])
+    folder = write("one", {"drp_gsm8k": documents(3, set(), 5)})
+    write("one", {"drp_gsm8k": documents(3, set(), 5)}, model="other")
+    with pytest.raises(UserError, match="holds 2 models"):
+        read_runs([f"A={folder}"])
+    assert [run.name for run in read_runs([str(folder)])] == ["other", "some__model"]
+    with pytest.raises(UserError, match="two runs are called"):
+        read_runs([f"A={folder}/other", f"A={folder}/some__model"])
+
+
+def test_the_latest_date_of_a_task_counts(write: Writer) -> None:
+    write("one", {"drp_gsm8k": documents(3, set(), 5)}, date="20260101_000000")
+    folder = write("one", {"drp_gsm8k": documents(4, set(), 5)}, date="20260202_000000")
+    assert len(read_runs([f"A={folder}"])[0].tasks["drp_gsm8k"].samples) == 4
+
+
+# ---- the command and its files
+
+def test_command(two: list[str], tmp_path: Path, counter: TokenCounter) -> None:
+    out = tmp_path / "out"
+    done = CliRunner().invoke(group, ["report", *two, "-o", str(out), "--no-figures"],
+                              catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "Base → DRP" in done.stdout
+    results = json.loads((out / "results.json").read_text())
+    assert set(results) == {"rows", "comparisons"}
+    for field in ("method", "task", "n", "correct", "accuracy", "tokens", "think_tokens",
+                  "truncated", "no_answer", "cutoff", "protocol"):
+        assert field in results["rows"][0]
+    table = list(csv.DictReader(io.StringIO((out / "table1.csv").read_text())))
+    assert [r["Method"] for r in table if r["source"].startswith("ours")] == ["Base", "DRP"]
+    assert "the paper's numbers" in (out / "report.md").read_text()
+    again = tmp_path / "again"
+    CliRunner().invoke(group, ["report", *two, "-o", str(again), "--no-figures"])
+    assert (again / "report.html").read_bytes() == (out / "report.html").read_bytes()
+
+
+def test_without_matplotlib_the_tables_still_come(two: list[str], tmp_path: Path, monkeypatch,
+                                                  counter: TokenCounter) -> None:
+    import sys
+
+    for name in ("matplotlib", "matplotlib.figure"):
+        monkeypatch.setitem(sys.modules, name, None)
+    done = CliRunner().invoke(group, ["report", *two, "-o", str(tmp_path / "o")],
+                              catch_exceptions=False)
+    assert done.exit_code == 0
+    assert (tmp_path / "o" / "table1.csv").is_file()
+    assert not list((tmp_path / "o").glob("*.png"))
+    assert "matplotlib is not installed" in (tmp_path / "o" / "report.html").read_text()
+
+
+def test_unknown_base(two: list[str], tmp_path: Path) -> None:
+    done = CliRunner().invoke(group, ["report", *two, "-o", str(tmp_path), "--base", "nobody"])
+    assert isinstance(done.exception, UserError) and "Base, DRP" in str(done.exception)
+
+
+def test_markdown_and_csv_are_inert(write: Writer, counter: TokenCounter) -> None:
+    folder = write("one", {"drp_gsm8k": documents(3, set(), 5)})
+    report = made([f"<b>|x={folder}"], counter)
+    text = markdown(report.tables[0])
+    assert "<b>" not in text and "\\|x" in text
+
+
+def test_unseen_characters_are_shown() -> None:
+    assert shown("a\u202eb\x00c") == "a⟨U+202E⟩b⟨U+0000⟩c"
+    assert shown("x" * 100_000).count("x") == 4_000
+    assert "[…96,000 characters…]" in shown("x" * 100_000)
+    assert shown("line\nline\ttab") == "line\nline\ttab"
