@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from drp_plugin.student import problems, tokenizer, writer
 
-MIX = {"steps2": 0.2, "steps3": 0.28, "steps4": 0.3, "ood": 0.22}
+MIX = {"steps2": 0.17, "steps3": 0.25, "steps4": 0.33, "ood": 0.25}
 """Share of each level among the questions."""
 
 
@@ -37,7 +37,7 @@ class Stage:
 
 
 _TINY = (Sums(99, 12, 5, 20), Sums(99, 12, 5, 20), Sums(199, 20, 5, 30))
-_WIDE = (Sums(150, 40, 5, 30), Sums(150, 40, 5, 30), Sums(400, 90, 6, 60))
+_WIDE = (Sums(150, 40, 5, 30), Sums(300, 60, 5, 50))
 CURRICULUM = (
     Stage(steps=700, tokens=2560, drills=0.8, sums=_TINY),
     Stage(steps=900, tokens=3072, drills=0.5, sums=_WIDE),

@@ -86,7 +86,7 @@ class _Range:
 
 
 _SMALL = _Range(first=(4, 80), change=(2, 40), factor=5, limit=150, scaled=30)
-_LARGE = _Range(first=(30, 250), change=(10, 90), factor=6, limit=400, scaled=60)
+_LARGE = _Range(first=(30, 150), change=(10, 60), factor=5, limit=300, scaled=50)
 
 
 def levels() -> tuple[str, ...]:
@@ -143,7 +143,7 @@ def _draw(level: str, rng: random.Random) -> Problem | None:
     if level == "ood":
         size = _LARGE
         story = rng.choice(stories.UNFAMILIAR * 2 + stories.FAMILIAR)
-        length = rng.choice((3, 4, 4, 5))
+        length = rng.choice((3, 3, 4, 5))
     else:
         size, story, length = _SMALL, rng.choice(stories.FAMILIAR), int(level[-1])
     words = _words(story, rng)

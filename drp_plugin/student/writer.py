@@ -96,9 +96,9 @@ class Style:
     alternative: float = 0.5
     second_verify: float = 0.2
     sure: float = 0.5
-    doubt: float = 0.12
+    doubt: float = 0.25
     """Share of the solutions that come to doubt a step for no reason …"""
-    stuck: float = 0.25
+    stuck: float = 0.2
     """… and share of these that never get out of it: the endless loops of a real student."""
 
 

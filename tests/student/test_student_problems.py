@@ -123,4 +123,4 @@ def test_verbose_solutions_are_right_and_long(level):
 def test_some_solutions_never_end():
     rng = random.Random(0)
     loops = [bool(writer.verbose(p, rng)[1]) for p in _drawn("pretrain", "steps2", 2000)]
-    assert 0.015 < sum(loops) / 2000 < 0.045
+    assert 0.03 < sum(loops) / 2000 < 0.07
