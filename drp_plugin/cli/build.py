@@ -41,7 +41,8 @@ Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in 
 @click.option("--ratio", help="Weights by data set, as gsm8k=3,prm12k=5.")
 @click.option("--seed", default=42, show_default=True, help="Seed of shuffle and choice.")
 @click.option("--tokenizer", metavar="PATH",
-              help="The student's folder, tokenizer.json or hub name; counts rows over the cutoff.")
+              help="The student's tokenizer, to leave out rows over the cutoff: a folder, "
+                   "tokenizer.json, hub name, `qwen` or `student`.")
 @click.option("--cutoff-len", default=4096, show_default=True, type=click.IntRange(min=1),
               help="Tokens of prompt and response that the YAML's cutoff_len allows.")
 @click.option("--keep-over-cutoff", is_flag=True,
@@ -63,12 +64,12 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
     from rich.console import Console
     from rich.progress import Progress
 
+    from drp_plugin.tokens import TokenCounter
     from drp_plugin.training.build import Settings, build
-    from drp_plugin.training.counting import load_counter
     from drp_plugin.training.mixing import parse_ratio
     from drp_plugin.training.sources import Why
 
-    count = load_counter(tokenizer) if tokenizer else None
+    count = TokenCounter.load(tokenizer).count if tokenizer else None
     settings = Settings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,
                         seed=seed, template=template, cutoff_len=cutoff_len,
                         keep_over_cutoff=keep_over_cutoff, pairs=pairs)

@@ -36,8 +36,9 @@ def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> s
             new, note = _scalar(dataset_dir), ""
         elif old == _TINY:
             new = _scalar(model_path())
-        elif key in ("model_name_or_path", "model") and models and (models / Path(old).name).is_dir():
-            new = _scalar(models / Path(old).name)
+        elif key in ("model_name_or_path", "model"):
+            local = models / Path(old).name if models else None
+            new = _scalar(local) if local and local.is_dir() else old
         elif old.startswith(("saves/", f"{FOLDER}/")):
             new = _scalar(folder / old.removeprefix(f"{FOLDER}/"))
         return f"{key}: {new}{note}"

@@ -142,10 +142,10 @@ def test_shaped_is_idempotent_or_refuses(thinking, answer):
 
 
 def test_rows_over_the_cutoff_by_the_students_tokenizer(write_rows, tmp_path, byte_model):
-    from drp_plugin.training.counting import load_counter
+    from drp_plugin.tokens import TokenCounter
 
     rows = tiny.rows(20)
-    count = load_counter(byte_model)
+    count = TokenCounter.load(byte_model).count
     run = write_rows(rows)
     all_rows = build([run], tmp_path / "d", Settings(name="x", cutoff_len=10_000), count=count)
     tokens = sorted(json.loads(line)["tokens"] for line in (

@@ -9,7 +9,7 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.training.preflight.findings import Report
-from drp_plugin.training.preflight.framework import _first, quiet
+from drp_plugin.training.preflight.framework import first_line, quiet
 
 
 def check_export(path: Path, raw: dict[str, Any], report: Report) -> None:
@@ -20,7 +20,7 @@ def check_export(path: Path, raw: dict[str, Any], report: Report) -> None:
         with quiet():
             model, *_ = get_infer_args(copy.deepcopy(raw))
     except Exception as error:
-        raise UserError(f"LLaMA-Factory refuses it: {_first(error)}", file=path) from None
+        raise UserError(f"LLaMA-Factory refuses it: {first_line(error)}", file=path) from None
     if raw.get("quantization_bit"):
         report.error("quantized_merge", "an adapter cannot be merged into quantized weights: "
                      "remove quantization_bit")

@@ -85,13 +85,13 @@ def read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
     except IsADirectoryError:
         raise UserError("is a folder", file=path, fix="Give a YAML file") from None
     except Exception as error:
-        raise UserError(f"cannot be read as YAML ({_first(error)})", file=path) from None
+        raise UserError(f"cannot be read as YAML ({first_line(error)})", file=path) from None
     if not isinstance(settings, dict) or not settings:
         raise UserError("holds no settings", file=path, fix="Give a training YAML")
     return {str(key): value for key, value in settings.items()}
 
 
-def _first(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
     text = str(error).strip()
     return " ".join(text.split())[:300] if text else type(error).__name__
 
@@ -121,7 +121,7 @@ def parse(path: Path, raw: dict[str, Any], cache: Path) -> Parsed:
             near = difflib.get_close_matches(unknown[0], fields, n=1)
             raise UserError(f"LLaMA-Factory knows no setting {unknown[0]!r}", file=path,
                             fix=f"Did you mean {near[0]!r}?" if near else "Remove it") from None
-        raise UserError(f"LLaMA-Factory refuses it: {_first(error)}", file=path) from None
+        raise UserError(f"LLaMA-Factory refuses it: {first_line(error)}", file=path) from None
     model.cache_dir = str(cache)  # nothing stale is read, nothing is left behind
     return Parsed(raw, model, data, training, finetuning)
 
@@ -159,7 +159,7 @@ def load_tokenizers(parsed: Parsed) -> tuple[Any, Any]:
                 name, trust_remote_code=parsed.model.trust_remote_code)
     except Exception as error:
         raise UserError(f"the tokenizer of {name!r} cannot be loaded "
-                        f"({_first(error.__cause__ or error)})",
+                        f"({first_line(error.__cause__ or error)})",
                         fix="Check model_name_or_path, or give a local copy with --model PATH",
                         ) from None
     return used, pristine

@@ -85,7 +85,7 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
             template = framework.get_template(parsed, used)
         except Exception as error:
             report.error("bad_template", f"template {parsed.data.template!r}: "
-                         f"{framework._first(error)}")
+                         f"{framework.first_line(error)}")
             return report
         tokenchecks.check_layout(parsed, template, used, pristine, stops, report)
         if not rows:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.training.preflight.findings import Report
-from drp_plugin.training.preflight.framework import Parsed, _first, load_rows
+from drp_plugin.training.preflight.framework import Parsed, first_line, load_rows
 
 _SPLIT = re.compile(r"[_.-](train|trn|training)$")
 _OTHERS = ("val", "valid", "validation", "dev", "eval", "test", "heldout")
@@ -50,7 +50,7 @@ def load_sets(parsed: Parsed, report: Report) -> dict[str, list[dict[str, Any]]]
         try:
             rows = load_rows(parsed, name)
         except Exception as error:
-            report.error("bad_dataset", f"data set {name!r} cannot be loaded: {_first(error)}")
+            report.error("bad_dataset", f"data set {name!r} cannot be loaded: {first_line(error)}")
             continue
         if not rows:
             report.error("bad_dataset", f"data set {name!r} has no rows")
@@ -134,7 +134,8 @@ def check_split(parsed: Parsed, sets: dict[str, list[dict[str, Any]]], report: R
         try:
             shared = sum(_key(row) in wanted for row in load_rows(parsed, name))
         except Exception as error:
-            report.error("bad_dataset", f"eval_dataset {name!r} cannot be loaded: {_first(error)}")
+            report.error("bad_dataset", f"eval_dataset {name!r} cannot be loaded: "
+                         f"{first_line(error)}")
             continue
         if shared:
             report.error("eval_in_train", f"{shared} rows of eval_dataset {name!r} are trained on "
