@@ -19,7 +19,7 @@ class Stage:
     title: str
     command: tuple[str, ...]
     outputs: tuple[Path, ...]
-    """Paths (glob patterns allowed in the last part) that a finished stage has made."""
+    """Paths that a finished stage has made; parts that hold a `*` are patterns."""
     seconds: float
     """What it took on the machine it was measured on (2 cores); only its share matters, and only
     for the estimate of the time that is left."""
@@ -29,7 +29,12 @@ class Stage:
 
     def made_all(self) -> bool:
         """Whether every output is there."""
-        return all(any(path.parent.glob(path.name)) for path in self.outputs)
+        return all(_exists(path) for path in self.outputs)
+
+
+def _exists(path: Path) -> bool:
+    fixed = next((parent for parent in path.parents if "*" not in str(parent)), path.parent)
+    return any(fixed.glob(str(path.relative_to(fixed))))
 
 
 @dataclass(frozen=True)
