@@ -2,7 +2,9 @@
 
 The pilot's rows are drawn by length: the input is cut into as many parts of equal row counts,
 from the shortest traces to the longest, as there are strata, and each gives the same number of
-rows. Totals are estimated stratum by stratum, with 95 % intervals from the spread within them.
+rows. What a row costs goes with its length, and all lengths are known: totals are estimated by
+the pilot's figures for a character of trace times all characters (the ratio estimator), with
+95 % intervals from what rows differ from that, stratum by stratum.
 The pilot's replies stay in the ledger: the run that follows does not pay for them again.
 """
 
@@ -11,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from drp_plugin.ledger import Ledger
@@ -40,8 +42,11 @@ class Stratum:
     """Rows of about the same length."""
 
     rows: int
+    length: int
+    """Characters of all its rows."""
     picked: list[int]
-    results: list[Pruned | Reject] = field(default_factory=list)
+    results: list[tuple[int, Pruned | Reject]] = field(default_factory=list)
+    """The pilot's rows: their characters, and what became of them."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +74,8 @@ def strata(lengths: list[int], pilot: int, *, seed: int = 0) -> list[Stratum]:
     count = max(1, min(5, pilot // 4, len(order)))
     generator = random.Random(seed)
     parts = [order[len(order) * k // count:len(order) * (k + 1) // count] for k in range(count)]
-    return [Stratum(len(part), sorted(generator.sample(part, min(len(part), want))))
+    return [Stratum(len(part), sum(lengths[i] for i in part),
+                    sorted(generator.sample(part, min(len(part), want))))
             for part, want in zip(parts, _shares(pilot, count), strict=True)]
 
 
@@ -101,7 +107,7 @@ async def make_forecast(job: Job, asker: Asker, ledger: Ledger, *, rows: int, ac
     async for number, result in in_order(chosen(), work, active=active, window=4 * active):
         display.advance()
         if result is not None:
-            where[number].results.append(result)
+            where[number].results.append((lengths[number], result))
     elapsed = time.monotonic() - begun
     asked = asker.asked - asked_before
     return project(parts, price=asker.price, spent_usd=asker.spent_usd - spent_before,
@@ -122,23 +128,20 @@ def project(parts: list[Stratum], *, price: Price | None, spent_usd: float = 0.0
             seconds: float = 0.0) -> Forecast:
     """From the pilot's results to the whole."""
     rows = sum(p.rows for p in parts)
-    pilot = sum(len(p.results) for p in parts)
-    done = [p for p in parts if p.results]
+    results = [r for p in parts for _, r in p.results]
 
     def total(of: str) -> Estimate:
-        return _stratified(done, rows, lambda r: float(getattr(r.usage, of)))
+        return _ratio(parts, lambda r: float(getattr(r.usage, of)))
 
     cost = batch = None
     if price is not None:
-        cost = _stratified(done, rows, lambda r: price.cost(r.usage))
+        cost = _ratio(parts, lambda r: price.cost(r.usage))
         batch = Estimate(*(x * price.batch for x in (cost.value, cost.low, cost.high)))
-    names = sorted({_fate(r) for p in done for r in p.results} | {"pruned"},
-                   key=lambda n: (n != "pruned", n))
-    results = [r for p in done for r in p.results]
+    names = sorted({_fate(r) for r in results} | {"pruned"}, key=lambda n: (n != "pruned", n))
     pruned = [r for r in results if isinstance(r, Pruned)]
     before = sum(r.tokens_before for r in pruned)
     return Forecast(
-        rows=rows, pilot=pilot, requests=total("requests"), prompt_tokens=total("prompt_tokens"),
+        rows=rows, pilot=len(results), requests=total("requests"), prompt_tokens=total("prompt_tokens"),
         completion_tokens=total("completion_tokens"), cost_usd=cost, batch_cost_usd=batch,
         seconds=seconds, spent_usd=spent_usd, price=price,
         yields={n: wilson(sum(_fate(r) == n for r in results), len(results)) for n in names},
@@ -149,21 +152,38 @@ def _fate(result: Pruned | Reject) -> str:
     return result.reason.value if isinstance(result, Reject) else "pruned"
 
 
-def _stratified(parts: list[Stratum], rows: int, figure) -> Estimate:  # type: ignore[no-untyped-def]
-    """The total over all rows: each stratum's mean times its rows, variances added up."""
-    covered = sum(p.rows for p in parts) or 1
-    value = variance = 0.0
-    for part in parts:
-        xs = [figure(r) for r in part.results]
-        n, size = len(xs), part.rows * rows / covered
-        mean = sum(xs) / n
-        value += size * mean
+def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> Estimate:
+    """The total of a figure over all rows, by the combined ratio estimator.
+
+    Each pilot row stands for as many rows of its stratum as were not looked at.
+    """
+    done = [p for p in parts if p.results]
+    # one more character a row: a row of no length costs something too
+    weights = [p.rows / len(p.results) for p in done]
+    x = sum(w * figure(r) for w, p in zip(weights, done, strict=True) for _, r in p.results)
+    size = sum(w * (n + 1) for w, p in zip(weights, done, strict=True) for n, _ in p.results)
+    if not done:
+        return Estimate(0.0, 0.0, 0.0)
+    rate = x / size
+    value = rate * sum(p.length + p.rows for p in parts)
+    variance, freedom = 0.0, 0
+    for part in done:
+        rest = [figure(r) - rate * (n + 1) for n, r in part.results]
+        n, mean = len(rest), sum(rest) / len(rest)
         if n > 1:
-            spread = sum((x - mean) ** 2 for x in xs) / (n - 1)
+            spread = sum((e - mean) ** 2 for e in rest) / (n - 1)
             # no uncertainty about rows that the pilot itself has seen
-            variance += size ** 2 * spread / n * max(0.0, 1 - n / max(size, 1))
-    half = _Z * math.sqrt(variance)
+            variance += part.rows ** 2 * spread / n * max(0.0, 1 - n / part.rows)
+            freedom += n - 1
+    half = student(max(1, freedom)) * math.sqrt(variance)
     return Estimate(value, max(0.0, value - half), value + half)
+
+
+def student(freedom: int) -> float:
+    """The 97.5 % point of Student's t, by the expansion in 1/freedom."""
+    z, n = _Z, freedom
+    return (z + (z ** 3 + z) / (4 * n) + (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * n ** 2)
+            + (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / (384 * n ** 3))
 
 
 def wilson(hits: int, n: int) -> Estimate:

@@ -1,0 +1,93 @@
+"""The forecast's arithmetic, and its pilot."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from drp_plugin.records import Pruned, Reason, Reject, Usage
+from drp_plugin.runner.forecast import lines, project, strata, student, wilson
+from drp_plugin.teacher.prices import Price
+
+
+def result(tokens: int, *, reject: bool = False) -> Pruned | Reject:
+    usage = Usage(requests=2, prompt_tokens=tokens, completion_tokens=tokens // 2)
+    if reject:
+        return Reject(id="x", stage="verify", reason=Reason.NEW_NUMBER, detail="", usage=usage)
+    return Pruned(id="x", question="q", original="", response="", tokens_before=100,
+                  tokens_after=40, teacher="t", prompts_hash="", usage=usage)
+
+
+def test_strata_cover_all_rows_by_length():
+    lengths = [random.Random(n).randrange(10_000) for n in range(203)]
+    parts = strata(lengths, 20)
+    assert len(parts) == 5 and sum(p.rows for p in parts) == 203
+    assert [len(p.picked) for p in parts] == [4] * 5
+    for shorter, longer in zip(parts, parts[1:], strict=False):
+        assert max(lengths[i] for i in shorter.picked) <= min(lengths[i] for i in longer.picked)
+    assert strata(lengths, 20)[0].picked == parts[0].picked, "the same pilot each time"
+
+
+@pytest.mark.parametrize(("rows", "pilot"), [(1, 2), (3, 20), (7, 2), (10, 10), (50, 3)])
+def test_small_inputs(rows, pilot):
+    parts = strata(list(range(rows)), min(pilot, rows))
+    picked = [i for p in parts for i in p.picked]
+    assert len(picked) == len(set(picked)) == min(rows, pilot)
+
+
+def fill(parts, lengths, tokens):
+    for part in parts:
+        part.results = [(lengths[i], result(tokens[i])) for i in part.picked]
+    return parts
+
+
+def test_a_pilot_of_everything_is_exact():
+    tokens = [100, 200, 300, 400, 5000]
+    forecast = project(fill(strata([3, 1, 4, 1, 5], 5), [3, 1, 4, 1, 5], tokens),
+                       price=Price(input=1, output=2))
+    assert forecast.prompt_tokens.value == pytest.approx(6000)
+    assert forecast.prompt_tokens.low == forecast.prompt_tokens.high == pytest.approx(6000)
+    assert forecast.cost_usd.value == pytest.approx(6000 * 2 / 1e6)
+    assert forecast.batch_cost_usd.value == pytest.approx(6000 / 1e6)
+
+
+@pytest.mark.parametrize("pilot", [20, 60])
+def test_intervals_hold_the_truth_about_as_often_as_they_say(pilot):
+    chance = random.Random(1)
+    lengths = [int(chance.lognormvariate(9, 0.8)) for _ in range(2000)]
+    tokens = [int(500 + n / 3 * chance.uniform(0.7, 1.3)) for n in lengths]
+    truth, inside, width = sum(tokens), 0, 0.0
+    for seed in range(200):
+        e = project(fill(strata(lengths, pilot, seed=seed), lengths, tokens),
+                    price=None).prompt_tokens
+        inside += e.low <= truth <= e.high
+        width += (e.high - e.low) / truth / 200
+    assert 176 <= inside <= 200
+    assert width < 0.5, "and they say something"
+
+
+@pytest.mark.parametrize(("freedom", "value"), [(4, 2.776), (8, 2.306), (20, 2.086),
+                                                (1000, 1.962)])
+def test_student(freedom, value):
+    assert student(freedom) == pytest.approx(value, abs=0.01)
+
+
+def test_yield_by_reason():
+    parts = strata([1] * 100, 10)
+    rest = iter([result(10)] * 8 + [result(10, reject=True)] * 2)
+    for part in parts:
+        part.results = [(1, next(rest)) for _ in part.picked]
+    forecast = project(parts, price=None)
+    assert forecast.yields["pruned"].value == 0.8
+    assert forecast.yields["new_number"].value == 0.2
+    assert forecast.tokens_saved == pytest.approx(0.6)
+    text = "\n".join(lines(forecast))
+    assert "no price is known" in text and "new_number" in text
+
+
+def test_wilson_against_known_values():
+    e = wilson(33, 50)
+    assert (round(e.low, 3), round(e.high, 3)) == (0.522, 0.776)
+    assert wilson(0, 10).low == 0.0 and 0.27 < wilson(0, 10).high < 0.28
+    assert (wilson(0, 0).low, wilson(0, 0).high) == (0.0, 1.0)

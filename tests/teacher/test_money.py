@@ -1,0 +1,108 @@
+"""Prices and the budget."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from drp_plugin.errors import UserError
+from drp_plugin.records import Usage
+from drp_plugin.teacher.base import Message, Request, Sampling
+from drp_plugin.teacher.budget import Budget, OverBudget
+from drp_plugin.teacher.prices import FREE, TABLE, Price, _load, find_price
+
+DOLLAR = Price(input=1.0, output=1.0)  # a dollar for a million tokens
+
+
+def request(prompt: str = "x" * 484, tokens: int = 500) -> Request:
+    """Costs a thousandth of a dollar at most, at DOLLAR prices."""
+    return Request(messages=(Message(role="user", content=prompt),),
+                   sampling=Sampling(max_tokens=tokens))
+
+
+def test_the_table_is_sound_and_dated():
+    content = _load(TABLE)
+    assert content["date"] and len(content["models"]) > 10
+    for name in content["models"]:
+        price = find_price(name)
+        assert price is not None and 0 < price.input <= price.output and price.max_output
+        assert price.date == str(content["date"])
+
+
+def test_which_price_holds(tmp_path):
+    assert find_price("openai:gpt-4o").output == 10.0
+    assert find_price("openai:gpt-4o-2024-08-06") == find_price("openai:gpt-4o")
+    assert find_price("openai:gpt-4o-mini").output == 0.6
+    assert find_price("openai:nobody-knows") is None
+    assert find_price("openai:gpt-4o", hosted=False) is None, "a server of one's own"
+    assert find_price("offline:rules") == FREE and find_price("vllm:/m") == FREE
+    assert find_price("openai:gpt-4o", override="1,2").output == 2
+    own = tmp_path / "p.yaml"
+    own.write_text("date: 2030-01-01\nbatch: 0.25\nmodels:\n  openai:mine: {input: 3, output: 4}\n")
+    assert find_price("openai:mine", file=own).batch == 0.25
+    assert find_price("openai:gpt-4o", file=own).output == 10.0
+
+
+@pytest.mark.parametrize("text", ["1", "a,b", "1,2,3", "-1,2", "nan,1"])
+def test_bad_prices(text):
+    with pytest.raises(UserError, match="--price"):
+        find_price("openai:x", override=text)
+
+
+@pytest.mark.parametrize("text", ["a: [", "just text", "models: [1]",
+                                  "models: {openai:x: {input: much, output: 1}}"])
+def test_bad_tables(tmp_path, text):
+    own = tmp_path / "p.yaml"
+    own.write_text(text)
+    with pytest.raises(UserError, match=r"p\.yaml"):
+        find_price("openai:x", file=own)
+
+
+def test_cost():
+    usage = Usage(requests=1, prompt_tokens=1000, completion_tokens=100)
+    price = Price(input=2.5, output=10)
+    assert price.cost(usage) == pytest.approx(0.0035)
+    assert price.cost(usage, batch=True) == pytest.approx(0.00175)
+
+
+def test_a_request_costs_at_most_what_is_set_aside():
+    budget = Budget(1.0, DOLLAR)
+    assert budget.most(request()) == pytest.approx(0.001)
+    assert budget.most(request("π" * 242)) == pytest.approx(0.001), "bytes, not characters"
+    free = Request(messages=(Message(role="user", content=""),))
+    assert Budget(1.0, DOLLAR.model_copy(update={"max_output": 7})).most(free) < 1e-4
+    assert Budget(1.0, DOLLAR).most(free) > 0.1, "an unknown limit is a large one"
+
+
+def test_the_budget_is_never_passed_and_is_used_up():
+    """Requests that cost a fifth of the most they could: many run, none too many."""
+    budget = Budget(0.0205, DOLLAR)
+    worst, done, over = 0.0, 0, 0
+
+    async def one() -> None:
+        nonlocal worst, done, over
+        try:
+            reserved = await budget.reserve(request())
+        except OverBudget:
+            over += 1
+            return
+        worst = max(worst, budget.spent_usd + budget.reserved_usd)
+        await asyncio.sleep(0.001)
+        budget.settle(reserved, 0.0002)
+        done += 1
+
+    async def main() -> None:
+        await asyncio.gather(*[one() for _ in range(300)])
+        await asyncio.sleep(0)
+
+    asyncio.run(main())
+    assert worst <= 0.0205 + 1e-9
+    # the last thousandth cannot be used: a request might need all of it
+    assert 95 <= done <= 102 and done + over == 300 and budget.exhausted
+
+
+def test_what_was_spent_before_counts():
+    budget = Budget(1.0, DOLLAR, spent_usd=0.9995)
+    with pytest.raises(OverBudget):
+        asyncio.run(budget.reserve(request()))
