@@ -1,0 +1,211 @@
+"""The real lmms-eval command: registration, whole runs, mistakes, kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("lmms_eval")
+pytestmark = pytest.mark.framework
+
+ROOT = Path(__file__).resolve().parents[2]
+Run = Callable[..., subprocess.CompletedProcess]
+
+
+def said(done: subprocess.CompletedProcess) -> list[str]:
+    return [line for line in done.stderr.splitlines() if line.startswith("drp: ")]
+
+
+def results(folder: Path) -> dict:
+    (file,) = folder.rglob("*_results.json")
+    return json.loads(file.read_text())
+
+
+def samples(folder: Path, task: str) -> list[dict]:
+    (file,) = folder.rglob(f"*_samples_{task}.jsonl")
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_lmms_eval_loads_us() -> None:
+    """lmms-eval swallows what goes wrong here; this does not."""
+    from lmms_eval.models import MODEL_REGISTRY_V2
+    from lmms_eval.tasks import TaskManager
+
+    from drp_plugin.evaluation import plugin
+
+    names = {manifest.model_id for manifest in plugin.manifests()}
+    assert names == {"drp_hf", "drp_vllm", "drp_student"}
+    assert names <= set(MODEL_REGISTRY_V2.list_canonical_model_ids())
+    for name in names:
+        assert MODEL_REGISTRY_V2.get_model_class(name).is_simple is False
+    assert MODEL_REGISTRY_V2.resolve("hf").model_id == "drp_student"
+    plugin.register_tasks()  # again: no double wrap
+    manager = TaskManager()
+    ours = {name for name in manager.all_tasks if name.startswith("drp")}
+    sets = ("gsm8k", "math500", "aime24", "amc23")
+    kinds = ("", "_sampled", "_answer", "_tale", "_thinkprune")
+    assert {f"drp_{s}{k}" for s in sets for k in kinds} < ours
+    assert {"drp", "drp_tiny", "drp_tiny_ood"} < ours
+    assert manager.task_index["drp"]["type"] == "group"
+    assert "gsm8k" in manager.all_tasks  # what lmms-eval has itself is still there
+
+
+@pytest.mark.parametrize("launcher", [
+    ("-m", "lmms_eval"), ("-m", "lmms_eval.cli.dispatch_script"), ("torchrun",)])
+def test_listed_without_a_flag(lmms_eval: Run, launcher: tuple[str, ...]) -> None:
+    if launcher[0] == "torchrun":
+        launcher = ("-m", "torch.distributed.run", "--nproc_per_node=1", "--master_port=29631",
+                    "-m", "lmms_eval")
+    elif launcher[1].endswith("script"):  # the console command
+        launcher = ("-c", "import sys; sys.argv[0] = 'lmms-eval'; "
+                    "from lmms_eval.cli.dispatch import main; main()")
+    done = lmms_eval("--tasks", "list", launcher=launcher)
+    assert " - drp_gsm8k\n" in done.stdout and " - drp\n" in done.stdout, done.stderr[-2000:]
+
+
+def test_listed_from_a_wheel(lmms_eval: Run, tmp_path: Path) -> None:
+    """The wheel alone, unpacked elsewhere, registers and finds its own YAML."""
+    build = subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d",
+                            str(tmp_path / "dist")], cwd=ROOT, capture_output=True, text=True)
+    if "No module named hatchling" in build.stderr:
+        pytest.skip("hatchling is not installed")
+    assert build.returncode == 0, build.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    place = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(place)
+    program = ("import sys; sys.path.insert(0, sys.argv.pop(1)); import drp_plugin; "
+               "print('FROM', drp_plugin.__file__); sys.argv[0] = 'lmms-eval'; "
+               "from lmms_eval.__main__ import cli_evaluate; cli_evaluate()")
+    done = lmms_eval(str(place), "--tasks", "list", launcher=("-c", program))
+    assert f"FROM {place}" in done.stdout
+    assert " - drp_gsm8k\n" in done.stdout
+    index = lmms_eval(str(place), launcher=("-c", (
+        "import sys; sys.path.insert(0, sys.argv.pop(1)); import lmms_eval.models; "
+        "from lmms_eval.tasks import TaskManager; "
+        "print(TaskManager().task_index['drp_gsm8k']['yaml_path'])")))
+    assert index.stdout.strip().splitlines()[-1].startswith(str(place)), index.stderr[-2000:]
+
+
+def test_include_path(lmms_eval: Run, tmp_path: Path) -> None:
+    """A task of one's own in a folder: the documented way, with our protocol changed in YAML."""
+    from drp_plugin.resources import resource
+
+    shutil.copytree(resource("lmms_eval_tasks"), tmp_path / "tasks")
+    (tmp_path / "tasks" / "mine.yaml").write_text(
+        "include: [_tiny, _base]\ntask: my_task\nprotocol: {questions: 'tiny:eval:steps2:3'}\n")
+    done = lmms_eval("--tasks", "list", "--include_path", str(tmp_path / "tasks"))
+    assert " - my_task\n" in done.stdout and " - drp_gsm8k\n" in done.stdout
+
+
+def test_bare_command_without_weights(lmms_eval: Run) -> None:
+    done = lmms_eval("--tasks", "drp_gsm8k,drp_aime24")
+    assert done.returncode == 2, done.stdout[-2000:]
+    (line,) = said(done)
+    assert "DeepSeek-R1-Distill-Qwen-7B" in line and "--model_args pretrained=" in line
+
+
+@pytest.mark.parametrize(("arguments", "line"), [
+    (("--model", "drp_hf", "--model_args", "pretrained={m},max_tokens=3"),
+     "drp_hf has no argument 'max_tokens'"),
+    (("--model", "drp_hf"), "no model was given"),
+    (("--model", "drp_hf", "--model_args", "pretrained={m},max_new_tokens=x"),
+     "max_new_tokens=x must be a whole number"),
+    (("--model_args", "pretrained=/nowhere/at/all"), "there is no folder /nowhere/at/all"),
+])
+def test_mistakes_are_one_line(lmms_eval: Run, random_student: Path, sets: Path,
+                               arguments: tuple[str, ...], line: str) -> None:
+    done = lmms_eval("--tasks", "drp_gsm8k", "--limit", "1",
+                     *(a.format(m=random_student) for a in arguments), DRP_DATA_DIR=str(sets))
+    assert done.returncode == 2 and len(said(done)) == 1 and line in said(done)[0], done.stderr
+
+
+def test_missing_data_is_one_line(lmms_eval: Run, random_student: Path, tmp_path: Path) -> None:
+    done = lmms_eval("--model", "drp_hf", "--model_args", f"pretrained={random_student}",
+                     "--tasks", "drp_gsm8k", DRP_DATA_DIR=str(tmp_path))
+    assert done.returncode == 2
+    assert "gsm8k_test.jsonl: no such file" in said(done)[0]
+
+
+def test_the_group_on_a_cpu(lmms_eval: Run, random_student: Path, sets: Path,
+                            tmp_path: Path) -> None:
+    """All four sets, by the default model, with results and samples; again from the ledger."""
+    arguments = ("--model_args", f"pretrained={random_student},max_new_tokens=40", "--tasks",
+                 "drp", "--limit", "3", "--log_samples", "--output_path")
+    done = lmms_eval(*arguments, str(tmp_path), DRP_DATA_DIR=str(sets))
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = results(tmp_path)["results"]
+    for task in ("drp_gsm8k", "drp_math500", "drp_aime24", "drp_amc23"):
+        assert 0 < found[task]["tokens,none"] <= 80
+        rows = samples(tmp_path, task)
+        assert len(rows) == 3
+        for row in rows:
+            one = row["drp"]["completions"][0]
+            counts = row["token_counts"][0]
+            # exact: what the model made, and the cap over the task's 131,072
+            assert counts["output_tokens"] <= 41
+            assert one["backend_tokens"] == counts["output_tokens"]
+            assert row["drp"]["protocol"]["max_new_tokens"] == 40
+    ledger = tmp_path / "drp_completions.sqlite"
+    assert ledger.is_file()
+
+
+def test_killed_and_started_again(lmms_eval: Run, random_student: Path, sets: Path,
+                                  tmp_path: Path) -> None:
+    arguments = ["--model", "drp_hf", "--model_args",
+                 f"pretrained={random_student},max_new_tokens=300,batch_size=1,workers=1",
+                 "--tasks", "drp_gsm8k_sampled", "--log_samples", "--output_path"]
+    whole = lmms_eval(*arguments, str(tmp_path / "whole"), DRP_DATA_DIR=str(sets))
+    assert whole.returncode == 0, whole.stderr[-3000:]
+    cut = tmp_path / "cut"
+    environment = {**os.environ, "DRP_DATA_DIR": str(sets), "HF_HUB_OFFLINE": "1"}
+    process = subprocess.Popen([sys.executable, "-m", "lmms_eval", *arguments, str(cut)],
+                               env=environment, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 600
+    while _stored(cut) < 4 and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    kept = _stored(cut)
+    assert 4 <= kept < 48 and not list(cut.rglob("*_results.json"))
+    again = lmms_eval(*arguments, str(cut), DRP_DATA_DIR=str(sets))
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert _stored(cut) == 48
+    first, second = (samples(tmp_path / name, "drp_gsm8k_sampled") for name in ("whole", "cut"))
+    assert [s["filtered_resps"] for s in first] == [s["filtered_resps"] for s in second]
+    assert first == second
+
+
+def _stored(folder: Path) -> int:
+    try:
+        name = f"file:{folder / 'drp_completions.sqlite'}?mode=ro"
+        with sqlite3.connect(name, uri=True) as found:
+            return int(found.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
+    except sqlite3.Error:
+        return 0
+
+
+def test_two_processes_of_torchrun(lmms_eval: Run, random_student: Path, sets: Path,
+                                   tmp_path: Path) -> None:
+    """Each rank has half of the questions, both write to one ledger, rank 0 has the result."""
+    arguments = ("--model", "drp_hf", "--model_args",
+                 f"pretrained={random_student},max_new_tokens=20", "--tasks", "drp_gsm8k",
+                 "--limit", "7", "--log_samples", "--output_path", str(tmp_path))
+    done = lmms_eval(*arguments, DRP_DATA_DIR=str(sets), launcher=(
+        "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=29633", "-m",
+        "lmms_eval"))
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = samples(tmp_path, "drp_gsm8k")
+    assert sorted(row["doc_id"] for row in rows) == list(range(7))
+    assert 7 <= _stored(tmp_path) <= 8

@@ -1,0 +1,249 @@
+"""The task class inside lmms-eval's own classes, without a model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("lmms_eval")
+pytestmark = pytest.mark.framework
+
+from lmms_eval.api.instance import GenerationResult  # noqa: E402
+from lmms_eval.api.model import lmms  # noqa: E402
+from lmms_eval.evaluator import simple_evaluate  # noqa: E402
+
+from drp_plugin.evaluation.counts import Counts  # noqa: E402
+
+TINY = "tiny:eval:steps2:4"
+
+
+class Says(lmms):
+    """A chat model that answers from a function of the messages and the round of asking."""
+
+    is_simple = False
+
+    def __init__(self, say: Any) -> None:
+        super().__init__()
+        self.say, self.heard, self.kwargs = say, [], []
+
+    def generate_until(self, requests: list[Any]) -> list[Any]:
+        found = []
+        for request in requests:
+            _, messages, kwargs, doc_id, task, split = request.args
+            self.kwargs.append(kwargs)
+            turns = messages(self.task_dict[task][split][doc_id])
+            self.heard.append(turns)
+            found.append(self.say(turns, len(self.heard)))
+        return found
+
+    def generate_until_multi_round(self, requests: list[Any]) -> list[Any]:
+        """The loop of lmms-eval's own vllm model."""
+        found = []
+        for request in requests:
+            _, messages, _, doc_id, task, split = request.args
+            doc, said, number = self.task_dict[task][split][doc_id], [], 0
+            while True:
+                if number == 0:
+                    turns = messages(doc)
+                else:
+                    turns, end, _, _ = messages(doc, round_idx=number, previous_output=list(said),
+                                                previous_round_info=None)
+                    if end:
+                        break
+                self.heard.append(turns)
+                said.append(self.say(turns, len(self.heard)))
+                number += 1
+            found.append(said)
+        return found
+
+    def loglikelihood(self, requests: list[Any]) -> Any:
+        raise NotImplementedError
+
+
+class Simple(Says):
+    is_simple = True
+
+    def generate_until(self, requests: list[Any]) -> list[Any]:
+        self.heard += [request.args[0] for request in requests]
+        return [self.say(request.args[0], 0) for request in requests]
+
+
+def evaluate(model: lmms, task: str, sets: Path | None, monkeypatch: pytest.MonkeyPatch,
+             **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    if sets is not None:
+        monkeypatch.setenv("DRP_DATA_DIR", str(sets))
+    found = simple_evaluate(model=model, tasks=[task], bootstrap_iters=0, **settings)
+    return found["results"][task], found["samples"][task]
+
+
+def add(turns: Any) -> int:
+    """The right answer to the sums of the fixture."""
+    text = turns if isinstance(turns, str) else turns[-1]["content"][0]["text"]
+    return int(text.partition(" plus")[0].rpartition(" ")[2]) + 2
+
+
+def answer(value: object, thought: str = "so") -> str:
+    return f"{thought}</think>\n\nThe answer is \\boxed{{{value}}}."
+
+
+def test_scores_and_raw_completions(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right, wrong, cut off in the thinking, no answer: three documents of each."""
+    def say(turns: Any, n: int) -> Any:
+        right = add(turns)
+        text = (answer(right), answer(right + 1), f"I think \\boxed{{{right}}}",
+                "so</think>\n\nI do not know")[n % 4]
+        return GenerationResult(text, Counts(output_tokens=99, finish="stop"))
+
+    results, samples = evaluate(Says(say), "drp_gsm8k", sets, monkeypatch)
+    assert results["accuracy,none"] == results["accuracy_no_cutoff,none"] == 0.25
+    assert results["truncated,none"] == results["no_answer,none"] == 0.25
+    assert len(samples) == 12
+    by_outcome = {s["drp"]["completions"][0]["outcome"] for s in samples}
+    assert by_outcome == {"right", "wrong", "truncated", "no_answer"}
+    assert all("think" in str(s["filtered_resps"]) for s in samples)  # not stripped
+    one = samples[0]["drp"]
+    assert one["completions"][0]["backend_tokens"] == 99
+    assert one["protocol"]["cutoff"] == 12000 and one["protocol"]["prompt"] == "eval_boxed"
+    assert one["protocol"]["temperature"] == 0 and one["protocol"]["max_new_tokens"] == 131072
+    assert samples[0]["token_counts"] == [{"output_tokens": 99, "finish": "stop"}]
+
+
+def test_the_cutoff_clips_and_fails(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of twelve runs past 12,000 tokens before it answers, rightly."""
+    long = "hmm " * 13_000
+
+    def say(turns: Any, n: int) -> str:
+        return answer(add(turns), long if n == 1 else "so")
+
+    results, samples = evaluate(Says(say), "drp_aime24", sets, monkeypatch)
+    assert results["accuracy_no_cutoff,none"] == 1
+    assert results["accuracy,none"] == pytest.approx(11 / 12)
+    assert results["truncated,none"] == pytest.approx(1 / 12)
+    first = samples[0]["drp"]["completions"][0]
+    assert first["tokens"] == 12_000 and first["full"]["tokens"] > 13_000
+    assert first["full"]["correct"] and not first["correct"]
+    short = samples[1]["tokens"]
+    assert results["tokens,none"] == pytest.approx((12_000 + 11 * short) / 12)
+
+
+def test_prompts_of_the_tasks(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    question = "What is 0 plus 2?"
+    boxed = "\nPlease reason step by step, and put your final answer within \\boxed{}."
+    for task, texts in {
+        "drp_math500": [question + boxed],
+        "drp_math500_answer": [question + '\nPlease reason step by step, and end with '
+                               '"The answer is" followed by your final answer.'],
+        "drp_math500_thinkprune": [
+            "The output of the assistant should be within 3000 tokens.",
+            question + " Let's think step by step and output the final answer within \\boxed{}."],
+    }.items():
+        model = Says(lambda turns, n: answer(1))
+        evaluate(model, task, sets, monkeypatch, limit=1)
+        turns = model.heard[0]
+        assert [t["role"] for t in turns] == ["system", "user"][-len(turns):]
+        assert len(turns) == len(texts)
+        for turn, text in zip(turns, texts, strict=True):
+            assert turn["content"][0]["text"].endswith(text)
+
+
+def test_tale_asks_twice(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def say(turns: Any, n: int) -> str:
+        text = turns[-1]["content"][0]["text"]
+        if "[[budget]]" in text:
+            return "thinking [[9]]</think> Budget: [[50]]" if "0 plus" in text else "no idea [[0]]"
+        return answer(add(turns))
+
+    model = Says(say)
+    results, samples = evaluate(model, "drp_amc23_tale", sets, monkeypatch, limit=2)
+    asked = [turns[-1]["content"][0]["text"] for turns in model.heard]
+    assert asked[1].endswith("Let's think step by step and use less than 50 tokens:")
+    assert asked[3].endswith("Let's think step by step:")  # the budget could not be read
+    assert results["accuracy,none"] == 1
+    assert samples[0]["filtered_resps"] == samples[0]["resps"]
+    assert len(samples[0]["drp"]["completions"]) == 1
+    assert samples[0]["drp"]["earlier_rounds"] == [["thinking [[9]]</think> Budget: [[50]]"]]
+    assert samples[0]["drp"]["protocol"]["budget_prompt"] == "eval_tale_budget"
+
+
+def test_repeats_give_avg_and_pass(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four samples one is right, for half of the questions."""
+    def say(turns: Any, n: int) -> str:
+        return answer(add(turns) + (0 if n % 8 == 1 else 1))
+
+    model = Says(say)
+    results, samples = evaluate(model, "drp_gsm8k_sampled", sets, monkeypatch, limit=8)
+    assert len(model.heard) == 32 and model.kwargs[0]["temperature"] == 0.6
+    assert results["accuracy,none"] == 1 / 8 and results["pass_at_k,none"] == 1 / 2
+    assert [len(s["drp"]["completions"]) for s in samples] == [4] * 8
+    assert samples[0]["drp"]["protocol"]["repeats"] == 4
+
+
+def test_early_stopping_is_said_and_hides_what_is_not_known(
+        sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def say(turns: Any, n: int) -> GenerationResult:
+        counts = Counts(output_tokens=5, finish="cutoff" if n == 1 else "stop",
+                        settings={"stop_at_cutoff": True, "max_new_tokens": 700})
+        return GenerationResult(answer(add(turns)), counts)
+
+    results, samples = evaluate(Says(say), "drp_gsm8k", sets, monkeypatch, limit=4)
+    assert results["stopped_early,none"] == 0.25
+    assert "accuracy_no_cutoff,none" not in results and "tokens_no_cutoff,none" not in results
+    protocol = samples[0]["drp"]["protocol"]
+    assert protocol["stop_at_cutoff"] is True and protocol["max_new_tokens"] == 700
+    assert [s["finish_reason"] for s in samples[:2]] == ["length", "stop"]
+
+
+def test_gen_kwargs_reach_the_model_and_the_record(
+        sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Says(lambda turns, n: answer(1))
+    _, samples = evaluate(model, "drp_gsm8k", sets, monkeypatch, limit=1,
+                          gen_kwargs="temperature=0.7,do_sample=True,max_new_tokens=50")
+    assert model.kwargs[0]["temperature"] == 0.7
+    assert samples[0]["drp"]["protocol"]["temperature"] == 0.7
+    assert samples[0]["drp"]["protocol"]["max_new_tokens"] == 50
+
+
+def test_simple_models_get_the_prompt_as_text(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Simple(lambda text, n: answer(add(text)))
+    results, _ = evaluate(model, "drp_gsm8k", sets, monkeypatch, limit=3)
+    assert results["accuracy,none"] == 1 and "boxed" in model.heard[0]
+
+
+@pytest.mark.parametrize("reply", ["[LMMS_EVAL_REQUEST_FAILED after 5]", None])
+def test_failed_requests_are_never_scored(
+        sets: Path, monkeypatch: pytest.MonkeyPatch, reply: Any,
+        capsys: pytest.CaptureFixture[str]) -> None:
+    model = Says(lambda turns, n: reply if n == 2 else answer(1))
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(model, "drp_gsm8k", sets, monkeypatch, limit=3)
+    said = capsys.readouterr().err
+    # lmms-eval itself turns None into a text
+    assert stopped.value.code == 2 and "no completion for question 1" in said
+
+
+@pytest.mark.parametrize(("protocol", "said"), [
+    ({"cuttoff": 3}, "protocol: field 'cuttoff'"),
+    ({"prompt": "nope"}, "nope.jinja is missing"),
+    ({"questions": "none_such"}, "no set of questions"),
+])
+def test_mistakes_in_a_yaml(tmp_path: Path, protocol: dict[str, Any], said: str,
+                            capsys: pytest.CaptureFixture[str]) -> None:
+    from drp_plugin.evaluation.task import DRPTask
+
+    config = {"task": "mine", "output_type": "generate_until", "test_split": "test",
+              "reasoning_tags": "none", "generation_kwargs": {"until": []},
+              "protocol": {"questions": TINY, **protocol}}
+    DRPTask(json.loads(json.dumps({**config, "protocol": {"questions": TINY}})))
+    with pytest.raises(SystemExit) as stopped:
+        DRPTask(config)
+    assert stopped.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_budgets() -> None:
+    from drp_plugin.evaluation.protocol import budget
+
+    assert budget("[[12]] or [[ 30 ]]") == 30
+    assert budget("[[0]]") is budget("12") is budget("[[-3]]") is budget("") is None

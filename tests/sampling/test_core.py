@@ -1,0 +1,190 @@
+"""Requests, ledger, loops, model identity, questions."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from drp_plugin.errors import UserError
+from drp_plugin.ledger import Ledger
+from drp_plugin.sampling.arguments import check, flag, integer
+from drp_plugin.sampling.base import (
+    Completion,
+    Failed,
+    Outcome,
+    SampleRequest,
+    derived_seed,
+    ledger_key,
+)
+from drp_plugin.sampling.identity import fingerprint
+from drp_plugin.sampling.loops import period
+from drp_plugin.sampling.questions import load
+from drp_plugin.sampling.run import complete
+from drp_plugin.teacher.base import Message
+
+
+def asked(text: str, **settings: Any) -> SampleRequest:
+    return SampleRequest(messages=(Message(role="user", content=text),), **settings)
+
+
+class Script:
+    """A sampler that says what it was told to, and remembers what it was asked."""
+
+    identity: ClassVar[dict[str, Any]] = {"engine": "script"}
+
+    def __init__(self, fails: set[str] = frozenset(), dies_after: int | None = None) -> None:
+        self.fails, self.dies_after = fails, dies_after
+        self.asked: list[str] = []
+
+    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        for done, index in enumerate(reversed(range(len(requests)))):
+            if done == self.dies_after:
+                raise RuntimeError("killed")
+            text = requests[index].messages[0].content
+            self.asked.append(text)
+            yield index, Failed(error="no") if text in self.fails else Completion(
+                text=text.upper(), tokens=1, prompt_tokens=1, finish="stop")
+
+
+def test_outcomes_come_in_order_and_equal_requests_are_drawn_once(tmp_path: Path) -> None:
+    sampler = Script()
+    outcomes = complete(sampler, [asked("a"), asked("b"), asked("a")])
+    assert [o.text for o in outcomes] == ["A", "B", "A"]
+    assert sorted(sampler.asked) == ["a", "b"]
+
+
+def test_what_is_stored_is_not_drawn_again(tmp_path: Path) -> None:
+    requests = [asked(c) for c in "abcdef"]
+    with Ledger(tmp_path / "l.sqlite") as ledger, pytest.raises(RuntimeError):
+        complete(Script(dies_after=4), requests, ledger=ledger)
+    again, seen = Script(), []
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        outcomes = complete(again, requests, ledger=ledger,
+                            report=lambda index, outcome: seen.append(index))
+    assert [o.text for o in outcomes] == list("ABCDEF")
+    assert sorted(again.asked) == ["a", "b"]
+    assert sorted(seen) == list(range(6))
+
+
+def test_failures_are_not_stored(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        first = complete(Script(fails={"b"}), [asked("a"), asked("b")], ledger=ledger)
+        assert [type(o) for o in first] == [Completion, Failed]
+        second = complete(Script(), [asked("a"), asked("b")], ledger=ledger)
+        assert [o.text for o in second] == ["A", "B"]
+
+
+def test_a_silent_engine_is_a_failure() -> None:
+    class Silent(Script):
+        def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+            return iter(())
+
+    assert isinstance(complete(Silent(), [asked("a")])[0], Failed)
+
+
+@pytest.mark.parametrize("change", [
+    {"temperature": 0.7}, {"top_p": 0.9}, {"seed": 1}, {"max_new_tokens": 5}, {"top_k": 3},
+    {"stop_loops": True}, {"cutoff": 9}])
+def test_every_setting_is_part_of_the_key(change: dict[str, Any]) -> None:
+    assert ledger_key({}, asked("a")) != ledger_key({}, asked("a", **change))
+    assert ledger_key({}, asked("a")) != ledger_key({"model": "x"}, asked("a"))
+
+
+def test_seeds_differ_by_question_and_sample() -> None:
+    seeds = {derived_seed(s, text, k) for s in (0, 1) for text in "ab" for k in range(3)}
+    assert len(seeds) == 12 and all(0 <= seed < 2**31 for seed in seeds)
+    assert derived_seed(0, "a", 1) == derived_seed(0, "a", 1)
+
+
+def test_fingerprint_follows_the_files(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "model.safetensors").write_bytes(b"1" * 10)
+    before = fingerprint(str(tmp_path))
+    (tmp_path / "README.md").write_text("no matter")
+    assert fingerprint(str(tmp_path)) == before
+    (tmp_path / "model.safetensors").write_bytes(b"2" * 10)
+    assert fingerprint(str(tmp_path)) != before
+    assert fingerprint("org/model", "v1") != fingerprint("org/model", "v2")
+
+
+@pytest.mark.parametrize("p", [1, 2, 17, 31])
+def test_periods_are_found(p: int) -> None:
+    rng = random.Random(p)
+    head = [rng.randrange(1000) for _ in range(500)]
+    unit = [rng.randrange(1000) for _ in range(p)]
+    assert period(head + unit * (400 // p + 1)) == p
+    assert period(head + unit * 2) is None
+
+
+def test_lists_and_random_text_are_no_loops() -> None:
+    rng = random.Random(0)
+    assert period([rng.randrange(50) for _ in range(3000)]) is None
+    counting = [t for n in range(500) for t in (1, 2, 1000 + n)]
+    assert period(counting) is None
+    assert period([]) is None
+
+
+def test_files_of_questions(tmp_path: Path) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text(json.dumps({"question": "1+1?", "answer": 2}) + "\n"
+                    + json.dumps({"id": "x", "problem": "?"}) + "\n")
+    rows = load(str(file))
+    assert [(r.id, r.question, r.answer) for r in rows] == [("q-1", "1+1?", "2"), ("x", "?", None)]
+
+
+@pytest.mark.parametrize(("text", "said"), [
+    ('{"id": "a"}', "row 1: field 'question' is missing"),
+    ("nonsense", "row 1: not JSON"),
+    ('{"id": "a", "question": "?"}\n{"id": "a", "question": "!"}', "'a' is there twice"),
+])
+def test_bad_files_of_questions(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "q.jsonl"
+    file.write_text(text)
+    with pytest.raises(UserError, match=said.replace("(", r"\(")):
+        load(str(file))
+
+
+def test_sets_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DRP_DATA_DIR", str(tmp_path))
+    with pytest.raises(UserError, match=r"aime24_test.jsonl: no such file.*id, question"):
+        load("aime24_test")
+    file = tmp_path / "aime24_test.jsonl"
+    file.write_text('{"id": "a", "question": "?", "answer": "33"}\n{"id": "b", "question": "?"}\n')
+    with pytest.raises(UserError, match="row 2: field 'answer' is missing"):
+        load("aime24_test")
+    file.write_text('{"id": "a", "question": "?", "answer": "33"}\n')
+    assert load("aime24_test")[0].dataset == "aime24"
+
+
+def test_an_unreachable_hub_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("datasets")
+    monkeypatch.delenv("DRP_DATA_DIR", raising=False)
+    with pytest.raises(UserError, match=r"openai/gsm8k cannot be loaded.*DRP_DATA_DIR"):
+        load("gsm8k_test")
+
+
+def test_the_embedded_family_by_name() -> None:
+    rows = load("tiny:eval:steps2+steps3:7")
+    assert len(rows) == 7 and len({r.id for r in rows}) == 7
+    assert sum("steps2" in r.id for r in rows) == 4
+    assert {r.dataset for r in load("tiny:eval:ood:2")} == {"tiny_ood"}
+    for wrong in ("tiny:eval:steps9:3", "tiny:x", "tiny:sft:ood:3", "nothing"):
+        with pytest.raises(UserError):
+            load(wrong)
+
+
+def test_arguments() -> None:
+    with pytest.raises(UserError, match=r"no argument 'max_new_token'.*Did you mean max_new_tokens"):
+        check({"max_new_token": 1}, ["max_new_tokens", "seed"], "drp_hf")
+    assert integer("n", "3") == 3 and integer("n", None) is None
+    for bad in ("x", 0, 1.5):
+        with pytest.raises(UserError, match="n="):
+            integer("n", bad)
+    assert flag("f", "True") and not flag("f", 0)
+    with pytest.raises(UserError):
+        flag("f", "maybe")

@@ -1,0 +1,151 @@
+"""OpenAI-compatible servers over real HTTP, with faults."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from drp_plugin.errors import UserError
+from drp_plugin.sampling.base import Completion, Failed, SampleRequest
+from drp_plugin.sampling.endpoint import EndpointSampler
+from drp_plugin.teacher.base import Message
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with the question in capitals; `rules` can change that by question."""
+
+    daemon_threads = True
+
+    def __init__(self, card: dict[str, Any]) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.card, self.bodies, self.keys = card, [], []
+        self.rules: dict[str, Any] = {}
+        self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+    def _send(self, code: int, value: Any) -> None:
+        body = json.dumps(value).encode()
+        self.send_response(code)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def do_GET(self) -> None:
+        self._send(200, {"object": "list", "data": [self.server.card]})
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.bodies.append(body)
+        self.server.keys.append(self.headers.get("Authorization"))
+        text = body["messages"][-1]["content"]
+        rule = self.server.rules.get(text, {})
+        if rule.get("codes"):
+            return self._send(rule["codes"].pop(0), {"error": {"message": "too bad"}})
+        if rule.get("gone"):
+            self.connection.close()
+            return None
+        message = {"role": "assistant", "content": text.upper(), **rule.get("message", {})}
+        return self._send(200, {
+            "id": "1", "object": "chat.completion", "created": 0, "model": body["model"],
+            "choices": [{"index": 0, "message": message,
+                         "finish_reason": rule.get("finish", "stop")}],
+            "usage": {"prompt_tokens": 3, "completion_tokens": rule.get("tokens", 5),
+                      "total_tokens": 8}})
+
+
+CARD = {"id": "student", "object": "model", "created": 0, "owned_by": "x", "root": "/weights",
+        "max_model_len": 1000}
+
+
+@contextmanager
+def serving(card: dict[str, Any] = CARD) -> Iterator[Server]:
+    server = Server(card)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def asked(text: str, **settings: Any) -> SampleRequest:
+    return SampleRequest(messages=(Message(role="user", content=text),), **settings)
+
+
+def test_two_servers_share_the_work() -> None:
+    with serving() as a, serving() as b:
+        sampler = EndpointSampler([a.url, b.url])
+        requests = [asked(f"q{i}", seed=i, max_new_tokens=10) for i in range(40)]
+        outcomes = dict(sampler.sample(requests))
+        assert [outcomes[i].text for i in range(40)] == [f"Q{i}" for i in range(40)]
+        assert len(a.bodies) == len(b.bodies) == 20
+        assert {body["seed"] for body in a.bodies + b.bodies} == set(range(40))
+        assert all(body["max_tokens"] == 10 and not body["skip_special_tokens"]
+                   for body in a.bodies)
+        assert outcomes[0] == Completion(text="Q0", tokens=4, prompt_tokens=3, finish="stop")
+
+
+def test_a_limit_beyond_the_context_is_left_to_the_server() -> None:
+    with serving() as server:
+        dict(EndpointSampler([server.url]).sample([asked("q", max_new_tokens=131072)]))
+        assert "max_tokens" not in server.bodies[0]
+
+
+def test_faults() -> None:
+    with serving() as server:
+        server.rules = {
+            "busy": {"codes": [429, 503]}, "bad": {"codes": [400]},
+            "cut": {"finish": "length", "tokens": 7}, "odd": {"finish": "content_filter"},
+            "parsed": {"message": {"content": "A", "reasoning_content": "T"}}}
+        requests = [asked(t, max_new_tokens=7) for t in server.rules]
+        found = dict(EndpointSampler([server.url]).sample(requests))
+        busy, bad, cut, odd, parsed = (found[i] for i in range(5))
+        assert isinstance(busy, Completion) and busy.text == "BUSY"
+        assert isinstance(bad, Failed) and "HTTP 400" in bad.error
+        assert isinstance(cut, Completion) and (cut.finish, cut.tokens) == ("length", 7)
+        assert isinstance(odd, Failed)
+        assert isinstance(parsed, Completion)
+        assert parsed.text == "<think>\nT\n</think>\n\nA"
+
+
+def test_another_server_takes_over() -> None:
+    with serving() as a, serving() as b:
+        b.rules = {"q": {"gone": True}}
+        sampler = EndpointSampler([a.url, b.url], retries=0)
+        outcomes = dict(sampler.sample([asked("q", seed=i) for i in range(4)]))
+        assert all(isinstance(o, Completion) for o in outcomes.values())
+        b.rules["q"] = a.rules["q"] = {"gone": True}
+        assert isinstance(dict(sampler.sample([asked("q")]))[0], Failed)
+
+
+def test_the_model_is_looked_up() -> None:
+    with serving() as a, serving({**CARD, "root": "/other"}) as b:
+        assert EndpointSampler([a.url], "/weights").model == "student"
+        with pytest.raises(UserError, match=r"does not serve 'x'.*student"):
+            EndpointSampler([a.url], "x")
+        with pytest.raises(UserError, match="different models"):
+            EndpointSampler([a.url, b.url])
+    with pytest.raises(UserError, match="does not answer"):
+        EndpointSampler(["http://127.0.0.1:9/v1"])
+
+
+def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-mine")
+    with serving() as server:
+        sampler = EndpointSampler([server.url])
+        dict(sampler.sample([asked("q")]))
+        assert server.keys == ["Bearer sk-of-mine"]
+        assert "sk-of-mine" not in json.dumps(sampler.identity)
