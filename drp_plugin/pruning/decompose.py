@@ -73,8 +73,7 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
         ends = [at + step.end for step, _ in found if step.end is not None]
         accepted += [(_shifted(step, at), skill) for step, skill in found]
         at = ends[-1] if more and ends else end
-        if not thinking[at:].strip():
-            break
+        at += len(thinking[at:]) - len(thinking[at:].lstrip())
     steps = tuple(Step(index=index, text=step.text, skill=skill, start=step.start, end=step.end)
                   for index, (step, skill) in enumerate(accepted, start=1))
     share = coverage(thinking, [step for step, _ in accepted])

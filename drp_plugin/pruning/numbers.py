@@ -36,6 +36,7 @@ _VERBAL = (
     (re.compile(r"\b(?:divid\w+|quotient|ratio|half|third|quarter|per|each|split|shar\w+|over)\b",
                 re.I), "/"),
 )
+_POWER = re.compile(r"\^\{?([23])(?![\d.])")
 _SPACING = re.compile(r"(?<=\d)(?:\{,\}|\\,|\\!|\\ |[\u00a0\u2009\u202f])(?=\d)")
 _FRACTION = re.compile(r"\\[dt]?frac\{([^{}]{1,80})\}\{([^{}]{1,80})\}")
 _SHORT_FRACTION = re.compile(r"\\[dt]?frac(\d)(\d)")
@@ -78,6 +79,7 @@ def new_numbers(text: str, known_text: str) -> list[str]:
     """
     known = values(known_text)
     text = _MARKER.sub(" ", _SPACING.sub("", text))
+    known |= {Fraction(power) for power in _POWER.findall(text)}  # squares and cubes are notation
     unknown: dict[str, Fraction] = {}
     for match in NUMBER.finditer(text):
         readings = list(_readings(match[0]))

@@ -27,6 +27,8 @@ from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.records import Reason, Trace
 from drp_plugin.thinking import Split, join_response, split_response
 
+_TAIL = 400
+"""Characters at T̂'s end in which its statement of the answer is looked for."""
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
 
 
@@ -101,7 +103,7 @@ def verify(trace: Trace, split: Split, final: str | None, thinking: str, answer:
 
 def _states(thinking: str) -> bool:
     """Whether the text ends with a stated answer, full stop or not."""
-    found = extract(thinking[-400:], thinking=False, ended=True)
+    found = extract(thinking[-_TAIL:], thinking=False, ended=True)
     return found.how in ("boxed", "stated")
 
 
@@ -116,7 +118,8 @@ def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[
             return {"ok": True, "answer": new, "gold": False}  # kept on purpose (`keep_wrong`)
         raise Rejection("verify", Reason.ANSWER_CHANGED,
                         f"the answer part says {new[:80]!r}, gold is {trace.answer[:80]!r}")
-    stated = extract(thinking, thinking=False)
+    # its end alone: a box further up belongs to a step, or to a guess
+    stated = extract(thinking[-_TAIL:], thinking=False)
     if stated.how not in ("boxed", "stated") or stated.text is None:
         return {"ok": True, "answer": new, "stated": None}
     if not _same(stated.text, final, trace.dataset):

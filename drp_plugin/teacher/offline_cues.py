@@ -125,7 +125,7 @@ _MATH = re.compile(r"\d|[=<>≤≥+×÷·^√π∠°≠∈∞∑]|\\[a-zA-Z]+|\$
                    r"|(?<![A-Za-z'])[b-hj-zB-HJ-Z](?![A-Za-z'])")
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?")
 _CONTENT = re.compile(r"[A-Za-z]{3,}")
-_EQUATION = re.compile(r"[^=≈≤≥<>\n,;]*[=≈≤≥<>][^,;\n]*")
+_RELATION = re.compile(r"[=≈≤≥<>]")
 _RESULTS = re.compile(r"(?:=|≈|\bis\b|\bare\b|\bequals?\b|\bgives?\b|\bgives us\b|\bget\b|\bbe\b"
                       r"|\bto\b|\bleaves?\b|\bmakes?\b|\bhas\b|\bhave\b)"
                       r"[\s$\\(\[]*(?:just |only |also |about |roughly |approximately "
@@ -148,7 +148,8 @@ class Clause:
 
     @cached_property
     def body(self) -> str:
-        return self.text.strip()
+        """The text without white space around it; of an endless one, its start and end."""
+        return shortened(self.text.strip())
 
     @cached_property
     def math(self) -> bool:
@@ -174,9 +175,9 @@ class Clause:
     def equations(self) -> tuple[str, ...]:
         """Equations and relations without white space, to be compared."""
         found = []
-        for line in _plain(self.body).split("\n"):
-            for match in _EQUATION.finditer(line):
-                tight = re.sub(r"[\s$\\*]|left|right|text", "", match[0]).strip(".:").lower()
+        for part in re.split(r"[,;\n]", _plain(self.body)):
+            if _RELATION.search(part):
+                tight = re.sub(r"[\s$\\*]|left|right|text", "", part).strip(".:").lower()
                 tight = re.sub(r"^[a-z',]{4,}|^(?:so|then|and|is)(?=\d)", "", tight)
                 if len(tight) >= 3:
                     found.append(tight)
@@ -186,6 +187,11 @@ class Clause:
     def computes(self) -> bool:
         """Whether it holds an equation or states the outcome of an operation."""
         return bool(self.equations) or bool(self.results and len(self.numbers) > 1)
+
+
+def shortened(text: str) -> str:
+    """A text that every pattern can go through in no time; long ones lose their middle."""
+    return text if len(text) <= 3000 else f"{text[:1500]} … {text[-1500:]}"
 
 
 def content_words(text: str) -> frozenset[str]:
@@ -226,6 +232,7 @@ _DEFINE = re.compile(r"\blet(?:'s)? (?:me )?(?:denote|call|define|say)\b|\blet [
 
 def skill(text: str) -> str:
     """The mathematical skill, or the kind of talk, that a clause shows most."""
+    text = shortened(text.strip())
     if CONCLUDE.search(text):
         return "Concluding"
     if CHECK.search(text):

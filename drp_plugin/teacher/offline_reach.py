@@ -23,6 +23,7 @@ _RESULT_WORDS = (r"(?:[=≈]|\b(?:is|are|be|was|get|gets|gives|us|equals?|to|bec
 
 def plain(text: str) -> str:
     """Text in which the same value looks the same: `$\\dfrac{1}{4}$` and `1/4`."""
+    text = re.sub(r"\s+", " ", text)
     text = re.sub(r"(?<=\d)(?:\{,\}|\\,|\\!|,)(?=\d{3}(?!\d))", "", text)
     text = re.sub(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
     text = re.sub(r"\\[dt]?frac(\d)(\d)", r"\1/\2", text)
@@ -41,7 +42,7 @@ class Goal:
     """The final answer, and how to see that a clause states it."""
 
     def __init__(self, final: str | None) -> None:
-        self.key = plain(final or "").strip(" .")
+        self.key = plain((final or "")[:500]).strip(" .")
         if self.key.count("=") == 1 and len(self.key.split("=")[0]) <= 4:
             self.key = self.key.split("=")[1]
         word = re.escape(self.key)
@@ -108,7 +109,7 @@ def _last_step(clauses: Sequence[Clause], goal: Goal, answer: str) -> int:
     """
     body = re.split(r"\b(?:verif|check|confirm)", answer, maxsplit=1, flags=re.IGNORECASE)[0]
     ending = re.compile(rf"([^=≈,;:]{{1,120}})[=≈] ?{re.escape(goal.key)}(?![\w/^]|\.\d)")
-    for line in reversed(body.split("\n")):
+    for line in reversed(body[-20_000:].split("\n")):
         for match in reversed(list(ending.finditer(plain(line)))):
             numbers = set(re.findall(r"\d+(?:\.\d+)?", f"{match[1]} {goal.key}"))
             if len(numbers) > 1 and re.search(r"[-+/^×÷(]|\d \d", match[1]):

@@ -39,12 +39,18 @@ _EMPTY = re.compile(r"^\W*(?:so|now|then|and|but|well|okay|thus|therefore|hence|
 _EMPHASIS = re.compile(r"\*\*([^*\n]{1,200})\*\*")
 
 
+_LONGEST = 3000
+"""Characters; a clause that is longer is no prose."""
+
+
 def tighten(text: str) -> str:
     """The clause without filler words and hedges; empty when nothing else was in it.
 
     Formulas, numbers and the order of words stay as they are.
     """
     text = text.strip()
+    if len(text) > _LONGEST:
+        return text
     short = _LEAD.sub("", text, count=1)
     if short and short != text and not short[0].isupper():
         short = capitalised(short)
