@@ -113,7 +113,7 @@ class BatchRun:
             self.files.note(sent)  # before anything can cost money
             batch_id = await self.api.submit(sent.file, sent.label)
             self.files.note(sent._replace(id=batch_id))
-            self.say(f"submitted a batch of {sent.count} requests ({batch_id})")
+            self.say(f"submitted a batch of {sent.size} requests ({batch_id})")
 
     async def _settle_open(self) -> None:
         """Wait for every batch that is out and store its answers."""
@@ -147,7 +147,7 @@ class BatchRun:
                     raise UserError(f"batch {sent.id} was refused: {status.detail}",
                                     file=self.job.run_dir, fix="Run without --batch, or mend it")
             if still:
-                total = sum(s.count for s in still)
+                total = sum(s.size for s in still)
                 self.display.note(f"{len(still)} batches out, {done}/{total} requests done")
                 await asyncio.sleep(wait_s)
                 wait_s = min(self.poll_s, wait_s * 2)
@@ -156,10 +156,10 @@ class BatchRun:
     def _shrink(self, sent: Sent, detail: str) -> None:
         """The account may not queue as many tokens: ask for less at a time."""
         self.files.forget(sent)
-        if sent.count <= 1:
+        if sent.size <= 1:
             raise UserError(f"even one request is too large for a batch: {detail}",
                             file=self.job.run_dir, fix="Run without --batch")
-        self.limits = Limits(max(1, sent.count // 2), self.limits.bytes)
+        self.limits = Limits(max(1, sent.size // 2), self.limits.bytes)
         self.files.at_once = 1
         self.say(f"the account's batch queue is full: going on with {self.limits.requests} "
                  f"requests at a time")

@@ -22,7 +22,8 @@ class Sent(NamedTuple):
     label: str
     """By which it can be found at the provider when its id was lost."""
     file: Path
-    count: int
+    size: int
+    """Requests in it."""
     id: str | None = None
 
 
@@ -95,12 +96,12 @@ class BatchFiles:
 
     def note(self, sent: Sent) -> None:
         """Remember a batch, durably."""
-        self._ledger.note(NOTE + sent.label, {"file": sent.file.name, "count": sent.count,
+        self._ledger.note(NOTE + sent.label, {"file": sent.file.name, "size": sent.size,
                                               "id": sent.id})
 
     def open(self) -> list[Sent]:
         """The batches that are out."""
-        return [Sent(name.removeprefix(NOTE), self.folder / n["file"], n["count"], n["id"])
+        return [Sent(name.removeprefix(NOTE), self.folder / n["file"], n["size"], n["id"])
                 for name, n in self._ledger.notes(NOTE).items()]
 
     def keys(self, sent: Sent) -> Iterator[str]:

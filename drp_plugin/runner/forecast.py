@@ -141,8 +141,9 @@ def project(parts: list[Stratum], *, price: Price | None, spent_usd: float = 0.0
     pruned = [r for r in results if isinstance(r, Pruned)]
     before = sum(r.tokens_before for r in pruned)
     return Forecast(
-        rows=rows, pilot=len(results), requests=total("requests"), prompt_tokens=total("prompt_tokens"),
-        completion_tokens=total("completion_tokens"), cost_usd=cost, batch_cost_usd=batch,
+        rows=rows, pilot=len(results), requests=total("requests"),
+        prompt_tokens=total("prompt_tokens"), completion_tokens=total("completion_tokens"),
+        cost_usd=cost, batch_cost_usd=batch,
         seconds=seconds, spent_usd=spent_usd, price=price,
         yields={n: wilson(sum(_fate(r) == n for r in results), len(results)) for n in names},
         tokens_saved=1 - sum(r.tokens_after for r in pruned) / before if before else None)

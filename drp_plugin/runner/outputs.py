@@ -72,7 +72,7 @@ def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Itera
         written = Outputs(pruned, rejects)
         yield written
     totals = ledger.totals()
-    summary = {**written.tally.summary(), "balanced": written.tally.balanced,
+    summary: dict[str, object] = {**written.tally.summary(), "balanced": written.tally.balanced,
                "paid": {"requests": totals.replies, "cost_usd": totals.cost_usd and
                         round(totals.cost_usd, 6)},
                **{k: settings[k] for k in ("command", "teacher", "decompose", "tokenizer",

@@ -43,11 +43,14 @@ class Request(Record):
     ledger's key and never sent."""
 
 
+Finish = Literal["stop", "length", "refusal", "other"]
+
+
 class Reply(Record):
     """What the teacher said."""
 
     text: str
-    finish_reason: Literal["stop", "length", "refusal", "other"] = "stop"
+    finish_reason: Finish = "stop"
     usage: Usage = Usage()
 
 

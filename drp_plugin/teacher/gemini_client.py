@@ -7,7 +7,7 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Usage
-from drp_plugin.teacher.base import Reply, Request, TeacherError
+from drp_plugin.teacher.base import Finish, Reply, Request, TeacherError
 from drp_plugin.teacher.limiter import seconds
 from drp_plugin.teacher.redact import redact
 from drp_plugin.teacher.retry import Persistent, Transient, Unusable
@@ -57,7 +57,7 @@ class GeminiTeacher:
         contents, config = generation(request)
         return await self.persistent.run(lambda: self._once(contents, config))
 
-    async def _once(self, contents: list[dict[str, Any]], config: dict[str, Any]) -> Reply:
+    async def _once(self, contents: Any, config: Any) -> Reply:
         from google.genai import errors
 
         try:
@@ -112,7 +112,7 @@ def retry_delay(error: Any) -> float | None:
         if isinstance(detail, dict) and "retryDelay" in detail:
             return seconds(str(detail["retryDelay"]))
     headers = getattr(error.response, "headers", None)
-    return seconds(headers.get("retry-after")) if hasattr(headers, "get") else None
+    return seconds(headers.get("retry-after")) if headers is not None else None
 
 
 def generation(request: Request) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -156,5 +156,6 @@ def read_response(body: dict[str, Any]) -> Reply | None:
     reason = str(get(candidates[0], "finish_reason") or "STOP")
     if reason in _REFUSALS:
         return Reply(text=text or f"blocked: {reason}", finish_reason="refusal", usage=usage)
-    finish = {"STOP": "stop", "MAX_TOKENS": "length"}.get(reason, "other")
+    finish: Finish = "stop" if reason == "STOP" else "length" if reason == "MAX_TOKENS" \
+        else "other"
     return Reply(text=text, finish_reason=finish, usage=usage)

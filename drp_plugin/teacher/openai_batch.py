@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from drp_plugin.teacher.base import Reply, Request
 from drp_plugin.teacher.batch_api import Fault, Limits, Status
 from drp_plugin.teacher.openai_client import OpenAITeacher, chat_body, read_completion
 from drp_plugin.teacher.redact import redact
 
-ENDPOINT = "/v1/chat/completions"
+ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 _ENDED = {"completed", "expired", "cancelled"}
 _LOOK_BACK = 1000
 

@@ -8,14 +8,15 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Reason, Usage
-from drp_plugin.teacher.base import Reply, Request, TeacherError
+from drp_plugin.teacher.base import Finish, Reply, Request, TeacherError
 from drp_plugin.teacher.limiter import seconds
 from drp_plugin.teacher.redact import redact
 from drp_plugin.teacher.retry import Persistent, Transient, Unusable
 
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
-_FINISH = {"stop": "stop", "length": "length", "max_tokens": "length", "content_filter": "refusal"}
+_FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "max_tokens": "length",
+                             "content_filter": "refusal"}
 _SETTINGS = {"temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model",
              "response_format", "reasoning_effort"}
 # what `with_raw_response` sends: the reply comes back with its headers, unparsed
@@ -174,7 +175,9 @@ def read_completion(body: dict[str, Any]) -> Reply:
     if not isinstance(text, str):
         raise TypeError("content is no text")
     usage = body.get("usage") or {}
-    finish = "refusal" if refusal else _FINISH.get(choice.get("finish_reason") or "stop", "other")
+    finish: Finish = _FINISH.get(choice.get("finish_reason") or "stop", "other")
+    if refusal:
+        finish = "refusal"
     return Reply(text=refusal or text, finish_reason=finish, usage=Usage(
         requests=1, prompt_tokens=usage.get("prompt_tokens") or 0,
         completion_tokens=usage.get("completion_tokens") or 0))

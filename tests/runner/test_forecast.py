@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -24,7 +25,7 @@ def test_strata_cover_all_rows_by_length():
     parts = strata(lengths, 20)
     assert len(parts) == 5 and sum(p.rows for p in parts) == 203
     assert [len(p.picked) for p in parts] == [4] * 5
-    for shorter, longer in zip(parts, parts[1:], strict=False):
+    for shorter, longer in itertools.pairwise(parts):
         assert max(lengths[i] for i in shorter.picked) <= min(lengths[i] for i in longer.picked)
     assert strata(lengths, 20)[0].picked == parts[0].picked, "the same pilot each time"
 
