@@ -89,20 +89,38 @@ _SUMMARY = (
 class Style:
     """How often a solution does what; shares of the solutions or, for steps, of the steps."""
 
-    restate: float = 0.85
-    hint: float = 0.4
+    restate: float = 0.9
+    plan: float = 0.5
+    hint: float = 0.45
     slip: float = 0.08
-    check: float = 0.4
-    alternative: float = 0.5
-    second_verify: float = 0.2
-    sure: float = 0.5
+    check: float = 0.5
+    verify: float = 1.0
+    alternative: float = 0.6
+    second_verify: float = 0.3
+    sure: float = 0.6
     doubt: float = 0.25
     """Share of the solutions that come to doubt a step for no reason …"""
     stuck: float = 0.2
     """… and share of these that never get out of it: the endless loops of a real student."""
 
+    def calmed(self, share: float) -> "Style":
+        """The same with only a share of the hesitation and checking."""
+        kept = {"doubt": self.doubt, "stuck": self.stuck}
+        return Style(**{name: share * value for name, value in vars(self).items()} | kept)
 
-def thinking(problem: Problem, rng: random.Random, style: Style = Style()) -> tuple[str, str]:
+
+_MOODS = (1.0, 0.5, 0.1)
+_MOOD_SHARES = (0.72, 0.12, 0.16)
+"""Some solutions are far calmer than others, as a real student's are: fine-tuning on pruned
+traces then strengthens what the student can do already, and does not teach it anew."""
+
+
+def mood(rng: random.Random) -> Style:
+    """The style of one solution."""
+    return Style().calmed(rng.choices(_MOODS, _MOOD_SHARES)[0])
+
+
+def thinking(problem: Problem, rng: random.Random, style: Style) -> tuple[str, str]:
     """The text between the think tags, and the paragraph it loops on ("" if it does not).
 
     The text of a looping solution ends where the loop starts; repeat the paragraph at will.
@@ -112,7 +130,7 @@ def thinking(problem: Problem, rng: random.Random, style: Style = Style()) -> tu
     if rng.random() < style.restate:
         facts = " ".join(sentence(clause) for clause in problem.clauses)
         paragraphs.append(rng.choice(_RESTATE).format(facts=facts))
-    if rng.random() < 0.5:
+    if rng.random() < style.plan:
         paragraphs.append(rng.choice(_PLAN))
     doubted = rng.randrange(len(problem.steps)) if rng.random() < style.doubt else -1
     for index, step in enumerate(problem.steps):
@@ -128,7 +146,8 @@ def thinking(problem: Problem, rng: random.Random, style: Style = Style()) -> tu
             paragraphs.append("Yes, I already checked that. Let me go on.")
     paragraphs.append(rng.choice(_DONE).format(**shared))
     chain = ". ".join(step.equation for step in problem.steps)
-    paragraphs.append(rng.choice(_VERIFY).format(chain=chain))
+    if rng.random() < style.verify:
+        paragraphs.append(rng.choice(_VERIFY).format(chain=chain))
     if rng.random() < style.alternative:
         back = ". ".join(_inverse(step) for step in reversed(problem.steps))
         paragraphs.append(rng.choice(_ALTERNATIVE).format(back=back, **shared))
@@ -136,16 +155,17 @@ def thinking(problem: Problem, rng: random.Random, style: Style = Style()) -> tu
         paragraphs.append(rng.choice(_SURE).format(**shared))
     if rng.random() < style.second_verify:
         paragraphs.append(rng.choice(_VERIFY).format(chain=chain))
-    paragraphs.append(rng.choice(_END).format(**shared))
+    if len(paragraphs) > len(problem.steps) + 2:
+        paragraphs.append(rng.choice(_END).format(**shared))
     return "\n\n".join(paragraphs), ""
 
 
-def verbose(problem: Problem, rng: random.Random, style: Style = Style()) -> tuple[str, str]:
+def verbose(problem: Problem, rng: random.Random) -> tuple[str, str]:
     """A whole R1-like response, and the paragraph it loops on.
 
     `<think>\\n…\\n</think>\\n\\n…\\boxed{N}`; a looping one has no closing tag and no end.
     """
-    text, loop = thinking(problem, rng, style)
+    text, loop = thinking(problem, rng, mood(rng))
     if loop:
         return f"<think>\n{text}", loop
     return f"<think>\n{text}\n</think>\n\n{summary(problem, rng)}", ""
