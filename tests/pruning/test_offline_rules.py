@@ -44,8 +44,9 @@ Okay, so I need to find out how many roses are left after the storm. Hmm, let me
 
 The problem says that a garden has 6 beds with 9 roses in each. Got it.
 
-So first, I should multiply. Maybe I should add 6 and 9, so 6 + 9 = 15. Wait, no, that's not right. \
-I need to multiply here. So 6 * 9 = 54 roses. Let me double-check that. 54 / 9 = 6. Yes, that's right.
+So first, I should multiply. Maybe I should add 6 and 9, so 6 + 9 = 15. Wait, no, that's not \
+right. I need to multiply here. So 6 * 9 = 54 roses. Let me double-check that. 54 / 9 = 6. Yes, \
+that's right.
 
 Then the storm breaks 12 roses, so 54 - 12 = 42.
 
@@ -53,8 +54,8 @@ So the answer should be 42.
 
 Wait, let me verify the whole thing again. 6 * 9 = 54 and 54 - 12 = 42. Okay, that matches.
 
-Alternatively, I could think of it as 4 full beds and some roses more. 4 * 9 = 36, and 36 + 6 = 42. \
-So yes, it's 42.
+Alternatively, I could think of it as 4 full beds and some roses more. 4 * 9 = 36, and \
+36 + 6 = 42. So yes, it's 42.
 
 **Final Answer**
 \\boxed{42}
@@ -83,7 +84,9 @@ def test_a_number_that_only_a_dropped_clause_gave_comes_back() -> None:
     trace = GARDEN.model_copy(update={"response": """<think>
 I need to find the roses that are left. Let me check how many there were: 6 * 9 = 54 roses.
 
-Let me double-check the storm too. It took 12, as I know. So 54 - 12 = 42 are left. The answer is 42.
+Let me double-check the storm too. It took 12, as I know. So 54 - 12 = 42 are left.
+
+The answer is 42.
 </think>
 
 \\boxed{42}"""})
