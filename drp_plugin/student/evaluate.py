@@ -42,7 +42,7 @@ def load(folder: str | Path):
 
 @torch.inference_mode()
 def complete(
-    tokenizer, model, texts: list[str], *, sample: bool, cap: int = 1024, batch: int = 150
+    tokenizer, model, texts: list[str], *, sample: bool, cap: int = 1024, batch: int = 64
 ) -> list[Completion]:
     """One completion for each question, at most `cap` new tokens, `batch` at a time."""
     found: list[Completion] = []
@@ -82,7 +82,7 @@ def is_correct(completion: Completion, answer: str) -> bool:
 
 
 def evaluate(
-    folder: str | Path, n: int = 300, cap: int = 1024, seed: int = 0, batch: int = 150
+    folder: str | Path, n: int = 300, cap: int = 1024, seed: int = 0, batch: int = 64
 ) -> list[dict]:
     """A row of figures for each way of decoding and level, `n` unseen problems each.
 
@@ -127,7 +127,7 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default=str(model_path()), help="the model's folder")
     parser.add_argument("--n", type=int, default=300, help="problems per level")
     parser.add_argument("--cap", type=int, default=1024, help="most new tokens of an answer")
-    parser.add_argument("--batch", type=int, default=150)
+    parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--card", action="store_true", help="write the model card")
     args = parser.parse_args()
