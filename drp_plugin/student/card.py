@@ -43,7 +43,8 @@ def write_card(folder: Path, training: dict | None, figures: list[dict]) -> None
     """Writes `README.md` into the model's folder.
 
     `training` holds `steps`, `tokens` and `seed`, perhaps a `note` (a line or two of Markdown),
-    and is kept in `training.json`; None takes what is there. `figures` are rows of `evaluate.evaluate`, or empty when nothing is measured yet.
+    and is kept in `training.json`; None takes what is there. `figures` are rows of
+    `evaluate.evaluate`, or empty when nothing is measured yet.
     """
     record = folder / "training.json"
     if training is not None:
