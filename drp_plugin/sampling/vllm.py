@@ -11,7 +11,9 @@ import contextlib
 import json
 import os
 import queue
+import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,10 @@ class VLLMSampler:
         if self._engine is None:
             from vllm import LLM
 
+            start = time.monotonic()
             self._engine = LLM(**self.arguments).llm_engine
+            print(f"drp_vllm: engine ready after {time.monotonic() - start:.1f} s",
+                  file=sys.stderr, flush=True)
         engine = self._engine
         longest = int(_model_config(engine).max_model_len)
         open_: dict[str, _Open] = {}

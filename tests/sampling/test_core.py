@@ -179,7 +179,8 @@ def test_the_embedded_family_by_name() -> None:
 
 
 def test_arguments() -> None:
-    with pytest.raises(UserError, match=r"no argument 'max_new_token'.*Did you mean max_new_tokens"):
+    wrong = r"no argument 'max_new_token'.*Did you mean max_new_tokens"
+    with pytest.raises(UserError, match=wrong):
         check({"max_new_token": 1}, ["max_new_tokens", "seed"], "drp_hf")
     assert integer("n", "3") == 3 and integer("n", None) is None
     for bad in ("x", 0, 1.5):

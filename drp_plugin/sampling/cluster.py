@@ -1,0 +1,92 @@
+"""Many machines: Ray Data shares the requests out to workers with an engine each.
+
+Start it where a Ray cluster is reachable (RAY_ADDRESS, `ray job submit`, or one machine, where
+Ray starts by itself). Each worker holds one model: vLLM on its GPUs, transformers on CPUs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from drp_plugin.errors import UserError
+from drp_plugin.sampling.arguments import flag, integer
+from drp_plugin.sampling.base import Completion, Failed, Outcome, SampleRequest
+
+BLOCK = 64
+"""Requests that a worker takes, and stores, at a time."""
+
+
+class Worker:
+    """One engine on one worker; Ray Data calls it with blocks of requests."""
+
+    def __init__(self, backend: str, model: str, settings: dict[str, Any]) -> None:
+        from drp_plugin.sampling.engines import make
+
+        self.sampler = make(backend, model, **settings)
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
+        requests = [SampleRequest.model_validate_json(text) for text in block["request"]]
+        indices, kinds, values = [], [], []
+        for place, outcome in self.sampler.sample(requests):
+            indices.append(int(block["index"][place]))
+            kinds.append("completion" if isinstance(outcome, Completion) else "failed")
+            values.append(outcome.model_dump_json())
+        return {"index": indices, "kind": kinds, "value": values}
+
+
+class RaySampler:
+    """Sampling on a Ray cluster.
+
+    `workers`: engines in all (1); `gpus`: GPUs of each (1 with vLLM, 0 with transformers);
+    `engine`: `vllm` or `hf`, by whether the workers have GPUs; `block`: requests handed over,
+    and stored, at a time. Further arguments are the engine's own.
+    """
+
+    def __init__(self, model: str, *, adapter: str | None = None, batch_size: int | None = None,
+                 workers: int = 1, gpus: float | None = None, engine: str | None = None,
+                 block: int = BLOCK, local: bool = False, **settings: Any) -> None:
+        from drp_plugin.sampling.identity import fingerprint
+
+        try:
+            import ray
+        except ImportError:
+            raise UserError("Ray is not installed", fix="pip install 'drp-plugin[ray]'") from None
+        self._ray = ray
+        if not ray.is_initialized():
+            ray.init(address="local" if flag("local", local) else None, log_to_driver=False,
+                     logging_level="warning", include_dashboard=False)
+        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        self.engine = engine or ("vllm" if has_gpus else "hf")
+        if self.engine not in ("vllm", "hf"):
+            raise UserError(f"engine={engine} is unknown", fix="Choose vllm or hf")
+        self.gpus = gpus if gpus is not None else float(self.engine == "vllm")
+        self.workers = integer("workers", workers) or 1
+        self.block = integer("block", block) or BLOCK
+        self.model = model
+        self.settings = {**settings, **({"adapter": adapter} if adapter else {})}
+        if self.engine == "hf":
+            self.settings = {"workers": 1, **self.settings,
+                             **({"batch_size": batch_size} if batch_size else {})}
+        self.identity: dict[str, Any] = {
+            "engine": "ray", "inner": self.engine, **fingerprint(model),
+            **({"adapter": fingerprint(adapter)} if adapter else {})}
+
+    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        """See `Sampler.sample`; completions come, and are stored, block by block."""
+        from ray import data
+
+        context = data.DataContext.get_current()
+        context.enable_progress_bars = False
+        rows = [{"index": i, "request": r.model_dump_json()} for i, r in enumerate(requests)]
+        blocks = max(1, -(-len(rows) // self.block))
+        size: dict[str, Any] = {"num_gpus": self.gpus} if self.gpus else {"num_cpus": 1}
+        outcomes = data.from_items(rows, override_num_blocks=blocks).map_batches(
+            Worker, fn_constructor_args=(self.engine, self.model, self.settings),
+            batch_size=self.block, concurrency=self.workers, **size)
+        for batch in outcomes.iter_batches(batch_size=None, batch_format="numpy"):
+            for index, kind, value in zip(batch["index"], batch["kind"], batch["value"],
+                                          strict=True):
+                record = Completion if kind == "completion" else Failed
+                yield int(index), record.model_validate_json(value)
+

@@ -1,0 +1,48 @@
+"""Run by test_vllm.py in an environment that has vLLM: prints what was seen as JSON.
+
+    python vllm_scenes.py MODEL ADAPTER
+"""
+
+import json
+import sys
+
+
+def main(model: str, adapter: str) -> None:
+    from drp_plugin.errors import UserError
+    from drp_plugin.sampling.base import SampleRequest
+    from drp_plugin.sampling.hf import HFSampler
+    from drp_plugin.sampling.vllm import VLLMSampler
+    from drp_plugin.teacher.base import Message
+
+    def asked(i: int, **settings) -> SampleRequest:
+        return SampleRequest(messages=(Message(role="user", content=f"what is {i} + 2 ?"),), **{
+            "temperature": 0.0, "max_new_tokens": 12 + 7 * i % 60, "seed": i, **settings})
+
+    def told(outcomes) -> list:
+        return [o.model_dump() for _, o in sorted(dict(outcomes).items())]
+
+    greedy = [asked(i) for i in range(24)]
+    sampled = [asked(i, temperature=0.8, top_p=0.9) for i in range(24)]
+    seen = {}
+    engine = VLLMSampler(model, lora=adapter)
+    seen["greedy"] = told(engine.sample(greedy))
+    seen["sampled"] = told(engine.sample(sampled))
+    seen["reversed"] = told(engine.sample(sampled[::-1]))[::-1]
+    seen["cutoff"] = told(engine.sample([asked(0, max_new_tokens=50, cutoff=3, temperature=3.0)]))
+    long = SampleRequest(messages=(Message(role="user", content="apples " * 3000),))
+    seen["too_long"] = told(engine.sample([long, asked(0)]))
+    stuck = [asked(i, max_new_tokens=900, stop_loops=flag) for i in range(3)
+             for flag in (True, False)]
+    seen["loops"] = told(engine.sample(stuck))
+    seen["hf_loops"] = told(HFSampler(model, peft=adapter, workers=1).sample(stuck))
+    seen["hf"] = told(HFSampler(model, peft=adapter, workers=1).sample(greedy))
+    seen["hf_without"] = told(HFSampler(model, workers=1).sample(greedy))
+    try:
+        VLLMSampler(model, gpu_memory_utilisation=0.5)
+    except UserError as error:
+        seen["mistake"] = str(error)
+    print("SEEN " + json.dumps(seen))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
