@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from drp_plugin.errors import UserError
+from drp_plugin.pretokens import QWEN_SPLIT, piece_counter
 from drp_plugin.thinking import CLOSE
 
 if TYPE_CHECKING:
@@ -35,9 +36,6 @@ R1_ADDED = (
     "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>",
     "<|file_sep|>",
 )
-#: Qwen's pre-tokenization, as in its tokenizer.json.
-QWEN_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-              r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 _HUB_WAIT = 4.0
 
 
@@ -62,6 +60,7 @@ class TokenCounter:
         added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
         # an added token splits the text before BPE, so its two sides can be counted apart
         self._close_splits = CLOSE in added
+        self._pieces = piece_counter(tokenizer)
 
     @classmethod
     def load(cls, spec: str | Path = QWEN) -> TokenCounter:
@@ -79,13 +78,18 @@ class TokenCounter:
 
     def count(self, text: str) -> int:
         """Tokens of `text`."""
-        return len(self._tokenizer.encode(_clean(text), add_special_tokens=False))
+        return self.counts([text])[0]
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, on all cores."""
+        """Tokens of each text."""
         batch = [_clean(text) for text in texts]
-        found = self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)
-        return [len(encoding) for encoding in found]
+        counts = [self._pieces.count(text) if self._pieces else None for text in batch]
+        rest = [i for i, count in enumerate(counts) if count is None]
+        found = self._tokenizer.encode_batch_fast([batch[i] for i in rest],
+                                                  add_special_tokens=False)
+        for i, encoding in zip(rest, found, strict=True):
+            counts[i] = len(encoding)
+        return [count or 0 for count in counts]
 
     def split_counts(self, completions: Sequence[str]) -> list[TokenCount]:
         """Tokens of each completion, whole and thinking part."""

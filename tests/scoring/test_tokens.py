@@ -152,3 +152,41 @@ def test_importing_loads_nothing_heavy() -> None:
             "print(sorted(heavy & set(sys.modules)))")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+PIECES = list("abXYZ  \n\n\r\t'sStTrReEvVmMlLdD0123456789.,;!?()[]{}<>/\\|-_=+*^$%é×²³½πθ数한"
+              "\u00a0\u3000\u200b\u0301\u00ad\u1c5a\ufe0f😀")
+PIECES += ["<think>", "</think>", "<|EOT|>", "<th"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text(max_size=40))
+def test_counting_by_pieces_is_exact(text: str) -> None:
+    counter = TokenCounter.load("qwen")
+    assert counter._pieces is not None
+    fast = counter._pieces.count(text.encode("utf-8", "replace").decode())
+    text = text.encode("utf-8", "replace").decode()
+    slow = len(counter._tokenizer.encode(text, add_special_tokens=False))
+    assert fast in (None, slow)
+    assert counter.count(text) == slow
+
+
+@pytest.mark.parametrize("text", [
+    "plain words, 12 + 3", "a\x1cb", "ſ K", "😀", "e\u0301", "'S 'T I'LL", "x²  \n\n  y", " \u00a0 a"])
+def test_pieces_at_the_edges(qwen: TokenCounter, text: str) -> None:
+    assert qwen.count(text) == len(qwen._tokenizer.encode(text, add_special_tokens=False))
+
+
+def test_pieces_are_used_for_ordinary_text_only(qwen: TokenCounter) -> None:
+    assert qwen._pieces is not None
+    assert qwen._pieces.count("Let x² = 5 × 3, so π ≈ 3.14…") is not None
+    for text in ("😀", "a\x1cb", "e\u0301", "ſ"):
+        assert qwen._pieces.count(text) is None
+
+
+def test_other_tokenizers_are_asked_themselves() -> None:
+    from tokenizers import Tokenizer, models
+
+    from drp_plugin.pretokens import piece_counter
+
+    assert piece_counter(Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))) is None
