@@ -87,8 +87,9 @@ def command(settings: TeacherSettings, manner: Manner, traces: str, run_dir: Pat
     teacher = settings.make()
     prompts = Prompts(prompts_dir)
     counter = TokenCounter.load(tokenizer)
-    chosen = PruneOptions(teacher=teacher.name, decompose=decompose, sampling=settings.sampling,
-                          **options)
+    chosen = PruneOptions.model_validate({**options, "teacher": teacher.name,
+                                          "decompose": decompose,
+                                          "sampling": settings.sampling})
     prepare(run_dir)
     path = rereadable(traces, run_dir)
 

@@ -6,6 +6,7 @@ Ray starts by itself). Each worker holds one model: vLLM on its GPUs, transforme
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -55,7 +56,7 @@ class RaySampler:
         self._ray = ray
         if not ray.is_initialized():
             ray.init(address="local" if flag("local", local) else None, log_to_driver=False,
-                     logging_level="warning", include_dashboard=False)
+                     logging_level=logging.WARNING, include_dashboard=False)
         has_gpus = ray.cluster_resources().get("GPU", 0) > 0
         self.engine = engine or ("vllm" if has_gpus else "hf")
         if self.engine not in ("vllm", "hf"):

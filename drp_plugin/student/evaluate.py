@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -47,7 +48,7 @@ def complete(
     """One completion for each question, at most `cap` new tokens, `batch` at a time."""
     found: list[Completion] = []
     close = tokenizer.convert_tokens_to_ids("</think>")
-    how = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 0}
+    how: dict[str, Any] = {"do_sample": True, "temperature": 0.6, "top_p": 0.95, "top_k": 0}
     if not sample:
         how = {"do_sample": False, "temperature": None, "top_p": None}
     for begin in range(0, len(texts), batch):

@@ -120,7 +120,8 @@ def loss_of(model: Qwen2ForCausalLM, ids: torch.Tensor, labels: torch.Tensor) ->
 
 def optimizers(model: Qwen2ForCausalLM, lr: float) -> list[torch.optim.Optimizer]:
     """Muon for the layers' matrices (it needs far fewer tokens here), AdamW for the rest."""
-    matrices, rest = [], []
+    matrices: list[torch.nn.Parameter] = []
+    rest: list[torch.nn.Parameter] = []
     for name, parameter in model.named_parameters():
         inner = parameter.ndim == 2 and "embed" not in name
         (matrices if inner else rest).append(parameter)

@@ -89,7 +89,8 @@ def mix(candidates: Sequence[Candidate], *, size: int | None, ratio: Mapping[str
     names = match_groups(sorted({c.group for c in ordered}), list(ratio))
     available = {name: sum(names[c.group] == name for c in ordered) for name in ratio}
     left = quotas(ratio, available, size)
-    chosen, rest = [], []
+    chosen: list[Candidate] = []
+    rest: list[Candidate] = []
     for candidate in ordered:
         name = names[candidate.group]
         (chosen if left[name] > 0 else rest).append(candidate)

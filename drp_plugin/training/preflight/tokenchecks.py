@@ -139,7 +139,7 @@ def check_encoded(parsed: Parsed, rows: list[dict[str, Any]], skip: set[int], te
                     shown_difference = shown_difference or first_difference(used, ids, wanted)
             if len(ids) > parsed.data.cutoff_len:
                 tally.add("cut_rows", number)
-                (cut, cut_labels), *_ = encode(parsed, template, used, row,
+                (_, cut_labels), *_ = encode(parsed, template, used, row,
                                                parsed.data.cutoff_len)
                 text = used.decode([i for i in cut_labels if i != MASK])
                 cut_answers += CLOSE not in text
@@ -163,10 +163,10 @@ def check_encoded(parsed: Parsed, rows: list[dict[str, Any]], skip: set[int], te
         if code in tally.counts:
             report.error(code, f"{tally.counts[code]} of {total} rows (first: row "
                          f"{tally.first[code]}): {text}")
-    cut = tally.counts.get("cut_rows", 0)
-    share = 100 * cut / max(1, total)
-    if cut:
-        text = (f"{cut} of {total} rows ({share:.1f} %) are longer than cutoff_len "
+    rows_cut = tally.counts.get("cut_rows", 0)
+    share = 100 * rows_cut / max(1, total)
+    if rows_cut:
+        text = (f"{rows_cut} of {total} rows ({share:.1f} %) are longer than cutoff_len "
                 f"{parsed.data.cutoff_len} and lose their end, {cut_answers} of them {CLOSE} too "
                 f"(longest: {max(lengths)} tokens). `drp build --tokenizer PATH --cutoff-len "
                 f"{parsed.data.cutoff_len}` leaves them out")
@@ -175,6 +175,6 @@ def check_encoded(parsed: Parsed, rows: list[dict[str, Any]], skip: set[int], te
         report.warn("no_chat_template", "the tokenizer has no chat template: what inference will "
                     "send cannot be compared")
     report.facts |= {
-        "rows": total, "cut_rows": cut, "tokens_max": max(lengths, default=0),
+        "rows": total, "cut_rows": rows_cut, "tokens_max": max(lengths, default=0),
         "tokens_mean": round(sum(lengths) / max(1, len(lengths)), 1),
         "trained_tokens": trained_tokens, "prefilled_think": prefilled}

@@ -38,9 +38,10 @@ def length_limited_reward(tokenizer: Decoder, limit: int) -> Callable[..., list[
         values = []
         for i, ids in enumerate(completion_ids):
             kept = list(ids[:limit])
-            ended = tokenizer.eos_token_id in kept
-            if ended:
-                kept = kept[:kept.index(tokenizer.eos_token_id)]
+            end = tokenizer.eos_token_id
+            ended = end is not None and end in kept
+            if end is not None and ended:
+                kept = kept[:kept.index(end)]
             text = tokenizer.decode(kept, skip_special_tokens=False)
             values.append(reward_of(text, answer[i], dataset[i] if dataset else None, ended))
         return values
