@@ -71,7 +71,7 @@ def test_kill_9_leaves_no_orphan_beside_the_next_demo(tmp_path):
     code = f"""
 import os, pathlib, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
-from test_runner import run, stage
+from test_demo_runner import run, stage
 folder = pathlib.Path({str(tmp_path)!r})
 os.chdir(folder)
 run(folder, [stage(folder, 'slow', {slow!r})])
