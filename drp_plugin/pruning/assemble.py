@@ -52,8 +52,8 @@ def _width(space: str) -> int:
     return (" ", "\n", "\n\n").index(space)
 
 
-def assemble(parts: Iterable[Piece]) -> str:
-    """The pieces as running text.
+def assemble(parts: Iterable[Piece], *, opening: bool = True) -> str:
+    """The pieces as running text, which begins with a capital letter if it is an opening.
 
     Where the text between two pieces went away, a comma left hanging becomes a full stop and a
     sentence that lost its start begins with a capital letter.
@@ -67,7 +67,7 @@ def assemble(parts: Iterable[Piece]) -> str:
             if text[-1] in ".!?" or "\n" in space:
                 body = capitalised(body)
             text += space
-        else:
+        elif opening:
             body = capitalised(body)
         text += body
         space = piece.space

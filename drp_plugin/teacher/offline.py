@@ -149,7 +149,7 @@ def _decide(judgement: Judgement, final: str | None, found: Sequence[Group],
         kept[-1] = [Piece(statement(final) if final else bodies[-1][-1].strip(), "")]
     decisions: list[Decision] = []
     for step, pieces in enumerate(kept):
-        text = assemble(pieces)
+        text = assemble(pieces, opening=False)
         original = "".join(bodies[step]).strip()
         same = " ".join(original.split()) == " ".join(text.split())
         action = Action.DELETE if not text else Action.KEEP if same else Action.COMPRESS
@@ -201,11 +201,11 @@ def _merged(decisions: list[Decision], kept: Sequence[Sequence[Piece]]) -> list[
     merged: list[Decision] = []
     for part, pieces in zip(decisions, kept, strict=True):
         before = merged[-1] if merged else None
-        text = assemble(pieces)
+        text = assemble(pieces, opening=False)
         if (before is not None and before.action in (Action.COMPRESS, Action.MERGE)
                 and part.action is Action.COMPRESS
                 and len(before.text) < _MERGE_BELOW and len(text) < _MERGE_BELOW):
-            both = assemble([Piece(before.text, " "), Piece(text, "")])
+            both = assemble([Piece(before.text, " "), Piece(text, "")], opening=False)
             merged[-1] = Decision(before.first, part.last, before.skill, Action.MERGE, both)
         else:
             merged.append(part)
