@@ -2,9 +2,9 @@
 
     python benchmarks/vllm_eval.py [--prompts 1000] [--batch 32 256 1000] [--kills 5] [-o FILE]
 
-Runs with the interpreter that has vLLM: this one, or .venv-vllm's. The stock model is run at each batch
-size and its best one counts. Both are asked the same questions with the same prompts, greedily,
-and graded by the same task. With --kills the drp_vllm run is killed that often and started
+Runs with the interpreter that has vLLM: this one, or .venv-vllm's. The stock model is run at each
+batch size and its best one counts. Both are asked the same questions with the same prompts,
+greedily, and graded by the same task. With --kills the drp_vllm run is killed that often and started
 again; the samples must be those of the undisturbed run.
 """
 

@@ -23,7 +23,8 @@ class DrpHF(StudentModel):
             self.pretrained, peft=given.get("peft"), device=str(self.device),
             dtype=str(given.get("dtype", "auto")), batch_size=self.batch,
             threads=integer("threads", given.get("threads")),
-            workers=integer("workers", given.get("workers")),
+            # the ranks of torchrun are the workers already
+            workers=integer("workers", given.get("workers", 1 if self._world_size > 1 else None)),
             chat_template=given.get("chat_template"), revision=given.get("revision"),
             trust_remote_code=flag("trust_remote_code", given.get("trust_remote_code", False)))
 

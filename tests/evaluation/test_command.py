@@ -141,7 +141,7 @@ def test_the_group_on_a_cpu(lmms_eval: Run, random_student: Path, sets: Path,
                             tmp_path: Path) -> None:
     """All four sets, by the default model, with results and samples; again from the ledger."""
     arguments = ("--model_args", f"pretrained={random_student},max_new_tokens=40", "--tasks",
-                 "drp", "--limit", "3", "--log_samples", "--output_path")
+                 "drp,drp_gsm8k_tale", "--limit", "3", "--log_samples", "--output_path")
     done = lmms_eval(*arguments, str(tmp_path), DRP_DATA_DIR=str(sets))
     assert done.returncode == 0, done.stderr[-3000:]
     found = results(tmp_path)["results"]
@@ -156,6 +156,10 @@ def test_the_group_on_a_cpu(lmms_eval: Run, random_student: Path, sets: Path,
             assert counts["output_tokens"] <= 41
             assert one["backend_tokens"] == counts["output_tokens"]
             assert row["drp"]["protocol"]["max_new_tokens"] == 40
+    tale = samples(tmp_path, "drp_gsm8k_tale")
+    assert found["drp_gsm8k_tale"]["first_round_tokens,none"] > 0
+    assert all(len(row["filtered_resps"]) == 1 and row["token_counts"][0]["rounds"]
+               for row in tale)
     ledger = tmp_path / "drp_completions.sqlite"
     assert ledger.is_file()
 
