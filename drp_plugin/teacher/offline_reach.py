@@ -30,11 +30,11 @@ def plain(text: str) -> str:
     text = re.sub(r"\\sqrt\{([^{}]*)\}|\bsqrt\(([^()]*)\)", r"√\1\2", text)
     text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}", r"\1", text)
     text = text.replace("\\pi", "π").replace("\\infty", "∞").replace("\\cup", "∪")
-    text = re.sub(r"\\(?:left|right|boxed|!|,|;|quad|cdot|times|displaystyle)|\^\\circ"
-                  r"|\^\{\\circ\}|°|[$*×·]"
+    text = re.sub(r"\*\*|\\(?:left|right|boxed|!|,|;|quad|displaystyle)|\^\\circ|\^\{\\circ\}|°|\$"
                   r"|\\[()\[\]%]|\\(?=\$)", "", text)
+    text = re.sub(r"\\(?:times|cdot)(?![a-zA-Z])|[*×⋅]", "·", text)
     text = re.sub(r"\bpi\b", "π", text)
-    text = re.sub(r"\s*([-+=/^,()\[\]<>≤≥])\s*", r"\1", text.replace("{", "").replace("}", ""))
+    text = re.sub(r"\s*([-+=/^·,()\[\]<>≤≥])\s*", r"\1", text.replace("{", "").replace("}", ""))
     return re.sub(r"\s+", " ", text).strip().lower()
 
 
@@ -46,10 +46,9 @@ class Goal:
         if self.key.count("=") == 1 and len(self.key.split("=")[0]) <= 4:
             self.key = self.key.split("=")[1]
         word = re.escape(self.key)
-        self._mention = re.compile(rf"(?<![\w./√^]){word}(?![\w/^]|\.\d"
-                rf"|,\d)") if self.key else None
-        self._result = re.compile(_RESULT_WORDS + rf"{word}(?![\w/^]|\.\d"
-                rf"|[-+]\w)") if self.key else None
+        end = r"(?![\w/^·]|\.\d|,\d|[-+]\w)"
+        self._mention = re.compile(rf"(?<![\w./√^·]){word}{end}") if self.key else None
+        self._result = re.compile(_RESULT_WORDS + word + end) if self.key else None
 
     def mentioned(self, clause: Clause) -> bool:
         return bool(self._mention and self._mention.search(plain(clause.body)))
@@ -112,8 +111,8 @@ def _last_step(clauses: Sequence[Clause], goal: Goal, answer: str) -> int:
     for line in reversed(body[-20_000:].split("\n")):
         for match in reversed(list(ending.finditer(plain(line)))):
             numbers = set(re.findall(r"\d+(?:\.\d+)?", f"{match[1]} {goal.key}"))
-            if len(numbers) > 1 and re.search(r"[-+/^×÷(]|\d \d", match[1]):
-                return next((i for i, clause in enumerate(clauses) if clause.computes
+            if len(numbers) > 1 and re.search(r"[-+/^·÷(]", match[1]):
+                return next((i for i, clause in enumerate(clauses) if goal.stated(clause)
                              and numbers <= set(re.findall(r"\d+(?:\.\d+)?", plain(clause.body)))),
                             0)
     return 0
