@@ -4,8 +4,8 @@
 
 Runs with the interpreter that has vLLM: this one, or .venv-vllm's. The stock model is run at each
 batch size and its best one counts. Both are asked the same questions with the same prompts,
-greedily, and graded by the same task. With --kills the drp_vllm run is killed that often and started
-again; the samples must be those of the undisturbed run.
+greedily, and graded by the same task. With --kills the drp_vllm run is killed that often and
+started again; the samples must be those of the undisturbed run.
 """
 
 from __future__ import annotations
