@@ -17,12 +17,6 @@ _OPEN = (
     "Hmm, let me think about this problem step by step. I need to find how many {goal}.",
     "Okay, let me try to solve this. The question asks how many {goal}.",
 )
-_CALM_OPEN = (
-    "So I need to find how many {goal}.",
-    "I need to find how many {goal}.",
-    "The question asks how many {goal}.",
-    "Let me figure out how many {goal}.",
-)
 _RESTATE = (
     "The problem says the following. {facts}",
     "First, let me read the problem again. {facts}",
@@ -104,9 +98,6 @@ class Style:
     alternative: float = 0.6
     second_verify: float = 0.3
     sure: float = 0.6
-    calm: float = 0.0
-    """How likely a solution is to come straight to the point, and a step to go on in the paragraph
-    of the one before."""
     doubt: float = 0.25
     """Share of the solutions that come to doubt a step for no reason …"""
     stuck: float = 0.2
@@ -114,12 +105,12 @@ class Style:
 
     def calmed(self, share: float) -> "Style":
         """The same with only a share of the hesitation and checking."""
-        kept = {"calm": 1 - share, "doubt": self.doubt * share, "stuck": self.stuck}
+        kept = {"doubt": self.doubt, "stuck": self.stuck}
         return Style(**{name: share * value for name, value in vars(self).items()} | kept)
 
 
 _MOODS = (1.0, 0.5, 0.1)
-_MOOD_SHARES = (0.72, 0.08, 0.2)
+_MOOD_SHARES = (0.72, 0.12, 0.16)
 """Some solutions are far calmer than others, as a real student's are: fine-tuning on pruned
 traces then strengthens what the student can do already, and does not teach it anew."""
 
@@ -135,10 +126,7 @@ def thinking(problem: Problem, rng: random.Random, style: Style) -> tuple[str, s
     The text of a looping solution ends where the loop starts; repeat the paragraph at will.
     """
     shared = {"goal": problem.goal, "answer": problem.answer, "unit": problem.unit}
-    calm = rng.random() < style.calm
-    paragraphs = [rng.choice(_CALM_OPEN if calm else _OPEN).format(**shared)]
-    if calm and rng.random() < 0.5:
-        paragraphs[-1] += " " + sentence(problem.clauses[0])
+    paragraphs = [rng.choice(_OPEN).format(**shared)]
     if rng.random() < style.restate:
         facts = " ".join(sentence(clause) for clause in problem.clauses)
         paragraphs.append(rng.choice(_RESTATE).format(facts=facts))
@@ -149,20 +137,13 @@ def thinking(problem: Problem, rng: random.Random, style: Style) -> tuple[str, s
         for before, clause in problem.noise:
             if before == index:
                 paragraphs.append(rng.choice(_NOISE).format(clause=clause))
-        text = _step(step, index == 0, rng, style)
-        if calm and rng.random() < 0.5:
-            paragraphs[-1] += " " + text
-        else:
-            paragraphs.append(text)
+        paragraphs.append(_step(step, index == 0, rng, style))
         if index == doubted:
             loop = _LOOP.format(eq=step.equation, result=step.result)
             paragraphs.append(loop)
             if rng.random() < style.stuck:
                 return "\n\n".join(paragraphs), loop
             paragraphs.append("Yes, I already checked that. Let me go on.")
-    if calm:
-        paragraphs.append(f"The answer is {problem.answer}.")
-        return "\n\n".join(paragraphs), ""
     paragraphs.append(rng.choice(_DONE).format(**shared))
     chain = ". ".join(step.equation for step in problem.steps)
     if rng.random() < style.verify:
@@ -174,7 +155,8 @@ def thinking(problem: Problem, rng: random.Random, style: Style) -> tuple[str, s
         paragraphs.append(rng.choice(_SURE).format(**shared))
     if rng.random() < style.second_verify:
         paragraphs.append(rng.choice(_VERIFY).format(chain=chain))
-    paragraphs.append(rng.choice(_END).format(**shared))
+    if len(paragraphs) > len(problem.steps) + 2:
+        paragraphs.append(rng.choice(_END).format(**shared))
     return "\n\n".join(paragraphs), ""
 
 
