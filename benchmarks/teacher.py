@@ -3,13 +3,13 @@
     python benchmarks/teacher.py              5,000 rows live, memory at 1,000 and 100,000 rows
     python benchmarks/teacher.py --rows 1000 --no-memory
 
-A loopback server (a process of its own) answers every chat completion after a fixed latency.
-The same rows go through it several times, the ways taking turns: by a bare loop (the `openai`
+A loopback server (a process of its own) answers every chat completion after a fixed latency. The
+same rows go through it several times, the ways taking turns: by a bare loop (the `openai`
 package's AsyncOpenAI, a worker pool, the reply written to a JSONL file) on each of the package's
-two transports, and by the pipeline (ordered runner, adaptive concurrency, retries, durable ledger,
-records, summary). Printed are wall time and CPU for a request and peak memory of each, and the
-ratios; the figures are the medians of the repetitions. The memory part runs the pipeline with a teacher in the same
-process, so that 100,000 rows take a minute and not an hour.
+two transports, and by the pipeline (ordered runner, adaptive concurrency, retries, durable
+ledger, records, summary). Printed are wall time and CPU for a request and peak memory of each,
+and the ratios; the figures are the medians of the repetitions. The memory part runs the pipeline
+with a teacher in the same process, so that 100,000 rows take a minute and not an hour.
 """
 
 from __future__ import annotations
