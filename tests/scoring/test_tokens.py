@@ -161,8 +161,8 @@ PIECES += ["<think>", "</think>", "<|EOT|>", "<th"]
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text(max_size=40))
-def test_counting_by_pieces_is_exact(text: str) -> None:
-    counter = TokenCounter.load("qwen")
+def test_counting_by_pieces_is_exact(qwen: TokenCounter, text: str) -> None:
+    counter = qwen
     assert counter._pieces is not None
     fast = counter._pieces.count(text.encode("utf-8", "replace").decode())
     text = text.encode("utf-8", "replace").decode()
@@ -172,7 +172,8 @@ def test_counting_by_pieces_is_exact(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", [
-    "plain words, 12 + 3", "a\x1cb", "ſ K", "😀", "e\u0301", "'S 'T I'LL", "x²  \n\n  y", " \u00a0 a"])
+    "plain words, 12 + 3", "a\x1cb", "ſ K", "😀", "e\u0301", "'S 'T I'LL", "x²  \n\n  y",
+    " \u00a0 a"])
 def test_pieces_at_the_edges(qwen: TokenCounter, text: str) -> None:
     assert qwen.count(text) == len(qwen._tokenizer.encode(text, add_special_tokens=False))
 

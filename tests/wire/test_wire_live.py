@@ -155,13 +155,13 @@ def test_a_local_server_needs_no_key():
 
 
 def test_nobody_there_is_said_soon():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    teacher = make_teacher("openai:m", base_url=f"http://127.0.0.1:{port}/v1",
-                           retries=Retries(attempts=50, base_s=0.01))
-    with pytest.raises(Unusable, match=f"127.0.0.1:{port}"):
-        run(teacher, question())
+    with socket.socket() as held:  # bound, so that nobody else gets it, and listening to nobody
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+        teacher = make_teacher("openai:m", base_url=f"http://127.0.0.1:{port}/v1",
+                               retries=Retries(attempts=50, base_s=0.01))
+        with pytest.raises(Unusable, match=f"127.0.0.1:{port}"):
+            run(teacher, question())
 
 
 def test_concurrency_adapts_to_429(monkeypatch):
