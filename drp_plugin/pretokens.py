@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 #: Qwen's pre-tokenization, as in its tokenizer.json.
 QWEN_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
               r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+_SPLITS = [[
+    {"type": "Split", "pattern": {"Regex": QWEN_SPLIT}, "behavior": "Isolated", "invert": False},
+    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": trim, "use_regex": False}]
+    for trim in (False, True)]
 _MAX_PIECES = 1_000_000
 #: Longer pieces (a thousand spaces, base64) are seen once: they would only fill the table.
 _MAX_LENGTH = 64
@@ -65,17 +69,17 @@ class PieceCounter:
 
 def piece_counter(tokenizer: Tokenizer) -> PieceCounter | None:
     """A counter for this tokenizer, or None where it is not built like Qwen's."""
-    told = json.loads(tokenizer.to_str())
-    steps = (told.get("pre_tokenizer") or {}).get("pretokenizers") or []
+    from tokenizers import models, normalizers, pre_tokenizers
+
+    split = tokenizer.pre_tokenizer
+    added = tokenizer.get_added_tokens_decoder().values()
     qwen = (
-        [step.get("type") for step in steps] == ["Split", "ByteLevel"]
-        and steps[0]["pattern"] == {"Regex": QWEN_SPLIT} and steps[0]["behavior"] == "Isolated"
-        and not steps[0]["invert"] and not steps[1]["add_prefix_space"]
-        and not steps[1]["use_regex"] and (told.get("normalizer") or {}).get("type") == "NFC"
-        and told["model"]["type"] == "BPE" and not told["model"].get("dropout")
-        and all("<" in t["content"] and not (t["normalized"] or t["lstrip"] or t["rstrip"]
-                                             or t["single_word"])
-                for t in told["added_tokens"]))
+        isinstance(tokenizer.model, models.BPE) and not tokenizer.model.dropout
+        and isinstance(tokenizer.normalizer, normalizers.NFC)
+        and isinstance(split, pre_tokenizers.Sequence)
+        and json.loads(split.__getstate__()).get("pretokenizers") in _SPLITS
+        and all("<" in token.content and not (token.normalized or token.lstrip or token.rstrip
+                                              or token.single_word) for token in added))
     return PieceCounter(tokenizer) if qwen else None
 
 

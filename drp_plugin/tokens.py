@@ -69,8 +69,7 @@ class TokenCounter:
         `qwen` comes from the local hub cache, else from the ranks that the package `dashscope`
         carries, else from the hub. Raises UserError when the tokenizer cannot be had.
         """
-        tokenizer, name = _load(str(spec))
-        return cls(tokenizer, name)
+        return _counter(str(spec))
 
     def same_as(self, other: TokenCounter) -> bool:
         """Whether both hold the same tokenizer, under whatever names."""
@@ -143,6 +142,11 @@ def _clean(text: str) -> str:
 
 
 @lru_cache(maxsize=8)
+def _counter(spec: str) -> TokenCounter:
+    tokenizer, name = _load(spec)
+    return TokenCounter(tokenizer, name)
+
+
 def _load(spec: str) -> tuple[Tokenizer, str]:
     if spec == QWEN:
         return _qwen(), QWEN
