@@ -94,11 +94,13 @@ class OpenAITeacher:
         """What a failure means for this request and for the run."""
         import openai
 
-        if isinstance(error, openai.APITimeoutError):
+        cause = error.__cause__ or error
+        # through aiohttp a refused connection comes as a connect time-out: nobody is there either
+        connecting = type(cause).__name__.startswith("Connect")
+        if isinstance(error, openai.APITimeoutError) and not connecting:
             return Transient(f"no answer within {self.persistent.timeout_s:g} s")
         if isinstance(error, openai.APIConnectionError):
-            cause = self._clean(f"{error.__cause__ or error}")
-            return Transient(f"connection failed ({cause})", unreachable=True)
+            return Transient(f"connection failed ({self._clean(str(cause))})", unreachable=True)
         if not isinstance(error, openai.APIStatusError):
             return Transient(self._clean(str(error)))
         status, headers = error.status_code, error.response.headers
