@@ -123,7 +123,7 @@ def main() -> None:
     options.add_argument("--limit", type=int, default=10_000)
     options.add_argument("--plain-limit", type=int, default=None,
                          help="completions for the plain loop (default: all)")
-    options.add_argument("--rounds", type=int, default=2)
+    options.add_argument("--rounds", type=int, default=1)
     options.add_argument("--tokenizer", default="qwen")
     chosen = options.parse_args()
     if chosen.completions:
