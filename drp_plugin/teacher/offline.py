@@ -219,7 +219,7 @@ def _synthesis(kept: Sequence[Sequence[Piece]]) -> str:
     for pieces in kept:
         for number, piece in enumerate(pieces):
             formula = len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", piece.text)) <= 1
-            turn = SEQUENCE.match(piece.text) and length > 150
+            turn = SEQUENCE.match(piece.text) or concludes(piece.text)
             unfinished = bool(result) and result[-1].text[-1] not in ".!?:,;" \
                 and not piece.text[0].islower()
             if result and (unfinished or (number == 0 and (formula or turn or length > 400))):

@@ -28,11 +28,13 @@ from drp_plugin.teacher.offline_reach import Goal, reach
 _LONGEST_ASIDE = 60
 """Clauses; a re-check that runs on longer is taken for a part of the reasoning."""
 _LOOKBACK = 8
+_LOOKAHEAD = 10
 _MEMORY = 60
 """Kept clauses that a new one is compared with."""
 
 
 _HANGING = re.compile(r"(?:which|giving|resulting|leaving|meaning|because|since|while|whereas)\b")
+_SAID = re.compile(r"\banswer (?:is|should be|must be)\b", re.IGNORECASE)
 
 
 @dataclass
@@ -61,21 +63,26 @@ class Judge:
         # A part of a longer trace ends where it ends, unless the answer is in it.
         self.reached = reach(clauses, self.goal, question, answer) if count and (whole or found) \
             else count - 1
+        self.closing = self._closing()
         self.drop = ["" for _ in clauses]
         self.first: dict[str, int] = {}
         self.last: dict[str, int] = {}
         self.places: dict[str, list[int]] = {}
+        self.computed: dict[str, int] = {}
+        """Where each equation stands for the first time."""
         self.answered = set(self.answer.numbers)
         for i, clause in enumerate(clauses[: self.reached + 1]):
             for number in clause.numbers:
                 self.first.setdefault(number, i)
                 self.last[number] = i
                 self.places.setdefault(number, []).append(i)
+            for equation in clause.equations:
+                self.computed.setdefault(equation, i)
 
     def judge(self) -> Judgement:
         """Mark re-checks, dead ends and talk, then bring back what the rest depends on."""
         for i in range(self.reached + 1, len(self.clauses)):
-            self.drop[i] = "after the answer"
+            self.drop[i] = "" if i == self.closing else "after the answer"
         self._asides()
         self._retractions()
         self._talk()
@@ -85,6 +92,17 @@ class Judge:
         self._restore()
         self._sentences()
         return Judgement(self.clauses, [not why for why in self.drop], self.drop, self.reached)
+
+    def _closing(self) -> int | None:
+        """The student's own sentence that states the answer, where it comes soon after it."""
+        if concludes(self.clauses[self.reached].body) if self.clauses else True:
+            return None
+        for i in range(self.reached + 1, min(self.reached + _LOOKAHEAD, len(self.clauses))):
+            clause = self.clauses[i]
+            if concludes(clause.body) and self.goal.stated(clause) and not clause.equations \
+                    and not GUESS.search(clause.body):
+                return i
+        return None
 
     def _brings(self, start: int, end: int) -> bool:
         """Whether clauses [start, end) are the first to have a number that is used behind them."""
@@ -195,8 +213,9 @@ class Judge:
         """Whether the next clauses compute with a number that this one gives."""
         numbers = set(self.clauses[i].numbers)
         return bool(numbers) and any(
-            clause.equations and numbers & set(clause.numbers) and clause.results - self.given
-            for clause in self.clauses[i + 1 : min(i + 7, self.reached + 1)])
+            numbers & set(self.clauses[j].numbers) and not self.drop[j]
+            and any(self.computed[equation] == j for equation in self.clauses[j].equations)
+            for j in range(i + 1, min(i + 7, self.reached + 1)))
 
     def _said_again(self, i: int) -> bool:
         """Whether a clause soon after says the same, nearer to where it is used."""
@@ -317,4 +336,4 @@ class Judge:
 
 def concludes(text: str) -> bool:
     """Whether a text states the final answer in so many words."""
-    return bool(CONCLUDE.search(text)) and bool(re.search(r"answer is", text, re.IGNORECASE))
+    return bool(CONCLUDE.search(text)) and bool(_SAID.search(text))

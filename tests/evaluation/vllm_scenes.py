@@ -28,7 +28,7 @@ def main(model: str, adapter: str) -> None:
     seen["greedy"] = told(engine.sample(greedy))
     seen["sampled"] = told(engine.sample(sampled))
     seen["reversed"] = told(engine.sample(sampled[::-1]))[::-1]
-    seen["cutoff"] = told(engine.sample([asked(0, max_new_tokens=50, cutoff=3, temperature=3.0)]))
+    seen["cutoff"] = told(engine.sample([asked(0, max_new_tokens=50, cutoff=3, temperature=1.9)]))
     long = SampleRequest(messages=(Message(role="user", content="apples " * 3000),))
     seen["too_long"] = told(engine.sample([long, asked(0)]))
     stuck = [asked(i, max_new_tokens=900, stop_loops=flag) for i in range(3)
