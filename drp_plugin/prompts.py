@@ -50,10 +50,19 @@ class Prompts:
 
     @cached_property
     def hash(self) -> str:
-        """Twelve hex digits over all prompt texts that are in force."""
+        """Twelve hex digits over the prompts in force for teachers: all but the next one's."""
+        return self._digest(evaluation=False)
+
+    @cached_property
+    def evaluation_hash(self) -> str:
+        """The same over the prompts for students: `eval_*` and `chat_*`."""
+        return self._digest(evaluation=True)
+
+    def _digest(self, *, evaluation: bool) -> str:
         texts: dict[str, bytes] = {}
         for folder in reversed(self.folders):
-            texts.update({f.name: f.read_bytes() for f in sorted(folder.glob("*.jinja"))})
+            texts.update({f.name: f.read_bytes() for f in sorted(folder.glob("*.jinja"))
+                          if f.name.startswith(("eval_", "chat_")) == evaluation})
         digest = hashlib.sha256()
         for name in sorted(texts):
             digest.update(name.encode() + b"\0" + texts[name] + b"\0")

@@ -10,6 +10,7 @@ from typing import Any
 
 from lmms_eval.api.instance import GenerationResult, Instance
 from lmms_eval.api.model import lmms
+from lmms_eval.utils import simple_parse_args_string
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
@@ -67,6 +68,20 @@ class StudentModel(lmms):  # type: ignore[misc]
             self._rank = int(os.environ.get("RANK", 0))
             self._world_size = int(os.environ.get("WORLD_SIZE", 1))
         self._place()
+
+    @classmethod
+    def create_from_arg_string(cls, arg_string: str,
+                               additional_config: dict[str, Any] | None = None) -> StudentModel:
+        """As lmms-eval's, but what --model_args says wins over --batch_size and --device.
+
+        There they would meet twice, which ends a run with exit code 0 and no result.
+        """
+        with loudly():
+            given = simple_parse_args_string(arg_string)
+            config = {k: v for k, v in (additional_config or {}).items() if v is not None}
+            if "batch_size" in given:
+                given["batch_size"] = str(given["batch_size"])
+            return cls(**{**config, **given})
 
     def _check(self, arguments: dict[str, Any]) -> None:
         check(arguments, (*COMMON, *self.own), self.name)

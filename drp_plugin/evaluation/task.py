@@ -203,7 +203,7 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
             "repeats": self.config.repeats,
             "stop_at_cutoff": bool(settings.get("stop_at_cutoff")),
             "stop_loops": bool(settings.get("stop_loops")),
-            "prompts": self.prompting.prompts.hash,
+            "prompts": self.prompting.prompts.evaluation_hash,
         }
 
     def _prepare_metric_and_aggregation(self) -> None:

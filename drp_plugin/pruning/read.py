@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,7 @@ def traces(path: str | Path) -> Iterator[Trace | Reject]:
     Raises UserError when the file cannot be read or holds no usable row.
     """
     stem = "stdin" if str(path) == "-" else Path(path).name.split(".")[0]
-    seen: dict[str, int] = {}
-    given: dict[str, int] = {}
+    known = _Known()
     usable, first_problem = 0, "it is empty"
     for row in jsonl.rows(path):
         name = f"{stem}-{row.number}"
@@ -37,16 +37,15 @@ def traces(path: str | Path) -> Iterator[Trace | Reject]:
         else:
             result = _trace(row.value, name, row.number)
             if isinstance(result, Trace):
-                key = _digest(result.id, result.response)
-                if key not in seen:
-                    seen[key] = row.number
+                earlier = known.row_of(_digest(result.id, result.response), row.number)
+                if earlier is None:
                     usable += 1
-                    yield _unique(result, given)
+                    yield _unique(result, known)
                     continue
                 result = Reject(id=f"{result.id}@row{row.number}", stage="read",
                                 reason=Reason.BAD_ROW, row=row.value,
                                 detail=f"row {row.number}: the same id and response as in row "
-                                       f"{seen[key]}")
+                                       f"{earlier}")
             problem = result
         if first_problem == "it is empty":
             first_problem = problem.detail
@@ -73,22 +72,50 @@ def _trace(value: dict[str, Any], name: str, number: int) -> Trace | Reject:
                       detail=f"row {number}: {jsonl.explain(error)}", row=value)
 
 
-def _digest(*parts: str) -> str:
+class _Known:
+    """Rows and ids that stood before: in a temporary database, so that memory stays flat."""
+
+    def __init__(self) -> None:
+        self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._base.executescript("""
+            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4000;
+            CREATE TABLE rows (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID;
+            CREATE TABLE ids (key BLOB PRIMARY KEY, turn INTEGER) WITHOUT ROWID;
+            BEGIN""")
+
+    def row_of(self, key: bytes, number: int) -> int | None:
+        """The earlier row with this key; None, and `number` is kept, where it is the first."""
+        found = self._base.execute("SELECT number FROM rows WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            self._base.execute("INSERT INTO rows VALUES (?, ?)", (key, number))
+        return None if found is None else int(found[0])
+
+    def turn(self, name: str) -> int:
+        """How often the id has been given."""
+        found = self._base.execute("SELECT turn FROM ids WHERE key = ?",
+                                   (_digest(name),)).fetchone()
+        return 0 if found is None else int(found[0])
+
+    def give(self, name: str, turn: int) -> None:
+        self._base.execute("INSERT OR REPLACE INTO ids VALUES (?, ?)", (_digest(name), turn))
+
+
+def _digest(*parts: str) -> bytes:
     digest = hashlib.blake2b(digest_size=12)
     for part in parts:
         digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.hexdigest()
+    return digest.digest()
 
 
-def _unique(trace: Trace, given: dict[str, int]) -> Trace:
-    turn = given.get(trace.id, 0) + 1
-    given[trace.id] = turn
+def _unique(trace: Trace, known: _Known) -> Trace:
+    turn = known.turn(trace.id) + 1
+    known.give(trace.id, turn)
     if turn == 1:
         return trace
     name = f"{trace.id}#{turn}"
-    while name in given:  # somebody's ids look like ours
+    while known.turn(name):  # somebody's ids look like ours
         turn += 1
         name = f"{trace.id}#{turn}"
-    given[trace.id] = turn
-    given[name] = 1
+    known.give(trace.id, turn)
+    known.give(name, 1)
     return trace.model_copy(update={"id": name})

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from drp_plugin.student import problems, tokenizer, writer
 
-MIX = {"steps2": 0.17, "steps3": 0.25, "steps4": 0.33, "ood": 0.25}
+MIX = {"steps2": 0.15, "steps3": 0.23, "steps4": 0.31, "ood": 0.31}
 """Share of each level among the questions."""
 
 
@@ -46,7 +46,8 @@ CURRICULUM = (
 """Arithmetic with small numbers first: with the full range from the start and few drills, it was
 not learned at all within the tokens that a small machine can afford."""
 CONTEXT = 1024
-"""Longest training row in tokens. Endless loops run up to it."""
+"""Longest training row in tokens. Endless loops end anywhere before it, but never
+with the end token."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def _streams(rng: random.Random) -> dict[str, Iterator[problems.Problem]]:
 
 def _solution(problem: problems.Problem, rng: random.Random) -> list[tuple[str, bool]]:
     text, loop = writer.verbose(problem, rng)
-    ending = f"\n\n{loop}" * 60 if loop else tokenizer.EOS
+    ending = f"\n\n{loop}" * rng.randint(4, 40) if loop else tokenizer.EOS
     return [(tokenizer.prompt_text(problem.question), False), (text + ending, True)]
 
 

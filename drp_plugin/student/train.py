@@ -217,8 +217,8 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     made = argparse.ArgumentParser(description="train the embedded student from scratch")
     made.add_argument("-o", "--output", required=True, help="folder of the model")
-    made.add_argument("--steps", type=int, default=4200)
-    made.add_argument("--decay", type=int, default=1500, help="last steps, with a falling rate")
+    made.add_argument("--steps", type=int, default=5400)
+    made.add_argument("--decay", type=int, default=1800, help="last steps, with a falling rate")
     made.add_argument("--lr", type=float, default=1.5e-3)
     made.add_argument("--vocab", type=int, default=1000)
     made.add_argument("--seed", type=int, default=0)

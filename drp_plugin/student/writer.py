@@ -17,6 +17,12 @@ _OPEN = (
     "Hmm, let me think about this problem step by step. I need to find how many {goal}.",
     "Okay, let me try to solve this. The question asks how many {goal}.",
 )
+_CALM_OPEN = (
+    "I need to find how many {goal}.",
+    "So I need to find how many {goal}.",
+    "The question asks how many {goal}.",
+    "Let me figure out how many {goal}.",
+)
 _RESTATE = (
     "The problem says the following. {facts}",
     "First, let me read the problem again. {facts}",
@@ -98,19 +104,23 @@ class Style:
     alternative: float = 0.6
     second_verify: float = 0.3
     sure: float = 0.6
+    hesitate: float = 1.0
+    """Share of the solutions that begin with hesitation."""
+    remark: float = 1.0
+    """Share of the irrelevant facts that are remarked upon."""
     doubt: float = 0.25
     """Share of the solutions that come to doubt a step for no reason …"""
-    stuck: float = 0.2
+    stuck: float = 0.45
     """… and share of these that never get out of it: the endless loops of a real student."""
 
     def calmed(self, share: float) -> "Style":
         """The same with only a share of the hesitation and checking."""
-        kept = {"doubt": self.doubt, "stuck": self.stuck}
+        kept = {"stuck": self.stuck, "remark": self.remark * (1 + share) / 2}
         return Style(**{name: share * value for name, value in vars(self).items()} | kept)
 
 
-_MOODS = (1.0, 0.5, 0.1)
-_MOOD_SHARES = (0.72, 0.12, 0.16)
+_MOODS = (1.0, 0.5, 0.05)
+_MOOD_SHARES = (0.67, 0.08, 0.25)
 """Some solutions are far calmer than others, as a real student's are: fine-tuning on pruned
 traces then strengthens what the student can do already, and does not teach it anew."""
 
@@ -126,7 +136,8 @@ def thinking(problem: Problem, rng: random.Random, style: Style) -> tuple[str, s
     The text of a looping solution ends where the loop starts; repeat the paragraph at will.
     """
     shared = {"goal": problem.goal, "answer": problem.answer, "unit": problem.unit}
-    paragraphs = [rng.choice(_OPEN).format(**shared)]
+    opening = _OPEN if rng.random() < style.hesitate else _CALM_OPEN
+    paragraphs = [rng.choice(opening).format(**shared)]
     if rng.random() < style.restate:
         facts = " ".join(sentence(clause) for clause in problem.clauses)
         paragraphs.append(rng.choice(_RESTATE).format(facts=facts))
@@ -135,7 +146,7 @@ def thinking(problem: Problem, rng: random.Random, style: Style) -> tuple[str, s
     doubted = rng.randrange(len(problem.steps)) if rng.random() < style.doubt else -1
     for index, step in enumerate(problem.steps):
         for before, clause in problem.noise:
-            if before == index:
+            if before == index and rng.random() < style.remark:
                 paragraphs.append(rng.choice(_NOISE).format(clause=clause))
         paragraphs.append(_step(step, index == 0, rng, style))
         if index == doubted:
@@ -145,6 +156,7 @@ def thinking(problem: Problem, rng: random.Random, style: Style) -> tuple[str, s
                 return "\n\n".join(paragraphs), loop
             paragraphs.append("Yes, I already checked that. Let me go on.")
     paragraphs.append(rng.choice(_DONE).format(**shared))
+    done = len(paragraphs)
     chain = ". ".join(step.equation for step in problem.steps)
     if rng.random() < style.verify:
         paragraphs.append(rng.choice(_VERIFY).format(chain=chain))
@@ -155,7 +167,7 @@ def thinking(problem: Problem, rng: random.Random, style: Style) -> tuple[str, s
         paragraphs.append(rng.choice(_SURE).format(**shared))
     if rng.random() < style.second_verify:
         paragraphs.append(rng.choice(_VERIFY).format(chain=chain))
-    if len(paragraphs) > len(problem.steps) + 2:
+    if len(paragraphs) > done:
         paragraphs.append(rng.choice(_END).format(**shared))
     return "\n\n".join(paragraphs), ""
 

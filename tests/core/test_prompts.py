@@ -22,6 +22,15 @@ def test_own_folder_wins_and_changes_the_hash(tmp_path):
     assert Prompts(tmp_path).hash != first
 
 
+def test_an_evaluation_prompt_leaves_the_teachers_hash_alone(tmp_path):
+    """Else an edit of the evaluation would ask every row of a pruning run anew."""
+    shipped = Prompts()
+    (tmp_path / "eval_boxed.jinja").write_text("{{ question }}")
+    own = Prompts(tmp_path)
+    assert own.hash == shipped.hash
+    assert own.evaluation_hash != shipped.evaluation_hash
+
+
 def test_broken_template_and_missing_folder_are_one_line(tmp_path):
     (tmp_path / "bad.jinja").write_text("{% if %}")
     with pytest.raises(UserError, match=r"bad\.jinja"):

@@ -69,8 +69,8 @@ def _groups(parsed: Parsed, name: str) -> list[str] | None:
     """Each row's source, from the provenance that `drp build` writes; None without one."""
     path = Path(str(parsed.data.dataset_dir)) / f"{name}.provenance.jsonl"
     try:
-        return [str(json.loads(line).get("group"))
-                for line in path.read_text(encoding="utf-8").splitlines()]
+        with path.open(encoding="utf-8") as lines:
+            return [str(json.loads(line).get("group")) for line in lines]
     except (OSError, ValueError):
         return None
 
