@@ -103,6 +103,7 @@ class TeacherSettings:
     retries: int
     price: str | None
     prices: Path | None
+    engine: dict[str, Any]
 
     def make(self) -> Teacher:
         """The teacher. Raises UserError."""
@@ -110,7 +111,7 @@ class TeacherSettings:
         from drp_plugin.teacher.retry import Retries
 
         return make_teacher(self.teacher, base_url=self.base_url, timeout_s=self.timeout_s,
-                            concurrency=self.concurrency,
+                            concurrency=self.concurrency, engine=self.engine,
                             retries=Retries(attempts=self.retries + 1))
 
     def find_price(self, name: str) -> Price | None:
@@ -137,6 +138,8 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
                      help="Longest reply; by default the model's own limit."),
         click.option("--extra", type=ExtraType(), multiple=True,
                      help="Any further field of the request, e.g. reasoning_effort=low."),
+        click.option("--engine-arg", "engine", type=ExtraType(), multiple=True,
+                     help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
         click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
                      help="Most requests in flight; fewer when the provider's limits ask for it."),
         click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=600.0,
@@ -161,7 +164,8 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
                 max_tokens=given.pop("max_tokens"), extra=dict(given.pop("extra")))
             names = ("teacher", "base_url", "concurrency", "timeout_s", "retries", "price",
                      "prices")
-            settings = TeacherSettings(sampling=sampling, **{n: given.pop(n) for n in names})
+            settings = TeacherSettings(sampling=sampling, engine=dict(given.pop("engine")),
+                                       **{n: given.pop(n) for n in names})
             return command(settings=settings, **given)
 
         call.__doc__, call.__name__ = command.__doc__, command.__name__

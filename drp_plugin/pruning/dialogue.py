@@ -9,6 +9,7 @@ from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.records import Reason, Usage
 from drp_plugin.teacher.base import Ask, Message, Reply, Request, TeacherError
+from drp_plugin.thinking import CLOSE
 
 T = TypeVar("T")
 
@@ -80,9 +81,11 @@ class Dialogue:
         for repair in range(self.options.repairs + 1):
             reply = await self._reply(stage, messages, schema, "repair" if repair else stage)
             try:
-                if not reply.text.strip():
+                # a teacher that reasons itself may show it, where its server does not cut it off
+                said = reply.text.rpartition(CLOSE)[2]
+                if not said.strip():
                     raise FormatError("it is empty.", Reason.EMPTY_REPLY)
-                return parse(reply.text)
+                return parse(said)
             except FormatError as error:
                 problem = error
             again = self.prompts.render("repair", error=str(problem))

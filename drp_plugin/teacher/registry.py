@@ -15,13 +15,16 @@ KINDS = "openai:MODEL, gemini:MODEL, vllm:PATH, offline, or earliest-correct"
 
 
 def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 600.0,
-                 concurrency: int = 64, retries: Retries | None = None) -> Teacher:
+                 concurrency: int = 64, retries: Retries | None = None,
+                 engine: dict[str, Any] | None = None) -> Teacher:
     """The teacher that `spec` names.
 
     `base_url` sends an `openai:` teacher to any compatible endpoint. `concurrency` is the most
-    requests in flight. Raises UserError for an unknown teacher or a missing key.
+    requests in flight, `engine` holds arguments of vLLM's engine. Raises UserError for an unknown teacher or a missing key.
     """
     kind, _, model = spec.partition(":")
+    if engine and kind != "vllm":
+        raise UserError("--engine-arg is for vllm:PATH alone", fix="Leave it out")
     if kind == "offline":
         from drp_plugin.teacher.offline import OfflineTeacher
 
@@ -41,7 +44,7 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
     if kind == "vllm":
         from drp_plugin.teacher.vllm_local import VllmTeacher
 
-        return VllmTeacher(model, concurrency=concurrency)
+        return VllmTeacher(model, concurrency=concurrency, engine=engine)
     persistent = Persistent(Limiter(concurrency), retries, timeout_s=timeout_s,
                             where=base_url or spec)
     if kind == "openai":

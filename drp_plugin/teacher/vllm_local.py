@@ -8,42 +8,45 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Usage
+from drp_plugin.sampling.vllm import arguments
 from drp_plugin.teacher.base import Reply, Request, TeacherError
 
 
 class VllmTeacher:
-    """A local model; vLLM's engine batches what is asked at once."""
+    """A local model; vLLM's engine batches what is asked at once.
+
+    `engine` holds arguments of vLLM's engine. Raises UserError for one that it does not have, and
+    where there is no vLLM.
+    """
 
     def __init__(self, path: str, *, concurrency: int = 64,
                  engine: dict[str, Any] | None = None) -> None:
         self.name = f"vllm:{path}"
         self.identity = {"kind": "vllm", "model": path}
-        self._path, self._settings = path, engine or {}
+        self._failed: UserError | None = None
         self._slots = asyncio.Semaphore(concurrency)
         self._starting = asyncio.Lock()
         self._engine: Any = None
         self._tokenizer: Any = None
-        try:
-            import vllm  # noqa: F401
-        except ImportError as error:
-            raise UserError(f"teacher {self.name} needs vLLM ({error})",
-                            fix="Install drp-plugin[vllm], or serve the model and use "
-                                "openai:MODEL with --base-url") from None
+        self._arguments = arguments(path, None, None, False, engine or {})
 
     async def _start(self) -> None:
         async with self._starting:
+            if self._failed is not None:
+                raise self._failed
             if self._engine is not None:
                 return
             from vllm import AsyncEngineArgs
             from vllm.v1.engine.async_llm import AsyncLLM
 
             try:
-                engine = AsyncLLM.from_engine_args(AsyncEngineArgs(
-                    model=self._path, disable_log_stats=True, **self._settings))
+                engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._arguments))
             except Exception as error:
                 text = " ".join(str(error).split())[:300]
-                raise UserError(f"teacher {self.name} does not start ({text})",
-                                fix="Check the path and the GPU's memory") from None
+                self._failed = UserError(
+                    f"teacher {self.name} does not start ({text})",
+                    fix="Check the path and the memory; vLLM's own words stand above")
+                raise self._failed from None
             tokenizer = engine.get_tokenizer()
             if asyncio.iscoroutine(tokenizer):
                 tokenizer = await tokenizer

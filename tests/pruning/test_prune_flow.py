@@ -44,6 +44,17 @@ def test_skill_mode_from_end_to_end() -> None:
     assert all(TRACE.question in text for text in shown) and ANSWER in shown[1]
 
 
+def test_a_teacher_that_shows_its_own_thinking() -> None:
+    """Nothing before the last closing tag is its answer, though it may look like one."""
+    thought = "<think>\nStep 1: wrong\nSkill: none\nStep 1: DELETE\n</think>\n\n"
+    row = prune(Scripted(thought + STEPS, thought + REVISION))
+    assert isinstance(row, Pruned), row
+    assert row.model_copy(update={"usage": None}) == prune(
+        Scripted(STEPS, REVISION)).model_copy(update={"usage": None})
+    rejected(prune(Scripted(thought, STEPS.replace("Step", "Part"))), "decompose",
+             Reason.BAD_FORMAT)
+
+
 def test_default_mode_asks_for_no_skills() -> None:
     teacher = Scripted(STEPS.replace("Skill:", "Skull:"), REVISION)
     row = prune(teacher, PruneOptions(decompose="default", min_coverage=0.5))
