@@ -20,7 +20,8 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
     """The teacher that `spec` names.
 
     `base_url` sends an `openai:` teacher to any compatible endpoint. `concurrency` is the most
-    requests in flight, `engine` holds arguments of vLLM's engine. Raises UserError for an unknown teacher or a missing key.
+    requests in flight, `engine` holds arguments of vLLM's engine. Raises UserError for an
+    unknown teacher or a missing key.
     """
     kind, _, model = spec.partition(":")
     if engine and kind != "vllm":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 from pathlib import Path
 
@@ -40,8 +41,15 @@ def test_the_command_asks_the_engine_and_pays_once(vllm_python: Path, tmp_path: 
     assert {r["reason"] for r in rejects} <= {"cut_reply", "bad_format", "low_coverage"}
     assert all(r["reply"] for r in rejects)
     before = (run / "rejects.jsonl").read_bytes()
-    again = prune()
-    assert "core_client" in done.stderr and "core_client" not in again.stderr  # no engine
-    assert (run / "rejects.jsonl").read_bytes() == before
+    # nothing is asked again: an engine that takes eight tokens could not answer
+    assert _stored(run) == 3
+    (run / "rejects.jsonl").unlink()
+    assert prune("--engine-arg", "max_model_len=8").returncode == 0
+    assert _stored(run) == 3 and (run / "rejects.jsonl").read_bytes() == before
     wrong = prune("--engine-arg", "tensor_parallel=2")
     assert wrong.returncode == 2 and "tensor_parallel_size" in wrong.stderr
+
+
+def _stored(run: Path) -> int:
+    with sqlite3.connect(run / "ledger.sqlite") as ledger:
+        return int(ledger.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
