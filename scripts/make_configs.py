@@ -333,9 +333,7 @@ def scaled_merges() -> Iterator[Experiment]:
 def experiments() -> list[Experiment]:
     """Every file, training ones first."""
     training = [DRP_7B, DRP_SMALL, DRP_TINY, *ablations(), *cot_valve(), *tale(), *scale()]
-    merges = [export(e) for e in training
-              if not (e.name.startswith("baselines/cot_valve") and not e.name.endswith("_s0"))]
-    return [*training, *merges, *scaled_merges()]
+    return [*training, *map(export, training), *scaled_merges()]
 
 
 def files() -> dict[Path, str]:

@@ -208,3 +208,40 @@ def test_two_processes(workspace, byte_model):
                NPROC_PER_NODE="2", GLOO_SOCKET_IFNAME="lo")
     assert re.search(r"world size: 2", done.stdout + done.stderr)
     assert len(losses(workspace / "saves" / "drp_qwen7b_torchrun")) == 2
+
+
+def greedy(model: Path | str, adapter: Path | None = None) -> list[str]:
+    """Short greedy completions, as `drp_hf` makes them."""
+    from drp_plugin.sampling.base import SampleRequest
+    from drp_plugin.sampling.hf import HFSampler
+    from drp_plugin.teacher.base import Message
+
+    asked = [SampleRequest(messages=(Message(role="user", content=row["question"]),),
+                           max_new_tokens=24) for row in tiny.rows(8)]
+    sampler = HFSampler(str(model), peft=None if adapter is None else str(adapter), workers=1)
+    return [outcome.text for _, outcome in sorted(sampler.sample(asked))]
+
+
+EMBEDDED = ("drp_tiny", "ablations/direct_distill_qwen7b", "baselines/tale_pt_sft_qwen7b",
+            "baselines/tale_pt_dpo_qwen7b", "baselines/cot_valve_qwen7b_s4", "scale/torchrun_8gpu")
+
+
+@pytest.mark.parametrize("name", EMBEDDED)
+def test_each_kind_trains_the_embedded_student(workspace, name):
+    """What LLaMA-Factory saves works as an adapter, merged by PEFT's way and by the export's."""
+    from llamafactory.train.tuner import export_model
+
+    from drp_plugin.student import model_path
+
+    student = str(model_path())
+    path = workspace / f"{name}.yaml"
+    run_in_process(path, model_name_or_path=student, **START | {
+        "learning_rate": 0.01, "max_steps": 4, "warmup_ratio": 0.0, "bf16": False})
+    adapter = workspace / yaml.safe_load(path.read_text())["output_dir"]
+    merged = workspace / "merged"
+    export_model({"model_name_or_path": student, "adapter_name_or_path": str(adapter),
+                  "template": "deepseekr1", "export_dir": str(merged), "export_device": "cpu",
+                  "infer_dtype": "float32"})
+    told = greedy(student, adapter)
+    assert told == greedy(merged)
+    assert told != greedy(student)
