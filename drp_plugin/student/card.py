@@ -34,8 +34,8 @@ without a hub and without a GPU.
 """
 
 _TABLE_HEAD = (
-    "| level | decoding | problems | accuracy | mean tokens | of these thinking | not ended |\n"
-    "|---|---|---|---|---|---|---|\n"
+    "| level | decoding | problems | accuracy | mean tokens | of these thinking | not ended"
+    " | endless loops |\n|---|---|---|---|---|---|---|---|\n"
 )
 
 
@@ -66,7 +66,7 @@ def table(figures: list[dict]) -> str:
         return ""
     rows = "".join(
         "| {level} | {decoding} | {n} | {accuracy:.1%} | {tokens:.0f} | {think_tokens:.0f} |"
-        " {truncated:.1%} |\n".format(**figure)
+        " {truncated:.1%} | {loops:.1%} |\n".format(**figure)
         for figure in figures
     )
     cap = figures[0]["cap"]
