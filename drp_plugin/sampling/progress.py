@@ -33,6 +33,8 @@ class Progress:
             self._task = rich.add_task(self.title, total=self.total, rate="")
             rich.start()
             self._bar = rich
+        elif self.show:
+            self._line(self._start)
         return self
 
     def __call__(self, index: int, outcome: Outcome) -> None:
@@ -55,8 +57,9 @@ class Progress:
 
     def _line(self, now: float) -> None:
         left = (now - self._start) / max(self.done, 1) * (self.total - self.done)
-        print(f"{self.title}: {self.done}/{self.total} completions, {self._rate(now)}, "
-              f"about {left:.0f} s left", file=sys.stderr, flush=True)
+        told = f", {self._rate(now)}, about {left:.0f} s left" if self.done else ""
+        print(f"{self.title}: {self.done}/{self.total} completions "
+              f"({self.done / max(self.total, 1):.0%}){told}", file=sys.stderr, flush=True)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
