@@ -9,7 +9,7 @@ from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.records import Reason, Usage
 from drp_plugin.teacher.base import Ask, Message, Reply, Request, TeacherError
-from drp_plugin.thinking import CLOSE
+from drp_plugin.thinking import CLOSE, OPEN
 
 T = TypeVar("T")
 
@@ -81,11 +81,7 @@ class Dialogue:
         for repair in range(self.options.repairs + 1):
             reply = await self._reply(stage, messages, schema, "repair" if repair else stage)
             try:
-                # a teacher that reasons itself may show it, where its server does not cut it off
-                said = reply.text.rpartition(CLOSE)[2]
-                if not said.strip():
-                    raise FormatError("it is empty.", Reason.EMPTY_REPLY)
-                return parse(said)
+                return _parsed(reply.text, parse)
             except FormatError as error:
                 problem = error
             again = self.prompts.render("repair", error=str(problem))
@@ -93,3 +89,20 @@ class Dialogue:
                         Message(role="assistant", content=reply.text.strip() or "(empty)"),
                         Message(role="user", content=again)]
         raise Rejection(stage, problem.reason, str(problem), reply.text)
+
+
+def _parsed(text: str, parse: Callable[[str], T]) -> T:
+    """The reply, parsed; a teacher that reasons itself may show that, and it is no answer.
+
+    Where its template opened the thinking, only the closing tag is in the reply. A tag may also
+    stand in the answer itself: then what follows it is no answer.
+    """
+    thought, tag, rest = text.rpartition(CLOSE)
+    if not (rest if tag else text).strip():
+        raise FormatError("it is empty.", Reason.EMPTY_REPLY)
+    if not tag or thought.lstrip().startswith(OPEN):
+        return parse(rest)
+    try:
+        return parse(rest)
+    except FormatError:
+        return parse(text)

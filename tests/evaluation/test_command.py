@@ -78,8 +78,6 @@ def test_listed_from_a_wheel(lmms_eval: Run, tmp_path: Path) -> None:
     """The wheel alone, unpacked elsewhere, registers and finds its own YAML."""
     build = subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d",
                             str(tmp_path / "dist")], cwd=ROOT, capture_output=True, text=True)
-    if "No module named hatchling" in build.stderr:
-        pytest.skip("hatchling is not installed")
     assert build.returncode == 0, build.stderr
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     place = tmp_path / "site"

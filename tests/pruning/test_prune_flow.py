@@ -47,7 +47,7 @@ def test_skill_mode_from_end_to_end() -> None:
 def test_a_teacher_that_shows_its_own_thinking() -> None:
     """Nothing before the last closing tag is its answer, though it may look like one."""
     thought = "<think>\nStep 1: wrong\nSkill: none\nStep 1: DELETE\n</think>\n\n"
-    row = prune(Scripted(thought + STEPS, thought + REVISION))
+    row = prune(Scripted(thought + STEPS, thought.removeprefix("<think>") + REVISION))
     assert isinstance(row, Pruned), row
     assert row.model_copy(update={"usage": None}) == prune(
         Scripted(STEPS, REVISION)).model_copy(update={"usage": None})
