@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import statistics
+
 #: A tail counts as a loop from this many repeats and this many characters on.
 MIN_REPEATS = 4
 MIN_CHARACTERS = 160
@@ -9,14 +12,26 @@ MIN_CHARACTERS = 160
 WINDOW = 40_000
 _PROBE = 24
 _CANDIDATES = 32
+#: A sentence that comes back this often among the last characters, as this share of them, and up
+#: to the end, is a loop too: sampled loops vary, and some count up.
+REFRAIN_TIMES = 20
+REFRAIN_SHARE = 0.2
+REFRAIN_WINDOW = 6_000
+_SENTENCE = re.compile(r"[^.!?\n]{12,}")
 
 
 def loop_period(text: str) -> int | None:
-    """The shortest period, in characters, of a tail that repeats itself; None without a loop.
+    """The period, in characters, of a tail that repeats itself; None without a loop.
 
-    The repeats must be exact, at least four, and cover at least 160 characters at the very end.
+    Either exact repeats, at least four that cover at least 160 characters at the very end (the
+    shortest period), or a refrain: one sentence, its numbers aside, that keeps coming back (the
+    median distance).
     """
     tail = text[-WINDOW:].rstrip("\ufffd")     # half a character where the limit fell inside one
+    return _exact(tail) or _refrain(tail[-REFRAIN_WINDOW:])
+
+
+def _exact(tail: str) -> int | None:
     if len(tail) < MIN_CHARACTERS:
         return None
     probe = tail[-_PROBE:]
@@ -33,3 +48,19 @@ def loop_period(text: str) -> int | None:
             return period
         end = at + _PROBE - 1
     return None
+
+
+def _refrain(tail: str) -> int | None:
+    places: dict[str, list[int]] = {}
+    total = 0
+    for match in _SENTENCE.finditer(tail):
+        words = re.sub(r"\d+", "#", match[0]).strip()
+        if len(re.findall(r"[^\W\d_]{2,}", words)) >= 3:
+            places.setdefault(words, []).append(match.start())
+            total += 1
+    most = max(places.values(), key=len, default=[])
+    if len(most) < REFRAIN_TIMES or len(most) < REFRAIN_SHARE * total:
+        return None
+    period = int(statistics.median(b - a for a, b in zip(most, most[1:], strict=False)))
+    # it must still go on at the end
+    return period if len(tail) - most[-1] <= 4 * period else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,18 @@ def test_a_loop_that_stops_in_the_middle_of_a_period() -> None:
     text = ("Let me think about it once more, from the start. " * 40)[:-17]
     assert loop_period(text) == 49
     assert loop_period(text + "\ufffd") == 49
+
+
+def test_a_loop_that_varies_or_counts_up() -> None:
+    rng = random.Random(0)
+    drift = "".join(f"Let me check case {i} again. " + rng.choice(("Hmm, no. ", "So no.\n", ""))
+                    for i in range(40))
+    assert 25 <= loop_period("<think>\n" + drift) <= 40
+    # what came to an end, and a list of a dozen cases, are none
+    listed = "".join(f"The pair (3, {i}) gives a difference of {i - 3}.\n" for i in range(4, 17))
+    assert loop_period(listed) is None
+    assert loop_period(drift + "All the cases fail, and there is nothing else to try here. " * 3
+                       + "So the answer is 7.\n</think>\n\nThe answer is \\boxed{7}.") is None
 
 
 def test_loop_in_a_long_text_is_found_soon() -> None:
