@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 
@@ -61,6 +62,6 @@ def _refrain(tail: str) -> int | None:
     most = max(places.values(), key=len, default=[])
     if len(most) < REFRAIN_TIMES or len(most) < REFRAIN_SHARE * total:
         return None
-    period = int(statistics.median(b - a for a, b in zip(most, most[1:], strict=False)))
+    period = int(statistics.median(b - a for a, b in itertools.pairwise(most)))
     # it must still go on at the end
     return period if len(tail) - most[-1] <= 4 * period else None
