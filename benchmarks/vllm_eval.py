@@ -56,6 +56,8 @@ def main() -> None:
             f"include: [{base}/_tiny, {base}/_base]\ntask: {TASK}\n"
             f"generation_kwargs: {{max_new_tokens: {given.max_new_tokens}, do_sample: false, "
             "temperature: 0.0, top_p: 1.0, until: []}\n"
+            # the stock model does not say which tokenizer is its own
+            f"variant: {{prompt: eval_plain, cutoff: 768, tokenizer: '{model}'}}\n"
             f"protocol: {{questions: 'tiny:eval:{LEVELS}:{given.prompts}'}}\n")
         ours = f"pretrained={model}"
         # the arguments that the stock model needs on a CPU, and its own cap
@@ -126,7 +128,7 @@ def _figures(out: Path) -> dict:
 
 def _texts(out: Path) -> list:
     (file,) = out.rglob("*_samples_*.jsonl")
-    return [json.loads(line)["filtered_resps"] for line in file.read_text().splitlines()]
+    return [json.loads(line)["filtered_resps"] for line in file.read_text().split("\n") if line]
 
 
 def _killed(arguments: str, tasks: Path, out: Path, kills: int, whole: Path) -> dict:
