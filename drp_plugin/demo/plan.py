@@ -67,7 +67,7 @@ def plan(folder: Path, sizes: Sizes) -> list[Stage]:
         Stage("check", "preflight: drp check", (*drp, "check", str(work / "drp_tiny.yaml")), (),
               13),
         Stage("train", "LoRA fine-tuning: llamafactory-cli train",
-              (cli, "train", "drp_tiny.yaml"), (adapter / "adapter_model.safetensors",), 165,
+              (cli, "train", "drp_tiny.yaml"), (adapter / "adapter_model.safetensors",), 115,
               cwd=work),
         Stage("export", "merged model: llamafactory-cli export",
               (cli, "export", "export/drp_tiny.yaml"), (merged / "model.safetensors",), 16,
