@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.inspection.edits import apply_edits, read_edits
 from drp_plugin.jsonl import rows
+from drp_plugin.records import Pruned
 
 PRUNED = "pruned.jsonl"
 
@@ -27,6 +29,8 @@ class Why(StrEnum):
     CONTROL_TOKEN = "control_token"
     """The text holds a token of the chat layout; the tokenizer would take it for the real one."""
     DUPLICATE = "duplicate"
+    REJECTED_BY_HAND = "rejected_by_hand"
+    """In the page of `drp inspect`."""
     EXCLUDED = "excluded"
     """The question stands in a file given with --exclude."""
     OVER_CUTOFF = "over_cutoff"
@@ -89,21 +93,18 @@ def _edited(path: Path, values: list[tuple[int, dict[str, Any]]]) -> list[tuple[
     """Lay the edits that were made by hand in `drp inspect` over the rows of a run."""
     if not path.is_dir():
         return values
-    try:
-        from drp_plugin.inspection.edits import apply_edits
-    except ImportError:
-        return values
-    from drp_plugin.records import Pruned
-
     records, plain = [], []
     for number, value in values:
         try:
             records.append((number, Pruned.model_validate(value)))
         except ValueError:  # not a pruned record: nothing that the page could have edited
             plain.append((number, value))
-    numbers = {record.id: number for number, record in records}
-    kept = [(numbers[r.id], r.model_dump(mode="json"))
-            for r in apply_edits(path, [record for _, record in records])]
+    edits = read_edits(path)
+    numbers = [number for number, record in records
+               if record.id not in edits or edits[record.id].action != "reject"]
+    after = apply_edits(path, [record for _, record in records])
+    kept = [(number, record.model_dump(mode="json"))
+            for number, record in zip(numbers, after, strict=True)]
     return sorted(kept + plain, key=lambda pair: pair[0])
 
 
@@ -122,7 +123,12 @@ def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
         else:
             values.append((row.number, row.value))
     candidates = []
-    for number, value in _edited(Path(path), values):
+    edited = _edited(Path(path), values)
+    left = {number for number, _ in edited}
+    dropped += [Dropped(str(file), number, str(value.get("id")), Why.REJECTED_BY_HAND,
+                        "rejected in edits.jsonl")
+                for number, value in values if number not in left]
+    for number, value in edited:
         id_ = str(value.get("id") or f"{name}:{number}")
         wrong = [field for field in ("question", "response")
                  if not isinstance(value.get(field), str) or not value[field].strip()]

@@ -54,6 +54,22 @@ def test_every_row_is_in_the_set_or_dropped_with_its_reason(write_rows, tmp_path
     assert [x["row"] for x in listed if x["reason"] == "no_think_end"] == [2]
 
 
+def test_decisions_by_hand_are_taken_up(write_rows, tmp_path):
+    rows = [{**row, "coverage": 1.0, "steps": [], "revisions": [], "verdict": {}, "usage": {}}
+            for row in tiny.rows(4)]
+    run = write_rows(rows)
+    (run / "edits.jsonl").write_text("".join(json.dumps(edit) + "\n" for edit in (
+        {"id": rows[0]["id"], "action": "reject"},
+        {"id": rows[1]["id"], "action": "edit",
+         "response": "<think>\nShorter.\n</think>\n\nThe answer is 5."})))
+    built = build([run], tmp_path / "d", Settings(name="x"))
+    assert (built.rows, reasons(built)) == (3, {"rejected_by_hand": 1})
+    said = [turn["value"] for row in load(tmp_path / "d" / "x.json")
+            for turn in row["conversations"]]
+    assert "<think>\nShorter.\n</think>\n\nThe answer is 5." in said
+    assert not any(rows[i]["response"] in said for i in (0, 1))
+
+
 def test_the_set_is_sharegpt_in_the_exact_shape(write_rows, tmp_path):
     rows = tiny.rows(3)
     rows[0]["response"] = "  Two steps. \n\n</think>The answer is 2.\n"  # prefilled <think>
