@@ -246,3 +246,35 @@ def test_budgets() -> None:
 
     assert budget("[[12]] or [[ 30 ]]") == 30
     assert budget("[[0]]") is budget("12") is budget("[[-3]]") is budget("") is None
+
+
+@pytest.mark.data
+def test_real_traces_count_the_same_whichever_way_they_come(
+        data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """240 R1 traces through lmms-eval, as its samples through `drp score`, and by themselves."""
+    from click.testing import CliRunner
+
+    from drp_plugin.cli.score import command
+
+    def lines(path: Path) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+
+    traces = [{"id": f"{i}", "dataset": "math500", "question": row["question"],
+               "answer": row["answer"], "response": row["response"]} for i, row in
+              enumerate(lines(data_dir / "traces_math_train_r1distill.jsonl"))]
+    file = tmp_path / "math500_test.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in traces))
+    results, samples = evaluate(Says(lambda turns, n: traces[n - 1]["response"]), "drp_math500",
+                                tmp_path, monkeypatch)
+    (tmp_path / "samples.jsonl").write_text("".join(
+        json.dumps(sample, default=str) + "\n" for sample in samples))
+    fields = ("correct", "outcome", "extracted", "tokens", "think_tokens", "truncated")
+    told = {s["doc_id"]: [s["drp"]["completions"][0][f] for f in fields] for s in samples}
+    for name in ("math500_test.jsonl", "samples.jsonl"):
+        done = CliRunner().invoke(command, [str(tmp_path / name), "-o", str(tmp_path / "out.jsonl"),
+                                            "--dataset", "math500"])
+        assert done.exit_code == 0, done.output
+        scored = lines(tmp_path / "out.jsonl")
+        assert [[row[f] for f in fields] for row in scored] == [told[i] for i in range(240)]
+    assert results["accuracy,none"] == sum(row[0] for row in told.values()) / 240
+    assert results["tokens,none"] == pytest.approx(sum(row[3] for row in told.values()) / 240)
