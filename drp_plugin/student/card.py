@@ -53,7 +53,10 @@ def write_card(folder: Path, training: dict | None, figures: list[dict]) -> None
         training = json.loads(record.read_text())
     line = ""
     if training:
-        line = "- Training: {steps:,} steps, {tokens:,} tokens, seed {seed}.\n".format(**training)
+        line = (
+            "- Training: {steps:,} steps, {tokens:,} tokens, seed {seed}, by `python -m"
+            " drp_plugin.student.train`.\n".format(**training)
+        )
         if training.get("note"):
             line += f"  {training['note']}\n"
     text = _CARD.format(training=line, figures=table(figures) or "Not measured yet.")
