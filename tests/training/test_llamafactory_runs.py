@@ -115,8 +115,8 @@ def test_the_papers_yamls_reach_the_first_optimizer_steps(workspace, qwen_model,
 
 
 CONFIGS = resource("llamafactory_configs")
-# These want what a CPU has not: accelerate's FSDP and DeepSpeed an accelerator, Ray ten CPUs for
-# each worker, bitsandbytes a GPU.
+# These want what a CPU has not: accelerate's FSDP an accelerator, Ray ten CPUs for each worker,
+# bitsandbytes a GPU. DeepSpeed has a test of its own, where it is installed.
 ELSEWHERE = {"scale/fsdp", "scale/deepspeed_zero2", "scale/deepspeed_zero3", "scale/ray",
              "scale/qlora_24gb"}
 STARTS = sorted(
@@ -249,3 +249,17 @@ def test_each_kind_trains_the_embedded_student(workspace, name):
     told = greedy(student, adapter)
     assert told == greedy(merged)
     assert told != greedy(student)
+
+
+@pytest.mark.parametrize("stage", [2, 3])
+def test_deepspeed(workspace, byte_model, stage):
+    """Its plan, with LoRA, on one process."""
+    pytest.importorskip("deepspeed")
+    path = workspace / "scale" / f"deepspeed_zero{stage}.yaml"
+    settings = {**yaml.safe_load(path.read_text()), **START, "bf16": False,
+                "model_name_or_path": str(byte_model)}
+    path.write_text(yaml.safe_dump(settings))
+    cli("llamafactory-cli", "train", str(path), cwd=workspace, FORCE_TORCHRUN="1",
+        NPROC_PER_NODE="1", GLOO_SOCKET_IFNAME="lo", DS_ACCELERATOR="cpu")
+    output = Path(settings["output_dir"])
+    assert len(losses(output)) == 2 and (output / "adapter_model.safetensors").is_file()
