@@ -115,8 +115,8 @@ def test_the_papers_yamls_reach_the_first_optimizer_steps(workspace, qwen_model,
 
 
 CONFIGS = resource("llamafactory_configs")
-# These want what a CPU has not: accelerate's FSDP an accelerator, Ray ten CPUs for each worker,
-# bitsandbytes a GPU. DeepSpeed has a test of its own, where it is installed.
+# These want what a CPU has not (accelerate's FSDP an accelerator, Ray ten CPUs for each worker), or
+# a package that has a test of its own below, where it is installed.
 ELSEWHERE = {"scale/fsdp", "scale/deepspeed_zero2", "scale/deepspeed_zero3", "scale/ray",
              "scale/qlora_24gb"}
 STARTS = sorted(
@@ -263,3 +263,14 @@ def test_deepspeed(workspace, byte_model, stage):
         NPROC_PER_NODE="1", GLOO_SOCKET_IFNAME="lo", DS_ACCELERATOR="cpu")
     output = Path(settings["output_dir"])
     assert len(losses(output)) == 2 and (output / "adapter_model.safetensors").is_file()
+
+
+def test_qlora(workspace):
+    """Weights of 4 bits, with an optimizer that a CPU has."""
+    pytest.importorskip("bitsandbytes")
+    from drp_plugin.student import model_path
+
+    path = workspace / "scale" / "qlora_24gb.yaml"
+    run_in_process(path, model_name_or_path=str(model_path()), **START | {
+        "bf16": False, "optim": "adamw_torch"})
+    assert len(losses(Path(yaml.safe_load(path.read_text())["output_dir"]))) == 2
