@@ -70,6 +70,15 @@ def apply_edits(run_dir: Path, pruned_rows: Iterable[Pruned],
                 count: Callable[[str], int] | None = None) -> Iterator[Pruned]:
     """The rows as a person left them: rejected ones are gone, edited ones have the new response.
 
+    Raises what `decided` raises.
+    """
+    return (row for row in decided(run_dir, pruned_rows, count) if row is not None)
+
+
+def decided(run_dir: Path, pruned_rows: Iterable[Pruned],
+            count: Callable[[str], int] | None = None) -> Iterator[Pruned | None]:
+    """What a person left of each row, in order: None where it was rejected.
+
     An edited row says so in its verdict (`{"edited": {"ok": True}}`), and with `count` (tokens of
     a text) its `tokens_after` are counted anew. Raises UserError for an edit of a row that the
     run does not have.
@@ -81,7 +90,9 @@ def apply_edits(run_dir: Path, pruned_rows: Iterable[Pruned],
         edit = edits.get(row.id)
         if edit is None or edit.action == "accept":
             yield row
-        elif edit.action == "edit":
+        elif edit.action == "reject":
+            yield None
+        else:
             split = split_response(edit.response or "")
             response = join_response(split.thinking, split.answer)
             verdict = {**row.verdict, "edited": {"ok": True}}

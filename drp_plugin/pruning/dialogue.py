@@ -98,7 +98,7 @@ def _parsed(text: str, parse: Callable[[str], T]) -> T:
     stand in the answer itself: then what follows it is no answer.
     """
     thought, tag, rest = text.rpartition(CLOSE)
-    if not (rest if tag else text).strip():
+    if not rest.strip():
         raise FormatError("it is empty.", Reason.EMPTY_REPLY)
     if not tag or thought.lstrip().startswith(OPEN):
         return parse(rest)

@@ -90,4 +90,3 @@ class RaySampler:
                                           strict=True):
                 record = Completion if kind == "completion" else Failed
                 yield int(index), record.model_validate_json(value)
-

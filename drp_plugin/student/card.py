@@ -42,9 +42,8 @@ _TABLE_HEAD = (
 def write_card(folder: Path, training: dict | None, figures: list[dict]) -> None:
     """Writes `README.md` into the model's folder.
 
-    `training` holds `steps`, `tokens` and `seed`, perhaps a `note` (a line or two of Markdown),
-    and is kept in `training.json`; None takes what is there. `figures` are rows of
-    `evaluate.evaluate`, or empty when nothing is measured yet.
+    `training` holds `steps`, `tokens` and `seed` and is kept in `training.json`; None takes what
+    is there. `figures` are rows of `evaluate.evaluate`, or empty when nothing is measured yet.
     """
     record = folder / "training.json"
     if training is not None:
@@ -57,8 +56,6 @@ def write_card(folder: Path, training: dict | None, figures: list[dict]) -> None
             "- Training: {steps:,} steps, {tokens:,} tokens, seed {seed}, by `python -m"
             " drp_plugin.student.train`.\n".format(**training)
         )
-        if training.get("note"):
-            line += f"  {training['note']}\n"
     text = _CARD.format(training=line, figures=table(figures) or "Not measured yet.")
     (folder / "README.md").write_text(text, encoding="utf-8")
 

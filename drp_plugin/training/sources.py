@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.inspection.edits import apply_edits, read_edits
+from drp_plugin.inspection.edits import decided
 from drp_plugin.jsonl import rows
 from drp_plugin.records import Pruned
 
@@ -89,23 +90,17 @@ def _facts(value: dict[str, Any]) -> dict[str, Any]:
     return {key: value[key] for key in known if value.get(key) is not None}
 
 
-def _edited(path: Path, values: list[tuple[int, dict[str, Any]]]) -> list[tuple[int, dict]]:
-    """Lay the edits that were made by hand in `drp inspect` over the rows of a run."""
+def _edited(path: Path, values: list[tuple[int, dict[str, Any]]]) -> dict[int, dict | None]:
+    """What `drp inspect` left of a run's pruned rows, by line; None for what was rejected there."""
     if not path.is_dir():
-        return values
-    records, plain = [], []
+        return {}
+    records: dict[int, Pruned] = {}
     for number, value in values:
-        try:
-            records.append((number, Pruned.model_validate(value)))
-        except ValueError:  # not a pruned record: nothing that the page could have edited
-            plain.append((number, value))
-    edits = read_edits(path)
-    numbers = [number for number, record in records
-               if record.id not in edits or edits[record.id].action != "reject"]
-    after = apply_edits(path, [record for _, record in records])
-    kept = [(number, record.model_dump(mode="json"))
-            for number, record in zip(numbers, after, strict=True)]
-    return sorted(kept + plain, key=lambda pair: pair[0])
+        with contextlib.suppress(ValueError):  # no pruned record: the page could not edit it
+            records[number] = Pruned.model_validate(value)
+    after = decided(path, records.values())
+    return {number: None if record is None else record.model_dump(mode="json")
+            for number, record in zip(records, after, strict=True)}
 
 
 def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
@@ -124,11 +119,12 @@ def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
             values.append((row.number, row.value))
     candidates = []
     edited = _edited(Path(path), values)
-    left = {number for number, _ in edited}
-    dropped += [Dropped(str(file), number, str(value.get("id")), Why.REJECTED_BY_HAND,
-                        "rejected in edits.jsonl")
-                for number, value in values if number not in left]
-    for number, value in edited:
+    for number, original in values:
+        value = edited.get(number, original)
+        if value is None:
+            dropped.append(Dropped(str(file), number, str(original.get("id")),
+                                   Why.REJECTED_BY_HAND, "rejected in edits.jsonl"))
+            continue
         id_ = str(value.get("id") or f"{name}:{number}")
         wrong = [field for field in ("question", "response")
                  if not isinstance(value.get(field), str) or not value[field].strip()]

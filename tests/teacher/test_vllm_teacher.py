@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sqlite3
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from drp_plugin.ledger import Ledger
 from drp_plugin.student import model_path
 from drp_plugin.student.problems import questions
 
@@ -51,5 +51,5 @@ def test_the_command_asks_the_engine_and_pays_once(vllm_python: Path, tmp_path: 
 
 
 def _stored(run: Path) -> int:
-    with sqlite3.connect(run / "ledger.sqlite") as ledger:
-        return int(ledger.execute("SELECT COUNT(*) FROM replies").fetchone()[0])
+    with Ledger(run / "ledger.sqlite") as ledger:
+        return len(ledger)

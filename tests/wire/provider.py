@@ -16,61 +16,20 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
+from faults import Cut, Faults
 from starlette.applications import Starlette
 from starlette.requests import Request as Http
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from drp_plugin.teacher.base import Message, Reply, Request, Sampling
 from drp_plugin.teacher.serve import read_request
 
-TRANSPORT = ("429", "429-after", "500", "503", "cut", "half", "silence")
-CONTENT = ("empty", "refusal", "length", "format")
 Answer = Callable[[Request], Awaitable[Reply]]
-
-
-@dataclass
-class Faults:
-    """Which requests fail, and how."""
-
-    rate: float = 0.0
-    kinds: tuple[str, ...] = TRANSPORT + CONTENT
-    seed: int = 0
-    silence_s: float = 60.0
-    retry_after_s: float = 0.2
-    script: list[str | None] = field(default_factory=list)
-    """The first requests' faults, one by one; None is no fault. The rate holds after them."""
-    quote_key: bool = False
-    """Error messages quote the API key, as providers do."""
-
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
-        self.injected: Counter[str] = Counter()
-
-    def next(self) -> str | None:
-        if self.script:
-            kind = self.script.pop(0)
-        else:
-            kind = (self._random.choice(self.kinds) if self._random.random() < self.rate
-                    else None)
-        if kind:
-            self.injected[kind] += 1
-        return kind
-
-
-class Cut(Response):
-    """Promises more than it sends, then drops the connection."""
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        await send({"type": "http.response.start", "status": 200,
-                    "headers": [(b"content-type", b"application/json"),
-                                (b"content-length", b"5000")]})
-        await send({"type": "http.response.body", "body": b'{"id": "chatcmpl-', "more_body": True})
-        raise ConnectionAbortedError
 
 
 @dataclass
@@ -175,43 +134,6 @@ class Provider:
             return reply.model_copy(update={"text": "Sure! Here is what I think about it."})
         return reply
 
-    async def _faulty(self, fault: str | None, http: Http, gemini: bool) -> Response | None:
-        """The response of a transport fault; None where the request is to be answered."""
-        key = http.headers.get("x-goog-api-key") or http.headers.get("authorization", "")
-        quoted = f" (key {key})" if self.faults.quote_key else ""
-
-        def error(status: int, text: str, headers: dict[str, str] | None = None,
-                  details: list[Any] | None = None) -> Response:
-            body: dict[str, Any] = {"message": text + quoted}
-            if gemini:
-                body |= {"code": status, "status": "RESOURCE_EXHAUSTED" if status == 429
-                         else "UNAVAILABLE", "details": details or []}
-            else:
-                body |= {"type": "requests" if status == 429 else "server_error",
-                         "param": None, "code": None}
-            return JSONResponse({"error": body}, status, headers)
-
-        if fault == "429":
-            return error(429, "Rate limit reached")
-        if fault == "429-after":
-            wait = self.faults.retry_after_s
-            return error(429, "Rate limit reached", {"retry-after": str(wait)},
-                         [{"@type": "type.googleapis.com/google.rpc.RetryInfo",
-                           "retryDelay": f"{wait}s"}])
-        if fault in ("500", "503"):
-            return error(int(fault), "The server had an error")
-        if fault == "401":
-            return error(401, "Incorrect API key provided")
-        if fault == "cut":
-            return Cut()
-        if fault == "half":
-            return PlainTextResponse('{"id": "chatcmpl-1", "choices": [{"index": 0, "mess',
-                                     media_type="application/json")
-        if fault == "silence":
-            await asyncio.sleep(self.faults.silence_s)
-            return error(500, "too late")
-        return None
-
     async def chat(self, http: Http) -> Response:
         self.received += 1
         self.in_flight += 1
@@ -222,7 +144,7 @@ class Provider:
             fault = self.faults.next()
             if self.latency_s:
                 await asyncio.sleep(self.latency_s)
-            broken = await self._faulty(fault, http, False)
+            broken = await self.faults.response(fault, http, False)
             if broken is not None:
                 return broken
             return JSONResponse(await self._completion(body, fault), headers=self.headers())
@@ -342,7 +264,7 @@ class Provider:
             fault = self.faults.next()
             if self.latency_s:
                 await asyncio.sleep(self.latency_s)
-            broken = await self._faulty(fault, http, True)
+            broken = await self.faults.response(fault, http, True)
             return broken or JSONResponse(await self._gemini_content(body, model, fault))
         finally:
             self.in_flight -= 1

@@ -9,7 +9,8 @@ import socket
 import time
 
 import pytest
-from provider import Faults, Provider
+from faults import Faults
+from provider import Provider
 
 from drp_plugin.errors import UserError
 from drp_plugin.ledger import Ledger

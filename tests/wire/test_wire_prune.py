@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from conftest import KEY, everything_written, rows_of, traces
-from provider import TRANSPORT, Faults, Provider
+from faults import TRANSPORT, Faults
+from provider import Provider
 
 from drp_plugin.resources import resource
 
