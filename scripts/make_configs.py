@@ -290,15 +290,16 @@ def scale() -> Iterator[Experiment]:
         gradient_accumulation_steps=1, output_dir="saves/drp_qwen7b_multinode")
     yield DRP_7B.derive(
         "scale/ray", "DRP 7B on a Ray cluster",
-        commands=("USE_RAY=1 llamafactory-cli train {file}",),
+        commands=("pip install 'drp-plugin[ray]'", "USE_RAY=1 llamafactory-cli train {file}"),
         notes=("LLaMA-Factory asks Ray for 10 CPUs with each GPU of the cluster and waits until it",
                "has them: on nodes with fewer cores say more, `ray start --head --num-cpus 20`.",
+               "It asks Ray's dashboard where the head is: a bare `pip install ray` has none.",
                "Paths must be the same on all nodes: `drp init` writes absolute ones."),
         ray_num_workers=Set(2, "GPUs; keep workers x batch x accumulation at 16"),
         output_dir="saves/drp_qwen7b_ray")
     yield DRP_7B.derive(
         "scale/qlora_24gb", "DRP 7B on one card of 24 GB: 4-bit weights (QLoRA)",
-        commands=("pip install bitsandbytes", "llamafactory-cli train {file}"),
+        commands=("pip install 'drp-plugin[qlora]'", "llamafactory-cli train {file}"),
         notes=("Merge into the unquantized model (export/qlora_24gb.yaml), not into this one.",),
         quantization_bit=Set(4), quantization_method="bnb", quantization_type="nf4",
         double_quantization=True,

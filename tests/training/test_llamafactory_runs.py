@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -87,6 +90,13 @@ def run_in_process(path: Path, **changes: object) -> None:
     run_exp({**yaml.safe_load(path.read_text()), **changes})
 
 
+def rewrite(path: Path, **changes: object) -> dict:
+    """Change settings of a YAML in its place, for a command line that reads it; returns them."""
+    settings = {**yaml.safe_load(path.read_text()), **changes}
+    path.write_text(yaml.safe_dump(settings))
+    return settings
+
+
 START = {"use_cpu": True, "max_steps": 2, "logging_steps": 1, "save_strategy": "no",
          "eval_strategy": "no", "val_size": 0.0, "preprocessing_num_workers": 1,
          "plot_loss": False, "gradient_accumulation_steps": 1, "per_device_train_batch_size": 2}
@@ -95,8 +105,6 @@ START = {"use_cpu": True, "max_steps": 2, "logging_steps": 1, "save_strategy": "
 @pytest.fixture(scope="session")
 def qwen_model(qwen: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """R1-Distill-Qwen's architecture, vocabulary and tokenizer, with few and random weights."""
-    import shutil
-
     folder = tmp_path_factory.mktemp("models") / "qwen-small"
     shutil.copytree(qwen, folder)
     return tiny.random_model(folder, vocab=152064, hidden=32, heads=4, kv_heads=2, bos=151643,
@@ -115,8 +123,7 @@ def test_the_papers_yamls_reach_the_first_optimizer_steps(workspace, qwen_model,
 
 
 CONFIGS = resource("llamafactory_configs")
-# These want what a CPU has not (accelerate's FSDP an accelerator, Ray ten CPUs for each worker), or
-# a package that has a test of its own below, where it is installed.
+# Each has a test of its own below, which brings what the others do without.
 ELSEWHERE = {"scale/fsdp", "scale/deepspeed_zero2", "scale/deepspeed_zero3", "scale/ray",
              "scale/qlora_24gb"}
 STARTS = sorted(
@@ -205,9 +212,7 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(workspace, byte_model):
 def test_two_processes(workspace, byte_model):
     """torchrun with two gloo processes, as on two GPUs."""
     path = workspace / "scale" / "torchrun_2gpu.yaml"
-    settings = yaml.safe_load(path.read_text())
-    path.write_text(yaml.safe_dump(
-        {**settings, **START, "model_name_or_path": str(byte_model)}))
+    rewrite(path, model_name_or_path=str(byte_model), **START)
     done = cli("llamafactory-cli", "train", str(path), cwd=workspace, FORCE_TORCHRUN="1",
                NPROC_PER_NODE="2", GLOO_SOCKET_IFNAME="lo")
     assert re.search(r"world size: 2", done.stdout + done.stderr)
@@ -251,14 +256,69 @@ def test_each_kind_trains_the_embedded_student(workspace, name):
     assert told != greedy(student)
 
 
+def test_fsdp(workspace, byte_model):
+    """Sharded over two gloo processes where GPUs would be; stopped after step 2, it goes on."""
+    path = workspace / "scale" / "fsdp.yaml"
+    start = {k: v for k, v in START.items() if k != "use_cpu"}
+    settings = rewrite(path, model_name_or_path=str(byte_model), **start | {
+        "save_strategy": "steps", "save_steps": 2, "max_steps": 4})
+    output = Path(settings["output_dir"])
+
+    def launch() -> list[float]:
+        done = cli("accelerate", "launch", "--config_file", "accelerate/fsdp.yaml",
+                   str(Path(__file__).with_name("gloo_for_gpus.py")), str(path), cwd=workspace,
+                   GLOO_SOCKET_IFNAME="lo", ACCELERATE_TORCH_DEVICE="cpu")
+        assert "world size: 2" in done.stdout + done.stderr
+        return losses(output)
+
+    whole = launch()
+    assert len(whole) == 4 and (output / "adapter_model.safetensors").is_file()
+    shutil.rmtree(output / "checkpoint-4")
+    (output / "trainer_log.jsonl").unlink()
+    assert launch() == pytest.approx(whole[2:], abs=2e-3)  # bfloat16
+
+
+def test_ray(workspace, byte_model, monkeypatch):
+    """Two workers on a real cluster.
+
+    LLaMA-Factory counts the cluster's devices and asks Ray for ten CPUs with each. Where the
+    devices are CPUs, that is more than there are: a second node joins while the request waits.
+    """
+    ray = pytest.importorskip("ray")
+    pytest.importorskip("aiohttp_cors", reason="ray[default] is not installed")
+    from ray.cluster_utils import Cluster
+    from ray.util.placement_group import placement_group_table
+
+    path = workspace / "scale" / "ray.yaml"
+    settings = rewrite(path, model_name_or_path=str(byte_model), **START)
+    for name, value in {"RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}.items():
+        monkeypatch.setenv(name, value)
+    cluster = Cluster(initialize_head=True, head_node_args={
+        "num_cpus": 2, "include_dashboard": True, "dashboard_port": 0})
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            training = pool.submit(
+                cli, "llamafactory-cli", "train", str(path), cwd=workspace, USE_RAY="1",
+                RAY_ADDRESS=cluster.address, GLOO_SOCKET_IFNAME="lo")
+            ray.init(cluster.address)
+            while not placement_group_table() and not training.done():
+                time.sleep(0.5)
+            cluster.add_node(num_cpus=20)
+            done = training.result()
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert "world size: 2" in done.stdout + done.stderr
+    output = Path(settings["output_dir"])
+    assert len(losses(output)) == 2 and (output / "adapter_model.safetensors").is_file()
+
+
 @pytest.mark.parametrize("stage", [2, 3])
 def test_deepspeed(workspace, byte_model, stage):
     """Its plan, with LoRA, on one process."""
     pytest.importorskip("deepspeed")
     path = workspace / "scale" / f"deepspeed_zero{stage}.yaml"
-    settings = {**yaml.safe_load(path.read_text()), **START, "bf16": False,
-                "model_name_or_path": str(byte_model)}
-    path.write_text(yaml.safe_dump(settings))
+    settings = rewrite(path, model_name_or_path=str(byte_model), **START | {"bf16": False})
     cli("llamafactory-cli", "train", str(path), cwd=workspace, FORCE_TORCHRUN="1",
         NPROC_PER_NODE="1", GLOO_SOCKET_IFNAME="lo", DS_ACCELERATOR="cpu")
     output = Path(settings["output_dir"])
