@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,30 +11,13 @@ from typing import Any, TypeVar
 import click
 import yaml
 
+from drp_plugin.cli._pairs import PairType, json_or_text
 from drp_plugin.errors import UserError
 from drp_plugin.runner.manner import Manner
 from drp_plugin.teacher.base import Sampling, Teacher
 from drp_plugin.teacher.prices import Price, find_price
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-class ExtraType(click.ParamType):
-    """`KEY=VALUE` on the command line, the value as JSON where it is JSON; a mapping in YAML."""
-
-    name = "KEY=VALUE"
-
-    def convert(self, value: Any, param: click.Parameter | None,
-                ctx: click.Context | None) -> tuple[str, Any]:
-        if isinstance(value, tuple):
-            return value
-        key, equals, text = str(value).partition("=")
-        if not equals or not key:
-            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
-        try:
-            return key, json.loads(text)
-        except json.JSONDecodeError:
-            return key, text
 
 
 class TemperatureType(click.ParamType):
@@ -136,9 +118,9 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
         click.option("--seed", type=int, help="Sent to providers that take one."),
         click.option("--max-tokens", type=click.IntRange(1),
                      help="Longest reply; by default the model's own limit."),
-        click.option("--extra", type=ExtraType(), multiple=True,
+        click.option("--extra", type=PairType(json_or_text), multiple=True,
                      help="Any further field of the request, e.g. reasoning_effort=low."),
-        click.option("--engine-arg", "engine", type=ExtraType(), multiple=True,
+        click.option("--engine-arg", "engine", type=PairType(), multiple=True,
                      help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
         click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
                      help="Most requests in flight; fewer when the provider's limits ask for it."),

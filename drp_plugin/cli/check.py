@@ -51,12 +51,15 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
     from rich.console import Console
     from rich.progress import Progress
 
+    from drp_plugin.cli._pairs import pair
     from drp_plugin.errors import UserError
     from drp_plugin.training.preflight.run import check, require_file
 
     for override in overrides:
-        if "=" not in override:
-            raise UserError(f"{override!r} is not KEY=VALUE", fix="For example cutoff_len=4096")
+        try:
+            pair(override)
+        except ValueError as error:
+            raise UserError(str(error), fix="For example cutoff_len=4096") from None
     require_file(config)
     console = Console(stderr=True, highlight=False)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:

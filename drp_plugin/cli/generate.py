@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from drp_plugin.cli._pairs import PairType
 from drp_plugin.errors import UserError
 from drp_plugin.records import Question
 
@@ -50,7 +51,7 @@ names, else from the hub), or tiny:SPLIT:LEVELS:N.
               help="Folder whose templates win over the shipped ones.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N questions.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows at a time (hf).")
-@click.option("--engine-arg", "engine_args", multiple=True, metavar="NAME=VALUE",
+@click.option("--engine-arg", "engine_args", type=PairType(), multiple=True,
               help="Argument of the engine, such as tensor_parallel_size=4 (vllm), threads=2 (hf).")
 @click.option("--ledger", type=click.Path(path_type=Path),
               help="Keeps finished completions. Default: beside the output.")
@@ -63,7 +64,7 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
         base_urls: tuple[str, ...], samples: int, temperature: float, top_p: float,
         max_new_tokens: int, stop_loops: bool, seed: int, prompt: str | None,
         prompts_dir: Path | None, limit: int | None, batch_size: int | None,
-        engine_args: tuple[str, ...], ledger: Path | None) -> int:
+        engine_args: tuple[tuple[str, Any], ...], ledger: Path | None) -> int:
     """Sample, write traces in the order of the questions; 1 where some could not be had."""
     from drp_plugin import jsonl
     from drp_plugin.ledger import Ledger
@@ -100,7 +101,7 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
 
         model = str(model_path()) if tiny else PAPER_STUDENT
     sampler = engines.make(backend, model, base_urls=base_urls, adapter=adapter,
-                           batch_size=batch_size, **_pairs(engine_args))
+                           batch_size=batch_size, **dict(engine_args))
     called = model or str(sampler.identity.get("model"))
     if ledger is None and output != "-":
         ledger = Path(f"{output}.ledger.sqlite")
@@ -127,15 +128,3 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
               f"{failed[0]}. Run the same command again to try them once more", file=sys.stderr)
     return 1 if failed else 0
 
-
-def _pairs(texts: tuple[str, ...]) -> dict[str, Any]:
-    """NAME=VALUE pairs; values are read as YAML."""
-    import yaml
-
-    found: dict[str, Any] = {}
-    for text in texts:
-        name, equals, value = text.partition("=")
-        if not equals or not name.isidentifier():
-            raise UserError(f"--engine-arg {text!r} is not NAME=VALUE")
-        found[name] = yaml.safe_load(value)
-    return found

@@ -80,6 +80,7 @@ def test_recipes_are_valid_and_open_with_their_command(name):
     (["group_sise=3"], "group_sise"),
     (["per_device_batch=7"], "multiple"),
     (["lora_rank"], "KEY=VALUE"),
+    (["limits=[3"], "not YAML"),
 ])
 def test_bad_settings_are_one_line(overrides, says):
     with pytest.raises(UserError, match=says) as error:

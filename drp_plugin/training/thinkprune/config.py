@@ -7,6 +7,7 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from drp_plugin.cli._pairs import pair
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import explain
 
@@ -91,10 +92,10 @@ def read_config(path: Path, overrides: list[str]) -> Config:
     if not isinstance(settings, dict):
         raise UserError("holds no settings", file=path)
     for override in overrides:
-        key, sign, value = override.partition("=")
-        if not sign:
-            raise UserError(f"{override!r} is not KEY=VALUE")
-        settings[key] = yaml.safe_load(value)
+        try:
+            settings.update([pair(override)])
+        except ValueError as error:
+            raise UserError(str(error), fix="For example steps=50") from None
     try:
         return Config.model_validate(settings)
     except ValidationError as error:

@@ -1,0 +1,47 @@
+"""`KEY=VALUE` on the command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import click
+import yaml
+
+
+def json_or_text(text: str) -> Any:
+    """The value as JSON where it is JSON, else the text: what a request's body holds."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def pair(text: str, read: Callable[[str], Any] = yaml.safe_load) -> tuple[str, Any]:
+    """`KEY=VALUE` apart; raises ValueError, with a line to show, where it is not one."""
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ValueError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key, read(value)
+    except yaml.YAMLError:
+        raise ValueError(f"the value of {text!r} is not YAML") from None
+
+
+class PairType(click.ParamType):
+    """`KEY=VALUE` on the command line, the value as `read` takes it; a mapping in a config."""
+
+    name = "KEY=VALUE"
+
+    def __init__(self, read: Callable[[str], Any] = yaml.safe_load) -> None:
+        self.read = read
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return pair(str(value), self.read)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
