@@ -17,3 +17,9 @@ class UserError(Exception):
         where = "" if file is None else f"{file}: " if row is None else f"{file}: row {row}: "
         text = where + what.strip().rstrip(".") + (f". {fix.strip()}" if fix else "")
         super().__init__(" ".join(text.split()))
+
+
+def refusal(error: OSError) -> str:
+    """What the operating system refused, in one line, the file first."""
+    what = " ".join((error.strerror or str(error) or type(error).__name__).split())
+    return what if error.filename is None else f"{error.filename}: {what}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import json
 import os
@@ -28,12 +29,14 @@ class Row(NamedTuple):
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[IO[str]]:
+def _opened(path: str | Path) -> Iterator[IO[bytes]]:
     if str(path) == "-":
-        yield sys.stdin
+        yield sys.stdin.buffer
         return
     try:
-        with open(path, encoding="utf-8-sig", errors="strict") as file:
+        with open(path, "rb") as file:
+            if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise UserError("is UTF-16, not UTF-8 text", file=path, fix="Convert it to UTF-8")
             yield file
     except FileNotFoundError:
         raise UserError("no such file", file=path, fix="Check the path") from None
@@ -41,9 +44,6 @@ def _opened(path: str | Path) -> Iterator[IO[str]]:
         raise UserError("is a folder, not a JSONL file", file=path) from None
     except PermissionError:
         raise UserError("cannot be read: permission denied", file=path) from None
-    except UnicodeDecodeError as error:
-        raise UserError(f"is not UTF-8 text (byte {error.start})", file=path,
-                        fix="Convert it to UTF-8") from None
 
 
 def rows(path: str | Path) -> Iterator[Row]:
@@ -52,18 +52,26 @@ def rows(path: str | Path) -> Iterator[Row]:
     Raises UserError when the file cannot be read at all.
     """
     with _opened(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except (json.JSONDecodeError, RecursionError) as error:
-                yield Row(number, None, f"not JSON ({error})", line.rstrip("\n"))
-                continue
-            if isinstance(value, dict):
-                yield Row(number, value, None, line)
-            else:
-                yield Row(number, None, "not a JSON object", line.rstrip("\n"))
+        for number, raw in enumerate(file, start=1):
+            line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+            if line.strip():
+                yield _row(number, line)
+
+
+def _row(number: int, line: bytes) -> Row:
+    try:
+        text = line.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return Row(number, None, f"not UTF-8 text (byte {error.start + 1} of the row)",
+                   line.decode("utf-8", "replace").rstrip("\r\n"))
+    try:
+        # NaN is no JSON, but what pandas writes for a missing value
+        value = json.loads(text, parse_constant=lambda name: None)
+    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
+        return Row(number, None, f"not JSON ({error})", text.rstrip("\r\n"))
+    if isinstance(value, dict):
+        return Row(number, value, None, text)
+    return Row(number, None, "not a JSON object", text.rstrip("\r\n"))
 
 
 def explain(error: ValidationError) -> str:
@@ -98,6 +106,8 @@ def dumps(value: Record | dict[str, Any]) -> str:
 def replacing(path: str | Path) -> Iterator[IO[str]]:
     """A text file that takes the place of `path` when the block ends without an exception."""
     path = Path(path)
+    if path.is_symlink():  # what it points to is replaced, not the link
+        path = path.resolve()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -35,7 +35,9 @@ def questions(path: str | Path) -> Iterator[Trace | Reject]:
             yield Reject(id=name, stage="read", reason=Reason.NOT_JSON,
                          detail=f"row {row.number}: {row.error}", row={"text": row.text[:2000]})
             continue
-        value = {"id": name, "response": "", **row.value}
+        value = {"response": "", **row.value}
+        if value.get("id") is None:
+            value["id"] = name
         for field in ("id", "answer"):
             if isinstance(value.get(field), int | float):
                 value[field] = str(value[field])

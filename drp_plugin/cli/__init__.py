@@ -9,7 +9,7 @@ import sys
 import click
 
 from drp_plugin import __version__
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, refusal
 
 COMMANDS = {
     "generate": "Sample the student's own traces.",
@@ -81,6 +81,8 @@ def main(arguments: list[str] | None = None) -> None:
         # the reader (head, less) has gone: nothing to say, and nobody to say it to
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+    except OSError as error:  # a full disk, a read-only folder, a file where a folder must be
+        fail(refusal(error))
     sys.exit(code if isinstance(code, int) else 0)
 
 

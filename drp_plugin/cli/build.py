@@ -67,7 +67,7 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
     from drp_plugin.tokens import TokenCounter
     from drp_plugin.training.build import Settings, build
     from drp_plugin.training.mixing import parse_ratio
-    from drp_plugin.training.sources import Why
+    from drp_plugin.training.sources import Why, not_reached
 
     count = TokenCounter.load(tokenizer).count if tokenizer else None
     settings = Settings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,
@@ -87,6 +87,10 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
         + ", ".join(f"{k} {v}" for k, v in facts["sources"].items()), err=True)
     for reason, number in facts["dropped"].items():
         say(f"left out: {number} {reason}", err=True)
+    for source in sources:
+        if left := not_reached(source):
+            say(f"note: {source} is not complete, {left} of its rows were not reached; run the "
+                "same `drp prune` again to go on", err=True)
     if size and built.rows < size:
         say(f"note: only {built.rows} of --size {size} rows could be had"
             + (" at this ratio" if ratio else ""), err=True)

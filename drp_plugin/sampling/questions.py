@@ -82,9 +82,9 @@ def _file(path: Path) -> list[Question]:
         question = value.get("question", value.get("problem"))
         if not isinstance(question, str) or not question.strip():
             raise UserError("field 'question' is missing", file=path, row=line.number)
-        answer = value.get("answer")
+        answer, name = value.get("answer"), value.get("id")
         found.append(Question(
-            id=str(value.get("id", f"{path.stem}-{line.number}")), question=question,
+            id=f"{path.stem}-{line.number}" if name is None else str(name), question=question,
             answer=None if answer is None else str(answer), dataset=value.get("dataset")))
     return found
 

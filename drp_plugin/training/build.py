@@ -13,7 +13,7 @@ from drp_plugin.jsonl import replacing, rows
 from drp_plugin.training import card, registry
 from drp_plugin.training.counting import Count, row_tokens
 from drp_plugin.training.mixing import mix
-from drp_plugin.training.shape import Unfit, check_controls, shaped
+from drp_plugin.training.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training.sources import Candidate, Dropped, Why, read_source
 from drp_plugin.training.templates import DEFAULT_TEMPLATE, family
 
@@ -65,6 +65,7 @@ def _prepared(candidate: Candidate, settings: Settings) -> Candidate:
     """The candidate with its responses in shape; raises Unfit."""
     layout = family(settings.template)
     response = shaped(candidate.response)
+    check_question(candidate.question)
     check_controls(layout, candidate.question, response)
     rejected = None
     if settings.pairs:
@@ -89,7 +90,8 @@ def _fit(candidates: Sequence[Candidate], settings: Settings, excluded: frozense
     bad: list[Dropped] = []
     lengths: dict[int, int] = {}
     seen: dict[tuple[str, str, str | None], Candidate] = {}
-    for candidate in candidates:
+    # of rows that are the same, the one that stays must not depend on the order of reading
+    for candidate in sorted(candidates, key=lambda c: (c.group, c.id, c.source, c.row)):
         tick()
         try:
             fit = _prepared(candidate, settings)
@@ -112,6 +114,7 @@ def _fit(candidates: Sequence[Candidate], settings: Settings, excluded: frozense
             continue
         seen[key] = fit
         good.append(fit)
+    bad.sort(key=lambda d: (d.source, d.row))
     return good, bad, lengths
 
 

@@ -26,10 +26,14 @@ PAIR_ENTRY: dict[str, Any] = {
 
 
 def check_name(name: str) -> str:
-    """Raises UserError for a name that LLaMA-Factory (which splits at commas) could not find."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "dataset_info":
+    """The name; raises UserError for one that LLaMA-Factory, which splits at commas, cannot find.
+
+    Also for one that another set's own files have: `x.card.json` is the card of `x`.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "dataset_info" \
+            or name.endswith((".card", ".provenance", ".dropped")):
         raise UserError(f"--name {name!r} cannot be a data set's name",
-                        fix="Use letters, digits, '.', '_' and '-'")
+                        fix="Use letters, digits, '.', '_' and '-', and no ending such as .card")
     return name
 
 

@@ -37,6 +37,13 @@ def shaped(response: str) -> str:
     return join_response(thinking, answer)
 
 
+def check_question(question: str) -> None:
+    """Raises Unfit when a question holds a thinking tag: the model would take it for its own."""
+    for tag in (OPEN, CLOSE):
+        if tag in question:
+            raise Unfit(Why.THINK_TWICE, f"{tag} in the question")
+
+
 def check_controls(layout: Family, *texts: str) -> None:
     """Raises Unfit when a text holds a control token of the layout, such as the end token.
 

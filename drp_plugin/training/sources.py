@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import decided
-from drp_plugin.jsonl import rows
 from drp_plugin.records import Pruned
 
 PRUNED = "pruned.jsonl"
@@ -24,7 +26,7 @@ class Why(StrEnum):
     """No question or no response, or not text."""
     NO_THINK_END = "no_think_end"
     THINK_TWICE = "think_twice"
-    """A second `<think>` or `</think>` inside the thinking or the answer."""
+    """A second `<think>` or `</think>` in the thinking or the answer, or one in the question."""
     EMPTY_THINKING = "empty_thinking"
     EMPTY_ANSWER = "empty_answer"
     CONTROL_TOKEN = "control_token"
@@ -87,7 +89,25 @@ def _file(path: Path) -> tuple[Path, str]:
 def _facts(value: dict[str, Any]) -> dict[str, Any]:
     known = ("answer", "dataset", "model", "teacher", "prompts_hash", "tokens_before",
              "tokens_after", "edited")
-    return {key: value[key] for key in known if value.get(key) is not None}
+    return {key: value[key] for key in known if value.get(key) is not None
+            and (not key.startswith("tokens_") or isinstance(value[key], int))}
+
+
+def _name(value: dict[str, Any], run: str) -> str:
+    """The row's id; where it has none, one of its content, so that its line does not matter."""
+    if value.get("id") not in (None, ""):
+        return str(value["id"])
+    text = jsonl.dumps({key: value.get(key) for key in ("question", "response")})
+    return f"{run}:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def not_reached(path: str | Path) -> int:
+    """Rows of a run directory that its run has not reached yet, by its summary."""
+    try:
+        summary = json.loads((Path(path) / "summary.json").read_text(encoding="utf-8"))
+        return int(summary.get("not_reached", 0))
+    except (OSError, ValueError, AttributeError, TypeError):  # no run of `drp prune`
+        return 0
 
 
 def _edited(path: Path, values: list[tuple[int, dict[str, Any]]]) -> dict[int, dict | None]:
@@ -112,7 +132,7 @@ def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
     file, name = _file(Path(path))
     dropped: list[Dropped] = []
     values: list[tuple[int, dict[str, Any]]] = []
-    for row in rows(file):
+    for row in jsonl.rows(file):
         if row.value is None:
             dropped.append(Dropped(str(file), row.number, None, Why.NOT_JSON, row.error or ""))
         else:
@@ -125,7 +145,7 @@ def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
             dropped.append(Dropped(str(file), number, str(original.get("id")),
                                    Why.REJECTED_BY_HAND, "rejected in edits.jsonl"))
             continue
-        id_ = str(value.get("id") or f"{name}:{number}")
+        id_ = _name(value, name)
         wrong = [field for field in ("question", "response")
                  if not isinstance(value.get(field), str) or not value[field].strip()]
         if wrong:

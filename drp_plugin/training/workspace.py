@@ -39,12 +39,12 @@ def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> s
         elif key in ("model_name_or_path", "model"):
             local = models / Path(old).name if models else None
             new = _scalar(local) if local and local.is_dir() else old
-        elif old.startswith(("saves/", f"{FOLDER}/")):
-            new = _scalar(folder / old.removeprefix(f"{FOLDER}/"))
+        elif old.startswith("saves/") or key == "deepspeed":
+            new = _scalar(folder / old)
         return f"{key}: {new}{note}"
 
-    # the commands at the top are run from inside the workspace
-    return _LINE.sub(value, text).replace(f"{FOLDER}/", "").replace(f"{RECIPES}/", "")
+    # a workspace has no folder around its YAMLs, and its commands are run from inside it
+    return _LINE.sub(value, text.replace(f"{FOLDER}/", "").replace(f"{RECIPES}/", ""))
 
 
 def _shipped() -> list[tuple[Path, Path]]:

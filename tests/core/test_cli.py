@@ -55,3 +55,16 @@ def test_a_reader_that_stops_reading_is_no_error():
     done = subprocess.run(f"{sys.executable} -m drp_plugin --help | head -1", shell=True,
                           capture_output=True, text=True, timeout=60)
     assert "Traceback" not in done.stderr and time.monotonic() - began < 60
+
+
+def test_what_the_system_refuses_is_one_line(tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "c.jsonl").write_text(
+        r'{"question": "1+1?", "response": "<think>\n2\n</think>\n\n2"}')
+    for arguments in (["init", str(tmp_path / "file" / "work")],
+                      ["build", str(tmp_path / "c.jsonl"), "-o", str(tmp_path / "file"),
+                       "--name", "x"]):
+        done = drp(*arguments)
+        (line,) = done.stderr.strip().splitlines()[-1:]
+        assert done.returncode == 2 and "Traceback" not in done.stderr
+        assert line.startswith("drp: ") and str(tmp_path) in line

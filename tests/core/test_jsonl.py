@@ -1,3 +1,5 @@
+import io
+
 import pytest
 
 from drp_plugin import jsonl
@@ -31,11 +33,41 @@ def test_a_bad_row_is_named(tmp_path, content, words):
     assert "\n" not in str(error.value)
 
 
-def test_missing_file_folder_and_bytes(tmp_path):
-    (tmp_path / "latin.jsonl").write_bytes(b'{"id": "\xe9"}\n')
-    for path, word in [("none.jsonl", "no such file"), (".", "folder"), ("latin.jsonl", "UTF-8")]:
+def test_a_file_that_cannot_be_read_is_one_line(tmp_path):
+    (tmp_path / "wide.jsonl").write_text('{"id": "1"}\n', encoding="utf-16")
+    for path, word in [("none.jsonl", "no such file"), (".", "folder"), ("wide.jsonl", "UTF-16")]:
         with pytest.raises(UserError, match=word):
             list(jsonl.rows(tmp_path / path))
+
+
+def test_odd_bytes_and_values_cost_their_row_only(tmp_path):
+    file = tmp_path / "odd.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\r\n{"a": "\xe9"}\n{"a": ' + b"1" * 5000
+                     + b'}\n{"a": NaN}\n{"a": "\xe2\x80\xa8\\u0000"}')
+    first, latin, long, missing, separators = jsonl.rows(file)
+    assert first == (1, {"a": 1}, None, '{"a": 1}\r\n')
+    assert latin[:2] == (3, None) and latin.error == "not UTF-8 text (byte 8 of the row)"
+    assert latin.text == '{"a": "\ufffd"}'
+    assert long[:2] == (4, None) and "not JSON" in long.error
+    assert missing.value == {"a": None}  # as pandas writes a missing value
+    assert separators.value == {"a": "\u2028\0"}
+
+
+def test_standard_input_is_read_alike(monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b'{"a": "\xff"}\n{"a": 2}\n')))
+    assert [row.value for row in jsonl.rows("-")] == [None, {"a": 2}]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    """Others may share the file that it points to."""
+    shared = tmp_path / "shared" / "info.json"
+    shared.parent.mkdir()
+    shared.write_text("old")
+    link = tmp_path / "info.json"
+    link.symlink_to(shared)
+    with jsonl.replacing(link) as file:
+        file.write("new")
+    assert link.is_symlink() and shared.read_text() == "new"
 
 
 def test_deep_nesting_is_a_bad_row_not_a_crash(tmp_path):

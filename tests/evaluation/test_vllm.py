@@ -57,7 +57,7 @@ def test_killed_and_started_again(lmms_eval: Callable[..., subprocess.CompletedP
                                   tmp_path: Path) -> None:
     """What was finished before the kill is there afterwards, and the result is the same."""
     arguments = ["--model", "drp_vllm", "--model_args",
-                 f"pretrained={random_student},max_new_tokens=500,max_num_seqs=2",
+                 f"pretrained={random_student},max_new_tokens=500,max_num_seqs=1",
                  "--tasks", "drp_gsm8k_sampled", "--log_samples", "--output_path"]
     environment = {**os.environ, "DRP_DATA_DIR": str(sets), "HF_HUB_OFFLINE": "1"}
     cut = tmp_path / "cut"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -81,6 +82,7 @@ def test_recipes_are_valid_and_open_with_their_command(name):
     (["per_device_batch=7"], "multiple"),
     (["lora_rank"], "KEY=VALUE"),
     (["limits=[3"], "not YAML"),
+    (["system_prompt=Use {x} tokens"], "no other braces"),
 ])
 def test_bad_settings_are_one_line(overrides, says):
     with pytest.raises(UserError, match=says) as error:
@@ -133,9 +135,37 @@ def test_three_stages_on_a_cpu(tmp_path, byte_model, capsys):
     stamp = (last / "adapter_model.safetensors").stat().st_mtime_ns
     assert main([str(path)]) == 0
     assert (last / "adapter_model.safetensors").stat().st_mtime_ns == stamp
+    for said, change in [("other settings .learning_rate", ["learning_rate=0.1"]),
+                         ("do not fill a step", ["prompts_per_step=16", "output_dir=x"]),
+                         ("/nope", ["model=/nope", f"output_dir={tmp_path / 'n'}"])]:
+        assert main([str(path), *change]) == 2
+        (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
+        assert re.search(said, line) and line.startswith("drp: ")
     (last / "stage.json").unlink()
     shutil.rmtree(last / "checkpoint-2")
     assert (last / "checkpoint-1").is_dir()
     assert main([str(path)]) == 0
     again = load_file(last / "adapter_model.safetensors")
     assert all(torch.allclose(weights[k], again[k], atol=1e-6) for k in weights)
+
+
+def test_bad_adapters_and_strengths_are_one_line(tmp_path):
+    from drp_plugin.training.scale import scale_adapter
+
+    good, broken, other = tmp_path / "good", tmp_path / "broken", tmp_path / "other"
+    for folder, text in [(good, '{"peft_type": "LORA", "lora_alpha": 16}'), (broken, "{"),
+                         (other, '{"peft_type": "IA3"}')]:
+        folder.mkdir()
+        (folder / "adapter_config.json").write_text(text)
+    output = tmp_path / "out"
+    for adapter, alpha, target, says in [
+            (tmp_path / "none", 0.5, output, "holds no adapter"),
+            (broken, 0.5, output, "is no adapter's config"), (other, 0.5, output, "not LoRA"),
+            (good, 0.5, good, "the adapter that is scaled"),
+            *[(good, alpha, output, "not a number over 0")
+              for alpha in (0.0, -1.0, float("nan"), float("inf"))]]:
+        with pytest.raises(UserError, match=says):
+            scale_adapter(adapter, alpha, target)
+    assert not output.exists()
+    scaled = scale_adapter(good, 0.5, output) / "adapter_config.json"
+    assert json.loads(scaled.read_text())["lora_alpha"] == 8

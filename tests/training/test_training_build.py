@@ -93,6 +93,20 @@ def test_same_seed_same_bytes_whatever_the_order_of_rows(write_rows, tmp_path):
     assert first != other
 
 
+def test_neither_lines_nor_the_order_of_sources_decide(write_rows, tmp_path):
+    """Rows without ids, and the same rows under two ids and in two data sets."""
+    rows = tiny.rows(12)
+    for row in rows:
+        row.pop("id", None)
+    again = [{**row, "id": f"other{i}", "dataset": "other"} for i, row in enumerate(rows)]
+    one, two = write_rows(rows, "one"), write_rows(again, "two")
+    straight = build([one, two], tmp_path / "d1", Settings(name="x", size=8))
+    write_rows(rows[::-1], "one")
+    turned = build([two, one], tmp_path / "d2", Settings(name="x", size=8))
+    assert straight.file.read_bytes() == turned.file.read_bytes()
+    assert straight.card["sources"] == turned.card["sources"]
+
+
 def test_size_and_ratio(write_rows, tmp_path):
     rows = tiny.rows(60)
     for i, row in enumerate(rows):
@@ -286,7 +300,24 @@ def test_bad_sources_are_one_line(tmp_path, make, says):
     assert not (tmp_path / "d" / "dataset_info.json").exists()
 
 
-@pytest.mark.parametrize("name", ["a,b", "a b", "../x", "", "-x", "a/b", "dataset_info"])
+def test_odd_facts_and_thinking_tags_in_questions(write_rows, tmp_path):
+    rows = tiny.rows(6)
+    rows[0]["tokens_before"] = "many"
+    rows[1]["tokens_after"] = [1]
+    rows[2]["question"] = "What does <think> mean?"
+    rows[3]["question"] = "And </think>?"
+    built = build([write_rows(rows)], tmp_path / "d", Settings(name="x"))
+    assert built.rows == 4 and reasons(built) == {"think_twice": 2}
+
+
+def test_a_run_that_is_not_complete_is_named(write_rows, tmp_path):
+    run = write_rows(tiny.rows(4))
+    (run / "summary.json").write_text('{"complete": false, "not_reached": 25}')
+    done = CliRunner().invoke(command, [str(run), "-o", str(tmp_path / "d"), "--name", "x"])
+    assert "run is not complete, 25 of its rows were not reached" in done.stderr
+
+
+@pytest.mark.parametrize("name", ["x.card", "a,b", "a b", "../x", "", "-x", "a/b", "dataset_info"])
 def test_names_that_llama_factory_could_not_find(write_rows, tmp_path, name):
     with pytest.raises(UserError, match="--name"):
         build([write_rows(tiny.rows(2))], tmp_path / "d", Settings(name=name))

@@ -140,6 +140,15 @@ def test_init_fills_in_every_path(tmp_path):
         assert "llamafactory_configs" not in path.read_text().replace(str(work), "")
 
 
+def test_init_in_a_folder_that_is_named_like_ours(tmp_path):
+    work = tmp_path / "recipes" / "llamafactory_configs" / "w"
+    init(work)
+    settings = yaml.safe_load((work / "scale" / "deepspeed_zero2.yaml").read_text())
+    assert settings["dataset_dir"] == str(work / "data")
+    assert settings["deepspeed"] == str(work / "deepspeed" / "zero2.json")
+    assert Path(settings["output_dir"]).is_relative_to(work)
+
+
 def test_init_writes_the_thinkprune_recipes(tmp_path):
     from drp_plugin.training.thinkprune.config import read_config
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, refusal
 
 USAGE = """\
 usage: python -m drp_plugin.training.thinkprune CONFIG.yaml [KEY=VALUE]...
@@ -34,8 +34,9 @@ def main(arguments: list[str]) -> int:
         print(f"{len(questions)} questions, limits {', '.join(map(str, config.limits))}",
               file=sys.stderr)
         print(run(config, questions))
-    except UserError as error:
-        print(f"drp: {error}", file=sys.stderr)
+    except (UserError, OSError) as error:
+        text = refusal(error) if isinstance(error, OSError) else error
+        print(f"drp: {text}", file=sys.stderr)
         return 2
     return 0
 

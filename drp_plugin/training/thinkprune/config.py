@@ -62,7 +62,17 @@ class Config(BaseModel):
         if self.prompts_per_step * self.group_size % self.per_device_batch:
             raise ValueError("prompts_per_step x group_size must be a multiple of "
                              "per_device_batch")
+        try:
+            self.system_prompt.format(limit=1)
+        except (KeyError, IndexError, ValueError):
+            raise ValueError("system_prompt may hold {limit} and no other braces") from None
         return self
+
+    def learns(self) -> dict[str, object]:
+        """The settings that decide what is learnt; the others may change between two starts."""
+        return self.model_dump(mode="json", exclude={
+            "questions", "output_dir", "limits", "per_device_batch", "use_cpu", "use_vllm",
+            "vllm_mode", "vllm_memory", "save_steps", "logging_steps", "report_to"})
 
     def accumulation(self, processes: int) -> int:
         """Forward passes before a step, so that each step sees all its completions.

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import replacing
 from drp_plugin.records import Question
 from drp_plugin.training.thinkprune.config import Config
 from drp_plugin.training.thinkprune.reward import length_limited_reward
+
+RUN = "run.json"
+"""In a stage's folder: what it learns from, so that it never goes on with something else."""
 
 
 def require() -> None:
@@ -47,11 +52,29 @@ def _load(config: Config, before: Path | None) -> Any:
     return PeftModel.from_pretrained(model, before, is_trainable=True) if before else model
 
 
+def _same_run(folder: Path, config: Config, questions: Sequence[Question],
+              before: Path | None) -> dict[str, Any]:
+    """What the stage in `folder` learns from; raises UserError where it has begun with other."""
+    asked = "".join(f"{q.question}\0{q.answer}\0" for q in questions)
+    now = {**config.learns(), "after": before.name if before else None,
+           "questions": hashlib.sha256(asked.encode("utf-8", "replace")).hexdigest()}
+    begun = folder / RUN
+    if not begun.is_file():
+        return now
+    then = json.loads(begun.read_text(encoding="utf-8"))
+    changed = [key for key in now if then.get(key) != now[key]]
+    if changed:
+        raise UserError(f"was begun with other settings ({', '.join(changed)})", file=folder,
+                        fix="Take another output_dir, or the settings of then")
+    return now
+
+
 def run_stage(config: Config, questions: Sequence[Question], number: int, limit: int,
               before: Path | None) -> Path:
     """Train one stage and return its folder; one that is done is not done again.
 
-    A stage that was interrupted goes on from its last checkpoint.
+    A stage that was interrupted goes on from its last checkpoint. Raises UserError when the stage
+    was begun with other settings or questions, or when the questions do not fill one step.
     """
     from datasets import Dataset
     from peft import LoraConfig
@@ -61,8 +84,13 @@ def run_stage(config: Config, questions: Sequence[Question], number: int, limit:
 
     folder = Path(config.output_dir) / f"stage{number}-{limit}"
     report = folder / "stage.json"
+    learns = _same_run(folder, config, questions, before)
     if report.is_file():
         return folder
+    if len(questions) < config.prompts_per_step:
+        raise UserError(f"{len(questions)} questions do not fill a step of "
+                        f"{config.prompts_per_step}", file=config.questions,
+                        fix="Give more questions or a smaller prompts_per_step")
     tokenizer = AutoTokenizer.from_pretrained(config.model, padding_side="left")
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # generate takes no others
     arguments: dict[str, Any] = {
@@ -91,6 +119,9 @@ def run_stage(config: Config, questions: Sequence[Question], number: int, limit:
     trainer = GRPOTrainer(
         model=_load(config, before), args=training, train_dataset=data, peft_config=lora,
         processing_class=tokenizer, reward_funcs=length_limited_reward(tokenizer, limit))
+    if trainer.is_world_process_zero():
+        with replacing(folder / RUN) as file:
+            json.dump(learns, file, indent=2)
     last = get_last_checkpoint(str(folder)) if folder.is_dir() else None
     trainer.train(resume_from_checkpoint=last)
     trainer.save_model(str(folder))
@@ -107,7 +138,12 @@ def run_stage(config: Config, questions: Sequence[Question], number: int, limit:
 
 
 def run(config: Config, questions: Sequence[Question]) -> Path:
-    """All stages in turn; returns the last one's folder, an adapter or a whole model."""
+    """All stages in turn; returns the last one's folder, an adapter or a whole model.
+
+    Raises UserError when the student cannot be had, and as `run_stage` does.
+    """
+    if why := hub.missing(config.model):
+        raise UserError(why, fix="Check the setting `model`")
     before: Path | None = None
     for number, limit in enumerate(config.limits, start=1):
         before = run_stage(config, questions, number, limit, before)
