@@ -7,34 +7,52 @@ import os
 from typing import Any
 
 from drp_plugin.training.preflight.findings import Report
-from drp_plugin.training.preflight.framework import Parsed
+from drp_plugin.training.preflight.framework import (
+    Parsed,
+    empty_model,
+    first_line,
+    make_trainable,
+    split,
+)
 
 GIB = 2**30
 
 
-def processes(raw: dict[str, Any], asked: int | None) -> int:
+def processes(parsed: Parsed, asked: int | None) -> int:
     """GPUs that train: as asked, as Ray's workers, as the launcher's environment, else 1."""
     if asked:
         return asked
-    if raw.get("ray_num_workers"):
-        return int(raw["ray_num_workers"])
-    if os.environ.get("NPROC_PER_NODE", "").isdigit():
-        return int(os.environ["NPROC_PER_NODE"]) * int(os.environ.get("NNODES") or 1)
+    if "ray_num_workers" in parsed.raw:
+        return int(parsed.training.ray_num_workers)
+    if "NPROC_PER_NODE" in os.environ:
+        return _of_launcher("NPROC_PER_NODE") * _of_launcher("NNODES")
     return 1
+
+
+def _of_launcher(name: str) -> int:
+    value = os.environ.get(name, "")
+    return max(1, int(value)) if value.isdecimal() else 1  # the launcher also takes `gpu`, `auto`
 
 
 def schedule(parsed: Parsed, rows: int, gpus: int, report: Report) -> None:
     """Steps and effective batch size, counted as the trainer counts them."""
     training = parsed.training
-    held_out = parsed.data.val_size
-    held_out = math.ceil(rows * held_out) if 0 < held_out < 1 else int(held_out)
-    train_rows = rows - held_out
+    try:
+        train_rows, held_out = split(parsed, rows)
+    except ValueError as error:
+        report.error("no_train_rows", f"val_size {parsed.data.val_size:g} of {rows} rows leaves "
+                     f"none to train on ({first_line(error)})")
+        return
     micro = training.per_device_train_batch_size
     accumulation = training.gradient_accumulation_steps
     batches = math.ceil(train_rows / (micro * gpus))
     per_epoch = max(1, math.ceil(batches / accumulation))
     steps = training.max_steps if training.max_steps > 0 else \
         math.ceil(training.num_train_epochs * per_epoch)
+    if steps <= 0:
+        report.error("no_steps", f"num_train_epochs {training.num_train_epochs:g} makes no step: "
+                     "nothing would be trained")
+        return
     batch = micro * accumulation * gpus
     report.facts |= {"train_rows": train_rows, "eval_rows": held_out, "steps": steps,
                      "effective_batch": batch, "gpus": gpus}
@@ -47,43 +65,46 @@ def schedule(parsed: Parsed, rows: int, gpus: int, report: Report) -> None:
                     "evaluation before the end")
 
 
-def count_parameters(config: Any) -> tuple[int, list[tuple[str, int, int]]]:
-    """Parameters of the model, and (name, in, out) of its linear layers; no memory is used."""
-    import torch
-    from transformers import AutoModelForCausalLM
+def count_parameters(parsed: Parsed, config: Any, report: Report) -> tuple[int, int] | None:
+    """Parameters of the model, and those of them and of its adapter that are trained.
 
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    linear = [(name, m.in_features, m.out_features) for name, m in model.named_modules()
-              if isinstance(m, torch.nn.Linear) and "lm_head" not in name]
-    return sum(p.numel() for p in model.parameters()), linear
+    What LLaMA-Factory refuses to train is a finding. None when it cannot be counted.
+    """
+    try:
+        model = empty_model(config)
+    except Exception as error:  # an architecture that this transformers does not know
+        report.info("parameters", f"parameters not counted ({type(error).__name__})")
+        return None
+    parameters = sum(p.numel() for p in model.parameters())
+    try:
+        model = make_trainable(parsed, config, model)
+    except Exception as error:
+        goes_on = parsed.model.adapter_name_or_path and not parsed.finetuning.create_new_adapter
+        if isinstance(error, ValueError) and not goes_on:  # an old adapter has its own layers
+            report.error("not_trainable", "LLaMA-Factory cannot set up what is to be trained: "
+                         f"{first_line(error)}")
+        else:
+            report.info("parameters", f"parameters not counted ({type(error).__name__})")
+        return None
+    return parameters, sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
-def memory(parsed: Parsed, config: Any, gpus: int, longest: int, report: Report) -> None:
+def memory(parsed: Parsed, config: Any, counts: tuple[int, int], gpus: int, longest: int,
+           report: Report) -> None:
     """An estimate for one GPU: weights, adapter and its optimizer, activations, logits.
 
     Gradient checkpointing is on in LLaMA-Factory by default: one tensor a layer is kept, and one
     layer is worked on at a time. With a vocabulary of 150,000 the logits weigh as much as all
     else: bf16, their fp32 copy, and both gradients.
     """
-    raw = parsed.raw
-    try:
-        parameters, linear = count_parameters(config)
-    except Exception as error:  # an architecture that this transformers does not know
-        report.info("memory", f"GPU memory not estimated ({type(error).__name__})")
-        return
+    parameters, trained = counts
     bits = parsed.model.quantization_bit
-    half = parsed.training.bf16 or bool(raw.get("fp16"))
+    half = parsed.training.bf16  # or fp16, which the parser was given as this
     width = 2 if half else 4
     frozen = parameters * ({4: 0.6, 8: 1.1}.get(bits, 2) if bits else width)
     lora = parsed.finetuning.finetuning_type == "lora"
-    targets = parsed.finetuning.lora_target
-    every = not targets or "all" in targets
-    trained = sum(parsed.finetuning.lora_rank * (i + o) for name, i, o in linear
-                  if every or name.rsplit(".", 1)[-1] in targets) if lora else parameters
     state = trained * (16 if lora else 14)  # fp32 copy, gradient and two Adam moments
-    shards = {"zero2": (1, gpus), "zero3": (gpus, gpus)}.get(
-        next((k for k in ("zero2", "zero3") if k in str(raw.get("deepspeed", ""))), ""), (1, 1))
+    shards = {2: (1, gpus), 3: (gpus, gpus)}.get(parsed.zero, (1, 1))
     length = min(longest, parsed.data.cutoff_len)
     tokens = parsed.training.per_device_train_batch_size * length
     if parsed.finetuning.stage == "dpo":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,30 +10,14 @@ from drp_plugin.errors import UserError
 from drp_plugin.training.preflight import (
     estimate,
     exporting,
+    files,
     framework,
     setchecks,
+    settings,
     textchecks,
     tokenchecks,
 )
 from drp_plugin.training.preflight.findings import Report
-
-
-def _check_files(raw: dict, report: Report) -> None:
-    """Files that the settings name: DeepSpeed's JSON, adapters, a local model."""
-    plan = raw.get("deepspeed")
-    if isinstance(plan, str):
-        try:
-            json.loads(Path(plan).read_text(encoding="utf-8"))
-        except OSError:
-            report.error("missing_file", f"deepspeed: {plan} is not there")
-        except ValueError as error:
-            report.error("bad_file", f"deepspeed: {plan} is not JSON ({error})")
-    for name in str(raw.get("adapter_name_or_path") or "").split(","):
-        name = name.strip()
-        local = name.startswith((".", "/")) or name.count("/") != 1 or name.startswith("saves/")
-        if name and local and not (Path(name) / "adapter_config.json").is_file():
-            report.error("missing_file", f"adapter_name_or_path: {name} holds no adapter: train "
-                         "the earlier round first")
 
 
 def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None = None,
@@ -57,14 +40,20 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
     if raw.get("export_dir") and not raw.get("do_train"):
         exporting.check_export(path, raw, report)
         return report
-    _check_files(raw, report)
+    raw = files.check_plans(raw, report)
     with tempfile.TemporaryDirectory(prefix="drp-check-") as cache:
         parsed = framework.parse(path, raw, Path(cache))
-        if parsed.training.resume_from_checkpoint:
-            report.info("resume", f"goes on from {parsed.training.resume_from_checkpoint}")
+        files.adapters(parsed.model, report, "train the earlier round first")
+        settings.check_run(parsed, report)
+        if not settings.check_values(parsed, report):
+            return report
         sets = setchecks.load_sets(parsed, report)
         used, pristine = framework.load_tokenizers(parsed)
         config, stops = framework.load_config(parsed)
+        fault = framework.quantization_fault(parsed, config)
+        if fault:
+            report.error("bad_quantization", f"LLaMA-Factory refuses to load the model: {fault}")
+        counts = config and estimate.count_parameters(parsed, config, report)
         context = getattr(config, "max_position_embeddings", None)
         if context and parsed.data.cutoff_len > context:
             report.error("cutoff_over_context", f"cutoff_len {parsed.data.cutoff_len} is over the "
@@ -89,17 +78,20 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
             return report
         tokenchecks.check_layout(parsed, template, used, pristine, stops, report)
         if not rows:
+            if parsed.training.do_train and report.exit_code() == 0:
+                report.error("no_rows", "no row is left to train on: name a data set under "
+                             "dataset")
             return report
         tokenchecks.check_encoded(
             parsed, rows, broken, template, used, pristine, stops, report, max_cut=max_cut,
             examples=examples, tick=progress(len(rows)))
-        count = estimate.processes(raw, gpus)
+        count = estimate.processes(parsed, gpus)
         estimate.schedule(parsed, len(rows), count, report)
         if config is None:
             report.warn("no_config", "the model's config cannot be had: context and memory are "
                         "not checked")
-        elif not raw.get("use_cpu"):
-            estimate.memory(parsed, config, count, report.facts["tokens_max"], report)
+        elif counts and not raw.get("use_cpu"):
+            estimate.memory(parsed, config, counts, count, report.facts["tokens_max"], report)
     return report
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from drp_plugin.training.preflight.files import read_object
 from drp_plugin.training.preflight.findings import Report
 from drp_plugin.training.preflight.framework import Parsed, first_line, load_rows
 
@@ -23,20 +24,33 @@ def registered(parsed: Parsed) -> dict[str, Any] | None:
     if not isinstance(folder, str) or folder == "ONLINE" or folder.startswith("REMOTE:"):
         return None
     try:
-        info = json.loads((Path(folder) / "dataset_info.json").read_text(encoding="utf-8"))
+        return read_object(Path(folder) / "dataset_info.json")
     except (OSError, ValueError):
         return {}
-    return info if isinstance(info, dict) else {}
+
+
+def _check_info(parsed: Parsed, report: Report) -> bool:
+    """Can dataset_info.json be read?"""
+    folder = parsed.data.dataset_dir
+    try:
+        read_object(Path(folder) / "dataset_info.json")
+    except OSError:
+        report.error("no_dataset_info", f"{folder}/dataset_info.json is not there: "
+                     f"build the set with `drp build RUN_DIR -o {folder} --name "
+                     f"{(parsed.data.dataset or ['NAME'])[0]}`, or mend dataset_dir")
+    except ValueError as error:
+        report.error("bad_dataset_info", f"{folder}/dataset_info.json {error}: LLaMA-Factory looks "
+                     "up every set in it. Build the set again with `drp build`, or mend the file")
+    else:
+        return True
+    return False
 
 
 def load_sets(parsed: Parsed, report: Report) -> dict[str, list[dict[str, Any]]]:
     """Rows of every set that `dataset` names; what cannot be had becomes a finding."""
     info = registered(parsed)
     folder = parsed.data.dataset_dir
-    if info == {} and not (Path(folder) / "dataset_info.json").is_file():
-        report.error("no_dataset_info", f"{folder}/dataset_info.json is not there: "
-                     f"build the set with `drp build RUN_DIR -o {folder} --name "
-                     f"{(parsed.data.dataset or ['NAME'])[0]}`, or mend dataset_dir")
+    if info == {} and not _check_info(parsed, report):
         return {}
     sets: dict[str, list[dict[str, Any]]] = {}
     for name in parsed.data.dataset or []:

@@ -27,6 +27,7 @@ class Tally:
         self.first.setdefault(code, row)
 
 
+# By code; what stands after a colon tells cases of one code apart.
 FAULTS = {
     "bad_row": "LLaMA-Factory drops it: roles or number of messages are wrong",
     "empty_response": "the response is empty",
@@ -35,14 +36,16 @@ FAULTS = {
     "no_think_end": f"no {CLOSE}: the student would learn to think without end",
     "no_think_start": f"no {OPEN} at the start of the response: the prompt of inference ends with "
                       "it and training would not",
-    "double_think": f"{OPEN} or {CLOSE} more than once",
+    "double_think": f"{OPEN} or {CLOSE} more than once in the response",
+    "double_think:prompt": f"{OPEN} or {CLOSE} in the prompt (the question)",
     "think_shape": f"not in the exact shape {OPEN}, newline, thinking, newline, {CLOSE}, blank "
                    "line, answer: tokens differ from inference",
     "no_answer": f"nothing after {CLOSE}",
     "gold_in_prompt": "the prompt gives the answer away",
     "control_token": "a control token of the chat layout stands in the text",
 }
-ADVICE = {"gold_in_prompt": "train on the bare question"}
+ADVICE = {"gold_in_prompt": "train on the bare question",
+          "double_think:prompt": "Take the tag out of the question, or leave the row out"}
 
 
 def final_answer(response: str) -> str | None:
@@ -72,14 +75,16 @@ def gives_away(prompt: str, response: str) -> bool:
 
 
 def faults(prompt: str, response: str, template: str | None) -> list[str]:
-    """Codes of what is wrong with one row."""
+    """Keys of FAULTS for what is wrong with one row."""
     found = []
     if not prompt.strip():
         found.append("empty_prompt")
+    if OPEN in prompt or CLOSE in prompt:
+        found.append("double_think:prompt")
     if not response.strip():
         return [*found, "empty_response"]
     opens, closes = response.count(OPEN), response.count(CLOSE)
-    if opens + prompt.count(OPEN) > 1 or closes + prompt.count(CLOSE) > 1:
+    if opens > 1 or closes > 1:
         found.append("double_think")
     elif not closes:
         found.append("no_think_end" if opens else "no_think")
@@ -113,6 +118,7 @@ def check_texts(rows: list[dict[str, Any]], template: str | None, report: Report
                for message in (*row["_prompt"], *row["_response"])):
             broken.add(number)
     for code, count in tally.counts.items():
-        report.error(code, f"{count} of {len(rows)} rows: {FAULTS[code]} (first: row "
+        report.error(code.partition(":")[0],
+                     f"{count} of {len(rows)} rows: {FAULTS[code]} (first: row "
                      f"{tally.first[code]}). {ADVICE.get(code, 'Build the set with `drp build`')}")
     return broken
