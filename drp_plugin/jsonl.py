@@ -108,6 +108,10 @@ def replacing(path: str | Path) -> Iterator[IO[str]]:
     path = Path(path)
     if path.is_symlink():  # what it points to is replaced, not the link
         path = path.resolve()
+    if path.exists() and not path.is_file():
+        with open(path, "w", encoding="utf-8") as file:  # a device or pipe must not be replaced
+            yield file
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

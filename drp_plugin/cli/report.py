@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from drp_plugin.cli.score import Cutoff
+from drp_plugin.cli.score import Cutoff, check_folder
 from drp_plugin.report.tables import Table
 
 EXAMPLES = """\b
@@ -45,6 +45,7 @@ def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: 
     from drp_plugin.report import make_report, read_runs, score_run, write_report
     from drp_plugin.report.settings import choose_counter, choose_cutoff
 
+    check_folder(output)
     found = read_runs(runs)
     if base is not None and all(run.name != base for run in found):
         raise UserError(f"--base {base!r} is none of the runs",

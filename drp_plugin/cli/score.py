@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 import click
 
@@ -20,19 +22,25 @@ from drp_plugin.scoring import (
     measure_many,
     summarize,
 )
+from drp_plugin.scoring.samples import dataset_of, is_sample, one_repeat, read_sample, task_of
 from drp_plugin.tokens import QWEN, TokenCounter
 
 _CHUNK = 256
+M = TypeVar("M")
 
 
 class Completion(NamedTuple):
-    """A row to score."""
+    """A completion to score and the row that it comes out in."""
 
     row: dict[str, Any]
+    problem: int | str
+    """What the samples of one problem share: the number of their row, or the document where each
+    has a row of its own."""
     text: str
     gold: str | None
     dataset: str | None
     ended: bool
+    thinking: bool
 
 
 class Cutoff(click.ParamType):
@@ -46,7 +54,7 @@ class Cutoff(click.ParamType):
         text = str(value).strip().lower().replace("_", "")
         if text in ("none", "0"):
             return 0
-        if not text.isdigit():
+        if not text.isdecimal():
             self.fail(f"{value!r} is neither a number of tokens nor none", param, ctx)
         return int(text)
 
@@ -66,8 +74,9 @@ Every row has `response` (or `completion`; samples written by lmms-eval are unde
 `answer`, the gold one; `dataset` (gsm8k, math500, aime24, amc23, prm12k) chooses the grading rule.
 Each row comes out with `correct`, `outcome`, `extracted`, `extraction`, `tokens`, `think_tokens`,
 `answer_tokens`, `truncated`, `loop`, `cutoff`, and with `correct_full`, `outcome_full`,
-`tokens_full`, `truncated_full` for the same completion without the cutoff. The summary goes to
-standard error.
+`tokens_full`, `truncated_full` for the same completion without the cutoff. A sample of lmms-eval
+with several completions comes out as a row for each, with `repeat`; accuracy is then the mean over
+repeats, and n the number of problems. The summary goes to standard error.
 
 {EXAMPLES}""")
 @click.argument("completions", metavar="COMPLETIONS.jsonl")
@@ -84,55 +93,108 @@ standard error.
 def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tokenizer: str,
             dataset: str | None, no_thinking: bool) -> None:
     limits = None if cutoffs is None else _limits(cutoffs)
-    rows = _completions(completions, dataset)
+    check_output(output)
+    rows = _completions(completions, dataset, not no_thinking)
     first = next(rows, None)
     if first is None:
         raise UserError("holds no rows", file=completions)
     rows = itertools.chain([first], rows)
     counter = TokenCounter.load(tokenizer)
     if limits is not None:
-        jsonl.write(output, _table(rows, counter, limits, not no_thinking))
+        jsonl.write(output, _table(rows, counter, limits))
         return
-    seen: list[Measured] = []
-    jsonl.write(output, _scored(rows, counter, cutoff or None, not no_thinking, seen))
-    summaries = [summarize(seen, cutoff or None)]
+    seen: list[tuple[int | str, Measured]] = []
+    jsonl.write(output, _scored(rows, counter, cutoff or None, seen))
+    found = _problems(seen)
+    summaries = [summarize(found, cutoff or None)]
     if cutoff:
-        summaries.append(summarize((m.full for m in seen), None))
-    loops = sum(m.loop is not None for m in seen)
+        summaries.append(summarize(([m.full for m in problem] for problem in found), None))
+    loops = sum(m.loop is not None for _, m in seen)
     show(summaries, f"{counter.name} tokens; {loops} of {len(seen)} end in a loop")
+
+
+def check_output(output: str | Path) -> None:
+    """Raises UserError where a file cannot be written there, before any work is done."""
+    path = Path(output)
+    if str(output) == "-":
+        return
+    if path.is_dir():
+        raise UserError("is a folder", file=output, fix=f"Give a file, e.g. {path / 'out.jsonl'}")
+    if path.exists() and not path.is_file():
+        raise UserError("is not a file", file=output, fix="Give a file, or - for standard output")
+    check_folder(path.resolve().parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UserError where this folder cannot be made or written to."""
+    there = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+    if not there.is_dir():
+        raise UserError("is a file, not a folder to write to", file=there,
+                        fix="Give another place with -o")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError("cannot be written to: permission denied", file=there,
+                        fix="Give another place with -o")
 
 
 def _limits(text: str) -> list[int | None]:
     kind = Cutoff()
     try:
-        return [kind.convert(part, None, None) or None for part in text.split(",") if part.strip()]
+        found = [kind.convert(part, None, None) or None for part in text.split(",")
+                 if part.strip()]
     except click.BadParameter as error:
         raise UserError(f"--cutoffs: {error.message}", fix="Give e.g. 1000,4000,none") from None
+    if not found:
+        raise UserError(f"--cutoffs {text!r} names no cutoff", fix="Give e.g. 1000,4000,none")
+    return found
 
 
-def _completions(path: str, dataset: str | None) -> Iterator[Completion]:
+def _completions(path: str, dataset: str | None, thinking: bool) -> Iterator[Completion]:
     for row in jsonl.rows(path):
         if row.value is None:
             raise UserError(row.error or "bad row", file=path, row=row.number)
-        yield _completion(row.value, path, row.number, dataset)
+        if _text(row.value) is None and is_sample(row.value):
+            yield from _samples(row.value, path, row.number, dataset, thinking)
+        else:
+            yield _completion(row.value, path, row.number, dataset, thinking)
 
 
-def _completion(value: dict[str, Any], path: str, number: int, dataset: str | None) -> Completion:
-    text = value.get("response", value.get("completion"))
-    gold = value.get("answer")
-    if text is None and "filtered_resps" in value:      # a sample that lmms-eval wrote
-        text = value.get("resps") or value["filtered_resps"]
-        gold = value.get("target") if gold is None else gold
-        while isinstance(text, list) and text:
-            text = text[0]
+def _samples(value: dict[str, Any], path: str, number: int, dataset: str | None,
+             thinking: bool) -> Iterator[Completion]:
+    """Every completion of a row that lmms-eval wrote, as `drp report` reads it."""
+    sample = read_sample(value, path, number)
+    task = task_of(path)
+    name = sample.dataset or value.get("dataset") or dataset or (task and dataset_of(task))
+    single = len(sample.completions) == 1
+    problem = sample.doc if "repeat" in value else number
+    for i, (text, ended) in enumerate(zip(sample.completions, sample.ended, strict=True)):
+        yield Completion(value if single else one_repeat(value, sample, i), problem, text,
+                         sample.gold, str(name) if name else None, ended,
+                         thinking and sample.thinking)
+
+
+def _completion(value: dict[str, Any], path: str, number: int, dataset: str | None,
+                thinking: bool) -> Completion:
+    text = _text(value)
     if not isinstance(text, str):
         raise UserError("field 'response' (or 'completion') is missing or not text", file=path,
                         row=number)
+    gold = value.get("answer")
     if gold is not None and not isinstance(gold, (str, int, float)):
         raise UserError("field 'answer' is not text", file=path, row=number)
     name = value.get("dataset") or dataset
-    return Completion(value, text, None if gold is None else str(gold),
-                      str(name) if name else None, value.get("finish_reason") != "length")
+    return Completion(value, number, text, None if gold is None else str(gold),
+                      str(name) if name else None, value.get("finish_reason") != "length",
+                      thinking)
+
+
+def _text(value: dict[str, Any]) -> Any:
+    text = value.get("response")
+    return value.get("completion") if text is None else text
+
+
+def _problems(seen: Iterable[tuple[int | str, M]]) -> list[list[M]]:
+    """What belongs to one problem, together."""
+    return [[m for _, m in group] for _, group in itertools.groupby(seen, lambda pair: pair[0])]
 
 
 def _chunks(rows: Iterable[Completion]) -> Iterator[list[Completion]]:
@@ -142,7 +204,7 @@ def _chunks(rows: Iterable[Completion]) -> Iterator[list[Completion]]:
 
 
 def _scored(rows: Iterable[Completion], counter: TokenCounter, cutoff: int | None,
-            thinking: bool, seen: list[Measured]) -> Iterator[dict[str, Any]]:
+            seen: list[tuple[int | str, Measured]]) -> Iterator[dict[str, Any]]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -152,10 +214,11 @@ def _scored(rows: Iterable[Completion], counter: TokenCounter, cutoff: int | Non
         task = progress.add_task("", total=None, rate="")
         for chunk in _chunks(rows):
             found = measure_many([c.text for c in chunk], [c.gold for c in chunk],
-                                 [c.dataset for c in chunk], counter, cutoff, thinking=thinking,
+                                 [c.dataset for c in chunk], counter, cutoff,
+                                 thinking=[c.thinking for c in chunk],
                                  ended=[c.ended for c in chunk])
             for completion, measured in zip(chunk, found, strict=True):
-                seen.append(measured)
+                seen.append((completion.problem, measured))
                 yield completion.row | added_fields(measured)
             speed = progress.tasks[task].speed or 0
             progress.update(task, advance=len(chunk), rate=f"{speed:,.0f}")
@@ -170,16 +233,18 @@ def added_fields(measured: Measured) -> dict[str, Any]:
         "truncated_full": full.truncated}
 
 
-def _table(rows: Iterable[Completion], counter: TokenCounter, limits: list[int | None],
-           thinking: bool) -> Iterator[Summary]:
-    columns: list[list[Reading]] = [[] for _ in limits]
+def _table(rows: Iterable[Completion], counter: TokenCounter,
+           limits: list[int | None]) -> Iterator[Summary]:
+    columns: list[list[tuple[int | str, Reading]]] = [[] for _ in limits]
     for chunk in _chunks(rows):
-        for readings in measure_at([c.text for c in chunk], [c.gold for c in chunk],
-                                   [c.dataset for c in chunk], counter, limits, thinking=thinking,
-                                   ended=[c.ended for c in chunk]):
+        found = measure_at([c.text for c in chunk], [c.gold for c in chunk],
+                           [c.dataset for c in chunk], counter, limits,
+                           thinking=[c.thinking for c in chunk], ended=[c.ended for c in chunk])
+        for completion, readings in zip(chunk, found, strict=True):
             for column, reading in zip(columns, readings, strict=True):
-                column.append(reading)
-    summaries = [summarize(column, limit) for column, limit in zip(columns, limits, strict=True)]
+                column.append((completion.problem, reading))
+    summaries = [summarize(_problems(column), limit)
+                 for column, limit in zip(columns, limits, strict=True)]
     show(summaries, f"{counter.name} tokens")
     yield from summaries
 
@@ -189,6 +254,10 @@ def show(summaries: list[Summary], caption: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    several = any(s.samples != s.n for s in summaries)
+    if several:
+        caption += (f"; n counts problems, truncated and no answer the {summaries[0].samples:,} "
+                    "samples of them")
     table = Table(caption=caption)
     for heading in ("cutoff", "n", "correct", "accuracy", "tokens", "thinking", "truncated",
                     "no answer"):
@@ -196,7 +265,7 @@ def show(summaries: list[Summary], caption: str) -> None:
     for s in summaries:
         table.add_row(
             "none" if s.cutoff is None else f"{s.cutoff:,}", f"{s.n:,}",
-            f"{s.correct:,}" if s.graded else "–",
+            (f"{s.correct:,.1f}" if several else f"{s.correct:,}") if s.graded else "–",
             "–" if s.accuracy is None else f"{s.accuracy:.1%}", f"{s.tokens:,.1f}",
             f"{s.think_tokens:,.1f}", f"{s.truncated:,}", f"{s.no_answer:,}")
     Console(stderr=True).print(table)

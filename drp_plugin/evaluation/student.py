@@ -15,6 +15,7 @@ from lmms_eval.utils import simple_parse_args_string
 from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
+from drp_plugin.evaluation.generation import Generation
 from drp_plugin.evaluation.stop import loudly
 from drp_plugin.ledger import Ledger
 from drp_plugin.sampling.arguments import check, flag, integer
@@ -166,25 +167,18 @@ class StudentModel(lmms):  # type: ignore[misc]
         copies: Counter[tuple[Any, ...]] = Counter()
         made = []
         for request, messages in zip(requests, turns, strict=True):
-            kwargs = request.args[2]
-            sampled = kwargs.get("do_sample", True) and float(kwargs.get("temperature") or 0) > 0
+            wanted = Generation.read(request.args[2], self.name)
             place = (request.args[4], request.args[3])
-            seed = kwargs.get("seed", self.seed)
+            seed = self.seed if wanted.seed is None else wanted.seed
             made.append(SampleRequest(
-                messages=messages,
-                temperature=float(kwargs["temperature"]) if sampled else 0.0,
-                top_p=float(kwargs.get("top_p", 1.0) or 1.0) if sampled else 1.0,
-                top_k=integer("top_k", kwargs.get("top_k") or None) if sampled else None,
-                max_new_tokens=self._limit(kwargs),
+                messages=messages, temperature=wanted.temperature, top_p=wanted.top_p,
+                top_k=wanted.top_k, max_new_tokens=min(wanted.max_new_tokens,
+                                                       self.cap or wanted.max_new_tokens),
                 cutoff=self._cutoff(request), stop_loops=self.stop_loops,
-                seed=derived_seed(int(seed), *(m.content for m in messages), copies[place],
-                                  number) if sampled else 0))
+                seed=derived_seed(seed, *(m.content for m in messages), copies[place],
+                                  number) if wanted.temperature else 0))
             copies[place] += 1
         return made
-
-    def _limit(self, kwargs: dict[str, Any]) -> int:
-        asked = integer("max_new_tokens", kwargs.get("max_new_tokens", 1024))
-        return min(n for n in (asked, self.cap) if n is not None)
 
     def _cutoff(self, request: Instance) -> int | None:
         if not self.stop_at_cutoff:
@@ -222,7 +216,9 @@ class StudentModel(lmms):  # type: ignore[misc]
             input_tokens=last.prompt_tokens, output_tokens=last.tokens + (last.finish == "stop"),
             finish=last.finish, tokenizer=self.pretrained,
             rounds=tuple(c.tokens for c in said[:-1]),
-            settings={**self.settings, "max_new_tokens": asked.max_new_tokens})
+            settings={**self.settings, "max_new_tokens": asked.max_new_tokens,
+                      "temperature": asked.temperature,
+                      "top_p": asked.top_p if asked.temperature else None})
         return GenerationResult(text=texts if len(texts) > 1 else texts[0], token_counts=counts)
 
 

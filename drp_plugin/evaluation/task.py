@@ -191,14 +191,17 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
         return found
 
     def _protocol(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Everything the numbers depend on besides the weights; equal for comparable runs."""
+        """Everything the numbers depend on besides the weights; equal for comparable runs.
+
+        What our own models did stands before what was asked of the others.
+        """
         kwargs = self.config.generation_kwargs or {}
         greedy = not kwargs.get("do_sample", True) or not kwargs.get("temperature")
         return {
             **self.protocol.model_dump(mode="json", exclude={"prompts_dir"}),
             "tokenizer": self._counter.name if self._counter else self.protocol.tokenizer,
-            "temperature": 0.0 if greedy else kwargs["temperature"],
-            "top_p": None if greedy else kwargs.get("top_p"),
+            "temperature": settings.get("temperature", 0.0 if greedy else kwargs["temperature"]),
+            "top_p": settings.get("top_p", None if greedy else kwargs.get("top_p")),
             "max_new_tokens": settings.get("max_new_tokens", kwargs.get("max_new_tokens")),
             "repeats": self.config.repeats,
             "stop_at_cutoff": bool(settings.get("stop_at_cutoff")),

@@ -84,10 +84,10 @@ def protocol_of(task: str, results: dict[str, Any], n: int,
     """The protocol of one task: what our tasks recorded, else what lmms-eval's results say."""
     config = _dict(_dict(results.get("configs")).get(task))
     run = _dict(results.get("config"))
-    generation = _dict(config.get("generation_kwargs")) | _pairs(run.get("gen_kwargs"))
+    generation = _dict(config.get("generation_kwargs")) | pairs(run.get("gen_kwargs"))
     metadata = config.get("metadata")
     metadata = _dict(metadata[0] if isinstance(metadata, list) and metadata else metadata)
-    backend = _pairs(run.get("model_args"))
+    backend = pairs(run.get("model_args"))
     total = _dict(_dict(results.get("n-samples")).get(task)).get("original")
     limited = n if isinstance(total, int) and n < total else None
     shots = _whole(config.get("num_fewshot")) or 0
@@ -112,7 +112,7 @@ def _dict(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _pairs(value: Any) -> dict[str, Any]:
+def pairs(value: Any) -> dict[str, Any]:
     """`a=1,b=2` as lmms-eval takes it, or the mapping that it already is."""
     if isinstance(value, dict):
         return value

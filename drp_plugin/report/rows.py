@@ -16,6 +16,7 @@ from drp_plugin.report.stats import (
     wilson,
 )
 from drp_plugin.scoring import Measured, Reading, measure_many
+from drp_plugin.scoring.samples import dataset_of
 from drp_plugin.tokens import TokenCounter
 
 #: Tasks of the embedded student begin so; their figures say nothing about real models.
@@ -51,7 +52,8 @@ class Row(Record):
     """Pass@1: the mean share of correct samples."""
     accuracy_low: float
     accuracy_high: float
-    """Wilson's 95 % interval."""
+    """Wilson's 95 % interval of `accuracy`; its n is the number of problems, also with several
+    samples a problem, which are not independent."""
     tokens: float
     """Mean tokens of a whole completion, clipped to the cutoff."""
     think_tokens: float
@@ -83,11 +85,12 @@ class Comparison(Record):
     accuracy_change_low: float
     accuracy_change_high: float
     both: int
+    """This and the next three: by the first sample of each problem."""
     only_before: int
     only_after: int
     neither: int
     mcnemar_p: float | None
-    """Exact, two-sided, on the first sample of each problem."""
+    """Exact, two-sided; None where problems have several samples."""
     tokens_before: float
     tokens_after: float
     tokens_change: float
@@ -97,11 +100,6 @@ class Comparison(Record):
     """Paired bootstrap over problems, 95 %."""
     same_protocol: bool
     toy: bool
-
-
-def dataset_of(task: str) -> str:
-    """The set whose grading rule a task's name asks for: drp_gsm8k_tale is gsm8k."""
-    return task.removeprefix("drp_")
 
 
 def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Scored]:
@@ -115,12 +113,14 @@ def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | No
     datasets = [sample.dataset or dataset_of(task.task)
                 for sample in task.samples for _ in sample.completions]
     ended = [end for sample in task.samples for end in sample.ended]
+    thinking = [sample.thinking for sample in task.samples for _ in sample.completions]
     ids = [count for sample in task.samples for count in sample.backend_tokens]
     flat: list[Measured] = []
     for at in range(0, len(texts), 256):
         part = slice(at, at + 256)
         flat += measure_many(texts[part], golds[part], datasets[part], counter, cutoff,
-                             backend_tokens=ids[part], ended=ended[part], thinking=task.thinking)
+                             backend_tokens=ids[part], ended=ended[part],
+                             thinking=thinking[part])
     measured, at = [], 0
     for sample in task.samples:
         measured.append(tuple(flat[at:at + len(sample.completions)]))
@@ -141,11 +141,14 @@ def readings(scored: Scored, cutoff: int | None) -> list[tuple[Reading, ...]]:
 
 
 def row(scored: Scored, cutoff: int | None, tokenizer: str) -> Row:
-    """The figures of one method on one task."""
+    """The figures of one method on one task.
+
+    Wilson's interval is that of the accuracy itself, with n the number of problems.
+    """
     problems = readings(scored, cutoff)
     flat = [reading for samples in problems for reading in samples]
     n, correct = len(problems), math.fsum(_share(s) for s in problems)
-    low, high = wilson(round(correct), n)
+    low, high = wilson(correct, n)
     pairs = [(m.full.tokens, m.backend_tokens) for samples in scored.measured for m in samples
              if m.backend_tokens is not None]
     return Row(

@@ -11,27 +11,8 @@ from typing import Any, NamedTuple
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.records import Record
-from drp_plugin.report.protocol import Protocol, protocol_of
-
-FAILED = "[LMMS_EVAL_REQUEST_FAILED"
-_SAMPLES = re.compile(r"(?P<date>.+?)_samples_(?P<task>.+)\.jsonl")
-
-
-class Sample(NamedTuple):
-    """One document of a task and what a model answered to it."""
-
-    doc: str
-    """Identifies the document across runs: its id and the hash of its content."""
-    gold: str
-    completions: tuple[str, ...]
-    """One for each repeat."""
-    backend_tokens: tuple[int | None, ...]
-    """Ids of each completion as the backend counted them."""
-    ended: tuple[bool, ...]
-    """Whether each completion ended by itself, not at a length limit."""
-    dataset: str | None
-    told: dict[str, Any]
-    """The protocol, where our own task recorded it."""
+from drp_plugin.report.protocol import Protocol, pairs, protocol_of
+from drp_plugin.scoring.samples import FAILED, SAMPLES, Sample, read_sample
 
 
 class TaskRun(NamedTuple):
@@ -44,7 +25,6 @@ class TaskRun(NamedTuple):
     """Documents that the task holds; more than the samples where --limit was given."""
     column: str
     """The task without its variant: drp_gsm8k for drp_gsm8k_tale."""
-    thinking: bool
     told: dict[str, Any]
     file: Path
 
@@ -139,16 +119,18 @@ def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
     finished = {f.name.removesuffix("_results.json"): f
                 for f in sorted(folder.glob("*_results.json"))}
     for file in sorted(folder.glob("*_samples_*.jsonl")):
-        match = _SAMPLES.fullmatch(file.name)
+        match = SAMPLES.fullmatch(file.name)
         if match and match["date"] not in finished:
             problems.append(f"{file} has no {match['date']}_results.json beside it")
+    made_by: dict[tuple[str, ...], Path] = {}
     for date, file in finished.items():
         try:
             results = json.loads(file.read_text(encoding="utf-8"))
-            listed = results["n-samples"]
-        except (ValueError, KeyError, TypeError):
+            listed = {task: dict(numbers) for task, numbers in results["n-samples"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{file} is not a complete results file of lmms-eval")
             continue
+        _one_model(made_by, file, results)
         for task, numbers in listed.items():
             samples = folder / f"{date}_samples_{task}.jsonl"
             if not samples.is_file():
@@ -158,6 +140,30 @@ def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
     return tasks
 
 
+def _one_model(made_by: dict[tuple[str, ...], Path], file: Path, results: dict[str, Any]) -> None:
+    """Raises UserError where the folder's results are of several models, or adapters of one.
+
+    lmms-eval names the folder by the last parts of the model's path alone, so that they meet.
+    """
+    made_by.setdefault(_weights(results), file)
+    if len(made_by) > 1:
+        found = "; ".join(f"{file.name} has {','.join(told) or 'no model_args'}"
+                          for told, file in made_by.items())
+        raise UserError(f"holds runs of different models: {found}", file=file.parent,
+                        fix="Give every method an --output_path of its own, or move the files "
+                        "of one date to another folder")
+
+
+def _weights(results: dict[str, Any]) -> tuple[str, ...]:
+    """The arguments that say which weights a run had."""
+    config = results.get("config")
+    given = pairs(config.get("model_args") if isinstance(config, dict) else None)
+    named = {"pretrained": given.get("pretrained") or given.get("model"),
+             "lora": given.get("lora"), "peft": given.get("peft")}
+    return tuple(f"{name}={str(value).rstrip('/')}" for name, value in named.items()
+                 if value not in (None, "", "None"))
+
+
 def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str, int],
                problems: list[str]) -> TaskRun:
     kept = []
@@ -165,7 +171,7 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
         if row.value is None:
             problems.append(f"{file}: row {row.number} is {row.error}")
         else:
-            kept.append(_sample(row.value, file, row.number))
+            kept.append(read_sample(row.value, file, row.number))
     wanted = int(numbers.get("effective", len(kept)))
     docs = {s.doc for s in kept}
     if len(docs) != len(kept):
@@ -177,49 +183,9 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
         problems.append(f"{file}: {failed} requests failed and have no completion")
     told = kept[0].told if kept else {}
     return TaskRun(task, tuple(kept), protocol_of(task, results, len(kept), told),
-                   int(numbers.get("original", wanted)), column_of(task),
-                   told.get("thinking") is not False, told, file)
+                   int(numbers.get("original", wanted)), column_of(task), told, file)
 
 
 def column_of(task: str) -> str:
     """The task that a variant varies."""
     return re.sub(r"_(?:answer|sampled|tale|thinkprune)$", "", task)
-
-
-def completions_of(value: dict[str, Any]) -> tuple[str, ...] | None:
-    """The completions of one of lmms-eval's samples, however deep it nested them."""
-    found = value.get("resps") or value.get("filtered_resps")
-    while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
-        found = found[0]
-    if isinstance(found, str):
-        return (found,)
-    if isinstance(found, list) and found and all(isinstance(text, str) for text in found):
-        return tuple(found)
-    return None
-
-
-def _sample(value: dict[str, Any], file: Path, number: int) -> Sample:
-    completions = completions_of(value)
-    if completions is None or "doc_id" not in value or "target" not in value:
-        raise UserError("is not a sample of lmms-eval with text completions", file=file,
-                        row=number, fix="Give runs of the drp_* tasks")
-    own = value.get("drp")
-    own = own if isinstance(own, dict) else {}
-    n = len(completions)
-    records = own.get("completions") or []
-    if len(records) != n:
-        records = [{"finish": value.get("finish_reason"),
-                    "backend_tokens": counts.get("output_tokens")}
-                   for counts in _counts(value, n)]
-    return Sample(
-        doc=f"{own.get('id', value['doc_id'])}:{str(value.get('doc_hash', ''))[:16]}",
-        gold=str(value["target"]), completions=completions,
-        backend_tokens=tuple(record.get("backend_tokens") for record in records),
-        ended=tuple(record.get("finish") in (None, "stop") for record in records),
-        dataset=own.get("dataset"), told=own.get("protocol") or {})
-
-
-def _counts(value: dict[str, Any], n: int) -> list[dict[str, Any]]:
-    """lmms-eval's token counts: of the first repeat only."""
-    found = [c if isinstance(c, dict) else {} for c in value.get("token_counts") or []]
-    return (found + [{}] * n)[:n]

@@ -19,8 +19,12 @@ class Interval(NamedTuple):
     high: float
 
 
-def wilson(correct: int, n: int) -> Interval:
-    """Wilson's score interval of a share; (0, 1) where nothing was measured."""
+def wilson(correct: float, n: int) -> Interval:
+    """Wilson's score interval of correct / n; (0, 1) where nothing was measured.
+
+    n is the number of problems. With several samples a problem `correct` is the sum of their
+    shares, unrounded, so that the interval holds the accuracy that stands beside it.
+    """
     if n == 0:
         return Interval(0.0, 1.0)
     share, z2 = correct / n, Z95 * Z95

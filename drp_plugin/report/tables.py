@@ -62,7 +62,7 @@ def main_table(rows: Sequence[Row], comparisons: Sequence[Comparison],
     """Table 1: Pass@1 and #Tokens of every method on every task, with the change in tokens."""
     mine = [r for r in rows if r.cutoff == cutoff]
     tasks = task_order([r.task for r in mine])
-    changes = {(c.group, c.after, c.task): c for c in comparisons if c.cutoff == cutoff}
+    changes, cautions = _changes(mine, comparisons, cutoff)
     lines: list[Line] = []
     groups = list(dict.fromkeys(r.group for r in mine))
     for group in groups:
@@ -72,7 +72,30 @@ def main_table(rows: Sequence[Row], comparisons: Sequence[Comparison],
             lines.append(Line((method, *_cells(mine, group, method, tasks, changes))))
     lines += paper_lines("table1", tasks, groups)
     return Table("table1", "Accuracy and tokens (the paper's Table 1)", _columns(tasks),
-                 tuple(lines), notes_for(rows, cutoff))
+                 tuple(lines), (*notes_for(rows, cutoff), *cautions))
+
+
+def _changes(rows: Sequence[Row], comparisons: Sequence[Comparison], cutoff: int | None
+             ) -> tuple[dict[tuple[str, str, str], Comparison], list[str]]:
+    """The comparisons that are over the very problems of the rows, and a caution on the others.
+
+    A comparison is over the problems that both methods have; where one has more of them, its
+    change does not belong to the figures that stand in the table.
+    """
+    sizes = {(r.group, r.method, r.task): r.n for r in rows}
+    changes, cautions = {}, []
+    for c in comparisons:
+        if c.cutoff != cutoff:
+            continue
+        before, after = (sizes.get((c.group, m, c.task), c.n) for m in (c.before, c.after))
+        if c.n == before == after:
+            changes[c.group, c.after, c.task] = c
+            continue
+        name = f"{c.group}/" if c.group else ""
+        cautions.append(
+            f"CAUTION: {name}{c.before} has {before:,} problems of {heading(c.task)}, {c.after} "
+            f"{after:,}, and {c.n:,} are the same: no change in tokens is given here.")
+    return changes, cautions
 
 
 def _columns(tasks: Sequence[str], first: str = "Method") -> tuple[str, ...]:
@@ -105,11 +128,11 @@ def ablation_tables(rows: Sequence[Row], comparisons: Sequence[Comparison],
                     cutoff: int | None) -> list[Table]:
     """Tables 2 to 4, each where a run's name says that it is of that ablation."""
     mine = [r for r in rows if r.cutoff == cutoff]
-    changes = {(c.group, c.after, c.task): c for c in comparisons if c.cutoff == cutoff}
     tables = []
     for name, title, own, beside in _ABLATIONS:
         lines: list[Line] = []
         shown: list[Row] = []
+        cautions: list[str] = []
         for group in dict.fromkeys(r.group for r in mine):
             methods = list(dict.fromkeys(r.method for r in mine if r.group == group))
             if not any(_says(method, own) for method in methods):
@@ -119,12 +142,15 @@ def ablation_tables(rows: Sequence[Row], comparisons: Sequence[Comparison],
             shown += [r for r in mine if r.group == group and r.method in kept]
             tasks = task_order([r.task for r in mine])
             lines += [Line((group,), "section")] if group else []
+            changes, more = _changes([r for r in mine if r.group == group], [
+                c for c in comparisons if c.group == group and c.after in kept], cutoff)
+            cautions += more
             lines += [Line((m, *_cells(mine, group, m, tasks, changes))) for m in kept]
         if lines:
             tasks = task_order([r.task for r in mine])
             lines += paper_lines(name, tasks, ["7b"])
             tables.append(Table(name, title, _columns(tasks), tuple(lines),
-                                notes_for(shown, cutoff)))
+                                (*notes_for(shown, cutoff), *cautions)))
     return tables
 
 
@@ -179,6 +205,9 @@ def detail_table(rows: Sequence[Row], cutoff: int | None) -> Table:
                 f"{r.no_answer:,}", f"{r.loops:,}", differs)))
     notes = ["Backend's count differs: completions whose generated ids, a stop token aside, are "
              "not as many as the text's tokens; – where the backend reported none."]
+    if any(r.repeats > 1 for r in rows if r.cutoff == cutoff):
+        notes.append("n is the number of problems, for the intervals too; truncated, no answer and "
+                     "loops count completions.")
     for task in {r.task for r in rows}:
         listed = suspects(task)
         if listed:
@@ -208,6 +237,9 @@ def comparison_table(comparisons: Sequence[Comparison], cutoff: int | None) -> T
             f"{c.tokens_change:+.1%} ({c.tokens_change_low:+.1%} to {c.tokens_change_high:+.1%})")))
     notes = ["Paired on the same problems: exact two-sided McNemar test for accuracy, bootstrap "
              "over problems (2,000 draws, fixed seed) for the intervals."]
+    if any(c.cutoff == cutoff and c.mcnemar_p is None for c in comparisons):
+        notes.append("With several samples a problem Pass@1 is the mean over them, while Lost / "
+                     "won compares the first sample of each problem alone and has no test.")
     different = [c for c in comparisons if c.cutoff == cutoff and not c.same_protocol]
     if different:
         names = ", ".join(sorted({f"{c.before} and {c.after} on {c.task}" for c in different}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -28,9 +29,23 @@ def integer(name: str, value: Any, *, least: int = 1) -> int | None:
         number = int(value)
         if number != float(value) or number < least:
             raise ValueError
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise UserError(f"{name}={value} must be a whole number of at least {least}") from None
     return number
+
+
+def number(name: str, value: Any, *, least: float = 0, most: float = math.inf) -> float | None:
+    """A number from `least` to `most`; None stays None."""
+    if value is None or value == "None":
+        return None
+    try:
+        found = float(value)
+        if not (math.isfinite(found) and least <= found <= most):
+            raise ValueError
+    except (TypeError, ValueError):
+        limit = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+        raise UserError(f"{name}={value} must be a number {limit}") from None
+    return found
 
 
 def flag(name: str, value: Any) -> bool:

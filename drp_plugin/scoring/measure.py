@@ -62,20 +62,25 @@ def measure(completion: str, gold: str | None, dataset: str | None, counter: Tok
 def measure_many(completions: Sequence[str], golds: Sequence[str | None],
                  datasets: Sequence[str | None], counter: TokenCounter,
                  cutoff: int | None = DEFAULT_CUTOFF, *,
-                 backend_tokens: Sequence[int | None] | None = None, thinking: bool = True,
+                 backend_tokens: Sequence[int | None] | None = None,
+                 thinking: bool | Sequence[bool] = True,
                  ended: Sequence[bool] | None = None) -> list[Measured]:
-    """`measure` for many completions; tokens are counted on all cores."""
+    """`measure` for many completions; tokens are counted on all cores.
+
+    `thinking` is one value for all of them, or one each.
+    """
     ends = ended or [True] * len(completions)
+    thinks = [thinking] * len(completions) if isinstance(thinking, bool) else thinking
     ids = backend_tokens or [None] * len(completions)
     results = []
-    for text, gold, dataset, count, end, backend in zip(
-            completions, golds, datasets, counter.split_counts(completions), ends, ids,
+    for text, gold, dataset, count, end, think, backend in zip(
+            completions, golds, datasets, counter.split_counts(completions), ends, thinks, ids,
             strict=True):
-        full = _read(text, gold, dataset, count, None, thinking, end)
+        full = _read(text, gold, dataset, count, None, think, end)
         cut = full
         if cutoff is not None:
             cut = full.model_copy(update={"cutoff": cutoff}) if count.total <= cutoff else _read(
-                counter.clip(text, cutoff), gold, dataset, count, cutoff, thinking, False)
+                counter.clip(text, cutoff), gold, dataset, count, cutoff, think, False)
         results.append(Measured(**dict(cut), full=full, loop=loop_period(text),
                                 backend_tokens=backend))
     return results
@@ -83,19 +88,21 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
 
 def measure_at(completions: Sequence[str], golds: Sequence[str | None],
                datasets: Sequence[str | None], counter: TokenCounter,
-               cutoffs: Sequence[int | None], *, thinking: bool = True,
+               cutoffs: Sequence[int | None], *,
+               thinking: bool | Sequence[bool] = True,
                ended: Sequence[bool] | None = None) -> list[list[Reading]]:
-    """Each completion read at each of several cutoffs, tokenized once."""
+    """Each completion read at each of several cutoffs, tokenized once; see `measure_many`."""
     ends = ended or [True] * len(completions)
+    thinks = [thinking] * len(completions) if isinstance(thinking, bool) else thinking
     counts = counter.split_counts(completions)
     results = []
-    for text, gold, dataset, count, end in zip(completions, golds, datasets, counts, ends,
-                                               strict=True):
+    for text, gold, dataset, count, end, think in zip(completions, golds, datasets, counts, ends,
+                                                      thinks, strict=True):
         needed = sorted({c for c in cutoffs if c is not None and c < count.total})
         clipped = dict(zip(needed, counter.clips(text, needed), strict=True))
-        full = _read(text, gold, dataset, count, None, thinking, end)
+        full = _read(text, gold, dataset, count, None, think, end)
         results.append([
-            _read(clipped[c], gold, dataset, count, c, thinking, False) if c in clipped
+            _read(clipped[c], gold, dataset, count, c, think, False) if c in clipped
             else full.model_copy(update={"cutoff": c}) for c in cutoffs])
     return results
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from drp_plugin.records import Record
 from drp_plugin.scoring.measure import Reading
@@ -13,35 +13,56 @@ class Summary(Record):
 
     cutoff: int | None
     n: int
+    """Problems."""
+    samples: int
+    """Completions; more than `n` where problems have several."""
     graded: int
-    """Completions whose gold answer is known; accuracy is over these."""
-    correct: int
+    """Problems whose gold answer is known; accuracy is over these."""
+    correct: int | float
+    """Problems solved; with several samples a problem, the sum of their shares."""
     accuracy: float | None
+    """Mean over problems of the share of correct samples."""
     tokens: float
-    """Mean tokens of a completion."""
+    """Mean tokens of a completion, over problems likewise."""
     think_tokens: float
     truncated: int
+    """Completions, as are all below."""
     no_answer: int
     boxed: int
     stated: int
     last_number: int
 
 
-def summarize(readings: Iterable[Reading], cutoff: int | None) -> Summary:
-    """The figures of `readings`, which may come from a generator of any length."""
-    n = graded = correct = tokens = think = truncated = no_answer = 0
+def summarize(problems: Iterable[Reading | Sequence[Reading]], cutoff: int | None) -> Summary:
+    """The figures of problems, each one reading or the readings of its samples.
+
+    They may come from a generator of any length. Means are taken as lmms-eval takes them, of
+    each problem first, so that the figures of one run are the same.
+    """
+    shares: list[float] = []
+    tokens: list[float] = []
+    think: list[float] = []
+    samples = truncated = no_answer = 0
     hows = {"boxed": 0, "stated": 0, "last_number": 0}
-    for reading in readings:
-        n += 1
-        graded += reading.correct is not None
-        correct += bool(reading.correct)
-        tokens += reading.tokens
-        think += reading.think_tokens
-        truncated += reading.truncated
-        no_answer += reading.extracted is None and not reading.truncated
-        if reading.extraction:
-            hows[reading.extraction] += 1
-    return Summary(cutoff=cutoff, n=n, graded=graded, correct=correct,
-                   accuracy=correct / graded if graded else None,
-                   tokens=tokens / n if n else 0.0, think_tokens=think / n if n else 0.0,
-                   truncated=truncated, no_answer=no_answer, **hows)
+    for problem in problems:
+        readings = [problem] if isinstance(problem, Reading) else problem
+        samples += len(readings)
+        tokens.append(sum(r.tokens for r in readings) / len(readings))
+        think.append(sum(r.think_tokens for r in readings) / len(readings))
+        if readings[0].correct is not None:
+            shares.append(sum(bool(r.correct) for r in readings) / len(readings))
+        for reading in readings:
+            truncated += reading.truncated
+            no_answer += reading.extracted is None and not reading.truncated
+            if reading.extraction:
+                hows[reading.extraction] += 1
+    correct = sum(shares)
+    return Summary(cutoff=cutoff, n=len(tokens), samples=samples, graded=len(shares),
+                   correct=int(correct) if samples == len(tokens) else correct,
+                   accuracy=correct / len(shares) if shares else None,
+                   tokens=_mean(tokens), think_tokens=_mean(think), truncated=truncated,
+                   no_answer=no_answer, **hows)
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0

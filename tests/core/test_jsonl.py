@@ -1,4 +1,5 @@
 import io
+import os
 
 import pytest
 
@@ -95,3 +96,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         jsonl.write(file, rows())
     assert [row.value for row in jsonl.rows(file)] == [{"a": 1}]
     assert [f.name for f in tmp_path.iterdir()] == ["out.jsonl"]
+
+
+def test_devices_pipes_and_folders_are_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    jsonl.write(pipe, [{"a": 1}])
+    assert os.read(reader, 100) == b'{"a": 1}\n' and pipe.is_fifo()
+    os.close(reader)
+    with pytest.raises(IsADirectoryError):
+        jsonl.write(tmp_path, [{"a": 1}])

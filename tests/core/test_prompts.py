@@ -1,7 +1,7 @@
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.prompts import Prompts
+from drp_plugin.prompts import _VARIABLES, Prompts
 
 
 def test_a_missing_variable_is_an_error_not_an_empty_string(tmp_path):
@@ -14,12 +14,71 @@ def test_a_missing_variable_is_an_error_not_an_empty_string(tmp_path):
 
 def test_own_folder_wins_and_changes_the_hash(tmp_path):
     shipped = Prompts()
-    (tmp_path / "extra.jinja").write_text("one")
+    (tmp_path / "revise.jinja").write_text("one")
     own = Prompts(tmp_path)
     first = own.hash
     assert first != shipped.hash
-    (tmp_path / "extra.jinja").write_text("two")
+    (tmp_path / "revise.jinja").write_text("two")
     assert Prompts(tmp_path).hash != first
+
+
+def test_only_templates_in_force_count_for_the_hash(tmp_path):
+    shipped = Prompts().hash
+    (tmp_path / "extra.jinja").write_text("one")
+    assert Prompts(tmp_path).hash == shipped
+    (tmp_path / "revise.jinja").write_text("{% include 'extra.jinja' %}")
+    first = Prompts(tmp_path).hash
+    (tmp_path / "extra.jinja").write_text("two")
+    assert Prompts(tmp_path).hash not in (shipped, first), "what is included is in force"
+    Prompts(tmp_path).check([])
+
+
+@pytest.mark.parametrize(("name", "says"), [
+    ("decompose-skill.jinja", r"Call it decompose_skill\.jinja"), ("Judge.jinja", r"judge\.jinja"),
+    ("revise.txt", r"Call it revise\.jinja"), ("README.md", r"no \*\.jinja"),
+    (None, r"no \*\.jinja"),
+])
+def test_a_folder_that_overrides_nothing_is_one_line(tmp_path, name, says):
+    if name:
+        (tmp_path / name).write_text("x")
+    with pytest.raises(UserError, match=says):
+        Prompts(tmp_path)
+
+
+def test_copies_beside_the_real_one_are_no_mistake(tmp_path):
+    for name in ("revise.jinja", "revise.jinja.bak", "revise.txt", "README.md"):
+        (tmp_path / name).write_text("{{ question }}")
+    (tmp_path / "eval_mine.jinja").write_text("a protocol's own")
+    Prompts(tmp_path).check(["revise"])
+
+
+@pytest.mark.parametrize(("name", "says"), [("revize", r"Did you mean revise\.jinja"),
+                                            ("xyz", "They are: .*judge")])
+def test_a_file_that_no_prompt_is_called_is_named(tmp_path, name, says):
+    (tmp_path / f"{name}.jinja").write_text("x")
+    with pytest.raises(UserError, match=says) as caught:
+        Prompts(tmp_path).check(["revise"])
+    assert f"{name}.jinja" in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "says"), [
+    ("{{ question | nosuch }}", "nosuch"), ("{{ thinking }}", "It may use: answer, more"),
+    ("{{ question / 2 }}", "TypeError"), ("{{ question() }}", "TypeError"),
+    ("x{% if more %}{{ nosuch }}{% endif %}", "nosuch"), ("{{ steps[0].nosuch }}", "nosuch"),
+    ("{# nothing #}", "empty"), ("na\xefve {{ question }}", "UTF-8"),
+])
+def test_a_prompt_is_tried_before_the_run(tmp_path, text, says):
+    (tmp_path / "revise.jinja").write_text(text, encoding="latin-1")
+    with pytest.raises(UserError, match=says) as caught:
+        Prompts(tmp_path).check(["revise"])
+    assert "revise.jinja" in str(caught.value)
+    Prompts(tmp_path).check(["distill"])
+
+
+def test_the_shipped_prompts_use_no_more_than_the_trial_gives():
+    shipped = Prompts()._shipped
+    assert set(_VARIABLES) == {n for n in shipped if not n.startswith(("eval_", "chat_"))}
+    Prompts().check(_VARIABLES)
 
 
 def test_an_evaluation_prompt_leaves_the_teachers_hash_alone(tmp_path):

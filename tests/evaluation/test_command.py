@@ -120,6 +120,12 @@ def test_bare_command_without_weights(lmms_eval: Run) -> None:
     (("--model", "drp_hf", "--model_args", "pretrained={m},max_new_tokens=x"),
      "max_new_tokens=x must be a whole number"),
     (("--model_args", "pretrained=/nowhere/at/all"), "there is no folder /nowhere/at/all"),
+    (("--model", "drp_hf", "--model_args", "pretrained={m}", "--gen_kwargs", "temprature=0.9"),
+     "Did you mean temperature?"),
+    (("--model", "drp_hf", "--model_args", "pretrained={m}", "--gen_kwargs", "temperature=0.9"),
+     "Add do_sample=True to --gen_kwargs"),
+    (("--model", "drp_hf", "--model_args", "pretrained={m}", "--gen_kwargs",
+      "temperature=hot,do_sample=True"), "temperature=hot must be a number"),
 ])
 def test_mistakes_are_one_line(lmms_eval: Run, random_student: Path, sets: Path,
                                arguments: tuple[str, ...], line: str) -> None:

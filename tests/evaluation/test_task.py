@@ -182,6 +182,43 @@ def test_repeats_give_avg_and_pass(sets: Path, monkeypatch: pytest.MonkeyPatch) 
     assert samples[0]["drp"]["protocol"]["repeats"] == 4
 
 
+def test_score_and_report_agree_with_lmms_eval(
+        sets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four samples a problem, some right in a sentence, some stopped at the limit."""
+    from click.testing import CliRunner
+
+    from drp_plugin.cli.score import command
+    from drp_plugin.scoring import measure_many
+    from drp_plugin.scoring.samples import read_sample
+    from drp_plugin.tokens import TokenCounter
+
+    def say(turns: Any, n: int) -> GenerationResult:
+        text = answer(f"There are {add(turns) + (n % 3 == 0)} left", "so " * n)
+        finish = "length" if n % 5 == 0 else "stop"
+        return GenerationResult(text if n % 7 else "so", Counts(output_tokens=n, finish=finish))
+
+    results, samples = evaluate(Says(say), "drp_gsm8k_sampled", sets, monkeypatch, limit=9)
+    file = tmp_path / "samples.jsonl"
+    file.write_text("".join(json.dumps(s, default=str) + "\n" for s in samples))
+    done = CliRunner().invoke(command, [str(file), "--cutoffs", "12000,none"])
+    assert done.exit_code == 0, done.output
+    found, whole = map(json.loads, done.stdout.splitlines())
+    assert (found["n"], found["samples"]) == (9, 36)
+    for name, value in {"accuracy": found["accuracy"], "accuracy_no_cutoff": whole["accuracy"],
+                        "tokens": found["tokens"], "tokens_no_cutoff": whole["tokens"],
+                        "think_tokens": found["think_tokens"],
+                        "truncated": found["truncated"] / 36,
+                        "no_answer": found["no_answer"] / 36}.items():
+        assert results[f"{name},none"] == pytest.approx(value, rel=1e-12), name
+    assert results["accuracy,none"] == found["accuracy"]
+    assert 0.2 < found["accuracy"] < 0.8 and found["truncated"] > 0
+    one = read_sample(json.loads(file.read_text().splitlines()[1]), file, 2)
+    assert one.ended == (False, True, True, True) and one.backend_tokens == (5, 6, 7, 8)
+    read = measure_many(one.completions, [one.gold] * 4, [one.dataset] * 4,
+                        TokenCounter.load("qwen"), ended=one.ended)
+    assert [m.correct for m in read] == [c["correct"] for c in samples[1]["drp"]["completions"]]
+
+
 def test_early_stopping_is_said_and_hides_what_is_not_known(
         sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def say(turns: Any, n: int) -> GenerationResult:

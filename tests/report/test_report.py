@@ -14,6 +14,7 @@ from drp_plugin.cli import group
 from drp_plugin.errors import UserError
 from drp_plugin.report import make_report, read_runs, score_run
 from drp_plugin.report.settings import choose_counter, choose_cutoff
+from drp_plugin.report.stats import wilson
 from drp_plugin.report.tables import markdown
 from drp_plugin.report.text import shown
 from drp_plugin.tokens import TokenCounter
@@ -176,6 +177,57 @@ def test_repeats_are_averaged(write: Writer, counter: TokenCounter) -> None:
     assert (report.rows[0].n, report.rows[0].repeats, report.rows[0].accuracy) == (2, 4, 0.75)
 
 
+def several(rows: list[dict], wrong: int) -> list[dict]:
+    """Three samples for each row, of which the last `wrong` ones are wrong."""
+    made = []
+    for row in rows:
+        right = row["filtered_resps"]
+        texts = [right] * (3 - wrong) + [right.replace("boxed{", "boxed{9")] * wrong
+        made.append({**row, "filtered_resps": texts})
+    return made
+
+
+def test_several_samples_have_their_own_interval(write: Writer, counter: TokenCounter) -> None:
+    """8 problems, 20 of 24 samples right: 6.667 of 8, and no rounding to 7."""
+    rows = documents(8, set(), 10)
+    folder = write("one", {"drp_gsm8k": several(rows[:4], 0) + several(rows[4:], 1)})
+    row = made([f"A={folder}"], counter).rows[0]
+    assert (row.n, row.repeats, row.correct) == (8, 3, pytest.approx(20 / 3))
+    assert (row.accuracy_low, row.accuracy_high) == wilson(row.correct, 8) != wilson(7, 8)
+
+
+def test_lost_and_won_of_several_samples_say_what_they_count(
+        write: Writer, counter: TokenCounter) -> None:
+    runs = [f"{name}={write(name, {'drp_gsm8k': several(documents(5, set(), 10), wrong)})}"
+            for name, wrong in (("A", 0), ("B", 2))]
+    report = made(runs, counter)
+    c = report.comparisons[0]
+    assert (c.only_before, c.mcnemar_p, c.accuracy_after) == (0, None, pytest.approx(1 / 3))
+    notes = {t.name: t.notes for t in report.tables}
+    assert any("first sample of each problem alone" in note for note in notes["comparisons"])
+    assert any("n is the number of problems" in note for note in notes["details"])
+    single = made([f"A={write('C', {'drp_gsm8k': documents(5, set(), 10)})}",
+                   f"B={write('D', {'drp_gsm8k': documents(5, set(), 9)})}"], counter)
+    assert not any("first sample" in note for t in single.tables for note in t.notes)
+
+
+@pytest.mark.parametrize("name", ["DRP", "Default"])
+def test_a_change_over_other_problems_does_not_stand_in_the_table(
+        write: Writer, counter: TokenCounter, name: str) -> None:
+    """40 problems against 12 of them; in Table 1 and, for `Default`, in Table 2 too."""
+    base = write("base", {"drp_gsm8k": documents(40, set(), 60, 20)})
+    few = write("few", {"drp_gsm8k": documents(12, set(), 30, 5)})
+    report = made([f"Base={base}", f"{name}={few}"], counter)
+    tables = [t for t in report.tables if t.name in ("table1", "table2")]
+    assert len(tables) == (2 if name == "Default" else 1)
+    for table in tables:
+        ours = {line.cells[0]: line.cells for line in table.lines if line.kind == "ours"}
+        assert "%" not in ours[name][2]
+        (caution,) = [note for note in table.notes if note.startswith("CAUTION")]
+        assert f"Base has 40 problems of GSM8K, {name} 12, and 12 are the same" in caution
+    assert report.comparisons[0].n == 12
+
+
 # ---- incomplete runs are refused, and what is missing is said
 
 def test_no_results_file(write: Writer) -> None:
@@ -207,6 +259,42 @@ def test_damaged_samples(write: Writer, change, said: str) -> None:
     file.write_text(change(file.read_text()))
     with pytest.raises(UserError, match=said):
         read_runs([f"A={folder}"])
+
+
+@pytest.mark.parametrize(("entry", "said"), [
+    ({"completions": [7]}, "field 'completions.0'"), ({"protocol": [1]}, "field 'protocol'"),
+    ({"completions": [{"finish": 5}]}, "field 'completions.0.finish'")])
+def test_damaged_records_name_file_and_row(write: Writer, entry: dict, said: str) -> None:
+    rows = documents(3, set(), 5)
+    rows[1]["drp"] = entry
+    folder = write("one", {"drp_gsm8k": rows})
+    with pytest.raises(UserError, match=rf"samples_drp_gsm8k\.jsonl: row 2: .*{said}"):
+        read_runs([f"A={folder}"])
+
+
+@pytest.mark.parametrize(("one", "two"), [
+    ("pretrained=/a/student/model", "pretrained=/b/student/model"),
+    ("pretrained=x", "pretrained=x,lora=adapter"), ("pretrained=x", "pretrained=x,peft=adapter"),
+    ("pretrained=x,lora=a", "pretrained=x,lora=b")])
+def test_models_are_not_merged_into_one_method(write: Writer, one: str, two: str) -> None:
+    """lmms-eval gives both the same folder."""
+    write("out", {"drp_gsm8k": documents(3, set(), 5)}, date="20260101_000000", model_args=one)
+    folder = write("out", {"drp_aime24": documents(3, set(), 5)}, date="20260202_000000",
+                   model_args=two)
+    with pytest.raises(UserError) as raised:
+        read_runs([f"A={folder}"])
+    assert f"20260101_000000_results.json has {one};" in str(raised.value)
+    assert f"20260202_000000_results.json has {two}." in str(raised.value)
+    assert "an --output_path of its own" in str(raised.value)
+
+
+def test_one_model_on_two_dates_is_one_method(write: Writer) -> None:
+    write("out", {"drp_gsm8k": documents(3, set(), 5)}, date="20260101_000000",
+          model_args="pretrained=x,batch_size=4")
+    folder = write("out", {"drp_aime24": documents(3, set(), 5)}, date="20260202_000000",
+                   model_args="model=x/,lora=None,max_new_tokens=5")
+    (run,) = read_runs([f"A={folder}"])
+    assert set(run.tasks) == {"drp_gsm8k", "drp_aime24"}
 
 
 def test_wrong_folders(tmp_path: Path, write: Writer) -> None:
@@ -262,6 +350,12 @@ def test_without_matplotlib_the_tables_still_come(two: list[str], tmp_path: Path
     assert (tmp_path / "o" / "table1.csv").is_file()
     assert not list((tmp_path / "o").glob("*.png"))
     assert "matplotlib is not installed" in (tmp_path / "o" / "report.html").read_text()
+
+
+def test_the_output_is_looked_at_first(two: list[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = CliRunner().invoke(group, ["report", *two, "-o", str(tmp_path / "file" / "out")])
+    assert isinstance(done.exception, UserError) and "is a file" in str(done.exception)
 
 
 def test_unknown_base(two: list[str], tmp_path: Path) -> None:

@@ -26,6 +26,15 @@ def test_wilson(correct: int, n: int, low: float, high: float) -> None:
     assert interval.high == pytest.approx(high, abs=5e-5)
 
 
+def test_wilson_of_a_share_that_is_not_rounded() -> None:
+    """Two thirds of ten problems: Newcombe's formula by hand, not the interval of 7 of 10."""
+    share, n, z2 = 2 / 3, 10, 1.959963984540054 ** 2
+    middle, half = share + z2 / (2 * n), math.sqrt(z2 * (share * (1 - share) / n
+                                                         + z2 / (4 * n * n)))
+    assert wilson(20 / 3, n) == pytest.approx(
+        ((middle - half) / (1 + z2 / n), (middle + half) / (1 + z2 / n)))
+
+
 def test_wilson_of_nothing() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
 

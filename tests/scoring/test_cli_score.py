@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -68,6 +69,102 @@ def test_samples_of_lmms_eval_score_the_same(file: Path, tmp_path: Path) -> None
             {k: two[k] for k in ("outcome", "tokens", "extracted", "tokens_full")}
 
 
+def sample(*texts: str, **own: object) -> dict:
+    """A row as our tasks write it, `drp` with what is given."""
+    return {"doc_id": 0, "target": "49", "doc_hash": "a", "resps": [list(texts)],
+            "filtered_resps": list(texts), "drp": {"id": "q0", "answer": "49", **own}}
+
+
+def scored(rows: list[dict], *arguments: str) -> list[dict]:
+    done = score("-", *arguments, text="".join(json.dumps(row) + "\n" for row in rows))
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+SENTENCE = "so</think>\n\n\\boxed{There are 49 left}"
+
+
+def test_samples_are_graded_by_the_rule_of_their_set() -> None:
+    """`number` takes 49 out of the sentence; the symbolic rule of unknown sets does not."""
+    assert scored([sample(SENTENCE, dataset="drp_tiny")])[0]["correct"] is True
+    assert scored([sample(SENTENCE)])[0]["correct"] is False
+    assert scored([sample(SENTENCE)], "--dataset", "gsm8k")[0]["correct"] is True
+    # what the row says comes before --dataset
+    assert scored([sample(SENTENCE, dataset="drp_tiny")], "--dataset", "math500")[0]["correct"]
+
+
+def test_a_samples_file_says_its_task(tmp_path: Path) -> None:
+    file = tmp_path / "20260101_000000_samples_gsm8k.jsonl"
+    file.write_text(json.dumps({k: v for k, v in sample(SENTENCE).items() if k != "drp"}))
+    assert json.loads(score(str(file)).stdout)["correct"] is True
+
+
+def test_samples_of_models_that_do_not_think() -> None:
+    rows = [sample("It is \\boxed{49}", dataset="gsm8k", protocol={"thinking": thinking})
+            for thinking in (False, True)]
+    assert [row["outcome"] for row in scored(rows)] == ["right", "truncated"]
+    assert [row["outcome"] for row in scored(rows, "--no-thinking")] == ["right", "right"]
+
+
+def test_every_repeat_counts_with_its_own_finish(tmp_path: Path) -> None:
+    """Of the two samples of the second problem one was stopped at the limit, and has no answer."""
+    right, wrong = SENTENCE, SENTENCE.replace("49", "50")
+    cut = "so</think>\n\nAs 100 are 51 more than"
+    rows = [sample(wrong, right, dataset="gsm8k", completions=[{"finish": "stop"}] * 2),
+            {**sample(right, cut, dataset="gsm8k",
+                      completions=[{"finish": "stop"}, {"finish": "length"}]), "doc_id": 1}]
+    found = scored(rows)
+    assert [(row["doc_id"], row["repeat"]) for row in found] == [(0, 0), (0, 1), (1, 0), (1, 1)]
+    assert [row["correct"] for row in found] == [False, True, True, False]
+    assert [row["truncated"] for row in found] == [False, False, False, True]
+    assert found[3]["resps"] == [[cut]] and len(found[3]["drp"]["completions"]) == 1
+    rows[1]["drp"]["id"] = "q1"
+    for given in (rows, scored(rows)):      # the rows that came out say the same once more
+        (figures,) = scored(given, "--cutoffs", "none")
+        assert (figures["n"], figures["samples"], figures["correct"]) == (2, 4, 1.0)
+        assert (figures["accuracy"], figures["truncated"]) == (0.5, 1)
+
+
+@pytest.mark.parametrize(("own", "said"), [
+    ({"completions": [7]}, "row 1: its record of the run is damaged: field 'completions.0'"),
+    ({"completions": 7}, "field 'completions'"), ({"protocol": 7}, "field 'protocol'"),
+    ({"dataset": [1]}, "field 'dataset'")])
+def test_damaged_samples_are_one_line(own: dict, said: str) -> None:
+    done = score("-", text=json.dumps(sample("x", **own)))
+    assert done.returncode == 2
+    assert said in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_an_answer_that_is_not_a_number_is_none() -> None:
+    """pandas writes NaN for what is missing."""
+    (row,) = scored([{"response": "so</think>\n\n\\boxed{nan}", "answer": float("nan"),
+                      "dataset": float("nan")}])
+    assert row["correct"] is None and row["outcome"] is None
+
+
+@pytest.mark.parametrize("cutoffs", [(), ("--cutoffs", "none")])
+@pytest.mark.parametrize(("output", "said"), [
+    ("", "is a folder"), ("file.txt/x.jsonl", "file.txt: is a file, not a folder"),
+    ("file.txt/y/x.jsonl", "file.txt: is a file, not a folder")])
+def test_the_output_is_looked_at_first(tmp_path: Path, output: str, said: str,
+                                       cutoffs: tuple[str, ...]) -> None:
+    """Before the rows are: the bad one is not reached."""
+    (tmp_path / "file.txt").write_text("kept")
+    done = score("-", "-o", str(tmp_path / output), *cutoffs, text="{bad")
+    assert done.returncode == 2
+    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert [f.name for f in tmp_path.iterdir()] == ["file.txt"]
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
+    """A pipe here; a device such as /dev/null would be replaced by a file just so."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    done = score("-", "-o", str(pipe), text=json.dumps(ROWS[0]))
+    assert done.returncode == 2 and "is not a file" in done.stderr
+    assert pipe.is_fifo()
+
+
 def test_cutoffs(file: Path) -> None:
     done = score(str(file), "--cutoffs", "5,100,none")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -87,7 +184,8 @@ def test_bad_rows_are_one_line(text: str, said: str) -> None:
 
 @pytest.mark.parametrize("arguments", [
     ("/no/such/file.jsonl",), ("-", "--tokenizer", "nonsense"), ("-", "--cutoff", "few"),
-    ("-", "--cutoffs", "1,x")])
+    ("-", "--cutoffs", "1,x"), ("-", "--cutoffs", ","), ("-", "--cutoffs", ""),
+    ("-", "--cutoff", "²")])
 def test_bad_arguments_are_one_line(arguments: tuple[str, ...]) -> None:
     done = score(*arguments, text=json.dumps(ROWS[0]) + "\n")
     assert done.returncode == 2

@@ -1,0 +1,68 @@
+"""What a task, or --gen_kwargs, asks of the generation: checked, and never silently left aside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from drp_plugin.errors import UserError
+from drp_plugin.sampling.arguments import check, flag, integer, number
+
+READ = ("do_sample", "max_gen_toks", "max_new_tokens", "seed", "temperature", "top_k", "top_p",
+        "until")
+#: Keys of lmms-eval's own tasks that are for images or for its loops, and say nothing to a text.
+_IDLE = ("downsample_ratio", "image_aspect_ratio", "max_agentic_steps", "max_pixels", "min_pixels",
+         "patch_size", "skip_special_tokens", "visual_cot")
+#: Keys that change nothing with this value, which lmms-eval's own tasks write out; else refused.
+_NEUTRAL = {"num_beams": 1, "repetition_penalty": 1, "system_prompt": ""}
+_DEFAULT_NEW_TOKENS = 1024
+
+
+class Generation(NamedTuple):
+    """How completions are drawn."""
+
+    temperature: float
+    """0 is greedy."""
+    top_p: float
+    top_k: int | None
+    max_new_tokens: int
+    seed: int | None
+    """None where the model's own holds."""
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any], model: str) -> Generation:
+        """Read lmms-eval's generation kwargs.
+
+        Raises UserError for a key that `model` does not have, for a value that is not what its
+        key wants, and for a temperature that greedy decoding would leave aside.
+        """
+        check({key: value for key, value in given.items() if not _says_nothing(key, value)}, READ,
+              f"generation_kwargs (--gen_kwargs) of {model}")
+        _check_until(given.get("until"))
+        temperature = number("temperature", given.get("temperature")) or 0.0
+        top_p = number("top_p", given.get("top_p"), most=1) or 1.0
+        # -1 and 0 are how engines write that there is none
+        top_k = integer("top_k", given.get("top_k") or None, least=-1)
+        sampled = flag("do_sample", given.get("do_sample", True))
+        if temperature and not sampled:
+            raise UserError(
+                f"temperature={temperature:g} has no effect with do_sample=False, which the task "
+                "or --gen_kwargs sets", fix="Add do_sample=True to --gen_kwargs to sample, or "
+                "temperature=0 for greedy decoding")
+        limits = [integer(name, given.get(name)) for name in ("max_new_tokens", "max_gen_toks")]
+        return cls(
+            temperature=temperature, top_p=top_p if temperature else 1.0,
+            top_k=top_k if temperature and (top_k or 0) > 0 else None,
+            max_new_tokens=min((n for n in limits if n is not None), default=_DEFAULT_NEW_TOKENS),
+            seed=integer("seed", given.get("seed"), least=0))
+
+
+def _says_nothing(key: str, value: Any) -> bool:
+    return key in _IDLE or (key in _NEUTRAL and value in (None, "None", _NEUTRAL[key]))
+
+
+def _check_until(stops: Any) -> None:
+    """Stop strings are cut at after the generation, when a mistake would cost all of it."""
+    if stops is not None and not isinstance(stops, str) and not (
+            isinstance(stops, (list, tuple)) and all(isinstance(stop, str) for stop in stops)):
+        raise UserError(f"until={stops} must be text or a list of texts")

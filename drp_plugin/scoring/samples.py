@@ -1,0 +1,122 @@
+"""Rows of the samples files that lmms-eval writes, read in one place for score and report."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import Field, ValidationError
+
+from drp_plugin.errors import UserError
+from drp_plugin.jsonl import explain
+from drp_plugin.records import Record
+
+FAILED = "[LMMS_EVAL_REQUEST_FAILED"
+SAMPLES = re.compile(r"(?P<date>.+?)_samples_(?P<task>.+)\.jsonl")
+
+
+class Sample(NamedTuple):
+    """One document of a task and what a model answered to it."""
+
+    doc: str
+    """Identifies the document across runs: its id and the hash of its content."""
+    gold: str
+    completions: tuple[str, ...]
+    """One for each repeat."""
+    backend_tokens: tuple[int | None, ...]
+    """Ids of each completion as the backend counted them."""
+    ended: tuple[bool, ...]
+    """Whether each completion ended by itself, not at a length limit."""
+    dataset: str | None
+    told: dict[str, Any]
+    """The protocol, where our own task recorded it."""
+
+    @property
+    def thinking(self) -> bool:
+        """Whether the model thinks, as far as the protocol says."""
+        return self.told.get("thinking") is not False
+
+
+class _Made(Record):
+    """How the model made one completion."""
+
+    finish: str | None = None
+    backend_tokens: int | None = None
+
+
+class _Told(Record):
+    """What our own tasks write under `drp`, as far as it is read again."""
+
+    id: str | int | None = None
+    dataset: str | None = None
+    completions: tuple[_Made, ...] = ()
+    protocol: dict[str, Any] = Field(default_factory=dict)
+
+
+def is_sample(value: dict[str, Any]) -> bool:
+    """Whether lmms-eval wrote this row."""
+    return "resps" in value or "filtered_resps" in value
+
+
+def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
+    """Row `number` of a samples file; raises UserError naming file and row."""
+    completions = completions_of(value)
+    if completions is None or "doc_id" not in value or "target" not in value:
+        raise UserError("is not a sample of lmms-eval with text completions", file=file,
+                        row=number, fix="Give runs of the drp_* tasks")
+    try:
+        own = _Told.model_validate(value.get("drp") or {})
+        made = own.completions if len(own.completions) == len(completions) else \
+            _counted(value, len(completions))
+    except ValidationError as error:
+        raise UserError(f"its record of the run is damaged: {explain(error)}", file=file,
+                        row=number, fix="Run lmms-eval again, or leave `drp` as it was "
+                        "written") from None
+    doc = value["doc_id"] if own.id is None else own.id
+    return Sample(
+        doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}", gold=str(value["target"]),
+        completions=completions, backend_tokens=tuple(m.backend_tokens for m in made),
+        ended=tuple(m.finish in (None, "stop") for m in made), dataset=own.dataset,
+        told=own.protocol)
+
+
+def one_repeat(value: dict[str, Any], sample: Sample, repeat: int) -> dict[str, Any]:
+    """The row with one of its several completions, which `repeat` counts from 0."""
+    text = sample.completions[repeat]
+    row = {**value, "repeat": repeat, "resps": [[text]], "filtered_resps": [text]}
+    own = value.get("drp") or {}
+    if len(own.get("completions") or ()) == len(sample.completions):
+        row["drp"] = {**own, "completions": [own["completions"][repeat]]}
+    return row
+
+
+def completions_of(value: dict[str, Any]) -> tuple[str, ...] | None:
+    """The completions of one of lmms-eval's samples, however deep it nested them."""
+    found = value.get("resps") or value.get("filtered_resps")
+    while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
+        found = found[0]
+    if isinstance(found, str):
+        return (found,)
+    if isinstance(found, list) and found and all(isinstance(text, str) for text in found):
+        return tuple(found)
+    return None
+
+
+def dataset_of(task: str) -> str:
+    """The set whose grading rule a task's name asks for: drp_gsm8k_tale is gsm8k."""
+    return task.removeprefix("drp_")
+
+
+def task_of(file: str | Path) -> str | None:
+    """The task that a samples file is of, by its name."""
+    match = SAMPLES.fullmatch(Path(file).name)
+    return match["task"] if match else None
+
+
+def _counted(value: dict[str, Any], n: int) -> tuple[_Made, ...]:
+    """lmms-eval's own record of a row: one finish, and counts of the first repeat only."""
+    counts = value.get("token_counts")
+    found = [c if isinstance(c, dict) else {} for c in (counts if isinstance(counts, list) else [])]
+    return tuple(_Made(finish=value.get("finish_reason"), backend_tokens=c.get("output_tokens"))
+                 for c in (found + [{}] * n)[:n])
