@@ -47,6 +47,8 @@ class Matrix(NamedTuple):
     """Rows of entries."""
 
     rows: tuple[tuple[Answer, ...], ...]
+    bars: str = ""
+    """v for a determinant, V for a norm; neither is the matrix itself."""
 
 
 class Relation(NamedTuple):
@@ -62,13 +64,20 @@ class Ratio(NamedTuple):
     terms: tuple[Node, ...]
 
 
+class Clock(NamedTuple):
+    """A time of day, with a.m. or p.m."""
+
+    seconds: int
+    """Since midnight."""
+
+
 class Opaque(NamedTuple):
     """Mathematics that our grammar does not know; for the computer algebra system."""
 
     text: str
 
 
-Answer = Expression | Based | Words | Group | Matrix | Relation | Ratio | Opaque
+Answer = Expression | Based | Words | Group | Matrix | Relation | Ratio | Clock | Opaque
 
 _BASED = re.compile(r"(-?)\s*\(?\s*([0-9A-F]+(?:\.[0-9A-F]+)?)\s*\)?\s*_\s*"
                     r"(?:\{?\s*(\d+)\s*\}?|\(\s*(\d+)\s*\)|\{?\s*\x02\s*(\w+)\s*\x03\s*\}?"
@@ -78,7 +87,9 @@ _NUMERALS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eig
      "nineteen", "twenty")
 _MATRIX = re.compile(r"\\begin\{([pbvBV]?(?:small)?matrix|array)\}(?:\{[^{}]*\})?(.*)\\end\{\1\}",
                      re.DOTALL)
-_COLUMN = re.compile(r"\\\\|\\cr(?![A-Za-z])")
+#: The end of a row, with the extra space that may follow it.
+_COLUMN = re.compile(r"\\\\(?:\s*\[\s*-?[\d.]+\s*(?:em|ex|pt|mm|cm|in|mu|bp)\s*\])?"
+                     r"|\\cr(?![A-Za-z])")
 _RELATION = re.compile(r"\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\ne(?![A-Za-z])|\\in(?![A-Za-z])"
                        r"|\\approx(?![A-Za-z])|\\lt(?![A-Za-z])|\\gt(?![A-Za-z])|<=|>=|!=|:="
                        r"|[<>=]")
@@ -86,6 +97,22 @@ _SIGNS = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne", "\\lt": "<", "\\gt": ">", ":
 _AND = re.compile(r"\s*(?:,\s*)?(?:\x02\s*,?\s*(?:and|or)\s*\x03|"
                   r"(?<![A-Za-z])(?:and|or)(?![A-Za-z])"
                   r"|\\(?:lor|land|vee|wedge)(?![A-Za-z]))\s*")
+_TIME = re.compile(r"(\d{1,2})(?::(\d\d))?(?::(\d\d))? ?([ap])\.? ?m\.?", re.IGNORECASE)
+_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september",
+           "october", "november", "december")
+_DATE = re.compile(r"(?:(?P<first>\d{1,2})(?:st|nd|rd|th)?(?: of)? )?(?P<month>[a-z]{3,9})\.?"
+                   r"(?(first)| (?P<last>\d{1,2})(?:st|nd|rd|th)?)(?:,? (?P<year>\d{4}))?",
+                   re.IGNORECASE)
+_BASE_WORD = re.compile(r"(-?)([0-9A-F]+(?:\.[0-9A-F]+)?) ?,? ?(?:in )?base[ -]?(\d+|[a-z]+)")
+_SEGMENT = re.compile(r"\\overline\s*\{\s*([A-Z]\s*[A-Z])\s*\}")
+_REALS = {"\\mathbb{R}": "(-\\infty,\\infty)", "\\mathbb{R}^+": "(0,\\infty)",
+          "\\mathbb{R}^-": "(-\\infty,0)", "\\mathbb{R}_>0": "(0,\\infty)",
+          "\\mathbb{R}_<0": "(-\\infty,0)", "\\mathbb{R}_\\ge0": "[0,\\infty)",
+          "\\mathbb{R}_\\le0": "(-\\infty,0]"}
+_INFINITE = {"infinity": "\\infty", "+infinity": "\\infty", "positive infinity": "\\infty",
+             "-infinity": "-\\infty", "negative infinity": "-\\infty",
+             "minus infinity": "-\\infty"}
+_REVERSED = re.compile(r"(?!\[.*\]$)([\[\]])([^\[\]]*)([\[\]])")
 _OPEN, _CLOSE = "([{", ")]}"
 _WORD = re.compile(r"[A-Za-z][A-Za-z'.-]*")
 _FUNCTIONS = re.compile(r"(?:sin|cos|tan|cot|sec|csc|arc\w+|log|ln|exp|sqrt|frac|pi|lim|max|min|"
@@ -108,6 +135,9 @@ def _read(text: str, depth: int) -> Answer:
     letters = _letter_list(text) if WORD_OPEN in text else None
     if letters is not None:
         return letters
+    named = _named(text, depth) if re.search("[A-Za-z]", text) else None
+    if named is not None:
+        return named
     if _is_words(text):
         return _number_word(text)
     matrix = _matrix(text, depth)
@@ -137,12 +167,56 @@ def _list(items: list[str], depth: int) -> Answer:
     return Group("list", tuple(flat))
 
 
+def _named(text: str, depth: int) -> Answer | None:
+    """What has a notation of its own: times, dates, bases in words, segments, sets of reals."""
+    if text == "\\emptyset":
+        return Words("empty set")
+    if text.startswith("\\mathbb"):
+        reals = _REALS.get(re.sub(r"(?<=[\^_])\{([^{}]*)\}", r"\1", text.replace(" ", "")))
+        return _read(reals, depth + 1) if reals else None
+    segment = _SEGMENT.fullmatch(text)
+    if segment:
+        return _expression(segment.group(1))
+    if "\\" in text:
+        return None     # a formula
+    inner = plain(re.sub(r"[\^_{}()]", " ", text))
+    time = _TIME.fullmatch(inner)
+    if time:
+        return _clock(time)
+    based = _BASE_WORD.fullmatch(inner)
+    if based and (based.group(3).isdecimal() or based.group(3) in _NUMERALS):
+        return _in_base(based.group(1), based.group(2), based.group(3))
+    date = _DATE.fullmatch(inner)
+    return _date(date) if date else None
+
+
+def _clock(match: re.Match[str]) -> Clock | None:
+    hour, minute, second = (int(part or 0) for part in match.groups()[:3])
+    if not 1 <= hour <= 12 or minute > 59 or second > 59:
+        return None
+    half = 12 * (match.group(4).lower() == "p")
+    return Clock(((hour % 12 + half) * 60 + minute) * 60 + second)
+
+
+def _date(match: re.Match[str]) -> Words | None:
+    """The month, the day and perhaps the year, in this order however they were written."""
+    word = match["month"].lower()
+    month = next((m for m in _MONTHS if word in (m, m[:3], m[:4] if m[0] == "s" else m)), None)
+    if month is None:
+        return None
+    day = int(match["first"] or match["last"])
+    return Words(" ".join(filter(None, (month, str(day), match["year"]))))
+
+
 def _based(match: re.Match[str]) -> Answer:
     sign, digits, number, bracketed, wrapped, bare = match.groups()
-    name = (wrapped or bare or "").lower()
-    base = int(number or bracketed or 0) or (_NUMERALS.index(name) if name in _NUMERALS else 0)
-    digits = digits.lstrip("0") or "0"
-    return Based(sign + digits, base)
+    return _in_base(sign, digits, number or bracketed or wrapped or bare)
+
+
+def _in_base(sign: str, digits: str, name: str) -> Based:
+    name = name.lower()
+    base = int(name) if name.isdecimal() else _NUMERALS.index(name) if name in _NUMERALS else 0
+    return Based(sign + (digits.lstrip("0") or "0"), base)
 
 
 def _is_words(text: str) -> bool:
@@ -155,7 +229,7 @@ def _is_words(text: str) -> bool:
     if re.search(r"[\\^_=<>{}+*/|]|\d", outside):
         return False
     words = _WORD.findall(inner)
-    if inner.lower() in ("no", "yes", "am", "pm"):
+    if inner.lower() in ("no", "yes", "am", "pm", "dne"):
         return True
     return any(len(w) >= 4 or (len(w) == 3 and w.islower()) for w in words) \
         and not any(_FUNCTIONS.match(w) for w in words)
@@ -179,6 +253,8 @@ def _number_word(text: str) -> Answer:
     if inner in _NUMERALS:
         value = str(_NUMERALS.index(inner))
         return Expression(parse(value), Quantity(value, "", False))
+    if inner in _INFINITE:
+        return Expression(parse(_INFINITE[inner]), Quantity(_INFINITE[inner], "", False))
     return Words(inner)
 
 
@@ -190,7 +266,8 @@ def _matrix(text: str, depth: int) -> Answer | None:
     rows = [row for row in _COLUMN.split(body) if row.strip()]
     if sum(row.count("&") + 1 for row in rows) > MAX_ITEMS:
         return Opaque(text)
-    return Matrix(tuple(tuple(_read(cell, depth + 1) for cell in row.split("&")) for row in rows))
+    return Matrix(tuple(tuple(_read(cell, depth + 1) for cell in row.split("&")) for row in rows),
+                  match.group(1)[0] if match.group(1)[0] in "vV" else "")
 
 
 def _relation(text: str, depth: int) -> Answer | None:
@@ -208,6 +285,10 @@ def _enclosed(text: str, depth: int) -> Answer | None:
     """( … ), [ … ], \\{ … \\}, \\langle … \\rangle around the whole answer."""
     if text.startswith("\\{") and text.endswith("\\}"):
         return _set(text[2:-2], depth)
+    reversed_ = _REVERSED.fullmatch(text)
+    if reversed_ and len(split(reversed_.group(2), ",;")) == 2:
+        left, inner, right = reversed_.groups()      # ]0, 1[ is open at both ends
+        return _tuple(inner, ("(" if left == "]" else "[") + (")" if right == "[" else "]"), depth)
     if len(text) < 2 or text[0] not in "([" or text[-1] not in ")]":
         return None
     inner = text[1:-1]
@@ -221,7 +302,7 @@ def _enclosed(text: str, depth: int) -> Answer | None:
             return Words(letter.group(1).lower())
         found = _read(inner, depth + 1)
         return found if not isinstance(found, Expression) else None
-    return None
+    return _matrix(inner.strip(), depth)
 
 
 def _closes_early(inner: str) -> bool:
@@ -245,6 +326,8 @@ def _set(inner: str, depth: int) -> Answer:
     if len(builder) == 2 and re.fullmatch(r"\s*[a-z](\s*\\in\s*\\mathbb\{R\})?\s*", builder[0]):
         return _read(builder[1], depth + 1)
     items = [item for item in split(inner, ",;") if item.strip()]
+    if not items:
+        return Words("empty set")
     shapes: list[Answer] = []
     for item in items[:MAX_ITEMS]:
         shape = _read(item, depth + 1)

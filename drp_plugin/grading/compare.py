@@ -29,15 +29,23 @@ _ANY_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]*\d)")
 def equal(candidate: str, gold: str, dataset: str | None = None) -> bool:
     """Whether `candidate` is the same final answer as `gold`.
 
-    Exact, with no tolerance: 0.333 is not 1/3, 70000 is not 70005. A unit may be left out or
-    added, but not changed (5 hours is not 5 minutes), and 10 is not 10 %. See `rule_of` for the
-    meaning of `dataset`. Takes bounded time for any input, is deterministic, safe in threads.
+    Exact, with no tolerance: 0.333 is not 1/3, 70000 is not 70005. A unit or a percent sign may be
+    left out or added, but a unit may not be changed (5 hours is not 5 minutes). See `rule_of` for
+    the meaning of `dataset`. No text makes it raise; it takes bounded time for any input, is
+    deterministic, safe in threads.
     """
     return _equal(candidate, gold, rule_of(dataset))
 
 
 @lru_cache(maxsize=100_000)
 def _equal(candidate: str, gold: str, rule: Rule) -> bool:
+    try:
+        return _decide(candidate, gold, rule)
+    except (RecursionError, ValueError, ArithmeticError):
+        return False        # the last net: no answer's text may end a run
+
+
+def _decide(candidate: str, gold: str, rule: Rule) -> bool:
     if len(candidate) > MAX_LENGTH or len(gold) > MAX_LENGTH:
         return bool(gold.strip()) and candidate.strip() == gold.strip()
     one, two = tidy(candidate), tidy(gold)
@@ -50,10 +58,7 @@ def _equal(candidate: str, gold: str, rule: Rule) -> bool:
         chosen = _CHOSEN.fullmatch(one) or _CHOICE.fullmatch(one)
         if chosen:
             return next(g for g in chosen.groups() if g).upper() == choice.group(1)
-    try:
-        verdict = same_answer(read(one), read(two))
-    except RecursionError:
-        return False
+    verdict = same_answer(read(one), read(two))
     if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED:
         return worker.same(_for_sympy(two), _for_sympy(one))
     if not verdict and rule != "symbolic":
@@ -68,9 +73,11 @@ def _letters(text: str) -> str:
 
 def _only_number(one: str, two: str) -> bool:
     """A sentence in the box of a problem whose answer is a number: the only number in it."""
+    if "%" in two:
+        return False
     if WORD_OPEN not in one and not re.search(r"[A-Za-z]{3,}\s", one):
         return False
-    if re.search(r"\\(?:frac|sqrt|cdot|times)|[*/^=+]|%", one):
+    if re.search(r"\\(?:frac|sqrt|cdot|times)|[*/^=+]|%|(?i:\bnot\b|n't\b)", one):
         return False
     numbers = _ANY_NUMBER.findall(one)
     return len(numbers) == 1 and same_answer(read(numbers[0].replace(",", "")), read(two)) is True

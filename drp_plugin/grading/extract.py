@@ -28,6 +28,9 @@ _WINDOW = 20_000
 _BOX_TOKENS = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])|\\.|[{}]", re.DOTALL)
 _BARE_BOX = re.compile(r"\s*(-?\$?\d[\d.,/]*\d|-?\d|\\[dt]?frac\s*\d\s*\d|[^\s\\{}$&]+)")
 
+#: Where a number could go on, were the text longer.
+_OPEN_END = re.compile(r"[\d.,/]*")
+
 _STATED = re.compile(
     r"""(?:
         \b(?:final\s+|correct\s+)?(?:answer|result)\s*(?:\*\*|__)?\s*
@@ -36,6 +39,9 @@ _STATED = re.compile(
                (?:\*\*|__)?\s*
                (?:(?:therefore|thus|indeed|then|simply|just|hence|also|still)\s*,?\s+)?:?)
       | (?:^|\n)\s*\#{4}(?!\#)
+      # a heading of its own, with a value below it
+      | (?:^|\n)[ \t#*_]*(?:the\s)?(?:final\s|correct\s)?(?:answer|result)[ \t*_]*\n
+            (?=\s*(?:\*\*|__)?(?:\$|\\\(|\\\[|[-\u2212]?\d))
     )\s*(?P<rest>\S[^\n]{0,300})""",
     re.IGNORECASE | re.VERBOSE)
 
@@ -50,6 +56,8 @@ _NUMBER = re.compile(
     re.VERBOSE)
 _FRACTION = re.compile(r"[-\u2212]?\s?\\[dt]?frac\s*"
                        r"(?:\{[^{}]{1,40}\}|\d)\s*(?:\{[^{}]{1,40}\}|\d)")
+_NEGATED = re.compile(r"not\s[^.\n]{1,80}?\bbut\s+(?:rather\s+|instead\s+)?"
+                      r"(?=[-\u2212$\\*(\d])", re.IGNORECASE)
 _MATH = re.compile(r"\$\$(.+?)\$\$|(?<!\\)\$(.+?)(?<!\\)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
 
 
@@ -78,7 +86,7 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     answer = answer_part(completion, thinking)
     if answer is None:
         return Extraction(None, None, True)
-    box = last_box(answer)
+    box = last_box(answer, ended=ended)
     if box is not None:
         return Extraction(box, "boxed", False)
     tail = answer[-_WINDOW:]
@@ -92,9 +100,10 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     return Extraction(None, None, False)
 
 
-def last_box(text: str) -> str | None:
+def last_box(text: str, *, ended: bool = True) -> str | None:
     """The content of the last balanced, non-empty `\\boxed{…}` (or `\\boxed 2`), else None.
 
+    With `ended=False` a `\\boxed 1` without braces at the very end may go on, and is none.
     One pass, so that text made of a million braces takes no longer than other text.
     """
     if "\\boxed" not in text and "\\fbox" not in text:
@@ -105,7 +114,7 @@ def last_box(text: str) -> str | None:
     for token in _BOX_TOKENS.finditer(text):
         mark = token.group()
         if pending >= 0 and not (mark == "{" and not text[pending:token.start()].strip()):
-            found = _bare_box(text, pending) or found
+            found = _bare_box(text, pending, ended) or found
             pending = -1
         if mark == "{":
             opened.append(token.end() if pending >= 0 else -1)
@@ -117,15 +126,17 @@ def last_box(text: str) -> str | None:
         elif mark.startswith(("\\boxed", "\\fbox")):
             pending = token.end()
     if pending >= 0:
-        found = _bare_box(text, pending) or found
+        found = _bare_box(text, pending, ended) or found
     if found is None:
         return None
     inner = last_box(found) if len(found) < _WINDOW and re.search(r"\\f?box", found) else None
     return (inner or found).strip()
 
 
-def _bare_box(text: str, start: int) -> str | None:
+def _bare_box(text: str, start: int, ended: bool) -> str | None:
     match = _BARE_BOX.match(text, start, start + _PHRASE)
+    if match and not ended and _OPEN_END.fullmatch(text, match.end()):
+        return None
     return match.group(1).rstrip(".,;") or None if match else None
 
 
@@ -137,6 +148,11 @@ def _stated(text: str, ended: bool) -> str | None:
         return None
     rest = last.group("rest")
     touches_end = last.end() == len(text)
+    negated = _NEGATED.match(rest)
+    if negated:     # "not 11 but 12"
+        rest = rest[negated.end():]
+    if rest.startswith(("\\[", "$$")):      # a display may run over several lines
+        rest = text[last.start("rest"):last.start("rest") + _PHRASE]
     math = _MATH.search(rest)
     if math and not re.search(r"\d", rest[:math.start()]):
         return _tidy(next(part for part in math.groups() if part is not None))

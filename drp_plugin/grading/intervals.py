@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+from fractions import Fraction
 from typing import NamedTuple
 
-from drp_plugin.grading.answer import Answer, Expression, Group, Opaque, Relation, Words
-from drp_plugin.grading.latex import Node, NotUnderstood
+from drp_plugin.grading.answer import Answer, Expression, Group, Relation, Words
+from drp_plugin.grading.latex import Node, NotUnderstood, num
 from drp_plugin.grading.value import evaluate, is_infinite, same, variables
 
 _MINUS_INFINITY = Node("neg", (Node("const", name="inf"),))
@@ -26,10 +28,8 @@ def intervals(answer: Answer) -> list[Interval] | None:
     """The intervals that an answer denotes; None where it denotes none."""
     if isinstance(answer, Words):
         text = answer.text.strip().lower()
-        everything = ("all real numbers", "real numbers", "all reals", "all real")
+        everything = ("all real numbers", "real numbers", "all reals", "all real", "reals")
         return [Interval(_MINUS_INFINITY, True, _INFINITY, True)] if text in everything else None
-    if isinstance(answer, Opaque) and answer.text.replace(" ", "") == "\\mathbb{R}":
-        return [Interval(_MINUS_INFINITY, True, _INFINITY, True)]
     if isinstance(answer, Relation):
         return _from_relation(answer)
     if not isinstance(answer, Group):
@@ -64,11 +64,43 @@ def _from_several(group: Group) -> list[Interval] | None:
                 return None
         parts.append(found)
     if group.kind == "list" and all(len(p) == 1 for p in parts) and len(parts) == 2 \
-            and all(isinstance(i, Relation) for i in group.items):
+            and _all_relations(group):
         both = _overlap(parts[0][0], parts[1][0])
         if both is not None:
             return [both]       # x > −2 and x < 7: the word was "and"
-    return [interval for part in parts for interval in part]
+    found = [interval for part in parts for interval in part]
+    # [1, 2], [2, 3] may be a list of two answers; a union is one set
+    return _merged(found) if group.kind == "union" or _all_relations(group) else found
+
+
+def _all_relations(group: Group) -> bool:
+    return all(isinstance(item, Relation) for item in group.items)
+
+
+def _merged(parts: list[Interval]) -> list[Interval]:
+    """A union in its shortest form: intervals that overlap or touch are one."""
+    try:
+        ends = [(_number(part.low), _number(part.high)) for part in parts]
+    except (ArithmeticError, NotUnderstood, KeyError, TypeError):
+        return parts
+    if any(variables(part.low) or variables(part.high) for part in parts) \
+            or any(low > high for low, high in ends):
+        return parts
+    merged: list[Interval] = []
+    for part in sorted(parts, key=lambda p: (_number(p.low), p.low_open)):
+        last = merged[-1] if merged else None
+        if last is None or not _joined(last, part):
+            merged.append(part)
+            continue
+        high = max((last, part), key=lambda p: (_number(p.high), not p.high_open))
+        merged[-1] = last._replace(high=high.high, high_open=high.high_open)
+    return merged
+
+
+def _joined(first: Interval, second: Interval) -> bool:
+    """Whether the second, which begins no earlier, leaves no gap behind the first."""
+    end, start = _number(first.high), _number(second.low)
+    return start < end or (start == end and not (first.high_open and second.low_open))
 
 
 def _overlap(a: Interval, b: Interval) -> Interval | None:
@@ -89,6 +121,10 @@ def _from_relation(relation: Relation) -> list[Interval] | None:
     nodes = [side.node for side in sides if isinstance(side, Expression)]
     if len(nodes) != len(sides):
         return None
+    absolute = next((i for i, node in enumerate(nodes) if node.op == "abs"), None)
+    if absolute is not None and len(nodes) == 2 and signs[0] in _MIRROR:
+        return _from_absolute(nodes[absolute].args[0],
+                              _MIRROR[signs[0]] if absolute else signs[0], nodes[1 - absolute])
     places = [i for i, node in enumerate(nodes) if _unknown(node)]
     if len(places) != 1 or any(variables(n) for i, n in enumerate(nodes) if i != places[0]):
         return None
@@ -111,6 +147,28 @@ def _from_relation(relation: Relation) -> list[Interval] | None:
         else:
             low = (bound, strict)
     return [Interval(low[0], low[1], high[0], high[1])]
+
+
+def _from_absolute(inner: Node, sign: str, bound: Node) -> list[Interval] | None:
+    """|s x + c| < b and its like, with rational s and c."""
+    names = variables(inner)
+    try:
+        if len(names) != 1 or variables(bound) or _number(bound) < 0:
+            return None
+        at = [evaluate(inner, {name: Fraction(k)}) for name in names for k in range(4)]
+    except (ArithmeticError, NotUnderstood, KeyError, TypeError):
+        return None
+    steps = {b - a for a, b in itertools.pairwise(at)}
+    if not all(isinstance(value, Fraction) for value in at) or len(steps) != 1 or steps == {0}:
+        return None
+    slope, shift = abs(steps.pop()), at[0] if at[1] > at[0] else -at[0]
+    low, high = (Node("div", (Node("add", (end, num(-shift))), num(slope)))
+                 for end in (Node("neg", (bound,)), bound))
+    strict = sign in ("<", ">")
+    if sign in ("<", "\\le"):
+        return [Interval(low, strict, high, strict)]
+    return _merged([Interval(_MINUS_INFINITY, True, low, strict),
+                    Interval(high, strict, _INFINITY, True)])
 
 
 def _unknown(node: Node) -> bool:

@@ -28,7 +28,10 @@ class Node(NamedTuple):
     name: str = ""
 
 
-_TOKEN = re.compile(r"\s*(?:(\\[A-Za-z]+|\\[^A-Za-z])|(\d+(?:\.\d+)?|\.\d+)|(.))", re.DOTALL)
+#: A number in ASCII: Python counts ⁴, ₁ and ① as digits too, and a full stop is none.
+_NUMBER = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
+_TOKEN = re.compile(rf"\s*(?:(\\[A-Za-z]+|\\[^A-Za-z])|({_NUMBER})|(.))", re.DOTALL)
+_IS_NUMBER = re.compile(_NUMBER).fullmatch
 
 FUNCTIONS = frozenset(
     ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh",
@@ -125,8 +128,9 @@ class _Parser:
                 last = self.signed()
                 node = Node("div", (node, last))
             elif self.starts_atom(token):
-                if re.match(r"[\d.]", token) and last.op in ("num", "neg"):
-                    raise NotUnderstood("two numbers side by side")
+                if last.op in ("num", "neg") and _IS_NUMBER(
+                        self.peek(1) if token == "{" else token):
+                    raise NotUnderstood("two numbers side by side")     # 2{5} shows as 25
                 last = self.power()
                 node = Node("mul", (node, last))
             else:
@@ -178,7 +182,7 @@ class _Parser:
         if token == "-":        # not TeX, but what people mean by x^-1
             self.next()
             return Node("neg", (self.argument(),))
-        if token[:1].isdigit() and len(token) > 1:
+        if len(token) > 1 and token[0] != "." and _IS_NUMBER(token):
             self.tokens[self.at:self.at + 1] = [token[0], token[1:]]
         if token == "\\sqrt" or token.endswith("frac"):
             return self.atom()
@@ -192,7 +196,7 @@ class _Parser:
 
     def atom(self, bare: bool = False) -> Node:
         token = self.peek()
-        if token[:1].isdigit() or token[:1] == ".":
+        if _IS_NUMBER(token):
             return self.number(bare)
         if token in ("(", "[", "{"):
             return self.group(token)
@@ -243,7 +247,7 @@ class _Parser:
         self.take("{")
         digits = self.next()
         self.take("}")
-        if not digits.isdigit() or len(digits) > 100:
+        if not _IS_NUMBER(digits) or "." in digits or len(digits) > 100:
             raise NotUnderstood("not a repeating decimal")
         places = len(before.partition(".")[2])
         return Fraction(int(digits), (10 ** len(digits) - 1) * 10 ** places)

@@ -121,6 +121,9 @@ def _power(a: Value, b: Value) -> Value:
             exact = _exact_root(a, b.denominator)
             if exact is not None:
                 return _whole_power(exact, b.numerator)
+        elif b.denominator % 2:         # the real root, as school has it
+            size = _power(-a, b)
+            return _negate(size) if b.numerator % 2 else size
     if _magnitude(b) > 20 or _magnitude(_float(a)) > MAX_EXPONENT:
         raise TooBig
     base = _float(a)

@@ -19,14 +19,15 @@ REFRAIN_TIMES = 20
 REFRAIN_SHARE = 0.2
 REFRAIN_WINDOW = 6_000
 _SENTENCE = re.compile(r"[^.!?\n]{12,}")
+_ANSWERED = re.compile(r"</think>|\\f?boxed(?![A-Za-z])")
 
 
 def loop_period(text: str) -> int | None:
     """The period, in characters, of a tail that repeats itself; None without a loop.
 
     Either exact repeats, at least four that cover at least 160 characters at the very end (the
-    shortest period), or a refrain: one sentence, its numbers aside, that keeps coming back (the
-    median distance).
+    shortest period), or a refrain: one sentence, its numbers aside, that keeps coming back to the
+    end (the median distance). A list of cases that comes to a conclusion is none.
     """
     tail = text[-WINDOW:].rstrip("\ufffd")     # half a character where the limit fell inside one
     return _exact(tail) or _refrain(tail[-REFRAIN_WINDOW:])
@@ -53,15 +54,31 @@ def _exact(tail: str) -> int | None:
 
 def _refrain(tail: str) -> int | None:
     places: dict[str, list[int]] = {}
-    total = 0
+    total, last = 0, ""
     for match in _SENTENCE.finditer(tail):
         words = re.sub(r"\d+", "#", match[0]).strip()
         if len(re.findall(r"[^\W\d_]{2,}", words)) >= 3:
             places.setdefault(words, []).append(match.start())
             total += 1
+            last = words if match.end() < len(tail) else last
     most = max(places.values(), key=len, default=[])
     if len(most) < REFRAIN_TIMES or len(most) < REFRAIN_SHARE * total:
         return None
     period = int(statistics.median(b - a for a, b in itertools.pairwise(most)))
-    # it must still go on at the end
-    return period if len(tail) - most[-1] <= 4 * period else None
+    # it must still go on at the end: no sentence that is new there brings it to a close
+    new = sum(len(found) == 1 and found[0] > most[0] for found in places.values())
+    closed = len(places.get(last, ())) == 1 and new < len(most) / 4
+    if closed or _concludes(tail, most) or len(tail) - most[-1] > 2 * period:
+        return None
+    return period
+
+
+def _concludes(tail: str, places: list[int]) -> bool:
+    """Whether an answer or the end of the thinking follows the last refrain, and no earlier one."""
+    return bool(_ANSWERED.search(tail, _end_of(tail, places[-1]))) \
+        and not _ANSWERED.search(tail, places[-3], places[-2])
+
+
+def _end_of(tail: str, start: int) -> int:
+    match = _SENTENCE.match(tail, start)
+    return match.end() if match else start

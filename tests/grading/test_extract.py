@@ -43,6 +43,16 @@ def test_a_complete_answer_counts_though_the_text_was_cut(text: str) -> None:
     assert grade(text, "12", ended=False).outcome == "right"
 
 
+@pytest.mark.parametrize("box", ["\\boxed 1", "\\boxed 1.", "\\boxed 1,", "\\boxed x"])
+def test_a_box_without_braces_may_go_on(box: str) -> None:
+    text = f"x</think>So {box}"
+    assert grade(text, "12", "math500", ended=False).outcome == "truncated"
+    assert grade(text, "1", "math500", ended=False).outcome == "truncated"
+    assert extract(text).how == "boxed"
+    assert extract(f"{text} is it", ended=False).how == "boxed"
+    assert extract(f"x</think>\\boxed{{7}}, or {box}", ended=False).text == "7"
+
+
 @given(st.text(max_size=200), st.text(max_size=50))
 def test_nothing_comes_from_the_thinking(thinking: str, answer: str) -> None:
     thinking = thinking.replace("</think>", "")

@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.data,
 
 
 def bare(gold: str) -> str:
-    """A gold without unit and currency and with plain fractions: a second opinion on equality."""
-    text = re.sub(r"\\text\s*\{[^{}]*\}|\^\{?\\circ\}?|\\[$]|\\!|[, ]", "", gold)
+    """A gold without its unit and with plain fractions: a second opinion on equality."""
+    text = re.sub(r"\\text\s*\{[^{}]*\}|\^\{?\\circ\}?|\\[$%]|\\!|[, ]", "", gold)
     text = re.sub(r"\\[dt]?frac(\d)(\d)", r"(\1/\2)", text)
     text = re.sub(r"\\[dt]?frac\{(\w+)\}\{(\w+)\}", r"(\1/\2)", text)
     plain = re.fullmatch(r"(\d+(?:\.\d+)?)?(?:\(?(\d+)/(\d+)\)?)?", text)

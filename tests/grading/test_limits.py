@@ -7,8 +7,10 @@ import threading
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from drp_plugin.grading import equal, grade, worker
+from drp_plugin.grading import compare, equal, grade, worker
 
 HOSTILE = [
     "9^{9^{9^9}}", "{" * 1_000_000, "\\boxed{" * 100_000, "}" * 1_000_000, "(" * 100_000,
@@ -26,6 +28,41 @@ def test_hostile_text_is_graded_soon(text: str) -> None:
     for completion in (f"t</think>\\boxed{{{text}}}", f"t</think>{text}"):
         assert grade(completion, "7", "math500").outcome in ("wrong", "no_answer")
     assert time.process_time() - start < 10
+
+
+#: What Python takes for digits or letters and a number's grammar does not, and pieces of LaTeX.
+PIECES = [*"0179.,:;+-−*/^_=<>!|'()[]{}\\ $%&€°π∞×√²⁴⁵⁻¹₀₁①⅓½٣５xyzABei\0\2\3\ud800𝟓",
+          "...", " p.m.", "\\frac", "\\sqrt", "\\text{", "\\pm", "\\cup", "\\overline{", "\\\\",
+          "\\le", "\\infty", "\\pmod", " million", "\\mathbb{R}", "|x|", "\\binom", "\\log_",
+          "^{", "^\\circ", "\\{", "\\}", "April ", "base ", "\\begin{pmatrix}", "\\end{pmatrix}",
+          "]0,1[", "x=", "\\lfloor"]
+TEXTS = st.lists(st.sampled_from(PIECES), max_size=9).map("".join)
+
+
+@pytest.mark.parametrize("text", [
+    "7:30 p.m.", "9 a.m.", "2:00 P.M.", "1, 2, ..., 10", "x⁴+1", "2⁵", "10⁶", "x₁", "①", "0.٣"])
+@pytest.mark.parametrize("dataset", ["math500", "gsm8k", "aime24", None])
+def test_signs_that_only_look_like_numbers(text: str, dataset: str | None) -> None:
+    assert not equal(text, "7", dataset)
+    assert not equal("7", text, dataset)
+
+
+@settings(max_examples=400, deadline=None)
+@given(TEXTS, st.one_of(TEXTS, st.sampled_from(["5", "10\\%", "(1,2)", "x<3", "4_5"])),
+       st.sampled_from(["math500", "gsm8k", "aime24"]))
+def test_no_text_ends_a_run(candidate: str, gold: str, dataset: str) -> None:
+    for answer in (candidate, f"\\boxed{{{candidate}}}"):
+        assert isinstance(equal(answer, gold, dataset), bool)
+        for ended in (True, False):
+            grade(f"x</think>{answer}", gold, dataset, ended=ended)
+
+
+def test_an_error_in_the_grammar_is_no_equality(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(text: str) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(compare, "read", fail)
+    assert not equal("an answer that nobody has asked for", "8")
 
 
 @pytest.mark.parametrize("text", ["\\sum_{k=1}^{10^{10}} k^{k}", "9^{9^{9^9}}+\\int x"])

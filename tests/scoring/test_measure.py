@@ -109,6 +109,27 @@ def test_a_loop_that_varies_or_counts_up() -> None:
                        + "So the answer is 7.\n</think>\n\nThe answer is \\boxed{7}.") is None
 
 
+CASES = ["When n = {k}, the value of n^2 + n + 41 is {v}, which is prime.\n",
+         "Case {k}: here the remainder is {v}, so it is not a solution. "]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("end", [
+    "</think>\n\nSo the smallest is \\boxed{40}.", "</think>\n\n\\boxed{7}", "\\boxed{7}",
+    "</think>\n\n7", "So the smallest one is 40.", "Hence it is 40.\n</think>",
+    "So the smallest is 40.\n\n**40**"])
+def test_a_list_of_cases_that_ends_is_no_loop(case: str, end: str) -> None:
+    cases = "<think>\n" + "".join(case.format(k=k, v=k * k + k + 41) for k in range(25))
+    assert loop_period(cases + end) is None
+
+
+@pytest.mark.parametrize("case", [*CASES, "So the answer is \\boxed{{{k}}}. Or not for {v}? "])
+def test_a_list_of_cases_that_is_cut_is_a_loop(case: str) -> None:
+    cases = "<think>\n" + "".join(case.format(k=k, v=k * k + k + 41) for k in range(30))
+    for cut in range(100):
+        assert loop_period(cases[:len(cases) - cut]) is not None
+
+
 def test_loop_in_a_long_text_is_found_soon() -> None:
     import time
 
