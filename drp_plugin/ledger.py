@@ -18,16 +18,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import queue
+import shutil
 import sqlite3
 import struct
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +46,18 @@ CREATE TABLE IF NOT EXISTS replies (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _BUSY_S = 60.0
+_ROOM = 2 ** 22
+"""Bytes that must be free at the start: about what the replies in flight take."""
+_FREE_THE_DISK = "Free the disk, then run the same command again"
+_MAKE_WRITABLE = "Make the file and its folder writable, then run the same command again"
+_SYSTEM = {errno.ENOSPC: _FREE_THE_DISK, errno.EDQUOT: _FREE_THE_DISK}
+"""What mends a refusal of the operating system; the others are taken for missing rights."""
+_SQLITE = {
+    sqlite3.SQLITE_FULL: _FREE_THE_DISK, sqlite3.SQLITE_IOERR: _FREE_THE_DISK,
+    sqlite3.SQLITE_READONLY: _MAKE_WRITABLE, sqlite3.SQLITE_CANTOPEN: _MAKE_WRITABLE,
+    sqlite3.SQLITE_PERM: _MAKE_WRITABLE,
+    sqlite3.SQLITE_BUSY: "Another process holds it: run the same command again when it has ended",
+}
 
 
 def request_key(payload: Mapping[str, Any]) -> str:
@@ -77,21 +91,22 @@ class Ledger:
     """A durable, shared map from request keys to answers. Safe for threads and processes.
 
     The first answer stored under a key stays: a second `put` of the same key is ignored.
-    Raises UserError when the file cannot be opened or is no ledger.
+    Raises UserError when the file cannot be opened or is no ledger; so does every method when
+    the disk is full or the file is damaged.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
+            _check_room(self.path.parent)
             self._locks = _Locks(self.path.with_name(self.path.name + ".lock"))
             with self._locks.held(0):  # two processes may create the file at the same moment
                 self._writer = self._connect()
                 self._writer.executescript(_SCHEMA)
             self._reader = self._connect()
         except (sqlite3.Error, OSError) as error:
-            raise UserError(f"cannot be used as the run's ledger ({error})", file=self.path,
-                            fix="Give another run directory, or move the file away") from None
+            raise _refusal(error, self.path) from None
         self._reading = threading.Lock()
         self._queue: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
         self._closed = False
@@ -109,9 +124,9 @@ class Ledger:
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer stored under `key`, or None."""
-        with self._reading:
+        with self._guarded(), self._reading:
             row = self._reader.execute("SELECT value FROM replies WHERE key=?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
+            return None if row is None else json.loads(row[0])
 
     def get_many(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The stored answers among `keys`."""
@@ -120,17 +135,24 @@ class Ledger:
         for start in range(0, len(wanted), 500):
             part = wanted[start:start + 500]
             marks = ",".join("?" * len(part))
-            with self._reading:
+            with self._guarded(), self._reading:
                 rows = self._reader.execute(
                     f"SELECT key, value FROM replies WHERE key IN ({marks})", part).fetchall()
-            found.update((key, json.loads(value)) for key, value in rows)
+                found.update((key, json.loads(value)) for key, value in rows)
         return found
 
     def totals(self) -> Totals:
         """Answers stored and what they cost; the cost is None where no price was known."""
-        with self._reading:
+        with self._guarded(), self._reading:
             row = self._reader.execute("SELECT COUNT(*), SUM(cost_usd) FROM replies").fetchone()
         return Totals(*row)
+
+    def unpriced(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Tag and value of every answer that was stored without a cost, one at a time."""
+        with self._guarded(), contextlib.closing(self._connect()) as connection:
+            for tag, value in connection.execute(
+                    "SELECT tag, value FROM replies WHERE cost_usd IS NULL"):
+                yield tag, json.loads(value)
 
     def __len__(self) -> int:
         return self.totals().replies
@@ -175,8 +197,7 @@ class Ledger:
                 if puts:
                     self._commit([row for put in puts for row in put.rows])
             except sqlite3.Error as caught:
-                error = UserError(f"cannot be written ({caught})", file=self.path,
-                                  fix="Free the disk, then run the same command again")
+                error = _refusal(caught, self.path)
             except BaseException as caught:
                 error = caught
             _resolve(puts, error)
@@ -219,21 +240,26 @@ class Ledger:
 
     def notes(self, prefix: str = "") -> dict[str, Any]:
         """All facts whose names begin with `prefix`, in the order of their names."""
-        with self._reading:
+        with self._guarded(), self._reading:
             rows = self._reader.execute(
                 "SELECT name, value FROM notes WHERE substr(name, 1, ?) = ? ORDER BY name",
                 (len(prefix), prefix)).fetchall()
-        return {name: json.loads(value) for name, value in rows}
+            return {name: json.loads(value) for name, value in rows}
 
     @contextlib.contextmanager
-    def _exclusive(self):  # type: ignore[no-untyped-def]
-        connection = self._connect()
-        try:
+    def _exclusive(self) -> Iterator[sqlite3.Connection]:
+        with self._guarded(), contextlib.closing(self._connect()) as connection:
             connection.execute("BEGIN IMMEDIATE")
             yield connection
             connection.execute("COMMIT")
-        finally:
-            connection.close()
+
+    @contextlib.contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """What SQLite or a damaged value refuses is the user's to mend, in one line."""
+        try:
+            yield
+        except (sqlite3.Error, json.JSONDecodeError) as error:
+            raise _refusal(error, self.path) from None
 
     def close(self) -> None:
         """Write what is waiting, free the claims and close the file."""
@@ -251,6 +277,31 @@ class Ledger:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _check_room(folder: Path) -> None:
+    """Raises OSError on a full disk: replies that find no room are paid for and lost."""
+    disk = shutil.disk_usage(folder)
+    if disk.total and disk.free < _ROOM:  # some network disks tell nothing
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _refusal(error: Exception, path: Path) -> UserError:
+    """What to do about a ledger that does not work. Its replies are paid for: none of it tells
+    to drop them."""
+    if isinstance(error, OSError):
+        return UserError(f"cannot be written ({error.strerror or error})", file=path,
+                         fix=_SYSTEM.get(error.errno or 0, _MAKE_WRITABLE))
+    # the low byte is the kind, the others say where; errors of Python's own have no code
+    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+    if code in _SQLITE:
+        return UserError(f"cannot be written ({error})", file=path, fix=_SQLITE[code])
+    if code == sqlite3.SQLITE_NOTADB:
+        return UserError(f"cannot be used as the run's ledger ({error})", file=path,
+                         fix="Give another run directory, or move the file away")
+    return UserError(f"is damaged, or no ledger ({error})", file=path,
+                     fix="Put a copy in its place, or what `sqlite3 FILE .recover` still reads: "
+                         "its replies are paid for")
 
 
 class _Put(NamedTuple):

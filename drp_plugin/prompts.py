@@ -2,34 +2,95 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jinja2
+import jinja2.meta
 
 from drp_plugin.errors import UserError
+from drp_plugin.records import Step
 from drp_plugin.resources import resource
+
+_STUDENTS = ("eval_", "chat_")
+_STEPS = (Step(index=1, text="Okay, 2 + 3 = 5.", skill="Addition"),
+          Step(index=2, text="So it is 5."))
+_UNITS = tuple(SimpleNamespace(index=step.index, text=step.text) for step in _STEPS)
+_COMMON = {"question": "What is 2 + 3?", "answer": "It is \\boxed{5}.", "steps": _STEPS,
+           "units": _UNITS, "first": 1, "last": 2, "reasoning": "Okay, 2 + 3 = 5. So it is 5.",
+           "error": "it is empty.", "version_a": ("2 + 3 = 5.",), "version_b": ("5.", "So, 5.")}
+_TRIALS = ({**_COMMON, "part": 1, "more": False, "so_far": ""},
+           {**_COMMON, "part": 2, "more": True, "so_far": "Okay."})
+"""Values as a run gives them, for its only request and for the first of several."""
+_VARIABLES = {
+    "decompose_skill": ("question", "reasoning", "part", "more"),
+    "decompose_default": ("question", "reasoning", "part", "more"),
+    "revise": ("question", "answer", "steps", "more", "so_far"),
+    "indexed": ("question", "answer", "first", "last", "more", "units", "so_far"),
+    "repair": ("error",), "distill": ("question",), "judge": ("version_a", "version_b"),
+}
+"""What each of the teacher's prompts is given."""
 
 
 class Prompts:
     """The prompt templates; a file in `override` wins over the shipped one of that name.
 
     A variable that a template names and the caller does not give is an error (StrictUndefined),
-    never an empty string in a paid request.
+    never an empty string in a paid request. Raises UserError for a folder that cannot override
+    anything.
     """
 
     def __init__(self, override: Path | None = None) -> None:
-        if override is not None and not override.is_dir():
-            raise UserError("no such folder of prompts", file=override,
-                            fix="Give a folder with *.jinja files, or leave --prompts out")
+        self.override = override
         self.folders = [f for f in (override, resource("prompts")) if f is not None]
+        self._shipped = {f.stem for f in self.folders[-1].glob("*.jinja")}
+        if override is not None:
+            self._check_folder(override)
         self._environment = jinja2.Environment(
             loader=jinja2.FileSystemLoader([str(f) for f in self.folders]),
             undefined=jinja2.StrictUndefined, autoescape=False,
             keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True,
+            auto_reload=False,  # a run asks with the prompts that it began with
         )
+
+    def _check_folder(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise UserError("no such folder of prompts", file=folder,
+                            fix="Give a folder with *.jinja files, or leave --prompts out")
+        names = {f.name for f in folder.iterdir()}
+        for name in sorted(names):
+            # as a shipped prompt is called but for case, dashes or the ending
+            meant = name.split(".")[0].lower().replace("-", "_").replace(" ", "_")
+            if meant in self._shipped and f"{meant}.jinja" not in names:
+                raise UserError("takes no prompt's place under this name", file=folder / name,
+                                fix=f"Call it {meant}.jinja")
+        if not any(name.endswith(".jinja") for name in names):
+            raise UserError("holds no *.jinja file", file=folder,
+                            fix="Give a folder with *.jinja files, or leave --prompts out")
+
+    def check(self, needed: Iterable[str]) -> None:
+        """Try the teacher's prompts before anything is paid for.
+
+        Raises UserError where a file of the user's folder has no use, or one of the needed
+        prompts cannot be rendered with what a run gives it.
+        """
+        used = self._in_force(evaluation=False)
+        for file in sorted(self._own()):
+            stem = file.removesuffix(".jinja")
+            if file not in used and stem not in self._shipped and not stem.startswith(_STUDENTS):
+                names = sorted(n for n in self._shipped if not n.startswith(_STUDENTS))
+                near = difflib.get_close_matches(stem, names, 1)
+                raise UserError(f"no prompt is called {stem!r}", file=self._path(file), fix=(
+                    f"Did you mean {near[0]}.jinja?" if near else f"They are: {', '.join(names)}"))
+        for name in needed:
+            for trial in _TRIALS:
+                if not self.render(name, **{v: trial[v] for v in _VARIABLES[name]}):
+                    raise UserError("is an empty prompt", file=self._path(f"{name}.jinja"))
 
     def render(self, name: str, /, **variables: Any) -> str:
         """The text of `prompts/<name>.jinja` with these variables.
@@ -42,11 +103,20 @@ class Prompts:
         except jinja2.TemplateNotFound as error:
             raise UserError(f"prompt {error.name} is missing", file=self.folders[0]) from None
         except jinja2.UndefinedError as error:
-            raise UserError(f"prompt {file}: {error}",
+            raise UserError(f"prompt {file}: {error}", file=self._path(file),
                             fix=f"It may use: {', '.join(sorted(variables))}") from None
         except jinja2.TemplateSyntaxError as error:
             raise UserError(f"prompt syntax: {error.message}", file=error.filename,
                             row=error.lineno) from None
+        except UnicodeDecodeError:
+            raise UserError("this prompt, or one that it includes, is not UTF-8 text",
+                            file=self._path(file), fix="Convert it to UTF-8") from None
+        except Exception as error:  # whatever an expression in the template comes to
+            raise UserError(f"prompt {file}: {type(error).__name__}: {error}",
+                            file=self._path(file)) from None
+
+    def _path(self, file: str) -> Path:
+        return next((f / file for f in self.folders if (f / file).exists()), self.folders[0])
 
     @cached_property
     def hash(self) -> str:
@@ -59,11 +129,38 @@ class Prompts:
         return self._digest(evaluation=True)
 
     def _digest(self, *, evaluation: bool) -> str:
-        texts: dict[str, bytes] = {}
-        for folder in reversed(self.folders):
-            texts.update({f.name: f.read_bytes() for f in sorted(folder.glob("*.jinja"))
-                          if f.name.startswith(("eval_", "chat_")) == evaluation})
         digest = hashlib.sha256()
-        for name in sorted(texts):
-            digest.update(name.encode() + b"\0" + texts[name] + b"\0")
+        for name in sorted(self._in_force(evaluation=evaluation)):
+            digest.update(name.encode() + b"\0" + self._path(name).read_bytes() + b"\0")
         return digest.hexdigest()[:12]
+
+    def _own(self) -> set[str]:
+        """The templates of the user's folder."""
+        return set() if self.override is None else {f.name for f in self.override.glob("*.jinja")}
+
+    def _in_force(self, *, evaluation: bool) -> set[str]:
+        """The files that teachers' (or students') prompts are made of, included ones too."""
+        own = self._own()
+        waiting = [f"{name}.jinja" for name in self._shipped]
+        if evaluation:  # a protocol may name prompts of its own
+            waiting += own
+        waiting = [f for f in waiting if f.startswith(_STUDENTS) == evaluation]
+        found: set[str] = set()
+        while waiting:
+            file = waiting.pop()
+            if file not in found:
+                found.add(file)
+                waiting += self._included(file, own) & own
+        return found
+
+    def _included(self, file: str, own: set[str]) -> set[str]:
+        """Templates that a template of the user's folder includes, imports or extends."""
+        if file not in own:
+            return set()
+        try:
+            source = self._environment.parse(self._path(file).read_text("utf-8"))
+        except (jinja2.TemplateError, UnicodeDecodeError):
+            return set()  # `render` says what is wrong with it
+        # None stands for a name that is only known when it is rendered: it may be any
+        names = list(jinja2.meta.find_referenced_templates(source))
+        return own if None in names else {name for name in names if name is not None}

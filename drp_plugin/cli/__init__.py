@@ -65,7 +65,11 @@ def group(context: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `drp` and exit: 0 done, 1 rows rejected under --strict, 2 user's mistake, 130 stopped."""
+    """Run `drp` and exit.
+
+    0 done, 1 rows rejected under --strict, 2 the user's mistake, 3 stopped by --max-cost,
+    130 interrupted.
+    """
     try:
         code = group.main(arguments, prog_name="drp", standalone_mode=False)
     except UserError as error:

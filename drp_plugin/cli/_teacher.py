@@ -16,6 +16,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.runner.manner import Manner
 from drp_plugin.teacher.base import Sampling, Teacher
 from drp_plugin.teacher.prices import Price, find_price
+from drp_plugin.teacher.registry import find_base_url, is_official
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -55,22 +56,54 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
     if not isinstance(content, dict):
         raise UserError("not a mapping of options", file=value,
                         fix="Write one `option: value` a line")
-    known = {p.name: p for p in ctx.command.params
-             if isinstance(p, click.Option) and p.name not in ("config", "help")}
+    known = _known(ctx.command)
     defaults: dict[str, Any] = {}
     for key, given in content.items():
-        name = str(key).replace("-", "_")
+        name = str(key).replace("_", "-")
         if name not in known:
-            near = difflib.get_close_matches(name, [k for k in known if k], 1)
+            near = difflib.get_close_matches(name, known, 1)
             raise UserError(f"unknown key {str(key)!r}", file=value, fix=(
                 f"Did you mean {near[0]!r}?" if near else f"See {ctx.command_path} --help"))
-        if known[name].multiple and isinstance(given, dict):
-            given = list(given.items())
-        elif isinstance(given, dict | list):
-            raise UserError(f"key {str(key)!r}: a single value belongs there", file=value)
-        if given is not None or name == "temperature":
-            defaults[name] = "none" if given is None else given
+        option = known[name]
+        assert option.name is not None
+        if option.name in defaults:
+            raise UserError(f"key {str(key)!r}: this option stands there twice", file=value)
+        try:
+            found = _given(option, given, off=f"--{name}" in option.secondary_opts)
+        except ValueError as error:
+            raise UserError(f"key {str(key)!r}: {error}", file=value) from None
+        if found is not None:
+            defaults[option.name] = found
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _known(command: click.Command) -> dict[str, click.Option]:
+    """A command's options by every name that a config may call them: as on the command line,
+    without dashes before it, and by our own name for the value."""
+    options = [p for p in command.params
+               if isinstance(p, click.Option) and p.name not in ("config", "help")]
+    own = {str(o.name).replace("_", "-"): o for o in options}
+    return own | {name.lstrip("-"): o for o in options for name in (*o.opts, *o.secondary_opts)}
+
+
+def _given(option: click.Option, given: Any, *, off: bool) -> Any:
+    """What a config's value is as an option's default; None where it leaves the option alone.
+
+    `off` is for the name that switches a flag off. Raises ValueError for what no option can be.
+    """
+    if option.is_flag and isinstance(given, bool):
+        return given != off
+    if off:
+        raise ValueError("true or false belongs there")
+    if given is None:
+        return "none" if option.name == "temperature" else None
+    if not option.multiple:
+        if isinstance(given, dict | list):
+            raise ValueError("a single value belongs there")
+        return str(given)
+    parts = given if isinstance(given, list) else [given]
+    return [pair for part in parts
+            for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
 @dataclass(frozen=True)
@@ -79,6 +112,7 @@ class TeacherSettings:
 
     teacher: str
     base_url: str | None
+    """Where requests go: the option, else the environment's; None is the provider's own."""
     sampling: Sampling
     concurrency: int
     timeout_s: float
@@ -99,7 +133,14 @@ class TeacherSettings:
     def find_price(self, name: str) -> Price | None:
         """The teacher's price, where one is known."""
         return find_price(name, override=self.price, file=self.prices,
-                          hosted=self.base_url is None)
+                          hosted=is_official(self.teacher, self.base_url))
+
+    @property
+    def endpoint(self) -> str | None:
+        """`base_url` for the run's settings: None for each way of naming OpenAI's own server,
+        as for the ledger."""
+        own = self.teacher.startswith("openai:") and is_official(self.teacher, self.base_url)
+        return None if own else self.base_url
 
 
 def teacher_options(option: str = "--teacher", *, default: str | None = None,
@@ -111,7 +152,7 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
                      help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no model)."),
         click.option("--base-url", metavar="URL",
                      help="Any OpenAI-compatible endpoint for openai:MODEL "
-                          "(a vLLM server, Ollama, …)."),
+                          "(a vLLM server, Ollama, …); by default $OPENAI_BASE_URL, where set."),
         click.option("--temperature", type=TemperatureType(), default=0.0, show_default=True,
                      help="none leaves it to the provider."),
         click.option("--top-p", type=click.FloatRange(0, 1, min_open=True)),
@@ -144,6 +185,7 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
                 temperature=None if temperature == "none" else temperature,
                 top_p=given.pop("top_p"), seed=given.pop("seed"),
                 max_tokens=given.pop("max_tokens"), extra=dict(given.pop("extra")))
+            given["base_url"] = find_base_url(given["teacher"], given["base_url"])
             names = ("teacher", "base_url", "concurrency", "timeout_s", "retries", "price",
                      "prices")
             settings = TeacherSettings(sampling=sampling, engine=dict(given.pop("engine")),

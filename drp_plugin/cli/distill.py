@@ -15,7 +15,7 @@ HELP = """Have a teacher answer the questions itself (direct distillation, the p
 
 QUESTIONS is a JSONL file (`-` for standard input), one question a line: id, question, answer
 (gold, where known); traces will do. RUN_DIR gets the same files as with `drp prune`, and
-`drp build` takes it in the same way.
+`drp build` takes it in the same way. A run that --max-cost stopped exits with 3.
 
 \b
 Examples:
@@ -63,6 +63,7 @@ def command(settings: TeacherSettings, manner: Manner, questions: str, run_dir: 
                             "vllm:PATH")
     teacher = settings.make()
     prompts = Prompts(prompts_dir)
+    prompts.check(["distill", *["repair"] * bool(repairs)])
     counter = TokenCounter.load(tokenizer)
     options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, repairs=repairs,
                            keep_wrong=keep_wrong)
@@ -76,7 +77,7 @@ def command(settings: TeacherSettings, manner: Manner, questions: str, run_dir: 
         rows=lambda: islice(read_questions(path), limit), flow=flow, run_dir=run_dir,
         total=count_rows(path, limit),
         settings={"command": "distill", "version": __version__, "input": questions,
-                  "limit": limit, "base_url": settings.base_url, "tokenizer": counter.name,
+                  "limit": limit, "base_url": settings.endpoint, "tokenizer": counter.name,
                   "prompts_hash": prompts.hash,
                   **options.model_dump(mode="json", include={"teacher", "sampling", "repairs",
                                                              "keep_wrong"})})

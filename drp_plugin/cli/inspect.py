@@ -44,7 +44,11 @@ def command(run_dir: Path, output: str | None, limit: int | None) -> None:
             file = stack.enter_context(jsonl.replacing(target))
         found = write_page(run_dir, file, limit=limit)
     rejected = sum(found.rejected.values())
-    click.echo(f"{found.pruned} pruned and {rejected} rejected rows", err=True)
+    line = f"{found.pruned} pruned and {rejected} rejected rows"
+    if found.not_reached:
+        line += (f"; {found.not_reached} more were not reached, as --max-cost stopped the run: "
+                 "run it again with a higher one to go on")
+    click.echo(line, err=True)
     if target != "-":
         click.echo(target)
 

@@ -16,13 +16,13 @@ HELP = """Compare the decompositions of two runs by an LLM judge (the paper's Ap
 
 RUN_A and RUN_B are folders of `drp prune` over the same traces, say with --decompose skill and
 --decompose sentence. Every pair is judged in both orders, which side comes first drawn by
---seed; the answer says who is preferred (95 % Wilson interval), how often the judge goes by the
-side instead of the text, and how many steps an example has in each run.
+--shuffle-seed; the answer says who is preferred (95 % Wilson interval), how often the judge goes
+by the side instead of the text, and how many steps an example has in each run.
 
 \b
 Examples:
   drp judge run-skill run-sentence --judge gemini:gemini-3.5-flash
-  drp judge run-skill run-default --judge openai:gpt-4o --sample 50 --seed 1 -o judged
+  drp judge run-skill run-default --judge openai:gpt-4o --sample 50 --shuffle-seed 1 -o judged
 """
 
 
@@ -63,6 +63,7 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
     pairs = make_pairs(one, two, sample=sample, seed=shuffle_seed)
     judge = settings.make()
     prompts = Prompts(prompts_dir)
+    prompts.check(["judge"])
     folder = out or run_a / f"judge-{run_b.resolve().name}"
     prepare(folder)
 

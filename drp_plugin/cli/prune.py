@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,12 +12,16 @@ from drp_plugin.cli._teacher import TeacherSettings, run_options, teacher_option
 from drp_plugin.errors import UserError
 from drp_plugin.runner.manner import Manner
 
+if TYPE_CHECKING:
+    from drp_plugin.pruning.options import PruneOptions
+
 HELP = """Have a teacher prune traces, step by step, and verify the result.
 
 TRACES is a JSONL file (`-` for standard input), one trace a line: id, question, answer (gold,
 where known), response (`<think>T</think>A`). RUN_DIR gets pruned.jsonl, rejects.jsonl (every
 row is in one of them), summary.json, settings.json, and ledger.sqlite, which holds every reply:
-run the same command again after an interruption, and nothing is asked twice.
+run the same command again after an interruption, and nothing is asked twice. A run that
+--max-cost stopped exits with 3.
 
 \b
 Examples:
@@ -90,6 +94,7 @@ def command(settings: TeacherSettings, manner: Manner, traces: str, run_dir: Pat
     chosen = PruneOptions.model_validate({**options, "teacher": teacher.name,
                                           "decompose": decompose,
                                           "sampling": settings.sampling})
+    prompts.check(_asked_by(chosen))
     prepare(run_dir)
     path = rereadable(traces, run_dir)
 
@@ -100,6 +105,17 @@ def command(settings: TeacherSettings, manner: Manner, traces: str, run_dir: Pat
         rows=lambda: islice(read_traces(path), limit), flow=flow, run_dir=run_dir,
         total=count_rows(path, limit),
         settings={"command": "prune", "version": __version__, "input": traces, "limit": limit,
-                  "base_url": settings.base_url, "tokenizer": counter.name,
+                  "base_url": settings.endpoint, "tokenizer": counter.name,
                   "prompts_hash": prompts.hash, **chosen.model_dump(mode="json")})
     return finish(asyncio.run(run_session(job, teacher, settings, manner)), strict=strict)
+
+
+def _asked_by(options: PruneOptions) -> list[str]:
+    """The prompts that a run with these options needs."""
+    from drp_plugin.pruning.options import EARLIEST
+
+    if options.teacher == EARLIEST:
+        return []
+    stages = {"indexed": ["indexed"], "sentence": ["revise"]}.get(
+        options.decompose, [f"decompose_{options.decompose}", "revise"])
+    return stages + ["repair"] * bool(options.repairs)

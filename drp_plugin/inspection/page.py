@@ -39,12 +39,22 @@ def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
         yield from jsonl.read(rejects, Reject)
 
 
+def not_reached(run_dir: Path) -> int:
+    """Rows that the run did not reach, as --max-cost stopped it; 0 where nothing says so."""
+    try:
+        summary = json.loads((run_dir / "summary.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return 0
+    left = summary.get("not_reached") if isinstance(summary, dict) else None
+    return left if isinstance(left, int) else 0
+
+
 def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None) -> Statistics:
     """Write the page; the statistics are over all rows, `limit` cuts how many can be looked at.
 
     Rows are read twice and written one at a time, so a run of any size fits into memory.
     """
-    statistics = Statistics()
+    statistics = Statistics(not_reached=not_reached(run_dir))
     for row in rows(run_dir):
         statistics.add(row)
     edits = read_edits(run_dir)
@@ -122,6 +132,7 @@ def statistics_html(statistics: Statistics) -> str:
     facts = [
         ("pruned", f"{statistics.pruned:,}"),
         ("rejected", f"{sum(statistics.rejected.values()):,}"),
+        *([("not reached", f"{statistics.not_reached:,}")] if statistics.not_reached else []),
         ("tokens before", f"{statistics.before:,}"),
         ("tokens after", f"{statistics.after:,}"),
         ("token reduction", "–" if reduction is None else f"{reduction:.1%}"),

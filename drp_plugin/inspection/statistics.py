@@ -13,6 +13,8 @@ class Statistics:
     """Added up row by row."""
 
     pruned: int = 0
+    not_reached: int = 0
+    """Rows without a result, as the run was stopped."""
     rejected: Counter[str] = field(default_factory=Counter)
     """Rejects by `stage: reason`."""
     before: int = 0

@@ -15,15 +15,15 @@ from drp_plugin.errors import UserError
 from drp_plugin.ledger import Entry, Ledger
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.runner.batch_files import BatchFiles, Sent
-from drp_plugin.runner.job import Job, run_row
+from drp_plugin.runner.job import Asked, Job, run_row
 from drp_plugin.runner.live import window_for
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import outputs
 from drp_plugin.runner.progress import Display
 from drp_plugin.runner.tally import Tally
-from drp_plugin.teacher.asking import Asker, Pending, to_value
-from drp_plugin.teacher.base import Reply
-from drp_plugin.teacher.batch_api import BatchApi, Fault, Limits
+from drp_plugin.teacher.asking import Asker, Pending, charge, to_value
+from drp_plugin.teacher.base import Reply, TeacherError
+from drp_plugin.teacher.batch_api import BatchApi, Fault, Limits, Refused
 from drp_plugin.teacher.budget import OverBudget
 
 ATTEMPTS = 3
@@ -55,12 +55,16 @@ class BatchRun:
             raise UserError("another process runs the batches of this run", file=self.job.run_dir,
                             fix="Let it finish, or stop it first")
         try:
+            self.files.sweep()
             while True:
                 await self._settle_open()
                 try:
                     return await self._pass()
                 except _NotYet:
                     await self._submit()
+        except TeacherError as error:
+            raise UserError(f"the batch API of {self.asker.teacher.name} fails: {error}",
+                            fix="Run the same command again to go on") from None
         finally:
             self.ledger.release("batch-runner")
 
@@ -71,7 +75,7 @@ class BatchRun:
         budget = self.asker.budget
         if budget is not None:
             budget.reserved_usd = 0.0
-            budget.exhausted = False
+            budget.exhausted, budget.refused_usd = False, None
         self.asker.pending.clear()
         with self.files.collecting(self.limits, self.api.line) as collect:
             def take(pending: Pending) -> None:
@@ -81,22 +85,23 @@ class BatchRun:
                     return
                 collect.add(pending.key, pending.request)
 
-            async def work(row: Trace | Reject) -> Pruned | Reject | None:
+            async def work(row: Trace | Reject) -> tuple[Pruned | Reject | None, Asked]:
+                asked = Asked(self.asker)
                 try:
-                    return await run_row(row, self.job.flow, self.asker)
+                    return await run_row(row, self.job.flow, asked), asked
                 except (Pending, OverBudget):
                     # a flow that asks several things at once leaves several of them
                     for key, request in list(self.asker.pending.items()):
                         take(Pending(key, request))
                     self.asker.pending.clear()
-                    return None
+                    return None, asked
 
             try:
                 with outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
                     self.display.done = 0
-                    async for result in in_order(self.job.rows(), work, active=_ACTIVE,
-                                                 window=window_for(_ACTIVE)):
-                        written.add(result)
+                    async for result, asked in in_order(self.job.rows(), work, active=_ACTIVE,
+                                                        window=window_for(_ACTIVE)):
+                        written.add(result, asked.replies)
                         if result is not None:
                             self.display.advance()
                     if collect.keys:
@@ -109,15 +114,39 @@ class BatchRun:
     # -- batches ---------------------------------------------------------------------------
 
     async def _submit(self) -> None:
-        for sent in self.files.ready():
-            self.files.note(sent)  # before anything can cost money
-            batch_id = await self.api.submit(sent.file, sent.label)
-            self.files.note(sent._replace(id=batch_id))
-            self.say(f"submitted a batch of {sent.size} requests ({batch_id})")
+        try:
+            for sent in self.files.ready():
+                await self._begin(sent)
+        except Refused as error:
+            if self.files.open():
+                self.say(f"{error}. Batches are out before that: they are waited for")
+                await self._settle_open()
+            raise
+        finally:
+            self.files.sweep()
+
+    async def _begin(self, sent: Sent) -> None:
+        try:
+            uploaded = await self.api.upload(sent.file, sent.label)
+        except TeacherError as error:
+            raise Refused(f"{self.asker.teacher.name} does not take a batch's file: {error}",
+                          fix="Run without --batch, or try again later") from None
+        self.files.note(sent)  # before anything can cost money
+        try:
+            batch_id = await self.api.create(uploaded, sent.label)
+        except Refused:
+            self.files.forget(sent)
+            raise
+        self.files.note(sent._replace(id=batch_id))
+        self.say(f"submitted a batch of {sent.size} requests ({batch_id})")
 
     async def _settle_open(self) -> None:
-        """Wait for every batch that is out and store its answers."""
-        waiting = []
+        """Wait for every batch that is out and store its answers.
+
+        Raises UserError where the provider refused one, but not before the others are in: what
+        is out would keep a run without --batch from going on.
+        """
+        waiting, refused = [], []
         for sent in self.files.open():
             if sent.id is None:
                 # the process died while submitting: did the provider get it?
@@ -140,25 +169,26 @@ class BatchRun:
                     still.append(sent)
                 elif status.state == "ended":
                     await self._harvest(sent, status.detail)
-                elif status.state == "too_large":
-                    self._shrink(sent, status.detail)
+                elif status.state == "too_large" and sent.size > 1:
+                    self._shrink(sent)
                 else:
                     self.files.forget(sent)
-                    raise UserError(f"batch {sent.id} was refused: {status.detail}",
-                                    file=self.job.run_dir, fix="Run without --batch, or mend it")
+                    refused.append(f"batch {sent.id} was refused: {status.detail}")
+                    if len(waiting) > 1:
+                        self.say(f"{refused[-1]}; the others are waited for")
             if still:
                 total = sum(s.size for s in still)
                 self.display.note(f"{len(still)} batches out, {done}/{total} requests done")
                 await asyncio.sleep(wait_s)
                 wait_s = min(self.poll_s, wait_s * 2)
             waiting = still
+        if refused:
+            raise UserError(refused[0], file=self.job.run_dir,
+                            fix="Run without --batch, or mend it")
 
-    def _shrink(self, sent: Sent, detail: str) -> None:
+    def _shrink(self, sent: Sent) -> None:
         """The account may not queue as many tokens: ask for less at a time."""
         self.files.forget(sent)
-        if sent.size <= 1:
-            raise UserError(f"even one request is too large for a batch: {detail}",
-                            file=self.job.run_dir, fix="Run without --batch")
         self.limits = Limits(max(1, sent.size // 2), self.limits.bytes)
         self.files.at_once = 1
         self.say(f"the account's batch queue is full: going on with {self.limits.requests} "
@@ -168,6 +198,7 @@ class BatchRun:
         """Store a batch's answers; what was not answered is pending again."""
         assert sent.id is not None
         answered, faults = 0, []
+        most = self._most(sent)
         entries: list[Entry] = []
         left = set(self.files.keys(sent))
         for file in await self.api.fetch(sent.id, self.files.folder):
@@ -177,10 +208,10 @@ class BatchRun:
                 left.discard(key)
                 if isinstance(result, Reply):
                     value = to_value(result, self.asker.price, batch=True)
+                    if self.asker.budget is not None:
+                        self.asker.budget.spent_usd += charge(value, most)
                     entries.append(Entry(key, value, "batch", value.get("cost_usd")))
                     self.asker.count(result, value)
-                    if self.asker.budget is not None:
-                        self.asker.budget.spent_usd += value.get("cost_usd") or 0.0
                     answered += 1
                 else:
                     faults.append((key, result))
@@ -196,3 +227,9 @@ class BatchRun:
         self.files.forget(sent)
         self.say(f"batch {sent.id} {how}: {answered} answered"
                  + (f", {len(faults)} not" if faults else ""))
+
+    def _most(self, sent: Sent) -> float:
+        """The most that one request of a batch can have cost: their lines' mean is its size."""
+        budget = self.asker.budget
+        return 0.0 if budget is None else (
+            budget.at_most(sent.file.stat().st_size // max(1, sent.size)) * budget.price.batch)

@@ -104,6 +104,14 @@ class BatchFiles:
         return [Sent(name.removeprefix(NOTE), self.folder / n["file"], n["size"], n["id"])
                 for name, n in self._ledger.notes(NOTE).items()]
 
+    def sweep(self) -> None:
+        """Remove input files that belong to no batch: an earlier process was killed over them,
+        or what came before them was not taken."""
+        noted = {sent.file for sent in self.open()}
+        for file in self.folder.glob("drp-*.jsonl"):
+            if file not in noted:
+                file.unlink(missing_ok=True)
+
     def keys(self, sent: Sent) -> Iterator[str]:
         """The keys of a batch's requests, from its input file."""
         with open(sent.file, encoding="utf-8") as lines:

@@ -13,17 +13,20 @@ from __future__ import annotations
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from drp_plugin.errors import UserError
 from drp_plugin.ledger import Ledger
-from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.runner.job import Job, run_row
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.progress import Display, duration
 from drp_plugin.teacher.asking import Asker
 from drp_plugin.teacher.budget import OverBudget
 from drp_plugin.teacher.prices import Price
+from drp_plugin.teacher.registry import NoTeacher
 
 _Z = 1.959964
 
@@ -56,8 +59,9 @@ class Forecast:
     rows: int
     pilot: int
     requests: Estimate
-    prompt_tokens: Estimate
-    completion_tokens: Estimate
+    prompt_tokens: Estimate | None
+    completion_tokens: Estimate | None
+    """None where the server does not count tokens."""
     cost_usd: Estimate | None
     batch_cost_usd: Estimate | None
     seconds: float
@@ -66,6 +70,10 @@ class Forecast:
     tokens_saved: float | None
     spent_usd: float
     price: Price | None
+    failed: int = 0
+    """The pilot's rows whose requests failed: they stand in `yields` alone."""
+    cut: int = 0
+    """Rows that the pilot was to have and the budget kept out."""
 
 
 def strata(lengths: list[int], pilot: int, *, seed: int = 0) -> list[Stratum]:
@@ -89,7 +97,7 @@ async def make_forecast(job: Job, asker: Asker, ledger: Ledger, *, rows: int, ac
     lengths = [len(row.response) if isinstance(row, Trace) else 0 for row in job.rows()]
     parts = strata(lengths, min(rows, len(lengths)))
     where = {number: part for part in parts for number in part.picked}
-    begun, asked_before, spent_before = time.monotonic(), asker.asked, asker.spent_usd
+    begun = time.monotonic()
     waits: list[float] = []
 
     def chosen() -> Iterator[tuple[int, Trace | Reject]]:
@@ -109,9 +117,32 @@ async def make_forecast(job: Job, asker: Asker, ledger: Ledger, *, rows: int, ac
         if result is not None:
             where[number].results.append((lengths[number], result))
     elapsed = time.monotonic() - begun
-    asked = asker.asked - asked_before
-    return project(parts, price=asker.price, spent_usd=asker.spent_usd - spent_before,
-                   seconds=_wall(elapsed, waits, asked, active, len(lengths)))
+    _check_measured([r for p in parts for _, r in p.results], asker)
+    return project(parts, price=asker.price, spent_usd=asker.spent_usd,
+                   counted=not asker.uncounted,
+                   seconds=_wall(elapsed, waits, asker.asked, active, len(lengths)))
+
+
+def _check_measured(results: list[Pruned | Reject], asker: Asker) -> None:
+    """Raises UserError where the pilot says nothing about what the teacher takes."""
+    failed = [r for r in results if isinstance(r, Reject) and _failed(r)]
+    if any(r.usage.requests for r in results if not _failed(r)) \
+            or isinstance(asker.teacher, NoTeacher):
+        return
+    budget = asker.budget
+    if failed:
+        raise UserError(f"the pilot measured nothing: {len(failed)} of its {len(results)} rows "
+                        f"failed, the first with: {failed[0].detail}",
+                        fix="Mend that, then forecast again")
+    if budget is not None and budget.exhausted:
+        raise UserError(f"the pilot measured nothing: --max-cost {budget.limit_usd:g} leaves no "
+                        f"room for a request, which can cost ${budget.refused_usd or 0.0:.4f} "
+                        f"(${budget.spent_usd:.4f} is spent)",
+                        fix="Give a higher --max-cost or a lower --max-tokens")
+    fates = Counter(map(_fate, results)).most_common()
+    raise UserError(f"the pilot measured nothing: none of its {len(results)} rows came as far as "
+                    f"a request ({', '.join(f'{name} {n}' for name, n in fates)})",
+                    fix="Give a larger --pilot, or other traces")
 
 
 def _wall(elapsed: float, waits: list[float], asked: int, active: int, rows: int) -> float:
@@ -125,32 +156,41 @@ def _wall(elapsed: float, waits: list[float], asked: int, active: int, rows: int
 
 
 def project(parts: list[Stratum], *, price: Price | None, spent_usd: float = 0.0,
-            seconds: float = 0.0) -> Forecast:
-    """From the pilot's results to the whole."""
+            seconds: float = 0.0, counted: bool = True) -> Forecast:
+    """From the pilot's results to the whole; `counted` is whether all replies carry usage."""
     rows = sum(p.rows for p in parts)
     results = [r for p in parts for _, r in p.results]
+    # a row whose request failed has not taken what it will take when it is asked again
+    measured = [replace(p, results=[x for x in p.results if not _failed(x[1])]) for p in parts]
 
     def total(of: str) -> Estimate:
-        return _ratio(parts, lambda r: float(getattr(r.usage, of)))
+        return _ratio(measured, lambda r: float(getattr(r.usage, of)))
 
     cost = batch = None
-    if price is not None:
-        cost = _ratio(parts, lambda r: price.cost(r.usage))
+    if price is not None and (counted or not price.paid):
+        cost = _ratio(measured, lambda r: price.cost(r.usage))
         batch = Estimate(*(x * price.batch for x in (cost.value, cost.low, cost.high)))
     names = sorted({_fate(r) for r in results} | {"pruned"}, key=lambda n: (n != "pruned", n))
     pruned = [r for r in results if isinstance(r, Pruned)]
     before = sum(r.tokens_before for r in pruned)
     return Forecast(
         rows=rows, pilot=len(results), requests=total("requests"),
-        prompt_tokens=total("prompt_tokens"), completion_tokens=total("completion_tokens"),
-        cost_usd=cost, batch_cost_usd=batch,
-        seconds=seconds, spent_usd=spent_usd, price=price,
+        prompt_tokens=total("prompt_tokens") if counted else None,
+        completion_tokens=total("completion_tokens") if counted else None,
+        cost_usd=cost, batch_cost_usd=batch, failed=sum(map(_failed, results)),
+        cut=sum(len(p.picked) for p in parts) - len(results), seconds=seconds,
+        spent_usd=spent_usd, price=price,
         yields={n: wilson(sum(_fate(r) == n for r in results), len(results)) for n in names},
         tokens_saved=1 - sum(r.tokens_after for r in pruned) / before if before else None)
 
 
 def _fate(result: Pruned | Reject) -> str:
     return result.reason.value if isinstance(result, Reject) else "pruned"
+
+
+def _failed(result: Pruned | Reject) -> bool:
+    return isinstance(result, Reject) and result.reason in (Reason.REQUEST_FAILED,
+                                                            Reason.INTERNAL_ERROR)
 
 
 def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> Estimate:
@@ -176,6 +216,8 @@ def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> 
             # no uncertainty about rows that the pilot itself has seen
             variance += part.rows ** 2 * spread / n * max(0.0, 1 - n / part.rows)
             freedom += n - 1
+    if not freedom and any(p.rows > len(p.results) for p in parts):
+        return Estimate(value, 0.0, math.inf)  # one row says nothing of how much rows differ
     half = student(max(1, freedom)) * math.sqrt(variance)
     return Estimate(value, max(0.0, value - half), value + half)
 
@@ -201,15 +243,28 @@ def lines(forecast: Forecast) -> list[str]:
     """The forecast for a person."""
     f = forecast
 
-    def money(e: Estimate) -> str:
-        return f"${e.value:,.2f}  (95 %: ${e.low:,.2f} to ${e.high:,.2f})"
+    def interval(e: Estimate, shown: Callable[[float], str]) -> str:
+        if math.isinf(e.high):
+            return f"{shown(e.value)}  (too few rows for an interval)"
+        return f"{shown(e.value)}  (95 %: {shown(e.low)} to {shown(e.high)})"
 
-    def count(e: Estimate) -> str:
-        return f"{e.value:,.0f}  (95 %: {e.low:,.0f} to {e.high:,.0f})"
+    def money(e: Estimate) -> str:
+        return interval(e, lambda x: f"${x:,.2f}")
+
+    def count(e: Estimate | None) -> str:
+        return "not known: the server's replies carry no usage" if e is None else \
+            interval(e, lambda x: f"{x:,.0f}")
 
     out = [f"forecast for {f.rows:,} rows from a pilot of {f.pilot}"]
-    if f.cost_usd is None or f.batch_cost_usd is None or f.price is None:
+    if f.cut:
+        out.append(f"--max-cost cut the pilot short: {f.cut} of its {f.pilot + f.cut} rows were "
+                   f"not reached")
+    if f.failed:
+        out.append(f"{f.failed} of the pilot's rows failed: the figures are those of the others")
+    if f.price is None:
         out.append("cost                no price is known: give --price IN,OUT")
+    elif f.cost_usd is None or f.batch_cost_usd is None:
+        out.append("cost                cannot be forecast: the server's replies carry no usage")
     else:
         out += [f"cost, live          {money(f.cost_usd)}",
                 f"cost, --batch       {money(f.batch_cost_usd)}"]
@@ -228,5 +283,6 @@ def lines(forecast: Forecast) -> list[str]:
         out.append(f"price               ${f.price.input:g} in, ${f.price.output:g} out for a "
                    f"million tokens{f' ({f.price.date}{sure})' if f.price.date else ''}"
                    + (f"; {f.price.note}" if f.price.note else ""))
-    out.append(f"the pilot cost ${f.spent_usd:.4f}; its replies are kept and not paid for again")
+    cost = "" if f.cost_usd is None else f" cost ${f.spent_usd:.4f};"
+    out.append(f"the pilot{cost or ':'} its replies are kept and not paid for again")
     return out

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin import jsonl
-from drp_plugin.records import Pruned, Reason, Reject, Trace
-from drp_plugin.teacher.base import Ask
+from drp_plugin.records import Pruned, Reason, Reject, Trace, Usage
+from drp_plugin.teacher.base import Ask, Reply, Request
 
 Rows = Callable[[], Iterator[Trace | Reject]]
 """Reads the input anew each time it is called: every row, unusable ones as rejects."""
@@ -33,18 +33,35 @@ class Job:
     """How many rows there are; None where it is not known."""
 
 
+class Asked:
+    """One row's `Ask`: keeps account of what it used, whatever becomes of the row."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.usage = Usage()
+        self.replies: list[tuple[str, Usage]] = []
+        """Each reply's key in the ledger (empty where there is none) and usage."""
+
+    async def __call__(self, request: Request) -> Reply:
+        reply = await self._ask(request)
+        self.usage += reply.usage
+        self.replies.append((getattr(reply, "key", ""), reply.usage))
+        return reply
+
+
 async def run_row(row: Trace | Reject, flow: Flow, ask: Ask) -> Pruned | Reject:
     """A row's result. A fault of our own code rejects the row; it does not end the run."""
     if isinstance(row, Reject):
         return row
+    asked = ask if isinstance(ask, Asked) else Asked(ask)
     try:
-        return await flow(row, ask)
+        return await flow(row, asked)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
             TypeError, ValueError) as error:
         return Reject(id=row.id, stage="flow", reason=Reason.INTERNAL_ERROR,
                       detail=f"a fault of this program, please report it: "
                              f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-                      row=row.model_dump(mode="json", exclude_none=True))
+                      row=row.model_dump(mode="json", exclude_none=True), usage=asked.usage)
 
 
 def rereadable(path: str, run_dir: Path) -> str:
@@ -52,8 +69,9 @@ def rereadable(path: str, run_dir: Path) -> str:
     if path != "-":
         return path
     copy = run_dir / "stdin.jsonl"
-    with jsonl.replacing(copy) as file:
-        shutil.copyfileobj(sys.stdin, file)
+    # its bytes: a row that is no text is a row to be rejected, not the end of all
+    with jsonl.replacing(copy) as file, open(file.fileno(), "wb", closefd=False) as raw:
+        shutil.copyfileobj(sys.stdin.buffer, raw)
     return str(copy)
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import signal
+from collections.abc import Iterator
+
 from drp_plugin.ledger import Ledger
 from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.runner.job import Job, run_row
+from drp_plugin.runner.job import Asked, Job, run_row
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import outputs
 from drp_plugin.runner.progress import Display
@@ -24,15 +29,47 @@ async def run_live(job: Job, asker: Asker, ledger: Ledger, *, active: int,
 
     A row that was stopped by the budget (or is pending, in replay) is counted as not reached.
     """
-    async def work(row: Trace | Reject) -> Pruned | Reject | None:
+    async def work(row: Trace | Reject) -> tuple[Pruned | Reject | None, Asked]:
+        asked = Asked(asker)
         try:
-            return await run_row(row, job.flow, asker)
+            return await run_row(row, job.flow, asked), asked
         except (OverBudget, Pending):
-            return None
+            return None, asked
 
+    results = in_order(job.rows(), work, active=active, window=window_for(active))
     with outputs(job.run_dir, ledger, job.settings) as written:
-        async for result in in_order(job.rows(), work, active=active,
-                                     window=window_for(active)):
-            written.add(result)
-            display.advance()
+        async with contextlib.aclosing(results):
+            async for result, asked in results:
+                written.add(result, asked.replies)
+                display.advance()
     return written.tally
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """SIGTERM, which cluster schedulers send, ends what runs in the block as Ctrl-C does.
+
+    To be entered in the main task.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    told = False
+
+    def stop() -> None:
+        nonlocal told
+        told = True
+        task.cancel()
+
+    try:
+        loop.add_signal_handler(signal.SIGTERM, stop)
+    except (NotImplementedError, RuntimeError, ValueError):  # signals go to the main thread alone
+        yield
+        return
+    try:
+        yield
+    except asyncio.CancelledError:
+        if told:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -12,12 +12,13 @@ R = TypeVar("R")
 
 
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, active: int,
-                   window: int) -> AsyncIterator[R]:
+                   window: int) -> AsyncGenerator[R, None]:
     """Yield `work(item)` for each item, in their order.
 
     At most `active` items are worked on at once, and at most `window` are read and not yet
     yielded (done ones waiting for a slow one before them included): that bounds the memory,
-    whatever the number of items. An exception of any work ends it all and is raised.
+    whatever the number of items. An exception of any work ends it all and is raised, once the
+    work under way has come to an end: each is cancelled, and may have an answer to store first.
     """
     source = iter(items)
     queue: deque[asyncio.Task[R]] = deque()

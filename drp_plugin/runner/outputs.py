@@ -6,14 +6,14 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.ledger import Ledger
-from drp_plugin.records import Pruned, Reject
+from drp_plugin.records import Pruned, Reject, Usage
 from drp_plugin.runner.tally import Tally
 
 PRUNED, REJECTS, SUMMARY, LEDGER = "pruned.jsonl", "rejects.jsonl", "summary.json", "ledger.sqlite"
@@ -54,9 +54,10 @@ class Outputs:
         self._pruned, self._rejects = pruned, rejects
         self.tally = Tally()
 
-    def add(self, result: Pruned | Reject | None) -> None:
-        """Write and count one row's result; None for a row that was not reached."""
-        self.tally.add(result)
+    def add(self, result: Pruned | Reject | None,
+            replies: Iterable[tuple[str, Usage]] = ()) -> None:
+        """Write and count one row's result (see `Tally.add`)."""
+        self.tally.add(result, replies)
         if result is not None:
             file = self._rejects if isinstance(result, Reject) else self._pruned
             file.write(jsonl.dumps(result) + "\n")

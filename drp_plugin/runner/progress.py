@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from rich.progress import (
 )
 
 LINE_EVERY_S = 15.0
+_LOOK_EVERY_S = 1.0
 
 
 class Display:
@@ -33,6 +36,8 @@ class Display:
         self._console = Console(stderr=True)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._noted = False
+        self._timer: asyncio.TimerHandle | None = None
         if self._console.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
@@ -44,10 +49,14 @@ class Display:
         if self._bar is not None:
             self._bar.start()
             self._task = self._bar.add_task(self.what, total=self.total, rate="", status="")
+        with contextlib.suppress(RuntimeError):  # outside of a loop only `advance` shows anything
+            self._look_later(asyncio.get_running_loop())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         if self._bar is not None:
             self._show()
             self._bar.stop()
@@ -55,18 +64,13 @@ class Display:
     def advance(self, by: int = 1) -> None:
         """So many more rows are done."""
         self.done += by
-        now = self._clock()
-        if self._bar is not None:
-            if now - self._last >= 0.2:
-                self._last = now
-                self._show()
-        elif now - self._last >= LINE_EVERY_S:
-            self._last = now
-            self.say(self.line())
+        self._noted = False
+        self._refresh()
 
     def note(self, text: str) -> None:
         """What is being waited for: in the bar, or a line now and then."""
         now = self._clock()
+        self._noted = True
         if self._bar is not None and self._task is not None:
             self._bar.update(self._task, completed=self.done, rate="", status=text)
         elif now - self._last >= LINE_EVERY_S:
@@ -94,6 +98,25 @@ class Display:
             self._bar.console.print(text, highlight=False, markup=False)
         else:
             print(f"drp: {text}", file=sys.stderr, flush=True)
+
+    def _refresh(self) -> None:
+        now = self._clock()
+        if self._bar is not None:
+            if now - self._last >= 0.2:
+                self._last = now
+                self._show()
+        elif now - self._last >= LINE_EVERY_S:
+            self._last = now
+            self.say(self.line())
+
+    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A run that gets nowhere says so, too: look at its state though no row is done."""
+        def look() -> None:
+            if not self._noted:
+                self._refresh()
+            self._look_later(loop)
+
+        self._timer = loop.call_later(_LOOK_EVERY_S, look)
 
     def _rate(self) -> str:
         elapsed = self._clock() - self._started

@@ -11,20 +11,24 @@ from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE
 from drp_plugin.runner.forecast import Forecast, lines, make_forecast
 from drp_plugin.runner.job import Job
-from drp_plugin.runner.live import run_live
+from drp_plugin.runner.live import run_live, terminable
 from drp_plugin.runner.manner import Manner
 from drp_plugin.runner.outputs import LEDGER, SUMMARY
 from drp_plugin.runner.progress import Display
-from drp_plugin.runner.settings import settle
+from drp_plugin.runner.settings import check_rows, settle
 from drp_plugin.runner.tally import Tally
-from drp_plugin.teacher.asking import Asker
-from drp_plugin.teacher.base import Teacher
+from drp_plugin.teacher.asking import Asker, from_value
+from drp_plugin.teacher.base import Request, Teacher
 from drp_plugin.teacher.batch_api import batch_api
 from drp_plugin.teacher.budget import Budget
 from drp_plugin.teacher.prices import Price
 
 if TYPE_CHECKING:
     from drp_plugin.cli._teacher import TeacherSettings
+
+
+STOPPED = 3
+"""Exit code of a run that --max-cost stopped: its results hold a part of the rows."""
 
 
 def say(text: str) -> None:
@@ -38,12 +42,15 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
     manner = manner or Manner()
     price = settings.find_price(teacher.name)
     _check_price(teacher, price, manner)
+    _check_budget(price, settings, manner)
+    if manner.pilot is None and not manner.anew and job.settings.get("limit") is None:
+        check_rows(job.run_dir, job.rows)
     changes = settle(job.run_dir, job.settings, anew=manner.anew)
     if changes:
         say(f"{job.run_dir}: going on with changed settings: {'; '.join(changes)}")
         (job.run_dir / SUMMARY).unlink(missing_ok=True)
     try:
-        with Ledger(job.run_dir / LEDGER) as ledger:
+        with terminable(), Ledger(job.run_dir / LEDGER) as ledger:
             if not manner.batch and ledger.notes(NOTE):
                 raise UserError("requests of this run are out in batches", file=job.run_dir,
                                 fix="Run it with --batch to collect them, so that none is paid "
@@ -51,7 +58,7 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
             budget = None
             if manner.max_cost_usd is not None:
                 assert price is not None
-                budget = Budget(manner.max_cost_usd, price, ledger.totals().cost_usd or 0.0)
+                budget = Budget(manner.max_cost_usd, price, _spent(job, ledger, price))
             asker = Asker(teacher, ledger, price=price, budget=budget,
                           replay=manner.batch and manner.pilot is None)
             with Display(str(job.settings["command"]), manner.pilot or job.total,
@@ -70,6 +77,9 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
         close = getattr(teacher, "close", None)
         if close is not None:
             await close()
+    if asker.uncounted and price is not None and price.paid:
+        say("there are replies without usage: what they cost is not known"
+            + ("" if budget is None else ", the most that it can be counts for --max-cost"))
     report(job, tally, budget)
     return tally
 
@@ -82,15 +92,50 @@ def _check_price(teacher: Teacher, price: Price | None, manner: Manner) -> None:
         say(f"{teacher.name}: {price.note}")
 
 
+def _check_budget(price: Price | None, settings: TeacherSettings, manner: Manner) -> None:
+    """Raises UserError where not even a request without a prompt fits into the budget."""
+    if price is None or manner.max_cost_usd is None:
+        return
+    budget = Budget(manner.max_cost_usd, price)
+    least = budget.most(Request(messages=(), sampling=settings.sampling))
+    if manner.batch and manner.pilot is None:
+        least *= price.batch
+    if least > manner.max_cost_usd:
+        tokens = settings.sampling.max_tokens or budget.output_limit
+        raise UserError(
+            f"--max-cost {manner.max_cost_usd:g}: one request can cost ${least:.4f}, as its reply "
+            f"may have {tokens:,} tokens, so nothing could be asked",
+            fix="Bound the reply by a lower --max-tokens, or give a higher --max-cost")
+
+
+def _spent(job: Job, ledger: Ledger, price: Price) -> float:
+    """What the run's replies cost; those stored without a price at the one that holds now.
+
+    Raises UserError where that cannot be known.
+    """
+    spent, unknown = ledger.totals().cost_usd or 0.0, 0
+    for tag, value in ledger.unpriced():
+        cost = price.bill(from_value(value).usage, batch=tag == "batch")
+        if cost is None:
+            cost = value.get("most_usd")
+        spent += cost or 0.0
+        unknown += cost is None
+    if unknown:
+        raise UserError(f"{unknown} stored replies carry no usage: what was spent is not known, "
+                        f"and --max-cost cannot be kept", file=job.run_dir,
+                        fix="Leave it out, or give another -o")
+    return spent
+
+
 def _status(asker: Asker) -> str:
     parts = [f"{asker.asked} asked"]
     if asker.found:
         parts.append(f"{asker.found} from the ledger")
     if asker.spent_usd:
         parts.append(f"${asker.spent_usd:.2f}")
-    limiter = getattr(getattr(asker.teacher, "persistent", None), "limiter", None)
-    if limiter is not None and limiter.in_flight:
-        parts.append(f"{limiter.in_flight} in flight")
+    persistent = getattr(asker.teacher, "persistent", None)
+    if persistent is not None and (state := persistent.status()):
+        parts.append(state)
     return ", ".join(parts)
 
 
@@ -100,19 +145,25 @@ def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
     if not tally.balanced:
         raise RuntimeError(f"{tally.rows} rows came in, but {tally.pruned} pruned and "
                            f"{tally.rejected} rejected came out: please report it")
-    if budget is not None and budget.exhausted:
-        say(f"stopped before --max-cost: ${budget.spent_usd:.4f} of ${budget.limit_usd:.4f} "
-            f"spent in this run's folder; run it again with a higher one to go on")
     if tally.reasons.get("internal_error"):
         say(f"{tally.reasons['internal_error']} rows met a fault of this program: "
             f"please report what rejects.jsonl says of them")
     if tally.reasons.get("request_failed"):
         say("run the same command again to ask what failed once more")
+    if budget is not None and budget.exhausted:
+        # replies so far were asked for with this --max-tokens: another one asks all anew
+        lower = "" if budget.spent_usd else " (or with --anew and a lower --max-tokens)"
+        say(f"stopped before --max-cost: {tally.not_reached} of {tally.rows} rows were not "
+            f"reached; ${budget.spent_usd:.4f} of ${budget.limit_usd:.4f} spent in this run's "
+            f"folder, and the next request can cost ${budget.refused_usd or 0.0:.4f}; run it "
+            f"again with a higher one{lower} to go on")
 
 
 def finish(outcome: Tally | Forecast, *, strict: bool) -> int:
-    """Print a forecast; the command's exit code."""
+    """Print a forecast; the command's exit code, STOPPED where rows were not reached."""
     if isinstance(outcome, Forecast):
         print("\n".join(lines(outcome)))
         return 0
+    if outcome.not_reached:
+        return STOPPED
     return 1 if strict and outcome.rejected else 0

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
+from drp_plugin.records import Reject, Trace
+from drp_plugin.runner.outputs import PRUNED
 
 FILE = "settings.json"
 FREE = {"input", "limit", "version"}
@@ -46,6 +49,39 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
         elif old != new:
             found.append(f"{name}: {_show(old)} → {_show(new)}")
     return found
+
+
+def check_rows(run_dir: Path, rows: Callable[[], Iterable[Trace | Reject]]) -> None:
+    """Raises UserError where the run's pruned rows are not all among `rows`.
+
+    The run would replace pruned.jsonl, and what another input had left there would be gone. An
+    input that grew has all of them.
+    """
+    left = _pruned(run_dir / PRUNED)
+    if not left:
+        return
+    for row in rows():
+        if isinstance(row, Trace) and left.get(name := _plain(row.id)) == _plain(row.question):
+            del left[name]
+            if not left:
+                return
+    raise UserError(f"{len(left)} rows of its {PRUNED} are not in this input (the first: "
+                    f"{next(iter(left)).decode()!r})", file=run_dir,
+                    fix="Give another -o, or add --anew to replace what is there")
+
+
+def _pruned(path: Path) -> dict[bytes, bytes]:
+    """The questions of a run's pruned rows by their ids."""
+    if not path.exists():
+        return {}
+    found = (row.value for row in jsonl.rows(path))
+    return {_plain(v["id"]): _plain(v.get("question")) for v in found
+            if v is not None and "id" in v}
+
+
+def _plain(value: Any) -> bytes:
+    """A text as it is written into a file: lone surrogates cannot be."""
+    return str(value).encode("utf-8", "replace")
 
 
 def _show(value: Any) -> str:

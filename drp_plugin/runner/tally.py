@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from drp_plugin.records import Pruned, Reject, Usage
@@ -28,18 +29,28 @@ class Tally:
         self.completion_tokens = 0
         self.cost_usd = 0.0
         self.priced = False
+        self._counted: set[int] = set()
 
     @property
     def rejected(self) -> int:
         return sum(self.reasons.values())
 
-    def add(self, result: Pruned | Reject | None) -> None:
-        """Count one row's result; None for a row that was not reached."""
+    def add(self, result: Pruned | Reject | None,
+            replies: Iterable[tuple[str, Usage]] = ()) -> None:
+        """Count one row's result; None for a row that was not reached.
+
+        `replies` are those that it came from: their keys in the ledger (empty where there is
+        none) and usage. One that several rows share was paid for once and is counted once.
+        """
         self.rows += 1
         if result is None:
             self.not_reached += 1
             return
-        self._use(result.usage)
+        for key, usage in replies:
+            short = int(key[:15] or "0", 16)  # 60 bits: a run's keys do not share them
+            if not key or short not in self._counted:
+                self._use(usage)
+                self._counted.add(short)
         if isinstance(result, Reject):
             self.reasons[result.reason.value] += 1
             self.stages[result.stage] += 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -11,8 +10,10 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.sampling.base import Completion, Failed, Outcome, SampleRequest
+from drp_plugin.teacher.access import check_address, find_key
 from drp_plugin.thinking import CLOSE, OPEN
 
+KEY = "OPENAI_API_KEY"
 CONCURRENCY = 64
 """Requests in flight at each server; vLLM queues what it cannot hold."""
 
@@ -31,7 +32,9 @@ class EndpointSampler:
         import openai
 
         self._openai = openai
-        key = os.environ.get("OPENAI_API_KEY", "none")
+        key = find_key(KEY) or "none"
+        for url in base_urls:
+            check_address(url)
         self._clients = [openai.OpenAI(base_url=url, api_key=key, timeout=timeout_s,
                                        max_retries=retries) for url in base_urls]
         self.concurrency = concurrency
@@ -54,8 +57,13 @@ class EndpointSampler:
             cards = [card.model_dump() for card in client.with_options(
                 max_retries=1, timeout=20).models.list().data]
         except Exception as error:  # whatever it is, the server cannot be used
+            status = getattr(error, "status_code", None)
+            what = f"HTTP {status}" if status else type(error).__name__
+            if status in (401, 403):
+                raise UserError(f"{url} refuses the key ({what})",
+                                fix=f"Check the environment variable {KEY}") from None
             raise UserError(f"{url} does not answer as an OpenAI-compatible server "
-                            f"({type(error).__name__})", fix="Check --base-url") from None
+                            f"({what})", fix="Check --base-url") from None
         names = [str(card["id"]) for card in cards]
         if model is None:
             if len(cards) != 1:

@@ -9,8 +9,9 @@ from drp_plugin.ledger import Ledger, request_key
 from drp_plugin.records import Usage
 from drp_plugin.teacher.base import Reply, Request, Teacher, TeacherError
 from drp_plugin.teacher.budget import Budget
-from drp_plugin.teacher.prices import Price
+from drp_plugin.teacher.prices import Price, counted
 from drp_plugin.teacher.registry import identity
+from drp_plugin.teacher.retry import Persistent, finished, stopping
 
 _POLL_S = 0.05
 
@@ -24,6 +25,13 @@ class Pending(BaseException):
     def __init__(self, key: str, request: Request) -> None:
         super().__init__(key)
         self.key, self.request = key, request
+
+
+class Answer(Reply):
+    """A reply as the ledger keeps it."""
+
+    key: str = ""
+    """Under which it is there: several rows may share it, and it was paid for once."""
 
 
 def key_of(who: dict[str, Any], request: Request) -> str:
@@ -48,14 +56,26 @@ def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[
         "prompt_tokens": reply.usage.prompt_tokens,
         "completion_tokens": reply.usage.completion_tokens,
     }
-    if price is not None:
-        value["cost_usd"] = price.cost(reply.usage, batch=batch)
+    cost = None if price is None else price.bill(reply.usage, batch=batch)
+    if cost is not None:
+        value["cost_usd"] = cost
     return value
 
 
-def from_value(value: dict[str, Any]) -> Reply:
-    """A reply as the ledger keeps it."""
-    return Reply(text=value["text"], finish_reason=value["finish_reason"], usage=Usage(
+def charge(value: dict[str, Any], most: float) -> float:
+    """What a budget is charged for a reply: its cost, or the most that it can have cost.
+
+    The latter, for a reply without usage, is noted in `value`: later runs go by it.
+    """
+    cost = value.get("cost_usd")
+    if cost is None:
+        cost = value["most_usd"] = most
+    return float(cost)
+
+
+def from_value(value: dict[str, Any], key: str = "") -> Answer:
+    """The reply that the ledger keeps under `key`."""
+    return Answer(key=key, text=value["text"], finish_reason=value["finish_reason"], usage=Usage(
         requests=1, prompt_tokens=value["prompt_tokens"],
         completion_tokens=value["completion_tokens"], cost_usd=value.get("cost_usd")))
 
@@ -64,7 +84,8 @@ class Asker:
     """The `Ask` of a run.
 
     Equal requests of several rows, and of several processes on one ledger, are asked once.
-    With `replay` nothing is asked: what is not in the ledger raises Pending.
+    With `replay` nothing is asked: what is not in the ledger raises Pending. A row that is
+    cancelled while its request is out ends when the answer is stored; cancelled twice, at once.
     """
 
     def __init__(self, teacher: Teacher, ledger: Ledger, *, price: Price | None = None,
@@ -75,6 +96,8 @@ class Asker:
         """Requests that this process sent and had answered."""
         self.found = 0
         """Requests that the ledger answered."""
+        self.uncounted = 0
+        """Replies, asked or found, whose tokens the provider did not count."""
         self.spent_usd = 0.0
         self.completion_tokens = 0
         self.pending: dict[str, Request] = {}
@@ -82,9 +105,10 @@ class Asker:
         self.failed: dict[str, str] = {}
         """In replay: requests that cannot be had, by key, and why."""
         self._replay = replay
+        self._persistent: Persistent | None = getattr(teacher, "persistent", None)
         self._asking: dict[str, asyncio.Future[None]] = {}
 
-    async def __call__(self, request: Request) -> Reply:
+    async def __call__(self, request: Request) -> Answer:
         """The reply. Raises what `Teacher.ask` raises; OverBudget; in replay, Pending."""
         key = key_of(self.who, request)
         if self._replay:
@@ -94,8 +118,7 @@ class Asker:
             if stored is None:
                 self.pending[key] = request
                 raise Pending(key, request)
-            self.found += 1
-            return from_value(stored)
+            return self._stored(key, stored)
         while (other := self._asking.get(key)) is not None:
             # another row asks the very same thing: wait for it, then look into the ledger
             await asyncio.wait([other])
@@ -107,43 +130,57 @@ class Asker:
             del self._asking[key]
             mine.set_result(None)
 
-    async def _claimed(self, key: str, request: Request) -> Reply:
+    async def _claimed(self, key: str, request: Request) -> Answer:
         while not self.ledger.claim(key):
             stored = self.ledger.get(key)
             if stored is not None:
-                self.found += 1
-                return from_value(stored)
+                return self._stored(key, stored)
             await asyncio.sleep(_POLL_S)  # another process asks: its answer will be ours
         try:
             stored = self.ledger.get(key)
             if stored is not None:
-                self.found += 1
-                return from_value(stored)
+                return self._stored(key, stored)
             return await self._ask(key, request)
         finally:
             self.ledger.release(key)
 
-    async def _ask(self, key: str, request: Request) -> Reply:
+    async def _ask(self, key: str, request: Request) -> Answer:
+        if stopping():  # a flow may go on after a request that failed while the run ended
+            raise asyncio.CancelledError
         reserved = 0.0 if self.budget is None else await self.budget.reserve(request)
         cost = 0.0
         try:
             reply = await self.teacher.ask(request)
             value = to_value(reply, self.price)
-            cost = value.get("cost_usd") or 0.0
-            # a paid answer is stored even when the run is being stopped around it
-            await asyncio.shield(self.ledger.aput(key, value, tag=request.tag,
-                                                  cost_usd=value.get("cost_usd")))
+            if self.budget is not None:
+                cost = charge(value, reserved)
+            # a paid answer is stored even when the run is being stopped around it, and before
+            # the claim on it ends
+            await finished(self.ledger.aput(key, value, tag=request.tag,
+                                            cost_usd=value.get("cost_usd")))
         finally:
             if self.budget is not None:
                 self.budget.settle(reserved, cost)
         self.count(reply, value)
-        return from_value(value)
+        if stopping():
+            raise asyncio.CancelledError
+        return from_value(value, key)
+
+    def _stored(self, key: str, value: dict[str, Any]) -> Answer:
+        reply = from_value(value, key)
+        self.found += 1
+        if self._persistent is not None:
+            self._persistent.answered_before = True
+        self.uncounted += not counted(reply.usage)
+        return reply
 
     def count(self, reply: Reply, value: dict[str, Any]) -> None:
         """Count an answer that was paid for."""
         self.asked += 1
+        self.uncounted += not counted(reply.usage)
         self.spent_usd += value.get("cost_usd") or 0.0
         self.completion_tokens += reply.usage.completion_tokens
 
 
-__all__ = ["Asker", "Pending", "TeacherError", "from_value", "key_of", "to_value"]
+__all__ = ["Answer", "Asker", "Pending", "TeacherError", "charge", "from_value", "key_of",
+           "to_value"]

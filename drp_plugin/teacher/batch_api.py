@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from drp_plugin.errors import UserError
 from drp_plugin.teacher.base import Reply, Request, Teacher
+from drp_plugin.teacher.retry import Transient
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,10 @@ class Status(NamedTuple):
     detail: str = ""
 
 
+class Refused(UserError):
+    """The provider said no: no batch was begun, and nothing is to be paid."""
+
+
 class BatchApi(Protocol):
     """One provider's batch API. Every method raises what `Persistent.run` raises."""
 
@@ -46,8 +51,19 @@ class BatchApi(Protocol):
         """A request as a line of the input file; its answer comes back under `key`."""
         ...
 
-    async def submit(self, file: Path, label: str) -> str:
-        """Upload the file and start a batch that can be found by `label`; returns its id."""
+    async def upload(self, file: Path, label: str) -> str:
+        """Upload an input file, which costs nothing yet; returns its name for `create`.
+
+        Raises Refused where there is no batch API.
+        """
+        ...
+
+    async def create(self, uploaded: str, label: str) -> str:
+        """Begin a batch that can be found by `label`; returns its id.
+
+        Raises Refused when it is certain that none was begun; after anything else it may have
+        been.
+        """
         ...
 
     async def find(self, label: str) -> str | None:
@@ -65,6 +81,51 @@ class BatchApi(Protocol):
     def results(self, file: Path) -> Iterator[tuple[str, Reply | Fault]]:
         """The answers in a result file by key, in whatever order; unreadable lines left out."""
         ...
+
+
+class Creation:
+    """Begins one batch, in as many attempts as it takes, but never twice.
+
+    `explain` says what a failure means (see `Transient`), `search` looks for the batch.
+    """
+
+    def __init__(self, create: Callable[[], Awaitable[str]],
+                 search: Callable[[], Awaitable[str | None]],
+                 explain: Callable[[Any], Exception]) -> None:
+        self._create, self._search, self._explain = create, search, explain
+        self._begun = False
+        """An attempt whose reply was lost may have begun it."""
+
+    async def attempt(self) -> str:
+        """The batch's id. Raises Refused, and the client's own errors."""
+        if self._begun:
+            found = await self._search()
+            if found is not None:
+                return found
+        before, self._begun = self._begun, True
+        try:
+            return await self._create()
+        except Exception as error:
+            if not _said_no(error):
+                raise
+            self._begun = before
+            explained = self._explain(error)
+            if before or isinstance(explained, Transient):
+                raise
+            fix = "" if isinstance(explained, UserError) else "Run without --batch, or mend it"
+            raise Refused(str(explained), fix=fix) from None
+
+
+def _said_no(error: Exception) -> bool:
+    """Whether a client's error is a reply that certainly began nothing."""
+    codes = (getattr(error, "status_code", None), getattr(error, "code", None))
+    status = next((c for c in codes if isinstance(c, int)), 0)
+    return 400 <= status < 500 and status not in (408, 409)
+
+
+def none_here(name: str, text: str) -> Refused:
+    """A server without a batch API."""
+    return Refused(f"{name} has no batch API ({text})", fix="Run without --batch")
 
 
 def batch_api(teacher: Teacher) -> BatchApi:

@@ -30,6 +30,8 @@ class Budget:
         self.spent_usd = spent_usd
         self.reserved_usd = 0.0
         self.exhausted = False
+        self.refused_usd: float | None = None
+        """The most that the cheapest request can cost for which there was no room."""
         self._returned = asyncio.Condition()
 
     def most(self, request: Request) -> float:
@@ -38,8 +40,17 @@ class Budget:
                      for m in request.messages)
         if request.json_schema is not None:
             bytes_ += len(str(request.json_schema))
-        output = request.sampling.max_tokens or self.price.max_output or DEFAULT_MAX_OUTPUT
-        return (bytes_ * self.price.input + output * self.price.output) / 1e6
+        return self.at_most(bytes_, request.sampling.max_tokens)
+
+    def at_most(self, prompt_bytes: int, max_tokens: int | None = None) -> float:
+        """The most that a request of so many bytes can cost, in USD."""
+        output = max_tokens or self.output_limit
+        return (prompt_bytes * self.price.input + output * self.price.output) / 1e6
+
+    @property
+    def output_limit(self) -> int:
+        """Most tokens of a reply where no --max-tokens bounds it."""
+        return self.price.max_output or DEFAULT_MAX_OUTPUT
 
     async def reserve(self, request: Request) -> float:
         """Set aside the most that the request can cost, waiting for what others give back.
@@ -50,7 +61,7 @@ class Budget:
         async with self._returned:
             while self.spent_usd + self.reserved_usd + most > self.limit_usd:
                 if self.reserved_usd <= 1e-12:
-                    self.exhausted = True
+                    self._refuse(most)
                     raise OverBudget
                 await self._returned.wait()
             self.reserved_usd += most
@@ -60,10 +71,14 @@ class Budget:
         """Set aside the most that a batch request can cost; False where it is too much."""
         most = self.most(request) * self.price.batch
         if self.spent_usd + self.reserved_usd + most > self.limit_usd:
-            self.exhausted = True
+            self._refuse(most)
             return False
         self.reserved_usd += most
         return True
+
+    def _refuse(self, most: float) -> None:
+        self.exhausted = True
+        self.refused_usd = most if self.refused_usd is None else min(most, self.refused_usd)
 
     def settle(self, reserved: float, cost: float) -> None:
         """A request ended and cost this much."""

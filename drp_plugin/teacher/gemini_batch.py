@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from drp_plugin.teacher.base import Reply, Request
-from drp_plugin.teacher.batch_api import Fault, Limits, Status
+from drp_plugin.teacher.batch_api import Creation, Fault, Limits, Status, none_here
 from drp_plugin.teacher.gemini_client import GeminiTeacher, generation, read_response
 from drp_plugin.teacher.redact import redact
 from drp_plugin.teacher.retry import Transient
@@ -29,14 +29,14 @@ class GeminiBatch:
         self._teacher = teacher
         self._client = teacher.client.aio
 
-    async def _call(self, what: Any) -> Any:
+    async def _call(self, what: Any, explain: Callable[[Any], Exception] | None = None) -> Any:
         from google.genai import errors
 
         async def attempt() -> Any:
             try:
                 return await what()
             except errors.APIError as error:
-                raise self._teacher._explain(error) from None
+                raise (explain or self._teacher._explain)(error) from None
             except (OSError, ValueError, KeyError) as error:
                 raise Transient(self._teacher._clean(f"{type(error).__name__}: {error}")) from None
             except Exception as error:
@@ -47,6 +47,13 @@ class GeminiBatch:
                 raise
 
         return await self._teacher.persistent.run(attempt)
+
+    def _explain(self, error: Any) -> Exception:
+        """What the failure of a call that begins something means."""
+        if error.code in (404, 405):
+            return none_here(self._teacher.name,
+                             self._teacher._clean(f"HTTP {error.code}: {error.message or error}"))
+        return self._teacher._explain(error)
 
     def line(self, key: str, request: Request) -> str:
         contents, config = generation(request)
@@ -60,26 +67,33 @@ class GeminiBatch:
             for name, value in config.items() if name not in _TOP_LEVEL}
         return json.dumps({"key": key, "request": body})
 
-    async def submit(self, file: Path, label: str) -> str:
+    async def upload(self, file: Path, label: str) -> str:
         uploaded = await self._call(lambda: self._client.files.upload(
-            file=str(file), config={"display_name": label, "mime_type": "application/jsonl"}))
-        tried = False
+            file=str(file), config={"display_name": label, "mime_type": "application/jsonl"}),
+            self._explain)
+        return str(uploaded.name)
 
+    async def create(self, uploaded: str, label: str) -> str:
         async def create() -> str:
-            nonlocal tried
-            if tried:  # an attempt whose reply was lost may have begun the batch
-                found = await self._search(label)
-                if found is not None:
-                    return found
-            tried = True
             job = await self._client.batches.create(
-                model=self._teacher.model, src=uploaded.name, config={"display_name": label})
+                model=self._teacher.model, src=uploaded, config={"display_name": label})
             return str(job.name)
 
-        return str(await self._call(create))
+        creation = Creation(create, lambda: self._search(label), self._explain)
+        return str(await self._call(creation.attempt))
 
     async def find(self, label: str) -> str | None:
-        found: str | None = await self._call(lambda: self._search(label))
+        from google.genai import errors
+
+        async def search() -> str | None:
+            try:
+                return await self._search(label)
+            except errors.APIError as error:
+                if error.code != 404:
+                    raise
+                return None  # where there is no batch API, there is no batch
+
+        found: str | None = await self._call(search)
         return found
 
     async def _search(self, label: str) -> str | None:

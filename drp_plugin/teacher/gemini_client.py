@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Usage
+from drp_plugin.teacher.access import find_key
 from drp_plugin.teacher.base import Finish, Reply, Request, TeacherError
 from drp_plugin.teacher.limiter import seconds
 from drp_plugin.teacher.redact import redact
-from drp_plugin.teacher.retry import Persistent, Transient, Unusable
+from drp_plugin.teacher.retry import Persistent, Transient, Unusable, no_reply
 
 _REFUSALS = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE"}
 _HARM = ("HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH",
@@ -28,7 +30,7 @@ class GeminiTeacher:
         self.model = model
         self.name = f"gemini:{model}"
         self.vertex = os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
-        self._key = api_key or os.environ.get("GEMINI_API_KEY") or os.environ.get("GOOGLE_API_KEY")
+        self._key = api_key or find_key("GEMINI_API_KEY", "GOOGLE_API_KEY")
         if not self._key and not self.vertex:
             raise UserError(
                 f"teacher {self.name} needs an API key",
@@ -55,7 +57,7 @@ class GeminiTeacher:
     async def ask(self, request: Request) -> Reply:
         """Answer one request; see `Persistent.run` for what it raises."""
         contents, config = generation(request)
-        return await self.persistent.run(lambda: self._once(contents, config))
+        return await self.persistent.run(lambda: self._once(contents, config), keep=True)
 
     async def _once(self, contents: Any, config: Any) -> Reply:
         from google.genai import errors
@@ -72,6 +74,9 @@ class GeminiTeacher:
                 raise
             # the library lets its HTTP client's own errors through (aiohttp or httpx), and
             # JSON errors for a body that was cut
+            for parsing in (error, error.__cause__):
+                if isinstance(parsing, json.JSONDecodeError):
+                    raise no_reply(self._clean(parsing.doc[:2000])) from None
             unreachable = "connect" in type(error).__name__.lower()
             raise Transient(self._clean(f"{type(error).__name__}: {error}"),
                             unreachable=unreachable) from None
@@ -93,6 +98,9 @@ class GeminiTeacher:
                             fix="Check the environment variable GEMINI_API_KEY")
         if error.code == 404:
             return Unusable(f"{self.name} is not there ({text})", fix="Check the model's name")
+        if error.code == 402:
+            return Unusable(f"{self.name}: the account's balance is spent ({text})",
+                            fix="Add credit, then run the same command again")
         if error.code == 429 and "per day" in str(error.message).lower():
             return Unusable(f"{self.name}: the day's quota is spent ({text})",
                             fix="Run the same command again tomorrow, or raise the quota")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
 from drp_plugin.teacher.base import Reply, Request
-from drp_plugin.teacher.batch_api import Fault, Limits, Status
+from drp_plugin.teacher.batch_api import Creation, Fault, Limits, Status, none_here
 from drp_plugin.teacher.openai_client import OpenAITeacher, chat_body, read_completion
 from drp_plugin.teacher.redact import redact
 
@@ -27,7 +27,7 @@ class OpenAIBatch:
         self._teacher = teacher
         self._client = teacher.client
 
-    async def _call(self, what: Any) -> Any:
+    async def _call(self, what: Any, explain: Callable[[Any], Exception] | None = None) -> Any:
         """One API call with the client's errors explained, retried where that can help."""
         import openai
 
@@ -35,36 +35,47 @@ class OpenAIBatch:
             try:
                 return await what()
             except openai.OpenAIError as error:
-                raise self._teacher._explain(error) from None
+                raise (explain or self._teacher._explain)(error) from None
 
         return await self._teacher.persistent.run(attempt)
+
+    def _explain(self, error: Any) -> Exception:
+        """What the failure of a call that begins something means."""
+        if getattr(error, "status_code", None) in (404, 405):
+            return none_here(self._teacher.name,
+                             self._teacher._clean(f"HTTP {error.status_code}: {error.message}"))
+        return self._teacher._explain(error)
 
     def line(self, key: str, request: Request) -> str:
         body = chat_body(self._teacher.model, request, official=self._teacher.official)
         body.update(body.pop("extra_body", {}))
         return json.dumps({"custom_id": key, "method": "POST", "url": ENDPOINT, "body": body})
 
-    async def submit(self, file: Path, label: str) -> str:
+    async def upload(self, file: Path, label: str) -> str:
         content = await self._call(
-            lambda: self._client.files.create(file=file, purpose="batch"))
-        tried = False
+            lambda: self._client.files.create(file=file, purpose="batch"), self._explain)
+        return str(content.id)
 
+    async def create(self, uploaded: str, label: str) -> str:
         async def create() -> str:
-            nonlocal tried
-            if tried:  # an attempt whose reply was lost may have begun the batch
-                found = await self._search(label)
-                if found is not None:
-                    return found
-            tried = True
             batch = await self._client.batches.create(
-                input_file_id=content.id, endpoint=ENDPOINT, completion_window="24h",
+                input_file_id=uploaded, endpoint=ENDPOINT, completion_window="24h",
                 metadata={"drp": label})
             return str(batch.id)
 
-        return str(await self._call(create))
+        creation = Creation(create, lambda: self._search(label), self._explain)
+        return str(await self._call(creation.attempt))
 
     async def find(self, label: str) -> str | None:
-        found: str | None = await self._call(lambda: self._search(label))
+        import openai
+
+        async def search() -> str | None:
+            try:
+                return await self._search(label)
+            except openai.NotFoundError:
+                return None  # where there is no batch API, there is no batch
+
+        found: str | None = await self._call(search)
         return found
 
     async def _search(self, label: str) -> str | None:

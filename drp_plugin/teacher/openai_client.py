@@ -8,10 +8,12 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Reason, Usage
+from drp_plugin.teacher.access import find_key
 from drp_plugin.teacher.base import Finish, Reply, Request, TeacherError
 from drp_plugin.teacher.limiter import seconds
 from drp_plugin.teacher.redact import redact
-from drp_plugin.teacher.retry import Persistent, Transient, Unusable
+from drp_plugin.teacher.registry import is_official
+from drp_plugin.teacher.retry import Persistent, Transient, Unusable, no_reply
 
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
@@ -44,17 +46,19 @@ class OpenAITeacher:
         self.model = model
         self.name = f"openai:{model}"
         self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-        self.official = self.base_url is None or "api.openai.com" in self.base_url
-        self._key = api_key or os.environ.get(KEY)
-        if not self._key:
+        self.official = is_official(self.name, self.base_url)
+        key = api_key or find_key(KEY)
+        if not key:
             if self.official:
                 raise UserError(f"teacher {self.name} needs an API key",
                                 fix=f"Set the environment variable {KEY}")
-            self._key = "none"  # local servers take any, and the library wants one
+            key = "none"  # local servers take any, and the library wants one
+        self._key = key
         self.identity: dict[str, Any] = {"kind": "openai", "model": model}
         if not self.official:
             self.identity["base_url"] = str(self.base_url).rstrip("/")
         self.persistent = persistent
+        persistent.where = self.base_url or persistent.where
         self.client = AsyncOpenAI(api_key=self._key, base_url=self.base_url, max_retries=0,
                                   http_client=_http_client(), timeout=Timeout(
                                       persistent.timeout_s,
@@ -64,7 +68,7 @@ class OpenAITeacher:
         """Answer one request; see `Persistent.run` for what it raises."""
         body = chat_body(self.model, request, official=self.official)
         body.update(body.pop("extra_body", {}))
-        return await self.persistent.run(lambda: self._once(body))
+        return await self.persistent.run(lambda: self._once(body), keep=True)
 
     async def _once(self, body: dict[str, Any]) -> Reply:
         import openai
@@ -81,8 +85,8 @@ class OpenAITeacher:
         try:
             reply = read_completion(json.loads(content))
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            text = content[:200].decode("utf-8", "replace")
-            raise Transient(self._clean(f"the reply is no chat completion: {text!r}")) from None
+            text = content[:2000].decode("utf-8", "replace")
+            raise no_reply(self._clean(text)) from None
         self.persistent.limiter.answered(
             response.headers, reply.usage.prompt_tokens + reply.usage.completion_tokens)
         return reply
@@ -112,7 +116,7 @@ class OpenAITeacher:
         if status == 404:
             return Unusable(f"{self.name} is not there ({text})",
                             fix="Check the model's name and --base-url")
-        if code in ("insufficient_quota", "billing_hard_limit_reached"):
+        if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
             return Unusable(f"{self.name}: the account's quota is spent ({text})",
                             fix="Add credit, then run the same command again")
         if status in (408, 409, 429) or status >= 500:

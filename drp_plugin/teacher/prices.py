@@ -34,6 +34,20 @@ class Price(Record):
         live = (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / 1e6
         return live * (self.batch if batch else 1.0)
 
+    def bill(self, usage: Usage, *, batch: bool = False) -> float | None:
+        """What a reply cost, in USD; None where the provider did not count its tokens."""
+        return self.cost(usage, batch=batch) if counted(usage) or not self.paid else None
+
+    @property
+    def paid(self) -> bool:
+        """Whether requests cost anything."""
+        return bool(self.input or self.output)
+
+
+def counted(usage: Usage) -> bool:
+    """Whether the provider counted a reply's tokens: there is no prompt without any."""
+    return usage.prompt_tokens > 0
+
 
 FREE = Price(input=0, output=0, batch=1.0, confirmed=True, note="runs on your own machine")
 
@@ -42,12 +56,20 @@ def find_price(teacher: str, *, override: str | None = None, file: Path | None =
                hosted: bool = True) -> Price | None:
     """The price of `kind:model`; None where it is not known.
 
-    `override` is `IN,OUT` in USD for a million tokens; `file` a table of the shipped one's
-    shape that is looked at first. A dated snapshot has its model's price. `hosted` is False for
-    endpoints of the user's own, which no table knows. Raises UserError for bad overrides.
+    `override` is `IN,OUT` in USD for a million tokens: what else the tables know of the model,
+    its output limit above all, stays. `file` is a table of the shipped one's shape that is looked
+    at first. A dated snapshot has its model's price. `hosted` is False for endpoints of the
+    user's own, which the shipped table does not know. Raises UserError for bad overrides.
     """
-    if override is not None:
-        return _parse(override)
+    listed = _listed(teacher, file, hosted=hosted)
+    if override is None:
+        return listed
+    given = _parse(override)
+    return given if listed is None else given.model_copy(
+        update={"batch": listed.batch, "max_output": listed.max_output})
+
+
+def _listed(teacher: str, file: Path | None, *, hosted: bool) -> Price | None:
     for table in [t for t in (file, TABLE) if t is not None]:
         if not hosted and table == TABLE:
             continue

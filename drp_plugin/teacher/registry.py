@@ -3,15 +3,47 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from drp_plugin.errors import UserError
+from drp_plugin.teacher.access import check_address
 from drp_plugin.teacher.base import Reply, Request, Teacher
 from drp_plugin.teacher.limiter import Limiter
 from drp_plugin.teacher.retry import Persistent, Retries
 
+# the providers' libraries send requests to what these name, where no --base-url is given
+_VARIABLES = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
+_HOSTS = {"openai": "api.openai.com", "gemini": "googleapis.com"}
 KINDS = "openai:MODEL, gemini:MODEL, vllm:PATH, offline, or earliest-correct"
+
+
+def find_base_url(spec: str, given: str | None) -> str | None:
+    """Where a teacher's requests go: `--base-url`, else its library's variable.
+
+    None is the provider's own address.
+    """
+    variable = _variable(spec.partition(":")[0])
+    return given if given is not None or variable is None else os.environ.get(variable) or None
+
+
+def _variable(kind: str) -> str | None:
+    vertex = os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
+    return "GOOGLE_VERTEX_BASE_URL" if kind == "gemini" and vertex else _VARIABLES.get(kind)
+
+
+def is_official(spec: str, base_url: str | None) -> bool:
+    """Whether an address is the provider's own, so that its list prices hold there."""
+    own = _HOSTS.get(spec.partition(":")[0])
+    if base_url is None or own is None:
+        return base_url is None
+    try:
+        host = urlsplit(base_url).hostname or ""
+    except ValueError:  # no address at all: `make_teacher` says so
+        return False
+    return host == own or host.endswith("." + own)
 
 
 def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 600.0,
@@ -39,9 +71,12 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
     if base_url is not None and kind == "vllm":
         raise UserError("--base-url is for servers; vllm:PATH runs in this process",
                         fix="Use openai:MODEL with --base-url for a vLLM server")
+    if base_url is not None:
+        check_address(base_url)
     if base_url is not None and not base_url.startswith(("http://", "https://")):
         raise UserError(f"--base-url {base_url}: not an address",
-                        fix="Give it as http://HOST:PORT/v1")
+                        fix=f"Give it as http://HOST:PORT/v1; without the option, the "
+                            f"environment variable {_variable(kind)} has it")
     if kind == "vllm":
         from drp_plugin.teacher.vllm_local import VllmTeacher
 

@@ -88,6 +88,18 @@ def test_statistics(run_dir: Path) -> None:
     assert "41.7%" in page(run_dir) and "verify: longer" in page(run_dir)
 
 
+def test_a_run_that_was_stopped_says_so(run_dir: Path) -> None:
+    def line() -> str:
+        return CliRunner().invoke(command, [str(run_dir)]).output
+
+    assert "not reached" not in line() and "not reached" not in page(run_dir)
+    (run_dir / "summary.json").write_text('{"complete": false, "not_reached": 25}')
+    assert "3 pruned and 1 rejected rows; 25 more were not reached" in line()
+    assert "not reached</dt><dd>25<" in page(run_dir)
+    (run_dir / "summary.json").write_text("{")
+    assert "not reached" not in line()
+
+
 def test_a_long_line_and_many_rows(tmp_path: Path) -> None:
     jsonl.write(tmp_path / "pruned.jsonl", [
         row(f"r{i}", question="x" * (1_000_000 if i == 0 else 10)) for i in range(800)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -139,3 +140,58 @@ def test_a_file_that_is_no_ledger_is_refused_in_one_line(path):
     path.write_text("this is not a database, it is a text of some length\n" * 20)
     with pytest.raises(UserError, match=r"ledger\.sqlite"):
         Ledger(path)
+
+
+def test_a_damaged_ledger_says_so_whatever_is_asked(path):
+    with Ledger(path) as ledger:
+        ledger.put_many([Entry(f"k{i}", {"text": "x" * 500}) for i in range(400)])
+        ledger.note("n", 1)
+    content = path.read_bytes()
+    path.write_bytes(content[:4096] + b"\x55" * (len(content) - 4096))
+    with Ledger(path) as ledger:
+        for use in (lambda: ledger.get("k1"), lambda: ledger.get_many(["k1"]), ledger.totals,
+                    ledger.notes, lambda: ledger.note("n", 2), lambda: ledger.put("new", {}),
+                    lambda: list(ledger.unpriced())):
+            with pytest.raises(UserError, match=r"ledger\.sqlite: is damaged") as caught:
+                use()
+            assert "move" not in str(caught.value), "what it holds is paid for"
+
+
+@pytest.mark.parametrize(("code", "fix"), [
+    (sqlite3.SQLITE_FULL, "Free the disk"), (sqlite3.SQLITE_IOERR_SHMSIZE, "Free the disk"),
+    (sqlite3.SQLITE_READONLY_DBMOVED, "writable"), (sqlite3.SQLITE_CANTOPEN, "writable"),
+    (sqlite3.SQLITE_BUSY, "Another process"), (sqlite3.SQLITE_CORRUPT, "recover"),
+    (None, "recover")])
+def test_what_mends_a_ledger_is_told(path, monkeypatch, code, fix):
+    error = sqlite3.OperationalError("what SQLite says")
+    if code is not None:
+        error.sqlite_errorcode = code
+
+    def fails(self):
+        raise error
+
+    monkeypatch.setattr(Ledger, "_connect", fails)
+    with pytest.raises(UserError, match=fix) as caught:
+        Ledger(path)
+    assert "what SQLite says" in str(caught.value)
+
+
+def test_a_full_disk_wakes_every_writer_and_leaves_the_rest(path, monkeypatch):
+    connect = Ledger._connect
+
+    def small(self):
+        connection = connect(self)
+        connection.execute("PRAGMA max_page_count=8")
+        return connection
+
+    monkeypatch.setattr(Ledger, "_connect", small)
+
+    async def many(ledger):
+        return await asyncio.gather(*[ledger.aput(f"k{i}", {"text": "x" * 900})
+                                      for i in range(60)], return_exceptions=True)
+
+    with Ledger(path) as ledger:
+        ledger.put("before", {"n": 1})
+        failed = [e for e in asyncio.run(many(ledger)) if e is not None]
+        assert failed and all("Free the disk" in str(e) for e in failed)
+        assert ledger.get("before") == {"n": 1}

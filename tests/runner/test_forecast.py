@@ -74,6 +74,36 @@ def test_student(freedom, value):
     assert student(freedom) == pytest.approx(value, abs=0.01)
 
 
+def test_failed_rows_are_left_out_of_the_estimate():
+    failed = Reject(id="x", stage="decompose", reason=Reason.REQUEST_FAILED, detail="HTTP 400")
+    parts = strata([1] * 40, 8)
+    for part in parts:
+        part.results = [(1, result(100)) for _ in part.picked[1:]] + [(1, failed)]
+    forecast = project(parts, price=Price(input=1, output=1))
+    assert forecast.prompt_tokens.value == pytest.approx(4000)
+    assert forecast.failed == 2 and forecast.yields["request_failed"].value == 0.25
+    assert "2 of the pilot's rows failed" in "\n".join(lines(forecast))
+
+
+def test_a_pilot_cut_to_one_row_gives_no_interval_of_no_width():
+    parts = strata([1] * 40, 8)
+    parts[0].results = [(1, result(100))]
+    forecast = project(parts, price=Price(input=1, output=1))
+    text = "\n".join(lines(forecast))
+    assert forecast.cut == 7 and "7 of its 8 rows were not reached" in text
+    assert "cost, live          $0.01  (too few rows for an interval)" in text
+
+
+def test_replies_without_usage_give_no_cost():
+    parts = fill(strata([1] * 5, 5), [1] * 5, [0] * 5)
+    forecast = project(parts, price=Price(input=1, output=1), counted=False)
+    text = "\n".join(lines(forecast))
+    assert forecast.cost_usd is None and "$0.0" not in text
+    assert "cost                cannot be forecast" in text
+    free = project(parts, price=Price(input=0, output=0), counted=False)
+    assert free.cost_usd.value == 0, "what runs here costs nothing, counted or not"
+
+
 def test_yield_by_reason():
     parts = strata([1] * 100, 10)
     rest = iter([result(10)] * 8 + [result(10, reject=True)] * 2)

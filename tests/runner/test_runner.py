@@ -134,7 +134,7 @@ def test_every_row_is_accounted_for_and_a_fault_of_ours_is_a_reject(tmp_path):
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["tokens_before"] == 20 and summary["tokens_saved"] == 0.6
     assert summary["rejects"] == {"bad_format": 1, "internal_error": 1, "not_json": 1}
-    assert summary["requests"] == 3 and summary["prompt_tokens"] == 15
+    assert summary["requests"] == 4 and summary["prompt_tokens"] == 20, "r2 was paid for, too"
 
 
 def test_a_run_again_gives_the_same_bytes_and_asks_nothing(tmp_path):

@@ -11,6 +11,7 @@ from drp_plugin.records import Usage
 from drp_plugin.teacher.base import Message, Request, Sampling
 from drp_plugin.teacher.budget import Budget, OverBudget
 from drp_plugin.teacher.prices import FREE, TABLE, Price, _load, find_price
+from drp_plugin.teacher.registry import find_base_url, is_official
 
 DOLLAR = Price(input=1.0, output=1.0)  # a dollar for a million tokens
 
@@ -42,6 +43,54 @@ def test_which_price_holds(tmp_path):
     own.write_text("date: 2030-01-01\nbatch: 0.25\nmodels:\n  openai:mine: {input: 3, output: 4}\n")
     assert find_price("openai:mine", file=own).batch == 0.25
     assert find_price("openai:gpt-4o", file=own).output == 10.0
+
+
+def test_another_price_keeps_the_models_limit_and_batch_rate(tmp_path):
+    given = find_price("openai:gpt-4o", override="3,9")
+    assert (given.input, given.output, given.max_output) == (3, 9, 16384)
+    assert given.note == "given by --price" and not given.date
+    assert find_price("openai:gpt-4o", override="3,9", hosted=False).max_output is None
+    own = tmp_path / "p.yaml"
+    own.write_text("models:\n  openai:mine: {input: 3, output: 4, batch: 0.25, max_output: 7}\n")
+    given = find_price("openai:mine", override="1,1", file=own, hosted=False)
+    assert (given.batch, given.max_output) == (0.25, 7)
+
+
+def test_a_reply_without_usage_has_no_price():
+    nothing = Usage(requests=1)
+    assert DOLLAR.bill(nothing) is None and FREE.bill(nothing) == 0
+    assert DOLLAR.bill(Usage(requests=1, prompt_tokens=10)) == pytest.approx(1e-5)
+
+
+def test_what_had_no_room_is_known():
+    budget = Budget(0.0005, DOLLAR)
+    assert not budget.afford(request(tokens=1900)) and not budget.afford(request(tokens=900))
+    assert budget.refused_usd == pytest.approx(0.0007), "the cheaper of the two, in a batch"
+
+
+@pytest.mark.parametrize(("spec", "url", "official"), [
+    ("openai:m", None, True), ("openai:m", "https://api.openai.com/v1", True),
+    ("openai:m", "https://eu.api.openai.com/v1/", True),
+    ("openai:m", "http://h:1/api.openai.com/v1", False),
+    ("openai:m", "https://api.openai.com.example.org/v1", False),
+    ("gemini:m", "https://generativelanguage.googleapis.com", True),
+    ("gemini:m", "http://h", False),
+    ("vllm:m", None, True), ("openai:m", "http://[", False),
+])
+def test_whose_address_it_is(spec, url, official):
+    assert is_official(spec, url) is official
+
+
+def test_a_variable_names_the_address(monkeypatch):
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://h/v1")
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", "http://g")
+    assert find_base_url("openai:m", None) == "http://h/v1"
+    assert find_base_url("openai:m", "http://other/v1") == "http://other/v1"
+    assert find_base_url("gemini:m", None) == "http://g"
+    assert find_base_url("offline", None) is None and find_base_url("vllm:m", None) is None
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    monkeypatch.setenv("OPENAI_BASE_URL", "")
+    assert find_base_url("gemini:m", None) is None and find_base_url("openai:m", None) is None
 
 
 @pytest.mark.parametrize("text", ["1", "a,b", "1,2,3", "-1,2", "nan,1"])

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request as Http
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
 TRANSPORT = ("429", "429-after", "500", "503", "cut", "half", "silence")
 CONTENT = ("empty", "refusal", "length", "format")
@@ -70,6 +70,10 @@ class Faults:
             return error(int(fault), "The server had an error")
         if fault == "401":
             return error(401, "Incorrect API key provided")
+        if fault == "402":
+            return error(402, "Insufficient balance")
+        if fault == "html":
+            return HTMLResponse("<html><head><title>Sign in</title></head></html>")
         if fault == "cut":
             return Cut()
         if fault == "half":

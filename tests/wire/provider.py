@@ -65,6 +65,10 @@ class Provider:
         self.batch_end = "completed"
         self.lose_create_reply = 0
         """So many batch creations succeed, but their reply is cut off."""
+        self.create_faults: list[int] = []
+        """HTTP statuses of the next batch creations, which begin nothing."""
+        self.no_batches = False
+        """There is no batch API here."""
         self._thread: threading.Thread | None = None
         self._server: uvicorn.Server | None = None
         self.port = 0
@@ -101,6 +105,7 @@ class Provider:
     def app(self) -> Starlette:
         return Starlette(routes=[
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/v1/models", self.models),
             Route("/v1/files", self.upload, methods=["POST"]),
             Route("/v1/files/{id}/content", self.content),
             Route("/v1/batches", self.create_batch, methods=["POST"]),
@@ -167,9 +172,28 @@ class Provider:
                       "total_tokens": 0},
         }
 
+    async def models(self, http: Http) -> Response:
+        refused = await self.faults.response(self.faults.next(), http, False)
+        return refused or JSONResponse({"object": "list", "data": [
+            {"id": "rules", "object": "model", "created": 1, "owned_by": "tests"}]})
+
+    def _no_batch(self) -> Response | None:
+        """Why no batch is begun or looked for here, if so."""
+        if self.no_batches:
+            return JSONResponse({"error": {"message": "Not Found", "code": 404}}, 404)
+        return None
+
+    def _no_creation(self) -> Response | None:
+        if self.create_faults:
+            status = self.create_faults.pop(0)
+            return JSONResponse({"error": {"message": "no batch for you", "code": status}}, status)
+        return self._no_batch()
+
     # -- OpenAI batch --------------------------------------------------------------------
 
     async def upload(self, http: Http) -> Response:
+        if (refused := self._no_batch()) is not None:
+            return refused
         body = await http.body()
         boundary = re.search(r"boundary=([^;]+)", http.headers["content-type"])
         assert boundary is not None
@@ -189,6 +213,8 @@ class Provider:
         return Response(self.files[name], media_type="application/octet-stream")
 
     async def create_batch(self, http: Http) -> Response:
+        if (refused := self._no_creation()) is not None:
+            return refused
         body = await http.json()
         lines = [json.loads(x) for x in self.files[body["input_file_id"]].splitlines()]
         assert len(lines) <= 50_000
@@ -202,7 +228,7 @@ class Provider:
         return JSONResponse(self._openai_batch(job))
 
     async def list_batches(self, http: Http) -> Response:
-        return JSONResponse({"object": "list", "has_more": False, "data": [
+        return self._no_batch() or JSONResponse({"object": "list", "has_more": False, "data": [
             self._openai_batch(j) for j in reversed(self.batches.values())]})
 
     async def get_batch(self, http: Http) -> Response:
@@ -290,6 +316,8 @@ class Provider:
                 "usageMetadata": usage, "modelVersion": model}
 
     async def gemini_upload(self, http: Http) -> Response:
+        if (refused := self._no_batch()) is not None:
+            return refused
         name = f"f{uuid.uuid4().hex[:12]}"
         return JSONResponse({}, headers={
             "X-Goog-Upload-URL": f"{self.gemini_url}/upload/{name}",
@@ -304,6 +332,8 @@ class Provider:
                             headers={"X-Goog-Upload-Status": "final" if final else "active"})
 
     def _gemini_create(self, batch: dict[str, Any]) -> Response:
+        if (refused := self._no_creation()) is not None:
+            return refused
         name = batch["inputConfig"]["fileName"].removeprefix("files/")
         lines = [json.loads(x) for x in self.files[name].splitlines()]
         job = BatchJob(uuid.uuid4().hex[:12], lines, batch.get("displayName", ""))
@@ -321,7 +351,7 @@ class Provider:
         return text[:len(text) // 2] if fate == "half" else text
 
     async def gemini_list(self, http: Http) -> Response:
-        return JSONResponse({"operations": [self._gemini_batch(j)
+        return self._no_batch() or JSONResponse({"operations": [self._gemini_batch(j)
                                             for j in reversed(self.batches.values())]})
 
     async def gemini_get(self, http: Http) -> Response:

@@ -12,6 +12,9 @@ import time
 import pytest
 from conftest import rows_of, traces
 from provider import Provider
+from starlette.responses import JSONResponse
+
+from drp_plugin.ledger import Ledger
 
 both = pytest.mark.parametrize("kind", ["openai", "gemini"])
 
@@ -152,18 +155,111 @@ def test_killed_between_note_and_creation(tmp_path, drp, rules, monkeypatch):
     data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
     from drp_plugin.teacher.openai_batch import OpenAIBatch
 
-    real = OpenAIBatch.submit
+    real = OpenAIBatch.create
 
-    async def die(self, file, label):
+    async def die(self, uploaded, label):
         raise KeyboardInterrupt
 
     with Provider(rules) as provider:
         command = batch(provider, data, run, "openai")
-        monkeypatch.setattr(OpenAIBatch, "submit", die)
+        monkeypatch.setattr(OpenAIBatch, "create", die)
         assert drp(*command).code == 130 and not provider.batches
-        monkeypatch.setattr(OpenAIBatch, "submit", real)
+        monkeypatch.setattr(OpenAIBatch, "create", real)
         assert drp(*command).code == 0
     assert len(provider.batches) == 2 and len(rows_of(run)[0]) == 3
+
+
+@both
+def test_where_there_is_no_batch_api_the_run_goes_on_live(tmp_path, drp, rules, kind):
+    """Nothing was sent: nothing is noted, and neither way is barred."""
+    data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
+    with Provider(rules) as provider:
+        provider.no_batches = True
+        command = batch(provider, data, run, kind)
+        for _ in range(2):
+            ran = drp(*command)
+            assert ran.code == 2 and "has no batch API (HTTP 404" in ran.err
+            assert ran.err.count("\n") == 1 and "Run without --batch" in ran.err
+        assert not list((run / "batches").iterdir())
+        live = drp(*[a for a in command if a != "--batch"])
+        assert live.code == 0, live.err
+    assert len(rows_of(run)[0]) == 3
+
+
+@both
+def test_a_note_of_a_batch_that_cannot_be_there_is_dropped(tmp_path, drp, rules, kind):
+    """An earlier process died before it had an id, and the server knows of no batches at all."""
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    with Ledger(run / "ledger.sqlite") as ledger:
+        ledger.note("batch/drp-x", {"file": "drp-x.jsonl", "size": 2, "id": None})
+    with Provider(rules) as provider:
+        provider.no_batches = True
+        command = batch(provider, data, run, kind)
+        assert "no batch API" in drp(*command).err
+        assert drp(*[a for a in command if a != "--batch"]).code == 0
+
+
+@both
+def test_a_creation_that_was_refused_leaves_no_note(tmp_path, drp, rules, kind):
+    data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
+    with Provider(rules) as provider:
+        provider.create_faults = [400]
+        command = batch(provider, data, run, kind)
+        ran = drp(*command)
+        assert ran.code == 2 and "no batch for you" in ran.err and ran.err.count("\n") == 1
+        assert "Run without --batch" in ran.err and not provider.batches
+        assert drp(*[a for a in command if a != "--batch"]).code == 0
+
+
+@both
+def test_a_creation_of_unknown_outcome_is_looked_for_first(tmp_path, drp, rules, kind):
+    data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
+    with Provider(rules) as provider:
+        provider.create_faults = [500]
+        command = batch(provider, data, run, kind, "--retries", "0")
+        ran = drp(*command)
+        assert ran.code == 2 and ran.err.count("\n") == 1 and "fails" in ran.err
+        live = drp(*[a for a in command if a != "--batch"])
+        assert live.code == 2 and "are out in batches" in live.err, "it may have been begun"
+        assert drp(*command).code == 0
+    assert max(provider.answered.values()) == 1 and len(rows_of(run)[0]) == 3
+
+
+@both
+def test_refused_batches_end_the_run_when_the_others_are_in(tmp_path, drp, rules, kind):
+    """Three chunks, two of them refused: one run says so, and the next may be live."""
+    data, run = traces(tmp_path / "t.jsonl", 12), tmp_path / "run"
+    with Provider(rules) as provider:
+        def plan(job, number):
+            fails = list(provider.batches).index(job.id) != 1
+            provider.batch_end = "failed" if fails else "completed"
+            return "missing" if fails else "ok"
+
+        provider.batch_plan = plan
+        command = batch(provider, data, run, kind, "--batch-size", "4")
+        ran = drp(*command)
+        assert ran.code == 2 and "was refused" in ran.err and "Run without --batch" in ran.err
+        assert "4 answered" in ran.err
+        live = drp(*[a for a in command if a != "--batch"])
+        assert live.code == 0, live.err
+    assert max(provider.answered.values()) == 1 and len(rows_of(run)[0]) == 12
+
+
+@both
+def test_a_chunk_that_is_refused_waits_for_those_before_it(tmp_path, drp, rules, kind):
+    data, run = traces(tmp_path / "t.jsonl", 8), tmp_path / "run"
+    with Provider(rules) as provider:
+        def first_only():
+            if not provider.batches:
+                return None
+            return JSONResponse({"error": {"message": "too many", "code": 400}}, 400)
+
+        provider._no_creation = first_only
+        command = batch(provider, data, run, kind, "--batch-size", "4")
+        ran = drp(*command)
+        assert ran.code == 2 and "4 answered" in ran.err
+        assert drp(*[a for a in command if a != "--batch"]).code == 0
+    assert max(provider.answered.values()) == 1 and len(rows_of(run)[0]) == 8
 
 
 def test_a_budget_holds_for_batches(tmp_path, drp, rules):
@@ -171,7 +267,7 @@ def test_a_budget_holds_for_batches(tmp_path, drp, rules):
     with Provider(rules) as provider:
         command = batch(provider, data, run, "openai", "--price", "1,1", "--max-tokens", "1000")
         ran = drp(*command, "--max-cost", "0.005")
-        assert ran.code == 0, ran.err
+        assert ran.code == 3, ran.err
         _, _, summary = rows_of(run)
         assert 0 < summary["not_reached"] < 10 and not summary["complete"]
         assert 0 < summary["paid"]["cost_usd"] <= 0.005

@@ -42,8 +42,11 @@ def test_max_cost_is_not_passed_and_the_run_goes_on_with_more(tmp_path, drp, rul
         before = provider.received
         limit = 0.7 * total
         ran = drp(*command(provider, data, run, "--max-tokens", "400", "--max-cost", limit))
-        assert ran.code == 0 and "stopped before --max-cost" in ran.err
+        assert ran.code == 3, "it is not done"
         _, _, summary = rows_of(run)
+        last = ran.err.splitlines()[-1]
+        assert f"stopped before --max-cost: {summary['not_reached']} of 30 rows were not" in last
+        assert "--max-tokens" not in last, "another one would ask all of it anew"
         assert not summary["complete"] and 0 < summary["not_reached"] < 30
         assert summary["balanced"]
         assert 0.2 * limit < summary["paid"]["cost_usd"] <= limit
