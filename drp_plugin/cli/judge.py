@@ -53,6 +53,7 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
     )
     from drp_plugin.ledger import Ledger
     from drp_plugin.prompts import Prompts
+    from drp_plugin.runner.live import terminable
     from drp_plugin.runner.order import in_order
     from drp_plugin.runner.outputs import LEDGER, prepare
     from drp_plugin.runner.progress import Display
@@ -70,7 +71,8 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
     async def run(teacher: Teacher) -> list[Judged]:
         judged = []
         with (Ledger(folder / LEDGER) as ledger,
-              Display("judge", len(pairs), status=lambda: f"{asker.asked} asked") as display):
+              Display("judge", len(pairs), status=lambda: f"{asker.asked} asked") as display,
+              terminable()):
             asker = Asker(teacher, ledger, price=settings.find_price(teacher.name))
 
             async def work(pair: Pair) -> Judged:
