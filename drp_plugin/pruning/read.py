@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from pydantic import ValidationError
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.records import Reason, Reject, Trace
+from drp_plugin.seen import Numbers, digest
 
 
 def traces(path: str | Path) -> Iterator[Trace | Reject]:
@@ -26,7 +25,7 @@ def traces(path: str | Path) -> Iterator[Trace | Reject]:
     Raises UserError when the file cannot be read or holds no usable row.
     """
     stem = "stdin" if str(path) == "-" else Path(path).name.split(".")[0]
-    known = _Known()
+    stood, turns = Numbers(), Numbers()
     usable, first_problem = 0, "it is empty"
     for row in jsonl.rows(path):
         name = f"{stem}-{row.number}"
@@ -37,10 +36,10 @@ def traces(path: str | Path) -> Iterator[Trace | Reject]:
         else:
             result = _trace(row.value, name, row.number)
             if isinstance(result, Trace):
-                earlier = known.row_of(_digest(result.id, result.response), row.number)
+                earlier = stood.first(digest(result.id, result.response), row.number)
                 if earlier is None:
                     usable += 1
-                    yield _unique(result, known)
+                    yield _unique(result, turns)
                     continue
                 result = Reject(id=f"{result.id}@row{row.number}", stage="read",
                                 reason=Reason.BAD_ROW, row=row.value,
@@ -72,50 +71,16 @@ def _trace(value: dict[str, Any], name: str, number: int) -> Trace | Reject:
                       detail=f"row {number}: {jsonl.explain(error)}", row=value)
 
 
-class _Known:
-    """Rows and ids that stood before: in a temporary database, so that memory stays flat."""
-
-    def __init__(self) -> None:
-        self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._base.executescript("""
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -4000;
-            CREATE TABLE rows (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID;
-            CREATE TABLE ids (key BLOB PRIMARY KEY, turn INTEGER) WITHOUT ROWID;
-            BEGIN""")
-
-    def row_of(self, key: bytes, number: int) -> int | None:
-        """The earlier row with this key; None, and `number` is kept, where it is the first."""
-        found = self._base.execute("SELECT number FROM rows WHERE key = ?", (key,)).fetchone()
-        if found is None:
-            self._base.execute("INSERT INTO rows VALUES (?, ?)", (key, number))
-        return None if found is None else int(found[0])
-
-    def turn(self, name: str) -> int:
-        """How often the id has been given."""
-        found = self._base.execute("SELECT turn FROM ids WHERE key = ?",
-                                   (_digest(name),)).fetchone()
-        return 0 if found is None else int(found[0])
-
-    def give(self, name: str, turn: int) -> None:
-        self._base.execute("INSERT OR REPLACE INTO ids VALUES (?, ?)", (_digest(name), turn))
-
-
-def _digest(*parts: str) -> bytes:
-    digest = hashlib.blake2b(digest_size=12)
-    for part in parts:
-        digest.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return digest.digest()
-
-
-def _unique(trace: Trace, known: _Known) -> Trace:
-    turn = known.turn(trace.id) + 1
-    known.give(trace.id, turn)
+def _unique(trace: Trace, turns: Numbers) -> Trace:
+    key = digest(trace.id)
+    turn = (turns.get(key) or 0) + 1
+    turns.put(key, turn)
     if turn == 1:
         return trace
     name = f"{trace.id}#{turn}"
-    while known.turn(name):  # somebody's ids look like ours
+    while turns.get(digest(name)):  # somebody's ids look like ours
         turn += 1
         name = f"{trace.id}#{turn}"
-    known.give(trace.id, turn)
-    known.give(name, 1)
+    turns.put(key, turn)
+    turns.put(digest(name), 1)
     return trace.model_copy(update={"id": name})

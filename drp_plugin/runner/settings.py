@@ -11,6 +11,7 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.records import Reject, Trace
 from drp_plugin.runner.outputs import PRUNED
+from drp_plugin.seen import digest
 
 FILE = "settings.json"
 FREE = {"input", "limit", "version"}
@@ -61,27 +62,26 @@ def check_rows(run_dir: Path, rows: Callable[[], Iterable[Trace | Reject]]) -> N
     if not left:
         return
     for row in rows():
-        if isinstance(row, Trace) and left.get(name := _plain(row.id)) == _plain(row.question):
-            del left[name]
+        if isinstance(row, Trace):
+            left.pop(_same(row.id, row.question), 0)
             if not left:
                 return
-    raise UserError(f"{len(left)} rows of its {PRUNED} are not in this input (the first: "
-                    f"{next(iter(left)).decode()!r})", file=run_dir,
+    raise UserError(f"{len(left)} rows of its {PRUNED} are not in this input (the first: row "
+                    f"{min(left.values())})", file=run_dir,
                     fix="Give another -o, or add --anew to replace what is there")
 
 
-def _pruned(path: Path) -> dict[bytes, bytes]:
-    """The questions of a run's pruned rows by their ids."""
+def _pruned(path: Path) -> dict[bytes, int]:
+    """The lines of a run's pruned rows, by what their questions are known by."""
     if not path.exists():
         return {}
-    found = (row.value for row in jsonl.rows(path))
-    return {_plain(v["id"]): _plain(v.get("question")) for v in found
-            if v is not None and "id" in v}
+    return {_same(row.value["id"], row.value.get("question")): row.number
+            for row in jsonl.rows(path) if row.value is not None and "id" in row.value}
 
 
-def _plain(value: Any) -> bytes:
-    """A text as it is written into a file: lone surrogates cannot be."""
-    return str(value).encode("utf-8", "replace")
+def _same(*texts: Any) -> bytes:
+    """What these texts are known by as they are in a file, where lone surrogates cannot be."""
+    return digest(*(str(text).encode("utf-8", "replace").decode() for text in texts))
 
 
 def _show(value: Any) -> str:

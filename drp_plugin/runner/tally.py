@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from drp_plugin.records import Pruned, Reject, Usage
+from drp_plugin.seen import Numbers, digest
 
 
 class Tally:
@@ -29,7 +30,7 @@ class Tally:
         self.completion_tokens = 0
         self.cost_usd = 0.0
         self.priced = False
-        self._counted: set[int] = set()
+        self._counted = Numbers()
 
     @property
     def rejected(self) -> int:
@@ -47,10 +48,8 @@ class Tally:
             self.not_reached += 1
             return
         for key, usage in replies:
-            short = int(key[:15] or "0", 16)  # 60 bits: a run's keys do not share them
-            if not key or short not in self._counted:
+            if not key or self._counted.first(digest(key), 1) is None:
                 self._use(usage)
-                self._counted.add(short)
         if isinstance(result, Reject):
             self.reasons[result.reason.value] += 1
             self.stages[result.stage] += 1

@@ -250,7 +250,7 @@ def test_another_input_does_not_replace_a_run(tmp_path, drp):
     assert drp("prune", data, *rest).code == 0
     before = (run / "pruned.jsonl").read_bytes()
     settings = (run / "settings.json").read_bytes()
-    assert is_one_line(drp("prune", other, *rest), "4 rows of its pruned.jsonl", "'q0'", "--anew")
+    assert is_one_line(drp("prune", other, *rest), "4 rows of its pruned.jsonl", "row 1", "--anew")
     same_ids = [json.loads(x) | {"question": "Another?"} for x in data.read_text().splitlines()]
     other.write_text("".join(json.dumps(r) + "\n" for r in same_ids))
     assert is_one_line(drp("prune", other, *rest), "6 rows of its pruned.jsonl")
