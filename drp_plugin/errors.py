@@ -19,7 +19,9 @@ class UserError(Exception):
         super().__init__(" ".join(text.split()))
 
 
-def refusal(error: OSError) -> str:
-    """What the operating system refused, in one line, the file first."""
+def refusal(error: UserError | OSError) -> str:
+    """The user's mistake, or what the operating system refused, in one line, the file first."""
+    if isinstance(error, UserError):
+        return str(error)
     what = " ".join((error.strerror or str(error) or type(error).__name__).split())
     return what if error.filename is None else f"{error.filename}: {what}"

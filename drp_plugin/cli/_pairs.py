@@ -9,6 +9,8 @@ from typing import Any
 import click
 import yaml
 
+from drp_plugin.sampling.arguments import pair
+
 
 def json_or_text(text: str) -> Any:
     """The value as JSON where it is JSON, else the text: what a request's body holds."""
@@ -16,17 +18,6 @@ def json_or_text(text: str) -> Any:
         return json.loads(text)
     except json.JSONDecodeError:
         return text
-
-
-def pair(text: str, read: Callable[[str], Any] = yaml.safe_load) -> tuple[str, Any]:
-    """`KEY=VALUE` apart; raises ValueError, with a line to show, where it is not one."""
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise ValueError(f"{text!r} is not KEY=VALUE")
-    try:
-        return key, read(value)
-    except yaml.YAMLError:
-        raise ValueError(f"the value of {text!r} is not YAML") from None
 
 
 class PairType(click.ParamType):

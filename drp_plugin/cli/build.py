@@ -64,10 +64,11 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
     from rich.console import Console
     from rich.progress import Progress
 
+    from drp_plugin.inspection.statistics import not_reached
     from drp_plugin.tokens import TokenCounter
     from drp_plugin.training.build import Settings, build
     from drp_plugin.training.mixing import parse_ratio
-    from drp_plugin.training.sources import Why, not_reached
+    from drp_plugin.training.sources import Why
 
     count = TokenCounter.load(tokenizer).count if tokenizer else None
     settings = Settings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,

@@ -51,8 +51,8 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
     from rich.console import Console
     from rich.progress import Progress
 
-    from drp_plugin.cli._pairs import pair
     from drp_plugin.errors import UserError
+    from drp_plugin.sampling.arguments import pair
     from drp_plugin.training.preflight.run import check, require_file
 
     for override in overrides:

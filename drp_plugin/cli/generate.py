@@ -127,4 +127,3 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
         print(f"drp: {len(failed)} of {len(outcomes)} completions failed, the first with: "
               f"{failed[0]}. Run the same command again to try them once more", file=sys.stderr)
     return 1 if failed else 0
-

@@ -12,7 +12,8 @@ from drp_plugin.grading.value import evaluate, is_infinite, same, variables
 
 _MINUS_INFINITY = Node("neg", (Node("const", name="inf"),))
 _INFINITY = Node("const", name="inf")
-_MIRROR = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
+MIRROR = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le"}
+"""An inequality's sign, read from the other end."""
 
 
 class Interval(NamedTuple):
@@ -122,9 +123,9 @@ def _from_relation(relation: Relation) -> list[Interval] | None:
     if len(nodes) != len(sides):
         return None
     absolute = next((i for i, node in enumerate(nodes) if node.op == "abs"), None)
-    if absolute is not None and len(nodes) == 2 and signs[0] in _MIRROR:
+    if absolute is not None and len(nodes) == 2 and signs[0] in MIRROR:
         return _from_absolute(nodes[absolute].args[0],
-                              _MIRROR[signs[0]] if absolute else signs[0], nodes[1 - absolute])
+                              MIRROR[signs[0]] if absolute else signs[0], nodes[1 - absolute])
     places = [i for i, node in enumerate(nodes) if _unknown(node)]
     if len(places) != 1 or any(variables(n) for i, n in enumerate(nodes) if i != places[0]):
         return None
@@ -132,7 +133,7 @@ def _from_relation(relation: Relation) -> list[Interval] | None:
         point = nodes[1 - places[0]]
         return [Interval(_MINUS_INFINITY, True, point, True),
                 Interval(point, True, _INFINITY, True)]
-    if any(sign not in _MIRROR for sign in signs) or len(nodes) > 3:
+    if any(sign not in MIRROR for sign in signs) or len(nodes) > 3:
         return None
     low, high = (_MINUS_INFINITY, True), (_INFINITY, True)
     for i, sign in enumerate(signs):
@@ -140,7 +141,7 @@ def _from_relation(relation: Relation) -> list[Interval] | None:
         if i not in (places[0], places[0] - 1):
             return None
         bound = nodes[i + 1] if left_is_variable else nodes[i]
-        towards = sign if left_is_variable else _MIRROR[sign]
+        towards = sign if left_is_variable else MIRROR[sign]
         strict = towards in ("<", ">")
         if towards in ("<", "\\le"):
             high = (bound, strict)

@@ -19,7 +19,7 @@ from drp_plugin.grading.answer import (
     Words,
     fraction,
 )
-from drp_plugin.grading.intervals import intervals, same_intervals
+from drp_plugin.grading.intervals import MIRROR, intervals, same_intervals
 from drp_plugin.grading.latex import Node, NotUnderstood, num, parse
 from drp_plugin.grading.units import PERCENT, conflict, lettered
 from drp_plugin.grading.value import (
@@ -168,7 +168,7 @@ def _same_inequality(candidate: Relation, gold: Relation) -> Verdict:
     return False
 
 
-_FLIP = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
+_FLIP = {**MIRROR, "=": "=", "\\ne": "\\ne"}
 
 
 def _same_chain(candidate: Relation, gold: Relation) -> Verdict:

@@ -17,7 +17,7 @@ from typing import IO, Any
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import read_edits
-from drp_plugin.inspection.statistics import Statistics, median
+from drp_plugin.inspection.statistics import Statistics, median, not_reached
 from drp_plugin.records import Action, Pruned, Reject
 from drp_plugin.thinking import split_response
 
@@ -37,16 +37,6 @@ def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
         yield from jsonl.read(pruned, Pruned)
     if rejects.exists():
         yield from jsonl.read(rejects, Reject)
-
-
-def not_reached(run_dir: Path) -> int:
-    """Rows that the run did not reach, as --max-cost stopped it; 0 where nothing says so."""
-    try:
-        summary = json.loads((run_dir / "summary.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return 0
-    left = summary.get("not_reached") if isinstance(summary, dict) else None
-    return left if isinstance(left, int) else 0
 
 
 def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None) -> Statistics:

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from drp_plugin.records import Action, Pruned, Reject
+
+
+def not_reached(run_dir: str | Path) -> int:
+    """Rows that the run did not reach, as --max-cost stopped it; 0 where nothing says so."""
+    try:
+        summary = json.loads((Path(run_dir) / "summary.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return 0
+    left = summary.get("not_reached") if isinstance(summary, dict) else None
+    return left if isinstance(left, int) else 0
 
 
 @dataclass

@@ -38,13 +38,16 @@ class Asked:
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
-        self.usage = Usage()
         self.replies: list[tuple[str, Usage]] = []
         """Each reply's key in the ledger (empty where there is none) and usage."""
 
+    @property
+    def usage(self) -> Usage:
+        """Of all replies together."""
+        return sum((usage for _, usage in self.replies), Usage())
+
     async def __call__(self, request: Request) -> Reply:
         reply = await self._ask(request)
-        self.usage += reply.usage
         self.replies.append((getattr(reply, "key", ""), reply.usage))
         return reply
 

@@ -11,9 +11,9 @@ from typing import Any
 from drp_plugin.errors import UserError
 from drp_plugin.sampling.base import Completion, Failed, Outcome, SampleRequest
 from drp_plugin.teacher.access import check_address, find_key
+from drp_plugin.teacher.openai_client import KEY
 from drp_plugin.thinking import CLOSE, OPEN
 
-KEY = "OPENAI_API_KEY"
 CONCURRENCY = 64
 """Requests in flight at each server; vLLM queues what it cannot hold."""
 

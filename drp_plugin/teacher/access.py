@@ -26,6 +26,11 @@ def find_key(*variables: str) -> str | None:
     return None
 
 
+def uses_vertex() -> bool:
+    """Whether Google's library is told to go to Vertex AI."""
+    return os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
+
+
 def check_address(url: str) -> None:
     """Raises UserError, without the password, for an address that holds one: addresses are
     stored and shown."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Usage
-from drp_plugin.teacher.access import find_key
+from drp_plugin.teacher.access import find_key, uses_vertex
 from drp_plugin.teacher.base import Finish, Reply, Request, TeacherError
 from drp_plugin.teacher.limiter import seconds
 from drp_plugin.teacher.redact import redact
@@ -29,7 +28,7 @@ class GeminiTeacher:
 
         self.model = model
         self.name = f"gemini:{model}"
-        self.vertex = os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
+        self.vertex = uses_vertex()
         self._key = api_key or find_key("GEMINI_API_KEY", "GOOGLE_API_KEY")
         if not self._key and not self.vertex:
             raise UserError(

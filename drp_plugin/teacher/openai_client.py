@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 from drp_plugin.errors import UserError
@@ -12,7 +11,7 @@ from drp_plugin.teacher.access import find_key
 from drp_plugin.teacher.base import Finish, Reply, Request, TeacherError
 from drp_plugin.teacher.limiter import seconds
 from drp_plugin.teacher.redact import redact
-from drp_plugin.teacher.registry import is_official
+from drp_plugin.teacher.registry import find_base_url, is_official
 from drp_plugin.teacher.retry import Persistent, Transient, Unusable, no_reply
 
 KEY = "OPENAI_API_KEY"
@@ -45,7 +44,7 @@ class OpenAITeacher:
 
         self.model = model
         self.name = f"openai:{model}"
-        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
+        self.base_url = find_base_url(self.name, base_url or None)
         self.official = is_official(self.name, self.base_url)
         key = api_key or find_key(KEY)
         if not key:

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from drp_plugin.errors import UserError
-from drp_plugin.teacher.access import check_address
+from drp_plugin.teacher.access import check_address, uses_vertex
 from drp_plugin.teacher.base import Reply, Request, Teacher
 from drp_plugin.teacher.limiter import Limiter
 from drp_plugin.teacher.retry import Persistent, Retries
@@ -30,8 +30,8 @@ def find_base_url(spec: str, given: str | None) -> str | None:
 
 
 def _variable(kind: str) -> str | None:
-    vertex = os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
-    return "GOOGLE_VERTEX_BASE_URL" if kind == "gemini" and vertex else _VARIABLES.get(kind)
+    vertex = kind == "gemini" and uses_vertex()
+    return "GOOGLE_VERTEX_BASE_URL" if vertex else _VARIABLES.get(kind)
 
 
 def is_official(spec: str, base_url: str | None) -> bool:

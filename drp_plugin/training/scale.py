@@ -58,7 +58,7 @@ def main() -> None:
     try:
         print(scale_adapter(arguments.adapter, arguments.alpha, arguments.output))
     except (UserError, OSError) as error:
-        parser.exit(2, f"drp: {refusal(error) if isinstance(error, OSError) else error}\n")
+        parser.exit(2, f"drp: {refusal(error)}\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -99,15 +98,6 @@ def _name(value: dict[str, Any], run: str) -> str:
         return str(value["id"])
     text = jsonl.dumps({key: value.get(key) for key in ("question", "response")})
     return f"{run}:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-
-
-def not_reached(path: str | Path) -> int:
-    """Rows of a run directory that its run has not reached yet, by its summary."""
-    try:
-        summary = json.loads((Path(path) / "summary.json").read_text(encoding="utf-8"))
-        return int(summary.get("not_reached", 0))
-    except (OSError, ValueError, AttributeError, TypeError):  # no run of `drp prune`
-        return 0
 
 
 def _edited(path: Path, values: list[tuple[int, dict[str, Any]]]) -> dict[int, dict | None]:

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from drp_plugin.hub import looks_local
 from drp_plugin.training.preflight.findings import Report
 
 
@@ -15,8 +16,7 @@ def is_local(name: str) -> bool:
 
     `saves/` is where the shipped YAMLs write, so a name under it is a folder that is missing.
     """
-    return (name.startswith((".", "/", "~", "saves/")) or name.count("/") != 1
-            or Path(name).exists())
+    return looks_local(name) or name.startswith("saves/") or Path(name).exists()
 
 
 def read_object(source: str | Path) -> dict[str, Any]:

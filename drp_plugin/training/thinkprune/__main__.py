@@ -35,8 +35,7 @@ def main(arguments: list[str]) -> int:
               file=sys.stderr)
         print(run(config, questions))
     except (UserError, OSError) as error:
-        text = refusal(error) if isinstance(error, OSError) else error
-        print(f"drp: {text}", file=sys.stderr)
+        print(f"drp: {refusal(error)}", file=sys.stderr)
         return 2
     return 0
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from drp_plugin.cli._pairs import pair
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import explain
+from drp_plugin.sampling.arguments import pair
 
 
 class Config(BaseModel):
