@@ -6,6 +6,8 @@ import re
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
+from drp_plugin.pruning.steps import Labelled
+
 _WORD = re.compile(r"\S+")
 _LOOKAHEAD = 2000
 """Non-space characters that may be missing before a step; a short text found further on is
@@ -18,9 +20,10 @@ _QUOTES = str.maketrans("“”‘’`", "\"\"'''")
 
 
 class Located(NamedTuple):
-    """A step's text and where it stands in T."""
+    """A step and where it stands in T."""
 
     text: str
+    skill: str | None
     start: int | None
     """None where it could not be found."""
     end: int | None
@@ -39,30 +42,30 @@ class _Compact:
             self.places.extend(range(start, start + len(word)))
 
 
-def locate(text: str, pieces: list[str]) -> list[Located]:
-    """Find the pieces in `text` one after another.
+def locate(text: str, steps: list[Labelled]) -> list[Located]:
+    """Find the steps in `text` one after another.
 
-    A piece that is there but for white space gets its exact span and the text's own wording. A
+    A step that is there but for white space gets its exact span and the text's own wording. A
     reworded one gets the span from its first to its last common word, keeps its wording, and
     holds only the characters that are common. Spans never overlap and never go back.
     """
     source = _Compact(text)
     found: list[Located] = []
     cursor, tries = 0, _FUZZY_TRIES
-    for piece in pieces:
+    for piece, skill in steps:
         wanted = "".join(piece.split()).translate(_QUOTES)
         at = _exact(source.text, wanted, cursor)
         if at >= 0:
             start, end = source.places[at], source.places[at + len(wanted) - 1] + 1
             cursor = at + len(wanted)
-            found.append(Located(text[start:end], start, end, len(wanted)))
+            found.append(Located(text[start:end], skill, start, end, len(wanted)))
             continue
         like = None
         if wanted and tries > 0 and cursor < len(source.places):
             tries -= 1
-            like = _reworded(text, piece, source.places[cursor])
+            like = _reworded(text, piece, skill, source.places[cursor])
         if like is None:
-            found.append(Located(piece, None, None, 0))
+            found.append(Located(piece, skill, None, None, 0))
             continue
         while cursor < len(source.places) and source.places[cursor] < like.end:  # type: ignore[operator]
             cursor += 1
@@ -79,7 +82,7 @@ def _exact(source: str, wanted: str, cursor: int) -> int:
     return source.find(wanted, cursor, reach)
 
 
-def _reworded(text: str, piece: str, start: int) -> Located | None:
+def _reworded(text: str, piece: str, skill: str | None, start: int) -> Located | None:
     if len(piece) > _FUZZY_LIMIT:
         return None
     theirs = [match[0] for match in _WORD.finditer(piece)]
@@ -91,7 +94,7 @@ def _reworded(text: str, piece: str, start: int) -> Located | None:
     if not blocks or held < _LIKE * sum(map(len, theirs)):
         return None
     last = blocks[-1].a + blocks[-1].size - 1
-    return Located(piece, ours[blocks[0].a].start(), ours[last].end(), held)
+    return Located(piece, skill, ours[blocks[0].a].start(), ours[last].end(), held)
 
 
 def _plain(word: str) -> str:
