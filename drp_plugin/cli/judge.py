@@ -56,9 +56,10 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
     from drp_plugin.llm.ledger_client import LedgerClient
     from drp_plugin.progress import Display
     from drp_plugin.prompts import Prompts
+    from drp_plugin.run_dir import LEDGER
     from drp_plugin.runner.live import terminable
     from drp_plugin.runner.order import in_order
-    from drp_plugin.runner.outputs import LEDGER, prepare
+    from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import say
 
     one, two = load(run_a), load(run_b)

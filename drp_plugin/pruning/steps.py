@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from drp_plugin.pruning.dialogue import FormatError
+from drp_plugin.pruning.dialogue import FormatError, unbraced
 
 _STEP = re.compile(r"^[ \t]{0,8}[#>*_\-]{0,6}[ \t]{0,2}[*_]{0,3}Step[ \t]{1,3}(\d{1,6})"
                    r"[*_]{0,3}[ \t]{0,2}[:.)][*_]{0,3}[ \t]{0,2}", re.MULTILINE | re.IGNORECASE)
@@ -54,7 +54,4 @@ def _labelled(chunk: str, skills: bool) -> Labelled:
             name = lines[-1][1].strip().strip("*_.{} ")
             skill = name[:200] or None
             chunk = chunk[: lines[-1].start()]
-    chunk = chunk.strip()
-    if chunk.startswith("{{") and chunk.endswith("}}"):
-        chunk = chunk[2:-2].strip()
-    return Labelled(chunk, skill)
+    return Labelled(unbraced(chunk), skill)

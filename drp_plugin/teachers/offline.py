@@ -33,7 +33,7 @@ from drp_plugin.teachers.offline_prompts import (
     write_revision,
     write_steps,
 )
-from drp_plugin.teachers.offline_steps import Group, groups, split
+from drp_plugin.teachers.offline_steps import StepGroup, groups, split
 from drp_plugin.teachers.offline_text import statement, tighten
 
 NAME = "offline:rules"
@@ -155,7 +155,7 @@ def _indexed(known: _Known, given: list[Given], *, whole: bool) -> str:
 def _revision(known: _Known, given: list[Given], *, whole: bool) -> str:
     if not given:
         raise TeacherError("the prompt shows no steps", Reason.BAD_FORMAT)
-    found = [Group(i, i, step.skill or "") for i, step in enumerate(given)]
+    found = [StepGroup(i, i, step.skill or "") for i, step in enumerate(given)]
     bodies = [segment.texts(step.text, segment.units(step.text)) for step in given]
     indices = [step.index for step in given]
     judgement, final = _judgement(known, bodies, whole=whole)
@@ -172,7 +172,7 @@ def _judgement(known: _Known, bodies: Sequence[Sequence[str]], *,
     return judgement, final if whole else None
 
 
-def _decide(judgement: Judgement, final: str | None, found: Sequence[Group],
+def _decide(judgement: Judgement, final: str | None, found: Sequence[StepGroup],
             bodies: Sequence[Sequence[str]], firsts: Sequence[int],
             lasts: Sequence[int]) -> tuple[list[Decision], str]:
     """An action for each step, and the text that the kept and rewritten ones make."""
