@@ -22,7 +22,7 @@ from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
 from drp_plugin.pruning.assemble import Piece, assemble
 from drp_plugin.records import Action, Reason, Usage
 from drp_plugin.teachers.offline_cues import SEQUENCE, Clause
-from drp_plugin.teachers.offline_plan import Judge, Judgement, concludes
+from drp_plugin.teachers.offline_plan import Judge, Judgement
 from drp_plugin.teachers.offline_prompts import (
     Decision,
     Given,
@@ -34,7 +34,7 @@ from drp_plugin.teachers.offline_prompts import (
     write_steps,
 )
 from drp_plugin.teachers.offline_steps import StepGroup, groups, split
-from drp_plugin.teachers.offline_text import statement, tighten
+from drp_plugin.teachers.offline_text import concludes, statement, tighten
 
 NAME = "offline:rules"
 _ROOT = Path(__file__).resolve().parents[1]
