@@ -132,7 +132,8 @@ class Judge:
             self.drop[i] = "taken back"
             for j in range(i - 1, max(-1, i - 1 - (_LOOKBACK if takes_back else 1)), -1):
                 before = self.clauses[j]
-                doubtful = before.computes or cues.GUESS.search(before.body) or cues.META.search(before.body)
+                doubtful = before.computes or cues.GUESS.search(before.body) \
+                    or cues.META.search(before.body)
                 if takes_back and not doubtful and before.math:
                     break
                 if self._brings(j, j + 1) or cues.SEQUENCE.match(before.body):
