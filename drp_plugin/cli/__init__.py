@@ -23,6 +23,7 @@ COMMANDS = {
     "judge": "Pairwise comparison of two decompositions by an LLM judge.",
     "init": "Make a workspace of YAML configs with their paths filled in.",
     "serve-teacher": "Serve the offline rule teacher behind an OpenAI-compatible endpoint.",
+    "experiment": "A whole experiment from one file: methods, seeds, tasks, one report.",
     "demo": "The whole loop on a CPU with what ships in the package.",
 }
 
