@@ -32,9 +32,9 @@ sys.path.insert(0, str(ROOT / "tests" / "wire"))
 from conftest import traces  # noqa: E402
 from provider import Provider  # noqa: E402
 
-from drp_plugin.teacher.asking import key_of  # noqa: E402
-from drp_plugin.teacher.base import Reply, Request  # noqa: E402
-from drp_plugin.teacher.offline import OfflineTeacher  # noqa: E402
+from drp_plugin.llm.ledger_client import key_of  # noqa: E402
+from drp_plugin.llm.messages import Reply, Request  # noqa: E402
+from drp_plugin.teachers.offline import OfflineTeacher  # noqa: E402
 
 FILES = ("pruned.jsonl", "rejects.jsonl", "summary.json")
 

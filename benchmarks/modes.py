@@ -22,13 +22,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.llm.prices import find_price
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.flow import PruneOptions, prune_trace
+from drp_plugin.pruning.flow import prune_trace
+from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.pruning.read import traces
 from drp_plugin.records import Pruned, Trace, Usage
-from drp_plugin.teacher.offline import OfflineTeacher
-from drp_plugin.teacher.offline_prompts import Decision, write_revision, write_steps
-from drp_plugin.teacher.prices import find_price
+from drp_plugin.teachers.offline import OfflineTeacher
+from drp_plugin.teachers.offline_prompts import Decision, write_revision, write_steps
 from drp_plugin.thinking import split_response
 from drp_plugin.tokens import TokenCounter
 
@@ -93,7 +95,8 @@ def main() -> int:
     for trace in traces(arguments.traces):
         if arguments.limit is not None and rows >= arguments.limit:
             break
-        row = asyncio.run(prune_trace(trace, teacher.ask, options, prompts=prompts, count=count)) \
+        row = asyncio.run(prune_trace(trace, RowClient(teacher.ask), options, prompts=prompts,
+                                      count=count)) \
             if isinstance(trace, Trace) else trace
         if not isinstance(row, Pruned):
             rejected += 1

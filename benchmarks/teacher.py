@@ -110,8 +110,8 @@ class Local:
     name = "local:constant"
 
     async def ask(self, request: Any) -> Any:
+        from drp_plugin.llm.messages import Reply
         from drp_plugin.records import Usage
-        from drp_plugin.teacher.base import Reply
 
         await asyncio.sleep(0)
         return Reply(text=REPLY, usage=Usage(requests=1, prompt_tokens=800, completion_tokens=600))
@@ -119,16 +119,17 @@ class Local:
 
 async def pipeline(rows: Path, out: Path, url: str, concurrency: int) -> None:
     """The same, by the runner that `drp prune` uses."""
-    from drp_plugin.ledger import Ledger
+    from drp_plugin.llm.ledger import Ledger
+    from drp_plugin.llm.ledger_client import LedgerClient
+    from drp_plugin.llm.messages import Ask, Message, Request
+    from drp_plugin.progress import Display
     from drp_plugin.pruning.read import traces
     from drp_plugin.records import Pruned, Trace
+    from drp_plugin.run_dir import LEDGER
     from drp_plugin.runner.job import Job
     from drp_plugin.runner.live import run_live
-    from drp_plugin.runner.outputs import LEDGER, prepare
-    from drp_plugin.runner.progress import Display
-    from drp_plugin.teacher.asking import Asker
-    from drp_plugin.teacher.base import Ask, Message, Request
-    from drp_plugin.teacher.registry import make_teacher
+    from drp_plugin.runner.outputs import prepare
+    from drp_plugin.teachers.registry import make_teacher
 
     teacher: Any = (make_teacher("openai:m", base_url=url, concurrency=concurrency)
                     if url else Local())
@@ -143,9 +144,9 @@ async def pipeline(rows: Path, out: Path, url: str, concurrency: int) -> None:
     prepare(out)
     job = Job(rows=lambda: traces(rows), flow=flow, run_dir=out, settings={"command": "bench"})
     with Ledger(out / LEDGER) as ledger, Display("bench", None) as display:
-        asker = Asker(teacher, ledger)
-        tally = await run_live(job, asker, ledger, active=concurrency, display=display)
-    assert tally.pruned == tally.rows == asker.asked, tally.line()
+        client = LedgerClient(teacher, ledger)
+        tally = await run_live(job, client, ledger, active=concurrency, display=display)
+    assert tally.pruned == tally.rows == client.asked, tally.line()
     if url:
         await teacher.close()
 

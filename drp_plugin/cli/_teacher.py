@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,10 +12,10 @@ import yaml
 
 from drp_plugin.cli._pairs import PairType, json_or_text
 from drp_plugin.errors import UserError
-from drp_plugin.runner.manner import Manner
-from drp_plugin.teacher.base import Sampling, Teacher
-from drp_plugin.teacher.prices import Price, find_price
-from drp_plugin.teacher.registry import find_base_url, is_official
+from drp_plugin.llm.addresses import find_base_url
+from drp_plugin.llm.messages import Sampling
+from drp_plugin.runner.job import RunOptions
+from drp_plugin.teachers.registry import TeacherSettings
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,43 +105,6 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
             for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
-@dataclass(frozen=True)
-class TeacherSettings:
-    """What the shared options say."""
-
-    teacher: str
-    base_url: str | None
-    """Where requests go: the option, else the environment's; None is the provider's own."""
-    sampling: Sampling
-    concurrency: int
-    timeout_s: float
-    retries: int
-    price: str | None
-    prices: Path | None
-    engine: dict[str, Any]
-
-    def make(self) -> Teacher:
-        """The teacher. Raises UserError."""
-        from drp_plugin.teacher.registry import make_teacher
-        from drp_plugin.teacher.retry import Retries
-
-        return make_teacher(self.teacher, base_url=self.base_url, timeout_s=self.timeout_s,
-                            concurrency=self.concurrency, engine=self.engine,
-                            retries=Retries(attempts=self.retries + 1))
-
-    def find_price(self, name: str) -> Price | None:
-        """The teacher's price, where one is known."""
-        return find_price(name, override=self.price, file=self.prices,
-                          hosted=is_official(self.teacher, self.base_url))
-
-    @property
-    def endpoint(self) -> str | None:
-        """`base_url` for the run's settings: None for each way of naming OpenAI's own server,
-        as for the ledger."""
-        own = self.teacher.startswith("openai:") and is_official(self.teacher, self.base_url)
-        return None if own else self.base_url
-
-
 def teacher_options(option: str = "--teacher", *, default: str | None = None,
                     required: bool = True) -> Callable[[F], F]:
     """Adds the options; the command is called with `settings: TeacherSettings` in their place."""
@@ -204,13 +166,13 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
 
 
 def run_options(command: F) -> F:
-    """Adds how a run is run; the command is called with `manner: Manner` in their place."""
+    """Adds how a run is run; the command is called with `run: RunOptions` in their place."""
     def call(**given: Any) -> Any:
         forecast, pilot = given.pop("forecast"), given.pop("pilot")
-        manner = Manner(anew=given.pop("anew"), batch=given.pop("batch"),
+        run = RunOptions(anew=given.pop("anew"), batch=given.pop("batch"),
                         poll_s=given.pop("poll_s"), batch_size=given.pop("batch_size"),
                         max_cost_usd=given.pop("max_cost"), pilot=pilot if forecast else None)
-        return command(manner=manner, **given)
+        return command(run=run, **given)
 
     call.__doc__, call.__name__ = command.__doc__, command.__name__
     call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]

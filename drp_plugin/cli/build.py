@@ -66,8 +66,8 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
 
     from drp_plugin.inspection.run_statistics import not_reached
     from drp_plugin.tokens import TokenCounter
-    from drp_plugin.training.build import Settings, build
     from drp_plugin.training.mixing import parse_ratio
+    from drp_plugin.training.sft_set import Settings, build
     from drp_plugin.training.sources import Why
 
     count = TokenCounter.load(tokenizer).count if tokenizer else None

@@ -53,7 +53,7 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
 
     from drp_plugin.errors import UserError
     from drp_plugin.sampling.arguments import pair
-    from drp_plugin.training.preflight.run import check, require_file
+    from drp_plugin.training.preflight.check_config import check, require_file
 
     for override in overrides:
         try:

@@ -40,9 +40,9 @@ def command(output: Path, train: int, limit: int | None, seed: int) -> None:
                         fix="Run `make demo` in a checkout, or install drp-plugin[cpu]")
     from rich.console import Console
 
-    from drp_plugin.demo.lock import locked
-    from drp_plugin.demo.plan import Sizes, plan
-    from drp_plugin.demo.run import Runner, StageFailed
+    from drp_plugin.experiment.demo_plan import Sizes, plan
+    from drp_plugin.experiment.lock import locked
+    from drp_plugin.experiment.stage_runner import Runner, StageFailed
 
     console = Console(stderr=True)
     folder = output.resolve()

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import click
 
-from drp_plugin.cli._teacher import TeacherSettings, run_options, teacher_options
+from drp_plugin.cli._teacher import run_options, teacher_options
 from drp_plugin.errors import UserError
-from drp_plugin.runner.manner import Manner
+from drp_plugin.runner.job import RunOptions
+from drp_plugin.teachers.registry import TeacherSettings
 
 HELP = """Have a teacher answer the questions itself (direct distillation, the paper's §6.2).
 
@@ -38,21 +39,21 @@ Examples:
 @run_options
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
-def command(settings: TeacherSettings, manner: Manner, questions: str, run_dir: Path,
+def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir: Path,
             prompts_dir: Path | None, tokenizer: str, repairs: int, keep_wrong: bool,
             limit: int | None, strict: bool) -> int:
     from itertools import islice
 
     from drp_plugin import __version__
-    from drp_plugin.ablations.distill import distill
-    from drp_plugin.ablations.distill import questions as read_questions
+    from drp_plugin.llm.ledger_client import RowClient
+    from drp_plugin.methods.direct_distillation import distill
+    from drp_plugin.methods.direct_distillation import questions as read_questions
     from drp_plugin.prompts import Prompts
     from drp_plugin.pruning.options import PruneOptions
     from drp_plugin.records import Pruned, Reject, Trace
     from drp_plugin.runner.job import Job, count_rows, rereadable
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import finish, run_session
-    from drp_plugin.teacher.base import Ask
     from drp_plugin.tokens import TokenCounter
 
     if questions != "-" and not Path(questions).is_file():
@@ -70,8 +71,8 @@ def command(settings: TeacherSettings, manner: Manner, questions: str, run_dir: 
     prepare(run_dir)
     path = rereadable(questions, run_dir)
 
-    async def flow(row: Trace, ask: Ask) -> Pruned | Reject:
-        return await distill(row, ask, options, prompts=prompts, count=counter.count)
+    async def flow(row: Trace, client: RowClient) -> Pruned | Reject:
+        return await distill(row, client, options, prompts=prompts, count=counter.count)
 
     job = Job(
         rows=lambda: islice(read_questions(path), limit), flow=flow, run_dir=run_dir,
@@ -81,4 +82,4 @@ def command(settings: TeacherSettings, manner: Manner, questions: str, run_dir: 
                   "prompts_hash": prompts.hash,
                   **options.model_dump(mode="json", include={"teacher", "sampling", "repairs",
                                                              "keep_wrong"})})
-    return finish(asyncio.run(run_session(job, teacher, settings, manner)), strict=strict)
+    return finish(asyncio.run(run_session(job, teacher, settings, run)), strict=strict)

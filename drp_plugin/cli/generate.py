@@ -67,10 +67,11 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
         engine_args: tuple[tuple[str, Any], ...], ledger: Path | None) -> int:
     """Sample, write traces in the order of the questions; 1 where some could not be had."""
     from drp_plugin import jsonl
-    from drp_plugin.ledger import Ledger
+    from drp_plugin.llm.ledger import Ledger
+    from drp_plugin.llm.messages import Message
     from drp_plugin.prompts import Prompts
     from drp_plugin.sampling import engines
-    from drp_plugin.sampling.base import (
+    from drp_plugin.sampling.completions import (
         PAPER_STUDENT,
         Completion,
         Failed,
@@ -79,8 +80,7 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
     )
     from drp_plugin.sampling.progress import Progress
     from drp_plugin.sampling.questions import load
-    from drp_plugin.sampling.run import complete
-    from drp_plugin.teacher.base import Message
+    from drp_plugin.sampling.through_ledger import complete
 
     tiny = questions.startswith("tiny:")
     rows = load(questions)[:limit]

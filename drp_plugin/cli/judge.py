@@ -9,8 +9,9 @@ from pathlib import Path
 
 import click
 
-from drp_plugin.cli._teacher import TeacherSettings, teacher_options
-from drp_plugin.teacher.base import Teacher
+from drp_plugin.cli._teacher import teacher_options
+from drp_plugin.llm.messages import Teacher
+from drp_plugin.teachers.registry import TeacherSettings
 
 HELP = """Compare the decompositions of two runs by an LLM judge (the paper's Appendix D).
 
@@ -42,7 +43,7 @@ Examples:
 def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | None,
             sample: int | None, shuffle_seed: int, prompts_dir: Path | None) -> None:
     from drp_plugin import jsonl
-    from drp_plugin.ablations.judge import (
+    from drp_plugin.inspection.pairwise import (
         Judged,
         Pair,
         judge_pair,
@@ -51,14 +52,15 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
         summarize,
         table,
     )
-    from drp_plugin.ledger import Ledger
+    from drp_plugin.llm.ledger import Ledger
+    from drp_plugin.llm.ledger_client import LedgerClient
+    from drp_plugin.progress import Display
     from drp_plugin.prompts import Prompts
+    from drp_plugin.run_dir import LEDGER
     from drp_plugin.runner.live import terminable
     from drp_plugin.runner.order import in_order
-    from drp_plugin.runner.outputs import LEDGER, prepare
-    from drp_plugin.runner.progress import Display
+    from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import say
-    from drp_plugin.teacher.asking import Asker
 
     one, two = load(run_a), load(run_b)
     pairs = make_pairs(one, two, sample=sample, seed=shuffle_seed)
@@ -71,12 +73,12 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
     async def run(teacher: Teacher) -> list[Judged]:
         judged = []
         with (Ledger(folder / LEDGER) as ledger,
-              Display("judge", len(pairs), status=lambda: f"{asker.asked} asked") as display,
+              Display("judge", len(pairs), status=lambda: f"{client.asked} asked") as display,
               terminable()):
-            asker = Asker(teacher, ledger, price=settings.find_price(teacher.name))
+            client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))
 
             async def work(pair: Pair) -> Judged:
-                return await judge_pair(pair, asker, prompts, settings.sampling)
+                return await judge_pair(pair, client, prompts, settings.sampling)
 
             try:
                 async for result in in_order(pairs, work, active=settings.concurrency,
@@ -84,9 +86,7 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
                     judged.append(result)
                     display.advance()
             finally:
-                close = getattr(teacher, "close", None)
-                if close is not None:
-                    await close()
+                await teacher.close()
         return judged
 
     judged = asyncio.run(run(judge))

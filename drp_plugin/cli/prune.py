@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drp_plugin.cli._teacher import TeacherSettings, run_options, teacher_options
+from drp_plugin.cli._teacher import run_options, teacher_options
 from drp_plugin.errors import UserError
-from drp_plugin.runner.manner import Manner
+from drp_plugin.runner.job import RunOptions
+from drp_plugin.teachers.registry import TeacherSettings
 
 if TYPE_CHECKING:
     from drp_plugin.pruning.options import PruneOptions
@@ -70,36 +71,40 @@ Examples:
 @run_options
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
-def command(settings: TeacherSettings, manner: Manner, traces: str, run_dir: Path,
+def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Path,
             decompose: str, prompts_dir: Path | None, tokenizer: str, limit: int | None,
             strict: bool, **options: Any) -> int:
     from itertools import islice
 
     from drp_plugin import __version__
+    from drp_plugin.llm.ledger_client import RowClient
+    from drp_plugin.methods import TEACHER_FREE, TeacherFree
     from drp_plugin.prompts import Prompts
-    from drp_plugin.pruning.flow import PruneOptions, prune_trace
+    from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
+    from drp_plugin.pruning.options import PruneOptions
     from drp_plugin.pruning.read import traces as read_traces
     from drp_plugin.records import Pruned, Reject, Trace
     from drp_plugin.runner.job import Job, count_rows, rereadable
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import finish, run_session
-    from drp_plugin.teacher.base import Ask
     from drp_plugin.tokens import TokenCounter
 
     if traces != "-" and not Path(traces).is_file():
         raise UserError("no such file", file=traces, fix="Check the path")
-    teacher = settings.make()
+    method = TeacherFree(settings.teacher) if settings.teacher in TEACHER_FREE else None
+    teacher = method or settings.make()
     prompts = Prompts(prompts_dir)
     counter = TokenCounter.load(tokenizer)
     chosen = PruneOptions.model_validate({**options, "teacher": teacher.name,
                                           "decompose": decompose,
                                           "sampling": settings.sampling})
-    prompts.check(_asked_by(chosen))
+    prompts.check([] if method else _asked_by(chosen))
     prepare(run_dir)
     path = rereadable(traces, run_dir)
 
-    async def flow(trace: Trace, ask: Ask) -> Pruned | Reject:
-        return await prune_trace(trace, ask, chosen, prompts=prompts, count=counter.count)
+    async def flow(trace: Trace, client: RowClient) -> Pruned | Reject:
+        return await prune_trace(trace, client, chosen, prompts=prompts, count=counter.count,
+                                 prune=method.prune if method else prune_with_teacher)
 
     job = Job(
         rows=lambda: islice(read_traces(path), limit), flow=flow, run_dir=run_dir,
@@ -107,15 +112,11 @@ def command(settings: TeacherSettings, manner: Manner, traces: str, run_dir: Pat
         settings={"command": "prune", "version": __version__, "input": traces, "limit": limit,
                   "base_url": settings.endpoint, "tokenizer": counter.name,
                   "prompts_hash": prompts.hash, **chosen.model_dump(mode="json")})
-    return finish(asyncio.run(run_session(job, teacher, settings, manner)), strict=strict)
+    return finish(asyncio.run(run_session(job, teacher, settings, run)), strict=strict)
 
 
 def _asked_by(options: PruneOptions) -> list[str]:
     """The prompts that a run with these options needs."""
-    from drp_plugin.pruning.options import EARLIEST
-
-    if options.teacher == EARLIEST:
-        return []
     stages = {"indexed": ["indexed"], "sentence": ["revise"]}.get(
         options.decompose, [f"decompose_{options.decompose}", "revise"])
     return stages + ["repair"] * bool(options.repairs)

@@ -26,8 +26,8 @@ Examples:
 @click.option("--delay", type=click.FloatRange(0), default=0.0, show_default=True,
               help="Seconds that every answer takes, as a real model's would.")
 def command(host: str, port: int, model: str, delay: float) -> None:
-    from drp_plugin.teacher.offline import OfflineTeacher
-    from drp_plugin.teacher.serve import serve
+    from drp_plugin.teachers.offline import OfflineTeacher
+    from drp_plugin.teachers.serve import serve
 
     print(f"drp: offline rules (no model) at http://{host}:{port}/v1 as {model!r}; Ctrl-C ends it",
           file=sys.stderr, flush=True)

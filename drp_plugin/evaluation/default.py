@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import Any
 
-from drp_plugin.evaluation.hf import DrpHF
-from drp_plugin.sampling.base import PAPER_STUDENT
+from drp_plugin.evaluation.drp_hf import DrpHF
+from drp_plugin.sampling.completions import PAPER_STUDENT
 
 
 class DrpStudent(DrpHF):
@@ -26,7 +26,7 @@ class DrpStudent(DrpHF):
             arg_string = ",".join(filter(None, [f"pretrained={PAPER_STUDENT}", arg_string]))
         model: type = DrpHF
         if torch.cuda.is_available() and importlib.util.find_spec("vllm"):
-            from drp_plugin.evaluation.vllm import DrpVLLM
+            from drp_plugin.evaluation.drp_vllm import DrpVLLM
 
             model = DrpVLLM
         return model.create_from_arg_string(arg_string, additional_config)  # type: ignore[attr-defined]

@@ -21,8 +21,8 @@ def manifests() -> list[Any]:
 
     register_tasks()
     return [
-        ModelManifest("drp_hf", chat_class_path=f"{_HERE}.hf.DrpHF"),
-        ModelManifest("drp_vllm", chat_class_path=f"{_HERE}.vllm.DrpVLLM"),
+        ModelManifest("drp_hf", chat_class_path=f"{_HERE}.drp_hf.DrpHF"),
+        ModelManifest("drp_vllm", chat_class_path=f"{_HERE}.drp_vllm.DrpVLLM"),
         # lmms-eval's default for --model is "hf", which it does not have itself
         ModelManifest("drp_student", chat_class_path=f"{_HERE}.default.DrpStudent",
                       aliases=("hf",)),

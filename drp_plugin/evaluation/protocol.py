@@ -9,10 +9,10 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import explain
+from drp_plugin.llm.messages import Message
 from drp_plugin.prompts import Prompts
 from drp_plugin.records import Record
 from drp_plugin.scoring import DEFAULT_CUTOFF
-from drp_plugin.teacher.base import Message
 
 _BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")
 

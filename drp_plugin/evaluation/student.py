@@ -17,12 +17,12 @@ from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
 from drp_plugin.evaluation.generation import Generation
 from drp_plugin.evaluation.stop import loudly
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.arguments import check, flag, integer
-from drp_plugin.sampling.base import Completion, Failed, Sampler, SampleRequest, derived_seed
+from drp_plugin.sampling.completions import Completion, Failed, Sampler, SampleRequest, derived_seed
 from drp_plugin.sampling.progress import Progress
-from drp_plugin.sampling.run import complete
-from drp_plugin.teacher.base import Message
+from drp_plugin.sampling.through_ledger import complete
 
 COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops", "seed",
           "ledger", "chat_template", "revision", "trust_remote_code", "dtype")

@@ -13,9 +13,9 @@ from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
 from drp_plugin.evaluation.protocol import Prompting, Protocol
 from drp_plugin.evaluation.stop import loudly
+from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
-from drp_plugin.teacher.base import Message
 from drp_plugin.tokens import TokenCounter
 
 METRICS = {

@@ -20,6 +20,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import read_edits
 from drp_plugin.inspection.run_statistics import Statistics, not_reached
 from drp_plugin.records import Action, Pruned, Reject
+from drp_plugin.run_dir import PRUNED, REJECTS
 from drp_plugin.thinking import split_response
 
 _HERE = Path(__file__).parent
@@ -28,7 +29,7 @@ _UNSAFE = re.compile("[<>&\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u20
 
 def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
     """The pruned rows and then the rejects of a run; raises UserError where it is none."""
-    pruned, rejects = run_dir / "pruned.jsonl", run_dir / "rejects.jsonl"
+    pruned, rejects = run_dir / PRUNED, run_dir / REJECTS
     if not run_dir.is_dir():
         raise UserError("no such folder", file=run_dir, fix="Give the folder that drp prune wrote")
     if not pruned.exists() and not rejects.exists():

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
-from drp_plugin.pruning.locate import Located, coverage, first_gap, locate, visible
-from drp_plugin.pruning.steps import Labelled, parse_steps
+from drp_plugin.pruning.steps import (
+    Labelled,
+    Located,
+    coverage,
+    first_gap,
+    locate,
+    parse_steps,
+    visible,
+)
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Reason, Step
 from drp_plugin.segment import units
@@ -44,14 +51,14 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
     skills = options.decompose == "skill"
     prompt = "decompose_skill" if skills else "decompose_default"
     windows = Windows(thinking, dialogue.count)
-    accepted: list[tuple[Located, str | None]] = []
+    accepted: list[Located] = []
     at, part, limit = 0, 0, options.window_tokens
     while at < len(thinking):
         part += 1
         end = windows.end(at, limit)
         text, more = thinking[at:end], end < len(thinking)
 
-        def parse(reply: str, text: str = text) -> list[tuple[Located, str | None]]:
+        def parse(reply: str, text: str = text) -> list[Located]:
             return _checked(text, parse_steps(reply, skills=skills), options.min_coverage)
 
         message = dialogue.prompts.render(prompt, question=question, reasoning=text.strip(),
@@ -70,13 +77,13 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
                                     cut.reply.text) from None
                 continue
             more = True
-        ends = [at + step.end for step, _ in found if step.end is not None]
-        accepted += [(_shifted(step, at), skill) for step, skill in found]
+        ends = [at + step.end for step in found if step.end is not None]
+        accepted += [_shifted(step, at) for step in found]
         at = ends[-1] if more and ends else end
         at += len(thinking[at:]) - len(thinking[at:].lstrip())
-    steps = tuple(Step(index=index, text=step.text, skill=skill, start=step.start, end=step.end)
-                  for index, (step, skill) in enumerate(accepted, start=1))
-    share = coverage(thinking, [step for step, _ in accepted])
+    steps = tuple(Step(index=index, text=step.text, skill=step.skill, start=step.start,
+                       end=step.end) for index, step in enumerate(accepted, start=1))
+    share = coverage(thinking, accepted)
     if share < options.min_coverage:
         raise Rejection("decompose", Reason.LOW_COVERAGE,
                         f"the steps hold {share:.0%} of the thinking, less than "
@@ -85,25 +92,25 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
 
 
 def _checked(text: str, labelled: list[Labelled],
-             least: float) -> list[tuple[Located, str | None]]:
-    located = locate(text, [step.text for step in labelled])
+             least: float) -> list[Located]:
+    located = locate(text, labelled)
     share = coverage(text, located)
     if share < least:
         gap = first_gap(text, located)
         raise FormatError(f"the steps hold only {share:.0%} of the text, word for word. Missing, "
                           f'for example: "{gap}"', Reason.LOW_COVERAGE)
-    return [(place, step.skill) for place, step in zip(located, labelled, strict=True)]
+    return located
 
 
-def _before_last(found: list[tuple[Located, str | None]]) -> list[tuple[Located, str | None]]:
+def _before_last(found: list[Located]) -> list[Located]:
     """Without the last step, and with a last one whose place is known."""
     kept = found[:-1]
-    while kept and kept[-1][0].end is None:
+    while kept and kept[-1].end is None:
         kept = kept[:-1]
     return kept or found
 
 
-def _whole_steps(text: str, reply: str, skills: bool) -> list[tuple[Located, str | None]]:
+def _whole_steps(text: str, reply: str, skills: bool) -> list[Located]:
     """The steps of a cut reply that are complete and follow on each other without a gap."""
     try:
         labelled = parse_steps(reply, skills=False)[:-1]
@@ -111,13 +118,13 @@ def _whole_steps(text: str, reply: str, skills: bool) -> list[tuple[Located, str
             labelled = parse_steps(reply, skills=True)[: len(labelled)]
     except FormatError:
         return []
-    located = locate(text, [step.text for step in labelled])
-    whole: list[tuple[Located, str | None]] = []
+    located = locate(text, labelled)
+    whole: list[Located] = []
     at = 0
-    for place, step in zip(located, labelled, strict=True):
+    for place in located:
         if place.start is None or place.end is None or visible(text[at : place.start]) > 40:
             break
-        whole.append((place, step.skill))
+        whole.append(place)
         at = place.end
     return whole
 

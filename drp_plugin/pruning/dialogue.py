@@ -1,14 +1,15 @@
-"""One row's talk with the teacher: cost, repair rounds, and replies that are not answers."""
+"""One row's talk with the teacher: repair rounds, and replies that are not answers."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.llm.messages import Message, Reply, Request, TeacherError
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.options import PruneOptions
-from drp_plugin.records import Reason, Usage
-from drp_plugin.teacher.base import Ask, Message, Reply, Request, TeacherError
+from drp_plugin.records import Reason, Reject, Trace, Usage
 from drp_plugin.thinking import CLOSE, OPEN
 
 T = TypeVar("T")
@@ -20,6 +21,12 @@ class Rejection(Exception):
     def __init__(self, stage: str, reason: Reason, detail: str, reply: str | None = None) -> None:
         super().__init__(detail)
         self.stage, self.reason, self.detail, self.reply = stage, reason, detail, reply
+
+    def of(self, row: Trace, usage: Usage) -> Reject:
+        """The rejected row, with what it cost."""
+        return Reject(id=row.id, stage=self.stage, reason=self.reason,
+                      detail=" ".join(self.detail.split()), reply=self.reply,
+                      row=row.model_dump(mode="json", exclude_none=True), usage=usage)
 
 
 class FormatError(Exception):
@@ -39,31 +46,28 @@ class CutReply(Exception):
 
 
 class Dialogue:
-    """What one row asks the teacher, added up.
+    """What one row asks the teacher.
 
     Nothing in here depends on time or chance, so a row that is run again asks the same requests
     and can be answered from what was stored.
     """
 
-    def __init__(self, ask: Ask, options: PruneOptions, prompts: Prompts,
+    def __init__(self, client: RowClient, options: PruneOptions, prompts: Prompts,
                  count: Callable[[str], int]) -> None:
-        self._ask = ask
+        self._client = client
         self.options, self.prompts, self.count = options, prompts, count
-        self.usage = Usage()
 
     async def _reply(self, stage: str, messages: list[Message], schema: dict[str, Any] | None,
                      tag: str) -> Reply:
-        if self.usage.requests >= self.options.max_requests:
+        if len(self._client.replies) >= self.options.max_requests:
             raise Rejection(stage, Reason.CUT_REPLY,
-                            f"still not through after {self.usage.requests} requests")
+                            f"still not through after {len(self._client.replies)} requests")
         request = Request(messages=tuple(messages), sampling=self.options.sampling,
                           json_schema=schema, tag=tag)
         try:
-            reply = await self._ask(request)
+            reply = await self._client(request)
         except TeacherError as error:
             raise Rejection(stage, error.reason, str(error)) from None
-        usage = reply.usage
-        self.usage += usage if usage.requests else usage.model_copy(update={"requests": 1})
         if reply.finish_reason == "refusal":
             raise Rejection(stage, Reason.REFUSED, "the teacher refused", reply.text)
         if reply.finish_reason == "length":
@@ -89,6 +93,14 @@ class Dialogue:
                         Message(role="assistant", content=reply.text.strip() or "(empty)"),
                         Message(role="user", content=again)]
         raise Rejection(stage, problem.reason, str(problem), reply.text)
+
+
+def unbraced(text: str) -> str:
+    """Text without the braces `{{…}}` in which the prompts show what belongs in a place."""
+    text = text.strip()
+    if text.startswith("{{") and text.endswith("}}"):
+        text = text[2:-2].strip()
+    return text
 
 
 def _parsed(text: str, parse: Callable[[str], T]) -> T:

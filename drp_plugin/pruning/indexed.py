@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from drp_plugin.pruning.assemble import assemble, pieces
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
 from drp_plugin.pruning.revision import ACTIONS
+from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Action, Reason, Revision, Step
 from drp_plugin.segment import Span, units
@@ -74,15 +75,6 @@ class Indexed(NamedTuple):
 
     parts: tuple[Part, ...]
     answer: str | None
-
-
-class Result(NamedTuple):
-    """Everything that the two stages give in the other modes."""
-
-    steps: tuple[Step, ...]
-    revisions: tuple[Revision, ...]
-    thinking: str
-    answer: str
 
 
 def parse_indexed(reply: str, first: int, last: int) -> Indexed:
@@ -184,13 +176,13 @@ def _settled(parts: list[Part]) -> tuple[Part, ...]:
     return tuple(kept)
 
 
-async def prune_indexed(question: str, thinking: str, answer: str,
-                        dialogue: Dialogue) -> Result:
+async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
     """Ask for both stages at once, in windows of units where T is long. Raises Rejection.
 
     Windows meet where a step ends: the last step of a window that is not the last one is asked
     for again at the head of the next.
     """
+    thinking = checked.thinking
     spans = units(thinking)
     windows = Windows(thinking, dialogue.count, spans)
     starts = {span.start: index for index, span in enumerate(spans, start=1)}
@@ -204,7 +196,8 @@ async def prune_indexed(question: str, thinking: str, answer: str,
         more = last < len(spans)
         so_far = assemble(pieces(thinking, *records(thinking, spans, parts)))
         message = dialogue.prompts.render(
-            "indexed", question=question, answer=answer, first=first, last=last, more=more,
+            "indexed", question=checked.trace.question, answer=checked.answer, first=first,
+            last=last, more=more,
             units=[Unit(i, _shown(thinking, spans[i - 1])) for i in range(first, last + 1)],
             so_far=so_far[-_TAIL:])
 
@@ -231,7 +224,7 @@ async def prune_indexed(question: str, thinking: str, answer: str,
         first = parts[-1].last + 1
     steps, revisions = records(thinking, spans, parts)
     return Result(steps, revisions, assemble(pieces(thinking, steps, revisions)),
-                  new_answer or answer)
+                  new_answer or checked.answer)
 
 
 def _shown(text: str, span: Span) -> str:

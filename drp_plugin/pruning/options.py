@@ -6,12 +6,10 @@ from typing import Literal
 
 from pydantic import Field
 
+from drp_plugin.llm.messages import Sampling
 from drp_plugin.records import Record
-from drp_plugin.teacher.base import Sampling
 
 Mode = Literal["skill", "default", "sentence", "indexed"]
-EARLIEST = "earliest-correct"
-"""The teacher name that means: no teacher; keep the shortest right prefix."""
 
 
 class PruneOptions(Record):
@@ -23,7 +21,7 @@ class PruneOptions(Record):
     """
 
     teacher: str = "offline:rules"
-    """Written into every pruned row; `earliest-correct` needs no teacher and asks nothing."""
+    """Who prunes: written into every pruned row."""
     decompose: Mode = "skill"
     """`skill`: Appendix C. `default`: §6.1's ablation. `sentence`: Appendix D's baseline, no
     request. `indexed`: numbered units, both stages in one structured reply."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, Rejection
 from drp_plugin.pruning.revision import Revised, parse_revision
+from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.records import Reason, Revision, Step
 from drp_plugin.segment import texts, units
 
@@ -15,16 +15,7 @@ _TAIL = 1500
 _CONCLUSION = re.compile(r"\b(?:the )?(?:final )?answer is\b", re.IGNORECASE)
 
 
-class Revisions(NamedTuple):
-    """What became of the steps, T̂ and Â."""
-
-    revisions: tuple[Revision, ...]
-    thinking: str
-    answer: str
-
-
-async def revise(question: str, answer: str, steps: tuple[Step, ...],
-                 dialogue: Dialogue) -> Revisions:
+async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialogue) -> Result:
     """Have the teacher choose an action for each step and synthesize the result.
 
     Long lists go through in windows of whole steps; each is shown how the explanation so far
@@ -38,8 +29,8 @@ async def revise(question: str, answer: str, steps: tuple[Step, ...],
         group = waiting.pop(0)
         expected = range(group[0].index, group[-1].index + 1)
         message = dialogue.prompts.render(
-            "revise", question=question, answer=answer, steps=group, more=bool(waiting),
-            so_far=thinking[-_TAIL:])
+            "revise", question=checked.trace.question, answer=checked.answer, steps=group,
+            more=bool(waiting), so_far=thinking[-_TAIL:])
 
         def parse(reply: str, expected: range = expected) -> Revised:
             return parse_revision(reply, expected)
@@ -58,7 +49,8 @@ async def revise(question: str, answer: str, steps: tuple[Step, ...],
         thinking = joined(thinking, revised.synthesis, last=not waiting)
         if not waiting:
             new_answer = revised.answer
-    return Revisions(tuple(revisions), thinking, answer if new_answer is None else new_answer)
+    return Result(steps, tuple(revisions), thinking,
+                  checked.answer if new_answer is None else new_answer)
 
 
 def _groups(steps: tuple[Step, ...], dialogue: Dialogue) -> list[tuple[Step, ...]]:

@@ -24,16 +24,17 @@ from drp_plugin.pruning.dialogue import Rejection
 from drp_plugin.pruning.language import same_language
 from drp_plugin.pruning.numbers import new_numbers
 from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.records import Reason, Trace
-from drp_plugin.thinking import Split, join_response, split_response
+from drp_plugin.thinking import join_response, split_response
 
 _TAIL = 400
 """Characters at T̂'s end in which its statement of the answer is looked for."""
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
 
 
-def check_trace(trace: Trace, options: PruneOptions) -> tuple[Split, str | None]:
-    """T, A and the trace's own final answer (None only under `keep_wrong`).
+def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
+    """The trace taken apart.
 
     Raises Rejection, stage `trace`, for a trace that cannot be pruned or should not be learned.
     """
@@ -44,8 +45,9 @@ def check_trace(trace: Trace, options: PruneOptions) -> tuple[Split, str | None]
     if not split.thinking:
         raise Rejection("trace", Reason.EMPTY_TRACE, "nothing between the think tags")
     final = extract(trace.response).text
+    checked = CheckedTrace(trace, split.thinking, split.answer, final)
     if options.keep_wrong:
-        return split, final
+        return checked
     if final is None:
         raise Rejection("trace", Reason.NO_ANSWER,
                         "no final answer after </think>" if split.answer else
@@ -53,20 +55,20 @@ def check_trace(trace: Trace, options: PruneOptions) -> tuple[Split, str | None]
     if trace.answer is not None and not equal(final, trace.answer, trace.dataset):
         raise Rejection("trace", Reason.WRONG_ANSWER,
                         f"the student says {final[:80]!r}, gold is {trace.answer[:80]!r}")
-    return split, final
+    return checked
 
 
-def verify(trace: Trace, split: Split, final: str | None, thinking: str, answer: str,
-           tokens: tuple[int, int], options: PruneOptions) -> dict[str, Any]:
+def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
+           options: PruneOptions) -> dict[str, Any]:
     """Each check and what it found; raises Rejection, stage `verify`, at the first that fails.
 
-    `final` is the trace's final answer, `thinking` and `answer` are T̂ and Â, `tokens` those of R
-    and R̂.
+    `tokens` are those of R and R̂.
     """
     verdict: dict[str, Any] = {}
+    thinking, answer = result.thinking, result.answer
     if not thinking.strip():
         raise Rejection("verify", Reason.EMPTY_RESULT, "no reasoning is left")
-    if not answer.strip() and split.answer:
+    if not answer.strip() and checked.answer:
         raise Rejection("verify", Reason.EMPTY_RESULT, "no answer part is left")
     verdict["empty"] = {"ok": True}
 
@@ -78,10 +80,10 @@ def verify(trace: Trace, split: Split, final: str | None, thinking: str, answer:
             raise Rejection("verify", Reason.CUT_REPLY,
                             f"the reasoning breaks off: …{thinking.rstrip()[-60:]!r}")
         verdict["complete"] = {"ok": end in _ENDINGS or _states(thinking)}
-    if options.check_answer and final is not None:
-        verdict["answer"] = _check_answer(trace, final, thinking, answer)
+    if options.check_answer and checked.final is not None:
+        verdict["answer"] = _check_answer(checked.trace, checked.final, thinking, answer)
     if options.check_numbers:
-        known = f"{trace.question}\n{split.thinking}\n{split.answer}"
+        known = f"{checked.trace.question}\n{checked.thinking}\n{checked.answer}"
         fresh = new_numbers(thinking, known)
         if fresh:
             named = ", ".join(fresh[:5])
@@ -94,7 +96,7 @@ def verify(trace: Trace, split: Split, final: str | None, thinking: str, answer:
             raise Rejection("verify", Reason.LONGER, f"{tokens[1]} tokens, was {tokens[0]}")
         verdict["length"] = {"ok": True}
     if options.check_language:
-        if not same_language(thinking, split.thinking):
+        if not same_language(thinking, checked.thinking):
             raise Rejection("verify", Reason.WRONG_LANGUAGE,
                             f"the trace's language is another one: {thinking[:60]!r}")
         verdict["language"] = {"ok": True}

@@ -12,19 +12,19 @@ import asyncio
 from collections.abc import Callable
 
 from drp_plugin.errors import UserError
-from drp_plugin.ledger import Entry, Ledger
+from drp_plugin.llm.batch_api import BatchApi, Fault, Limits, Refused
+from drp_plugin.llm.budget import OverBudget
+from drp_plugin.llm.ledger import Entry, Ledger
+from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient, charge, to_value
+from drp_plugin.llm.messages import Reply, TeacherError
+from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.runner.batch_files import BatchFiles, Sent
-from drp_plugin.runner.job import Asked, Job, run_row
+from drp_plugin.runner.job import Job, run_row
 from drp_plugin.runner.live import window_for
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import outputs
-from drp_plugin.runner.progress import Display
 from drp_plugin.runner.tally import Tally
-from drp_plugin.teacher.asking import Asker, Pending, charge, to_value
-from drp_plugin.teacher.base import Reply, TeacherError
-from drp_plugin.teacher.batch_api import BatchApi, Fault, Limits, Refused
-from drp_plugin.teacher.budget import OverBudget
 
 ATTEMPTS = 3
 _ACTIVE = 8
@@ -38,10 +38,10 @@ class _NotYet(Exception):
 class BatchRun:
     """One run through a batch API."""
 
-    def __init__(self, job: Job, asker: Asker, ledger: Ledger, api: BatchApi, *,
+    def __init__(self, job: Job, client: LedgerClient, ledger: Ledger, api: BatchApi, *,
                  display: Display, poll_s: float = 30.0, batch_size: int | None = None,
                  say: Callable[[str], None] | None = None) -> None:
-        self.job, self.asker, self.ledger, self.api = job, asker, ledger, api
+        self.job, self.client, self.ledger, self.api = job, client, ledger, api
         self.display, self.poll_s = display, poll_s
         self.say = say or display.say
         size = min(api.limits.requests, batch_size or api.limits.requests)
@@ -63,7 +63,7 @@ class BatchRun:
                 except _NotYet:
                     await self._submit()
         except TeacherError as error:
-            raise UserError(f"the batch API of {self.asker.teacher.name} fails: {error}",
+            raise UserError(f"the batch API of {self.client.teacher.name} fails: {error}",
                             fix="Run the same command again to go on") from None
         finally:
             self.ledger.release("batch-runner")
@@ -72,11 +72,11 @@ class BatchRun:
 
     async def _pass(self) -> Tally:
         """Replay all rows; write the outputs if nothing is pending, else raise _NotYet."""
-        budget = self.asker.budget
+        budget = self.client.budget
         if budget is not None:
             budget.reserved_usd = 0.0
             budget.exhausted, budget.refused_usd = False, None
-        self.asker.pending.clear()
+        self.client.pending.clear()
         with self.files.collecting(self.limits, self.api.line) as collect:
             def take(pending: Pending) -> None:
                 if pending.key in collect.keys:
@@ -85,23 +85,23 @@ class BatchRun:
                     return
                 collect.add(pending.key, pending.request)
 
-            async def work(row: Trace | Reject) -> tuple[Pruned | Reject | None, Asked]:
-                asked = Asked(self.asker)
+            async def work(row: Trace | Reject) -> tuple[Pruned | Reject | None, RowClient]:
+                row_client = RowClient(self.client)
                 try:
-                    return await run_row(row, self.job.flow, asked), asked
+                    return await run_row(row, self.job.flow, row_client), row_client
                 except (Pending, OverBudget):
                     # a flow that asks several things at once leaves several of them
-                    for key, request in list(self.asker.pending.items()):
+                    for key, request in list(self.client.pending.items()):
                         take(Pending(key, request))
-                    self.asker.pending.clear()
-                    return None, asked
+                    self.client.pending.clear()
+                    return None, row_client
 
             try:
                 with outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
                     self.display.done = 0
-                    async for result, asked in in_order(self.job.rows(), work, active=_ACTIVE,
+                    async for result, used in in_order(self.job.rows(), work, active=_ACTIVE,
                                                         window=window_for(_ACTIVE)):
-                        written.add(result, asked.replies)
+                        written.add(result, used.replies)
                         if result is not None:
                             self.display.advance()
                     if collect.keys:
@@ -129,7 +129,7 @@ class BatchRun:
         try:
             uploaded = await self.api.upload(sent.file, sent.label)
         except TeacherError as error:
-            raise Refused(f"{self.asker.teacher.name} does not take a batch's file: {error}",
+            raise Refused(f"{self.client.teacher.name} does not take a batch's file: {error}",
                           fix="Run without --batch, or try again later") from None
         self.files.note(sent)  # before anything can cost money
         try:
@@ -207,11 +207,11 @@ class BatchRun:
                     continue  # not ours, or twice
                 left.discard(key)
                 if isinstance(result, Reply):
-                    value = to_value(result, self.asker.price, batch=True)
-                    if self.asker.budget is not None:
-                        self.asker.budget.spent_usd += charge(value, most)
+                    value = to_value(result, self.client.price, batch=True)
+                    if self.client.budget is not None:
+                        self.client.budget.spent_usd += charge(value, most)
                     entries.append(Entry(key, value, "batch", value.get("cost_usd")))
-                    self.asker.count(result, value)
+                    self.client.count(result, value)
                     answered += 1
                 else:
                     faults.append((key, result))
@@ -223,13 +223,13 @@ class BatchRun:
         for key, fault in faults:
             self._faults[key] = self._faults.get(key, 0) + (ATTEMPTS if fault.final else 1)
             if self._faults[key] >= ATTEMPTS:
-                self.asker.failed[key] = fault.text
+                self.client.failed[key] = fault.text
         self.files.forget(sent)
         self.say(f"batch {sent.id} {how}: {answered} answered"
                  + (f", {len(faults)} not" if faults else ""))
 
     def _most(self, sent: Sent) -> float:
         """The most that one request of a batch can have cost: their lines' mean is its size."""
-        budget = self.asker.budget
+        budget = self.client.budget
         return 0.0 if budget is None else (
             budget.at_most(sent.file.stat().st_size // max(1, sent.size)) * budget.price.batch)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NamedTuple
 
-from drp_plugin.ledger import Ledger
-from drp_plugin.teacher.base import Request
-from drp_plugin.teacher.batch_api import Limits
+from drp_plugin.llm.batch_api import Limits
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.messages import Request
 
 NOTE = "batch/"
 

@@ -18,16 +18,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from drp_plugin.errors import UserError
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.budget import OverBudget
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient, RowClient
+from drp_plugin.llm.prices import Price
+from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.runner.job import Job, run_row
 from drp_plugin.runner.order import in_order
-from drp_plugin.runner.progress import Display, duration
 from drp_plugin.statistics import Estimate, student_t, wilson
-from drp_plugin.teacher.asking import Asker
-from drp_plugin.teacher.budget import OverBudget
-from drp_plugin.teacher.prices import Price
-from drp_plugin.teacher.registry import NoTeacher
 
 
 @dataclass
@@ -81,7 +80,7 @@ def _shares(total: int, parts: int) -> list[int]:
     return [total * (k + 1) // parts - total * k // parts for k in range(parts)]
 
 
-async def make_forecast(job: Job, asker: Asker, ledger: Ledger, *, rows: int, active: int,
+async def make_forecast(job: Job, client: LedgerClient, ledger: Ledger, *, rows: int, active: int,
                         display: Display) -> Forecast:
     """Run the pilot and project it. Writes nothing but the ledger."""
     lengths = [len(row.response) if isinstance(row, Trace) else 0 for row in job.rows()]
@@ -96,7 +95,7 @@ async def make_forecast(job: Job, asker: Asker, ledger: Ledger, *, rows: int, ac
     async def work(item: tuple[int, Trace | Reject]) -> tuple[int, Pruned | Reject | None]:
         row_begun = time.monotonic()
         try:
-            result = await run_row(item[1], job.flow, asker)
+            result = await run_row(item[1], job.flow, RowClient(client))
         except OverBudget:
             return item[0], None
         waits.append(time.monotonic() - row_begun)
@@ -107,19 +106,19 @@ async def make_forecast(job: Job, asker: Asker, ledger: Ledger, *, rows: int, ac
         if result is not None:
             where[number].results.append((lengths[number], result))
     elapsed = time.monotonic() - begun
-    _check_measured([r for p in parts for _, r in p.results], asker)
-    return project(parts, price=asker.price, spent_usd=asker.spent_usd,
-                   counted=not asker.uncounted,
-                   seconds=_wall(elapsed, waits, asker.asked, active, len(lengths)))
+    _check_measured([r for p in parts for _, r in p.results], client)
+    return project(parts, price=client.price, spent_usd=client.spent_usd,
+                   counted=not client.uncounted,
+                   seconds=_wall(elapsed, waits, client.asked, active, len(lengths)))
 
 
-def _check_measured(results: list[Pruned | Reject], asker: Asker) -> None:
+def _check_measured(results: list[Pruned | Reject], client: LedgerClient) -> None:
     """Raises UserError where the pilot says nothing about what the teacher takes."""
     failed = [r for r in results if isinstance(r, Reject) and _failed(r)]
     if any(r.usage.requests for r in results if not _failed(r)) \
-            or isinstance(asker.teacher, NoTeacher):
+            or client.teacher.asks_nothing:
         return
-    budget = asker.budget
+    budget = client.budget
     if failed:
         raise UserError(f"the pilot measured nothing: {len(failed)} of its {len(results)} rows "
                         f"failed, the first with: {failed[0].detail}",
@@ -255,7 +254,7 @@ def lines(forecast: Forecast) -> list[str]:
         sure = "" if f.price.confirmed else ", not confirmed"
         out.append(f"price               ${f.price.input:g} in, ${f.price.output:g} out for a "
                    f"million tokens{f' ({f.price.date}{sure})' if f.price.date else ''}"
-                   + (f"; {f.price.note}" if f.price.note else ""))
+                   + (f"; {f.price.remark}" if f.price.remark else ""))
     cost = "" if f.cost_usd is None else f" cost ${f.spent_usd:.4f};"
     out.append(f"the pilot{cost or ':'} its replies are kept and not paid for again")
     return out

@@ -1,4 +1,4 @@
-"""What is run: rows, a flow for one row, and where its results go."""
+"""What is run: rows, a flow for one row, where its results go, and how."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin import jsonl
-from drp_plugin.records import Pruned, Reason, Reject, Trace, Usage
-from drp_plugin.teacher.base import Ask, Reply, Request
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.records import Pruned, Reason, Reject, Trace
 
 Rows = Callable[[], Iterator[Trace | Reject]]
 """Reads the input anew each time it is called: every row, unusable ones as rejects."""
-Flow = Callable[[Trace, Ask], Awaitable[Pruned | Reject]]
+Flow = Callable[[Trace, RowClient], Awaitable[Pruned | Reject]]
 """All stages for one row. With equal replies it gives equal results."""
 
 
@@ -33,38 +33,31 @@ class Job:
     """How many rows there are; None where it is not known."""
 
 
-class Asked:
-    """One row's `Ask`: keeps account of what it used, whatever becomes of the row."""
+@dataclass(frozen=True)
+class RunOptions:
+    """How a run is to be run, apart from what it computes."""
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self.replies: list[tuple[str, Usage]] = []
-        """Each reply's key in the ledger (empty where there is none) and usage."""
-
-    @property
-    def usage(self) -> Usage:
-        """Of all replies together."""
-        return sum((usage for _, usage in self.replies), Usage())
-
-    async def __call__(self, request: Request) -> Reply:
-        reply = await self._ask(request)
-        self.replies.append((getattr(reply, "key", ""), reply.usage))
-        return reply
+    anew: bool = False
+    batch: bool = False
+    poll_s: float = 30.0
+    batch_size: int | None = None
+    max_cost_usd: float | None = None
+    pilot: int | None = None
+    """Only forecast, from this many rows."""
 
 
-async def run_row(row: Trace | Reject, flow: Flow, ask: Ask) -> Pruned | Reject:
+async def run_row(row: Trace | Reject, flow: Flow, client: RowClient) -> Pruned | Reject:
     """A row's result. A fault of our own code rejects the row; it does not end the run."""
     if isinstance(row, Reject):
         return row
-    asked = ask if isinstance(ask, Asked) else Asked(ask)
     try:
-        return await flow(row, asked)
+        return await flow(row, client)
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
             TypeError, ValueError) as error:
         return Reject(id=row.id, stage="flow", reason=Reason.INTERNAL_ERROR,
                       detail=f"a fault of this program, please report it: "
                              f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
-                      row=row.model_dump(mode="json", exclude_none=True), usage=asked.usage)
+                      row=row.model_dump(mode="json", exclude_none=True), usage=client.usage)
 
 
 def rereadable(path: str, run_dir: Path) -> str:

@@ -7,15 +7,15 @@ import contextlib
 import signal
 from collections.abc import Iterator
 
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.budget import OverBudget
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient
+from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.runner.job import Asked, Job, run_row
+from drp_plugin.runner.job import Job, run_row
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import outputs
-from drp_plugin.runner.progress import Display
 from drp_plugin.runner.tally import Tally
-from drp_plugin.teacher.asking import Asker, Pending
-from drp_plugin.teacher.budget import OverBudget
 
 
 def window_for(active: int) -> int:
@@ -23,24 +23,24 @@ def window_for(active: int) -> int:
     return max(256, 8 * active)
 
 
-async def run_live(job: Job, asker: Asker, ledger: Ledger, *, active: int,
+async def run_live(job: Job, client: LedgerClient, ledger: Ledger, *, active: int,
                    display: Display) -> Tally:
     """Run every row and write the run directory; returns its figures.
 
     A row that was stopped by the budget (or is pending, in replay) is counted as not reached.
     """
-    async def work(row: Trace | Reject) -> tuple[Pruned | Reject | None, Asked]:
-        asked = Asked(asker)
+    async def work(row: Trace | Reject) -> tuple[Pruned | Reject | None, RowClient]:
+        row_client = RowClient(client)
         try:
-            return await run_row(row, job.flow, asked), asked
+            return await run_row(row, job.flow, row_client), row_client
         except (OverBudget, Pending):
-            return None, asked
+            return None, row_client
 
     results = in_order(job.rows(), work, active=active, window=window_for(active))
     with outputs(job.run_dir, ledger, job.settings) as written:
         async with contextlib.aclosing(results):
-            async for result, asked in results:
-                written.add(result, asked.replies)
+            async for result, used in results:
+                written.add(result, used.replies)
                 display.advance()
     return written.tally
 

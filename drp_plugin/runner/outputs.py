@@ -12,11 +12,12 @@ from typing import IO
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.ledger import Ledger
-from drp_plugin.records import Pruned, Reject, Usage
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.messages import Reply
+from drp_plugin.records import Pruned, Reject
+from drp_plugin.run_dir import PRUNED, REJECTS, SUMMARY
 from drp_plugin.runner.tally import Tally
 
-PRUNED, REJECTS, SUMMARY, LEDGER = "pruned.jsonl", "rejects.jsonl", "summary.json", "ledger.sqlite"
 _LEFTOVER = re.compile(r"^\..+\.(\d+)\.tmp$")
 
 
@@ -55,7 +56,7 @@ class Outputs:
         self.tally = Tally()
 
     def add(self, result: Pruned | Reject | None,
-            replies: Iterable[tuple[str, Usage]] = ()) -> None:
+            replies: Iterable[Reply] = ()) -> None:
         """Write and count one row's result (see `Tally.add`)."""
         self.tally.add(result, replies)
         if result is not None:

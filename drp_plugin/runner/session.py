@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from datetime import date
 
 from drp_plugin.errors import UserError
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.budget import Budget
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient, from_value
+from drp_plugin.llm.messages import Request, Teacher
+from drp_plugin.llm.prices import Price
+from drp_plugin.progress import Display
+from drp_plugin.run_dir import LEDGER, SUMMARY
 from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE
 from drp_plugin.runner.forecast import Forecast, lines, make_forecast
-from drp_plugin.runner.job import Job
+from drp_plugin.runner.job import Job, RunOptions
 from drp_plugin.runner.live import run_live, terminable
-from drp_plugin.runner.manner import Manner
-from drp_plugin.runner.outputs import LEDGER, SUMMARY
-from drp_plugin.runner.progress import Display
-from drp_plugin.runner.settings import check_rows, settle
+from drp_plugin.runner.run_settings import check_rows, settle
 from drp_plugin.runner.tally import Tally
-from drp_plugin.teacher.asking import Asker, from_value
-from drp_plugin.teacher.base import Request, Teacher
-from drp_plugin.teacher.batch_api import batch_api
-from drp_plugin.teacher.budget import Budget
-from drp_plugin.teacher.prices import Price
-
-if TYPE_CHECKING:
-    from drp_plugin.cli._teacher import TeacherSettings
-
+from drp_plugin.teachers.registry import TeacherSettings
 
 STOPPED = 3
 """Exit code of a run that --max-cost stopped: its results hold a part of the rows."""
@@ -37,73 +32,71 @@ def say(text: str) -> None:
 
 
 async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
-                      manner: Manner | None = None) -> Tally | Forecast:
+                      run: RunOptions | None = None) -> Tally | Forecast:
     """Run a job to its end, or forecast it. Raises UserError."""
-    manner = manner or Manner()
-    price = settings.find_price(teacher.name)
-    _check_price(teacher, price, manner)
-    _check_budget(price, settings, manner)
-    if manner.pilot is None and not manner.anew and job.settings.get("limit") is None:
+    run = run or RunOptions()
+    price = settings.find_price(teacher)
+    _check_price(teacher, price, run)
+    _check_budget(price, settings, run)
+    if run.pilot is None and not run.anew and job.settings.get("limit") is None:
         check_rows(job.run_dir, job.rows)
-    changes = settle(job.run_dir, job.settings, anew=manner.anew)
+    changes = settle(job.run_dir, job.settings, anew=run.anew)
     if changes:
         say(f"{job.run_dir}: going on with changed settings: {'; '.join(changes)}")
         (job.run_dir / SUMMARY).unlink(missing_ok=True)
     try:
         with terminable(), Ledger(job.run_dir / LEDGER) as ledger:
-            if not manner.batch and ledger.notes(NOTE):
+            if not run.batch and ledger.notes(NOTE):
                 raise UserError("requests of this run are out in batches", file=job.run_dir,
                                 fix="Run it with --batch to collect them, so that none is paid "
                                     "twice")
             budget = None
-            if manner.max_cost_usd is not None:
+            if run.max_cost_usd is not None:
                 assert price is not None
-                budget = Budget(manner.max_cost_usd, price, _spent(job, ledger, price))
-            asker = Asker(teacher, ledger, price=price, budget=budget,
-                          replay=manner.batch and manner.pilot is None)
-            with Display(str(job.settings["command"]), manner.pilot or job.total,
-                         status=lambda: _status(asker)) as display:
-                if manner.pilot is not None:
-                    return await make_forecast(job, asker, ledger, rows=manner.pilot,
+                budget = Budget(run.max_cost_usd, price, _spent(job, ledger, price))
+            client = LedgerClient(teacher, ledger, price=price, budget=budget,
+                          replay=run.batch and run.pilot is None)
+            with Display(str(job.settings["command"]), run.pilot or job.total,
+                         status=lambda: _status(client)) as display:
+                if run.pilot is not None:
+                    return await make_forecast(job, client, ledger, rows=run.pilot,
                                                active=settings.concurrency, display=display)
-                if manner.batch:
-                    run = BatchRun(job, asker, ledger, batch_api(teacher), display=display,
-                                   poll_s=manner.poll_s, batch_size=manner.batch_size)
-                    tally = await run.run()
+                if run.batch:
+                    batch_run = BatchRun(job, client, ledger, teacher.batch(), display=display,
+                                   poll_s=run.poll_s, batch_size=run.batch_size)
+                    tally = await batch_run.run()
                 else:
-                    tally = await run_live(job, asker, ledger, active=settings.concurrency,
+                    tally = await run_live(job, client, ledger, active=settings.concurrency,
                                            display=display)
     finally:
-        close = getattr(teacher, "close", None)
-        if close is not None:
-            await close()
-    if asker.uncounted and price is not None and price.paid:
+        await teacher.close()
+    if client.uncounted and price is not None and price.paid:
         say("there are replies without usage: what they cost is not known"
             + ("" if budget is None else ", the most that it can be counts for --max-cost"))
     report(job, tally, budget)
     return tally
 
 
-def _check_price(teacher: Teacher, price: Price | None, manner: Manner) -> None:
-    if price is None and manner.max_cost_usd is not None:
+def _check_price(teacher: Teacher, price: Price | None, run: RunOptions) -> None:
+    if price is None and run.max_cost_usd is not None:
         raise UserError(f"--max-cost: no price is known for {teacher.name}",
                         fix="Give --price IN,OUT (USD for a million tokens)")
-    if price is not None and "shut it down" in price.note:
-        say(f"{teacher.name}: {price.note}")
+    if price is not None and price.gone(date.today()):
+        say(f"{teacher.name}: {price.remark}")
 
 
-def _check_budget(price: Price | None, settings: TeacherSettings, manner: Manner) -> None:
+def _check_budget(price: Price | None, settings: TeacherSettings, run: RunOptions) -> None:
     """Raises UserError where not even a request without a prompt fits into the budget."""
-    if price is None or manner.max_cost_usd is None:
+    if price is None or run.max_cost_usd is None:
         return
-    budget = Budget(manner.max_cost_usd, price)
+    budget = Budget(run.max_cost_usd, price)
     least = budget.most(Request(messages=(), sampling=settings.sampling))
-    if manner.batch and manner.pilot is None:
+    if run.batch and run.pilot is None:
         least *= price.batch
-    if least > manner.max_cost_usd:
+    if least > run.max_cost_usd:
         tokens = settings.sampling.max_tokens or budget.output_limit
         raise UserError(
-            f"--max-cost {manner.max_cost_usd:g}: one request can cost ${least:.4f}, as its reply "
+            f"--max-cost {run.max_cost_usd:g}: one request can cost ${least:.4f}, as its reply "
             f"may have {tokens:,} tokens, so nothing could be asked",
             fix="Bound the reply by a lower --max-tokens, or give a higher --max-cost")
 
@@ -127,13 +120,13 @@ def _spent(job: Job, ledger: Ledger, price: Price) -> float:
     return spent
 
 
-def _status(asker: Asker) -> str:
-    parts = [f"{asker.asked} asked"]
-    if asker.found:
-        parts.append(f"{asker.found} from the ledger")
-    if asker.spent_usd:
-        parts.append(f"${asker.spent_usd:.2f}")
-    persistent = getattr(asker.teacher, "persistent", None)
+def _status(client: LedgerClient) -> str:
+    parts = [f"{client.asked} asked"]
+    if client.found:
+        parts.append(f"{client.found} from the ledger")
+    if client.spent_usd:
+        parts.append(f"${client.spent_usd:.2f}")
+    persistent = client.teacher.persistent
     if persistent is not None and (state := persistent.status()):
         parts.append(state)
     return ", ".join(parts)

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from drp_plugin.llm.messages import Reply
 from drp_plugin.records import Pruned, Reject, Usage
 from drp_plugin.seen import Numbers, digest
 
@@ -37,19 +38,19 @@ class Tally:
         return sum(self.reasons.values())
 
     def add(self, result: Pruned | Reject | None,
-            replies: Iterable[tuple[str, Usage]] = ()) -> None:
+            replies: Iterable[Reply] = ()) -> None:
         """Count one row's result; None for a row that was not reached.
 
-        `replies` are those that it came from: their keys in the ledger (empty where there is
-        none) and usage. One that several rows share was paid for once and is counted once.
+        `replies` are those that it came from. One that several rows share was paid for once and
+        is counted once.
         """
         self.rows += 1
         if result is None:
             self.not_reached += 1
             return
-        for key, usage in replies:
-            if not key or self._counted.first(digest(key), 1) is None:
-                self._use(usage)
+        for reply in replies:
+            if not reply.key or self._counted.first(digest(reply.key), 1) is None:
+                self._use(reply.usage)
         if isinstance(result, Reject):
             self.reasons[result.reason.value] += 1
             self.stages[result.stage] += 1

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.teacher.base import Message
+from drp_plugin.llm.messages import Message
 
 _PROOF = "Okay, so 12 + 7 = 19.\n\nWait, let me check:  19 - 7 is 12.\n"
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.sampling.arguments import flag, integer
-from drp_plugin.sampling.base import Completion, Failed, Outcome, SampleRequest
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
 
 BLOCK = 64
 """Requests that a worker takes, and stores, at a time."""

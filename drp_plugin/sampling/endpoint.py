@@ -9,9 +9,9 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.sampling.base import Completion, Failed, Outcome, SampleRequest
-from drp_plugin.teacher.access import check_address, find_key
-from drp_plugin.teacher.openai_client import KEY
+from drp_plugin.llm.addresses import check_address, find_key
+from drp_plugin.llm.openai_client import KEY
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
 from drp_plugin.thinking import CLOSE, OPEN
 
 CONCURRENCY = 64

@@ -10,7 +10,7 @@ from typing import Any
 from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.sampling.arguments import check
-from drp_plugin.sampling.base import Sampler
+from drp_plugin.sampling.completions import Sampler
 
 BACKENDS = ("auto", "hf", "vllm", "openai", "ray")
 
@@ -48,12 +48,12 @@ def make(backend: str, model: str | None, *, base_urls: Sequence[str] = (),
     if why:
         raise UserError(why, fix="Give --model FOLDER with a folder that holds the weights")
     if backend == "hf":
-        from drp_plugin.sampling.hf import HFSampler
+        from drp_plugin.sampling.transformers_engine import HFSampler
 
         _check(HFSampler, engine, "the hf backend")
         return HFSampler(model, peft=adapter, batch_size=batch_size, **engine)
     if backend == "vllm":
-        from drp_plugin.sampling.vllm import VLLMSampler
+        from drp_plugin.sampling.vllm_engine import VLLMSampler
 
         return VLLMSampler(model, lora=adapter, **engine)
     from drp_plugin.sampling.cluster import RaySampler

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
-from drp_plugin.sampling.base import SampleRequest
+from drp_plugin.sampling.completions import SampleRequest
 
 _CANDIDATES = 64
 

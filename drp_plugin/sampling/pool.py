@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from drp_plugin.sampling.base import Completion, Failed, Outcome, SampleRequest
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
 
 LEAST = 32
 """Requests that make one more process worth its start."""
@@ -91,7 +91,7 @@ def _talk(process: subprocess.Popen[bytes], part: list[int], requests: Sequence[
 
 def _main() -> None:
     """A worker: settings as argument, requests on stdin, outcomes on stdout."""
-    from drp_plugin.sampling.hf import HFSampler
+    from drp_plugin.sampling.transformers_engine import HFSampler
 
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not come between

@@ -6,7 +6,7 @@ import sys
 import time
 from types import TracebackType
 
-from drp_plugin.sampling.base import Completion, Outcome
+from drp_plugin.sampling.completions import Completion, Outcome
 
 _EVERY_S = 20.0
 

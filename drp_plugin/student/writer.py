@@ -1,4 +1,4 @@
-"""Verbose solutions in the manner of R1, written by rule: what the student is pretrained on.
+"""Verbose solutions in the run_options of R1, written by rule: what the student is pretrained on.
 
 They hesitate, restate, re-check and verify again after the answer is known, as real R1 traces
 do, so that the trained student has a verbosity of its own to prune. `minimal` writes the same
@@ -8,7 +8,7 @@ solution with nothing to spare, as a yardstick.
 import random
 from dataclasses import dataclass
 
-from drp_plugin.student.problems import Problem, Step
+from drp_plugin.student.problems import Operation, Problem
 from drp_plugin.student.stories import sentence
 
 _OPEN = (
@@ -196,7 +196,7 @@ def summary(problem: Problem, rng: random.Random) -> str:
     return rng.choice(_SUMMARY).format(goal=problem.goal, lines=lines, answer=problem.answer)
 
 
-def _step(step: Step, first: bool, rng: random.Random, style: Style | None) -> str:
+def _step(step: Operation, first: bool, rng: random.Random, style: Style | None) -> str:
     parts = [rng.choice(_LEAD["first" if first else "next"]).format(clause=step.clause)]
     if style and rng.random() < style.hint:
         hint = rng.choice(_HINT[step.symbol])
@@ -212,7 +212,7 @@ def _step(step: Step, first: bool, rng: random.Random, style: Style | None) -> s
     return " ".join(parts)
 
 
-def _inverse(step: Step) -> str:
+def _inverse(step: Operation) -> str:
     """The equation that undoes the step."""
     symbol = {"+": "-", "-": "+", "*": "/", "/": "*"}[step.symbol]
     return f"{step.result} {symbol} {step.right} = {step.left}"

@@ -11,7 +11,7 @@ from drp_plugin import __version__
 from drp_plugin.training.sources import Candidate, Dropped
 
 if TYPE_CHECKING:
-    from drp_plugin.training.build import Settings
+    from drp_plugin.training.sft_set import Settings
 
 LICENCES = {
     "gsm8k": "GSM8K questions: MIT",

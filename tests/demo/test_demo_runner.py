@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from drp_plugin.demo.lock import locked
-from drp_plugin.demo.run import Runner, StageFailed
-from drp_plugin.demo.stages import Stage, fraction
 from drp_plugin.errors import UserError
+from drp_plugin.experiment.lock import locked
+from drp_plugin.experiment.stage_runner import Runner, StageFailed
+from drp_plugin.experiment.stages import Stage, fraction
 
 QUIET = Console(quiet=True)
 

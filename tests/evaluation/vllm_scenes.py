@@ -9,10 +9,10 @@ import sys
 
 def main(model: str, adapter: str) -> None:
     from drp_plugin.errors import UserError
-    from drp_plugin.sampling.base import SampleRequest
-    from drp_plugin.sampling.hf import HFSampler
-    from drp_plugin.sampling.vllm import VLLMSampler
-    from drp_plugin.teacher.base import Message
+    from drp_plugin.llm.messages import Message
+    from drp_plugin.sampling.completions import SampleRequest
+    from drp_plugin.sampling.transformers_engine import HFSampler
+    from drp_plugin.sampling.vllm_engine import VLLMSampler
 
     def asked(i: int, **settings) -> SampleRequest:
         return SampleRequest(messages=(Message(role="user", content=f"what is {i} + 2 ?"),), **{

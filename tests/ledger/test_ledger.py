@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drp_plugin.errors import UserError
-from drp_plugin.ledger import Entry, Ledger, request_key
+from drp_plugin.llm.ledger import Entry, Ledger, request_key
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_a_claim_excludes_others_until_released(path):
 
 def test_a_dead_process_loses_its_claims_at_once(path):
     child = subprocess.Popen(
-        [sys.executable, "-c", "import sys, time; from drp_plugin.ledger import Ledger\n"
+        [sys.executable, "-c", "import sys, time; from drp_plugin.llm.ledger import Ledger\n"
          f"l = Ledger({str(path)!r}); print(l.claim('k'), flush=True); time.sleep(60)"],
         stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "True\n"
@@ -82,7 +82,7 @@ def test_a_dead_process_loses_its_claims_at_once(path):
 def test_what_put_returned_for_survives_kill_9(path):
     code = f"""
 import asyncio, sys
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.ledger import Ledger
 ledger = Ledger({str(path)!r})
 async def one(i):
     for j in range(100000):
@@ -116,7 +116,7 @@ def test_group_commit_is_durable_and_fast(path):
 
 
 def test_two_processes_write_at_once(path):
-    code = ("import sys; from drp_plugin.ledger import Ledger\n"
+    code = ("import sys; from drp_plugin.llm.ledger import Ledger\n"
             f"l = Ledger({str(path)!r})\n"
             "for i in range(200): l.put(f'{sys.argv[1]}-{i}', {'i': i})")
     children = [subprocess.Popen([sys.executable, "-c", code, str(n)]) for n in range(3)]

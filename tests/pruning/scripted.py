@@ -6,10 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.llm.messages import Reply, Request, Teacher
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.flow import PruneOptions, prune_trace
+from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.pruning.values import Prune
 from drp_plugin.records import Pruned, Reject, Trace, Usage
-from drp_plugin.teacher.base import Reply, Request
 
 THINKING = ("Okay, so Joy reads 8 pages in 20 minutes. That is 8 / 20 = 0.4 pages a minute.\n\n"
             "Hmm, let me see. For 120 pages she needs 120 / 0.4 = 300 minutes. Then 300 / 60 = 5.")
@@ -51,8 +54,10 @@ INDEXED = json.dumps({"steps": [
     "answer": None})
 
 
-class Scripted:
+class Scripted(Teacher):
     """Gives its replies in turn, keeps the requests, and complains when it has nothing left."""
+
+    name = "scripted"
 
     def __init__(self, *replies: str | Reply | Exception) -> None:
         self.replies = list(replies)
@@ -77,10 +82,11 @@ def words(text: str) -> int:
 
 
 def prune(teacher: Scripted, options: PruneOptions | None = None, trace: Trace = TRACE,
-          count: Callable[[str], int] = words) -> Pruned | Reject:
+          count: Callable[[str], int] = words,
+          method: Prune = prune_with_teacher) -> Pruned | Reject:
     """One trace through the flow."""
-    return asyncio.run(prune_trace(trace, teacher.ask, options or PruneOptions(),
-                                   prompts=Prompts(), count=count))
+    return asyncio.run(prune_trace(trace, RowClient(teacher.ask), options or PruneOptions(),
+                                   prompts=Prompts(), count=count, prune=method))
 
 
 def joined(replies: Sequence[str]) -> str:

@@ -11,14 +11,16 @@ import pytest
 from scripted import words
 
 from drp_plugin.grading import equal, extract
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.llm.messages import Message, Request, Sampling, TeacherError
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.flow import PruneOptions, prune_trace
+from drp_plugin.pruning.flow import prune_trace
+from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.pruning.read import traces
 from drp_plugin.records import Pruned, Reason, Reject, Trace
-from drp_plugin.teacher.base import Message, Request, Sampling, TeacherError
-from drp_plugin.teacher.offline import OfflineTeacher
-from drp_plugin.teacher.offline_cues import skill
-from drp_plugin.teacher.offline_text import statement, tighten
+from drp_plugin.teachers.offline import OfflineTeacher
+from drp_plugin.teachers.offline_cues import skill
+from drp_plugin.teachers.offline_text import statement, tighten
 from drp_plugin.thinking import split_response
 
 MODES = ("skill", "default", "sentence", "indexed")
@@ -27,7 +29,8 @@ MODES = ("skill", "default", "sentence", "indexed")
 def prune(trace: Trace, mode: str = "skill", **more: object) -> Pruned | Reject:
     teacher = OfflineTeacher(words)
     options = PruneOptions(decompose=mode, **more)  # type: ignore[arg-type]
-    return asyncio.run(prune_trace(trace, teacher.ask, options, prompts=Prompts(), count=words))
+    return asyncio.run(prune_trace(trace, RowClient(teacher.ask), options, prompts=Prompts(),
+                                   count=words))
 
 
 def thinking(row: Pruned | Reject) -> str:

@@ -7,9 +7,9 @@ import json
 import pytest
 from scripted import ANSWER, INDEXED, REVISION, STEPS, THINKING, TRACE, Scripted, prune, words
 
+from drp_plugin.llm.messages import Reply, TeacherError
 from drp_plugin.pruning.flow import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject
-from drp_plugin.teacher.base import Reply, TeacherError
 from drp_plugin.thinking import split_response
 
 LOOSE = PruneOptions(check_numbers=False, check_length=False)
@@ -210,7 +210,7 @@ def test_windows_meet_where_a_step_ends() -> None:
                 self.replies.insert(0, "\n\n".join(f"Step {s.index}: {s.text}\nSkill: S"
                                                    for s in steps))
             else:
-                listing = prompt.split("<steps>\n")[1]
+                listing = prompt.split("<steps")[1]
                 numbers = [int(line.split()[1][:-1]) for line in listing.splitlines()
                            if line.startswith("Step ")]
                 end = " The answer is 5." if "End the explanation" in prompt else ""

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 
 from drp_plugin.pruning.dialogue import FormatError
 from drp_plugin.pruning.indexed import parse_indexed, whole_parts
-from drp_plugin.pruning.locate import coverage, locate
 from drp_plugin.pruning.revision import parse_revision
-from drp_plugin.pruning.steps import parse_steps
+from drp_plugin.pruning.steps import Labelled, Located, coverage, locate, parse_steps
 from drp_plugin.records import Action
 from drp_plugin.thinking import join_response, split_response
 
@@ -137,20 +136,24 @@ def test_what_a_cut_indexed_reply_holds_whole() -> None:
     assert whole_parts("no", 1, 9) == ()
 
 
+def located(text: str, *steps: str) -> list[Located]:
+    return locate(text, [Labelled(step, None) for step in steps])
+
+
 def test_steps_are_found_in_t() -> None:
     text = "First,  add 3\nand 4. That is 7. Now multiply 7 by 2 to get fourteen pages in all."
-    found = locate(text, ["First, add 3 and 4.", "That is 7.",
-                          "multiply 7 by 2 to get 14 pages in all."])
+    found = located(text, "First, add 3 and 4.", "That is 7.",
+                    "multiply 7 by 2 to get 14 pages in all.")
     assert [f.text for f in found[:2]] == ["First,  add 3\nand 4.", "That is 7."]
     assert found[2].start is not None and text[found[2].start :].startswith("multiply 7")
     assert 0.8 < coverage(text, found) < 1.0
-    assert coverage("a b", locate("a b", ["ab"])) == 1.0
-    assert coverage(text, locate(text, ["Something else entirely, never said."])) == 0.0
+    assert coverage("a b", located("a b", "ab")) == 1.0
+    assert coverage(text, located(text, "Something else entirely, never said.")) == 0.0
 
 
 def test_a_word_from_far_away_is_not_taken() -> None:
     text = "x " * 3000 + "So it is 5."
-    assert locate(text, ["So"])[0].start is None
+    assert located(text, "So")[0].start is None
 
 
 FRAGMENTS = st.sampled_from([
@@ -168,7 +171,7 @@ REPLIES = st.lists(FRAGMENTS | st.text(max_size=8), max_size=40).map("".join)
 def test_no_reply_breaks_a_parser(reply: str, skills: bool, last: int, text: str) -> None:
     """Any text gives a value or FormatError, and spans that stay in order inside of T."""
     try:
-        found = locate(text + reply, [step.text for step in parse_steps(reply, skills=skills)])
+        found = locate(text + reply, parse_steps(reply, skills=skills))
         at = 0
         for place in found:
             if place.start is not None and place.end is not None:

@@ -7,9 +7,9 @@ import random
 
 import pytest
 
+from drp_plugin.llm.prices import Price
 from drp_plugin.records import Pruned, Reason, Reject, Usage
 from drp_plugin.runner.forecast import lines, project, strata
-from drp_plugin.teacher.prices import Price
 
 
 def result(tokens: int, *, reject: bool = False) -> Pruned | Reject:

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+from typing import ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drp_plugin.errors import UserError
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient, key_of
+from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher
+from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace, Usage
 from drp_plugin.runner.job import Job, run_row
 from drp_plugin.runner.live import run_live
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import outputs, prepare
-from drp_plugin.runner.progress import Display, duration
-from drp_plugin.runner.settings import differences, settle
-from drp_plugin.teacher.asking import Asker, key_of
-from drp_plugin.teacher.base import Message, Reply, Request, Sampling
+from drp_plugin.runner.run_settings import differences, settle
 
 
 def collect(items, work, **bounds):
@@ -88,10 +89,11 @@ def pruned(row: Trace, usage: Usage) -> Pruned:
                   tokens_before=10, tokens_after=4, teacher="t", prompts_hash="h", usage=usage)
 
 
-class Scripted:
+class Scripted(Teacher):
     """A teacher that counts what it is asked."""
 
     name = "scripted"
+    identity: ClassVar[dict[str, str]] = {"kind": "test", "model": "scripted"}
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -118,7 +120,8 @@ def run(folder, rows, teacher):
 
     async def main():
         with Ledger(folder / "ledger.sqlite") as ledger, Display("test", None) as display:
-            return await run_live(job, Asker(teacher, ledger), ledger, active=4, display=display)
+            client = LedgerClient(teacher, ledger)
+            return await run_live(job, client, ledger, active=4, display=display)
 
     return asyncio.run(main())
 
@@ -201,7 +204,7 @@ def test_keys_change_with_everything_that_is_sent_and_with_nothing_else():
 
 
 def test_a_stop_is_not_taken_for_a_result():
-    from drp_plugin.teacher.asking import Pending
+    from drp_plugin.llm.ledger_client import Pending
 
     async def stopped(row, ask):
         raise Pending("k", Request(messages=()))

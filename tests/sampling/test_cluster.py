@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from drp_plugin.errors import UserError
+from drp_plugin.llm.messages import Message
 from drp_plugin.sampling import engines
-from drp_plugin.sampling.base import SampleRequest
-from drp_plugin.teacher.base import Message
+from drp_plugin.sampling.completions import SampleRequest
 
 pytestmark = pytest.mark.framework
 

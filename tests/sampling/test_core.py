@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.arguments import check, flag, integer
-from drp_plugin.sampling.base import (
+from drp_plugin.sampling.completions import (
     Completion,
     Failed,
     Outcome,
@@ -22,10 +23,9 @@ from drp_plugin.sampling.base import (
     ledger_key,
 )
 from drp_plugin.sampling.identity import fingerprint
-from drp_plugin.sampling.loops import period
+from drp_plugin.sampling.periodic import period
 from drp_plugin.sampling.questions import load
-from drp_plugin.sampling.run import complete
-from drp_plugin.teacher.base import Message
+from drp_plugin.sampling.through_ledger import complete
 
 
 def asked(text: str, **settings: Any) -> SampleRequest:

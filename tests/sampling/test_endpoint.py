@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.sampling.base import Completion, Failed, SampleRequest
+from drp_plugin.llm.messages import Message
+from drp_plugin.sampling.completions import Completion, Failed, SampleRequest
 from drp_plugin.sampling.endpoint import EndpointSampler
-from drp_plugin.teacher.base import Message
 
 
 class Server(ThreadingHTTPServer):

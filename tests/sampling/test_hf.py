@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from drp_plugin.errors import UserError
+from drp_plugin.llm.messages import Message
 from drp_plugin.sampling import pool
-from drp_plugin.sampling.base import Completion, Failed, SampleRequest
-from drp_plugin.sampling.hf import TIER, HFSampler
+from drp_plugin.sampling.completions import Completion, Failed, SampleRequest
 from drp_plugin.sampling.pick import Picker
-from drp_plugin.teacher.base import Message
+from drp_plugin.sampling.transformers_engine import TIER, HFSampler
 
 
 def asked(index: int, **settings: object) -> SampleRequest:

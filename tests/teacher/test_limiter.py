@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from drp_plugin.teacher.limiter import Limiter, seconds
+from drp_plugin.llm.limiter import Limiter, seconds
 
 
 @pytest.mark.parametrize(("text", "value"), [

@@ -7,11 +7,11 @@ import asyncio
 import pytest
 
 from drp_plugin.errors import UserError
+from drp_plugin.llm.addresses import find_base_url, is_official
+from drp_plugin.llm.budget import Budget, OverBudget
+from drp_plugin.llm.messages import Message, Request, Sampling
+from drp_plugin.llm.prices import FREE, TABLE, Price, _load, find_price
 from drp_plugin.records import Usage
-from drp_plugin.teacher.base import Message, Request, Sampling
-from drp_plugin.teacher.budget import Budget, OverBudget
-from drp_plugin.teacher.prices import FREE, TABLE, Price, _load, find_price
-from drp_plugin.teacher.registry import find_base_url, is_official
 
 DOLLAR = Price(input=1.0, output=1.0)  # a dollar for a million tokens
 
@@ -37,7 +37,7 @@ def test_which_price_holds(tmp_path):
     assert find_price("openai:gpt-4o-mini").output == 0.6
     assert find_price("openai:nobody-knows") is None
     assert find_price("openai:gpt-4o", hosted=False) is None, "a server of one's own"
-    assert find_price("offline:rules") == FREE and find_price("vllm:/m") == FREE
+    assert find_price("offline:rules", local=True) == FREE == find_price("vllm:/m", local=True)
     assert find_price("openai:gpt-4o", override="1,2").output == 2
     own = tmp_path / "p.yaml"
     own.write_text("date: 2030-01-01\nbatch: 0.25\nmodels:\n  openai:mine: {input: 3, output: 4}\n")

@@ -10,8 +10,8 @@ import pytest
 
 CODE = """
 import asyncio, json, sys
-from drp_plugin.teacher.base import Message, Request, Sampling
-from drp_plugin.teacher.vllm_local import VllmTeacher
+from drp_plugin.llm.messages import Message, Request, Sampling
+from drp_plugin.teachers.vllm_local import VllmTeacher
 
 async def main():
     teacher = VllmTeacher(sys.argv[1], engine={"dtype": "float32", "enforce_eager": True})
@@ -49,7 +49,7 @@ def test_without_vllm_it_says_what_to_install():
         import vllm  # noqa: F401
     except ImportError:
         from drp_plugin.errors import UserError
-        from drp_plugin.teacher.registry import make_teacher
+        from drp_plugin.teachers.registry import make_teacher
 
         with pytest.raises(UserError, match=r"drp-plugin\[vllm\]"):
             make_teacher("vllm:/some/model")

@@ -11,7 +11,7 @@ import pytest
 import tiny_models as tiny
 import yaml
 
-from drp_plugin.training.build import Settings, build
+from drp_plugin.training.sft_set import Settings, build
 
 BIN = Path(sys.executable).parent
 

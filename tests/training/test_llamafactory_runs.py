@@ -18,7 +18,7 @@ import yaml
 from conftest import BIN
 
 from drp_plugin.resources import resource
-from drp_plugin.training.build import Settings, build
+from drp_plugin.training.sft_set import Settings, build
 from drp_plugin.training.workspace import init
 
 pytest.importorskip("llamafactory")
@@ -221,9 +221,9 @@ def test_two_processes(workspace, byte_model):
 
 def greedy(model: Path | str, adapter: Path | None = None) -> list[str]:
     """Short greedy completions, as `drp_hf` makes them."""
-    from drp_plugin.sampling.base import SampleRequest
-    from drp_plugin.sampling.hf import HFSampler
-    from drp_plugin.teacher.base import Message
+    from drp_plugin.llm.messages import Message
+    from drp_plugin.sampling.completions import SampleRequest
+    from drp_plugin.sampling.transformers_engine import HFSampler
 
     asked = [SampleRequest(messages=(Message(role="user", content=row["question"]),),
                            max_new_tokens=24) for row in tiny.rows(8)]

@@ -20,8 +20,8 @@ pytest.importorskip("llamafactory")
 pytestmark = pytest.mark.framework
 
 from drp_plugin.training.preflight import framework  # noqa: E402
+from drp_plugin.training.preflight.check_config import check  # noqa: E402
 from drp_plugin.training.preflight.files import zero_stage  # noqa: E402
-from drp_plugin.training.preflight.run import check  # noqa: E402
 
 
 def codes(path: Path, **arguments: object) -> list[str]:
@@ -282,7 +282,7 @@ def test_deepspeed_plan_that_is_not_there(good, tmp_path):
 
 
 def test_preference_pairs_are_checked_on_both_sides(good, tmp_path, write_rows):
-    from drp_plugin.training.build import Settings, build
+    from drp_plugin.training.sft_set import Settings, build
 
     path = good(dataset="pairs", stage="dpo", val_size=None, eval_strategy=None)
     build([write_rows(tiny.rows(20))], tmp_path / "data", Settings(name="pairs", pairs=True))

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from drp_plugin.cli.build import command
 from drp_plugin.errors import UserError
-from drp_plugin.training.build import Settings, build
 from drp_plugin.training.mixing import parse_ratio, quotas
+from drp_plugin.training.sft_set import Settings, build
 from drp_plugin.training.shape import Unfit, shaped
 from drp_plugin.training.sources import Why
 

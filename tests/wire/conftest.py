@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import pytest
 
 from drp_plugin.cli import main
-from drp_plugin.teacher.base import Reply, Request
-from drp_plugin.teacher.offline import OfflineTeacher
-from drp_plugin.teacher.retry import Persistent
+from drp_plugin.llm.messages import Reply, Request
+from drp_plugin.llm.retry import Persistent
+from drp_plugin.teachers.offline import OfflineTeacher
 
 KEY = "sk-proj-VerySecretKey1234567890abcdefXYZ"
 

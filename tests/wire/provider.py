@@ -26,8 +26,8 @@ from starlette.requests import Request as Http
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from drp_plugin.teacher.base import Message, Reply, Request, Sampling
-from drp_plugin.teacher.serve import read_request
+from drp_plugin.llm.messages import Message, Reply, Request, Sampling
+from drp_plugin.teachers.serve import read_request
 
 Answer = Callable[[Request], Awaitable[Reply]]
 

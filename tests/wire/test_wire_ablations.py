@@ -8,8 +8,8 @@ import re
 from conftest import rows_of, traces
 from provider import Provider
 
+from drp_plugin.llm.messages import Reply, Request
 from drp_plugin.records import Usage
-from drp_plugin.teacher.base import Reply, Request
 
 
 def reply(text: str) -> Reply:

@@ -14,7 +14,7 @@ from conftest import rows_of, traces
 from provider import Provider
 from starlette.responses import JSONResponse
 
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.ledger import Ledger
 
 both = pytest.mark.parametrize("kind", ["openai", "gemini"])
 
@@ -153,7 +153,7 @@ def test_kill_9_while_a_batch_is_out(tmp_path, drp, rules, kind):
 def test_killed_between_note_and_creation(tmp_path, drp, rules, monkeypatch):
     """Nothing had reached the provider: it is submitted, once."""
     data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
-    from drp_plugin.teacher.openai_batch import OpenAIBatch
+    from drp_plugin.llm.openai_batch import OpenAIBatch
 
     real = OpenAIBatch.create
 

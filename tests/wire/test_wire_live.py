@@ -13,12 +13,12 @@ from faults import Faults
 from provider import Provider
 
 from drp_plugin.errors import UserError
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient
+from drp_plugin.llm.messages import Message, Reply, Request, Sampling, TeacherError
+from drp_plugin.llm.retry import Retries, Unusable
 from drp_plugin.records import Reason, Usage
-from drp_plugin.teacher.asking import Asker
-from drp_plugin.teacher.base import Message, Reply, Request, Sampling, TeacherError
-from drp_plugin.teacher.registry import make_teacher
-from drp_plugin.teacher.retry import Retries, Unusable
+from drp_plugin.teachers.registry import make_teacher
 
 QUICK = Retries(attempts=8, base_s=0.02)
 KEY = "sk-proj-VerySecretKey1234567890abcdefXYZ"
@@ -215,13 +215,13 @@ def test_the_ledger_keeps_the_client_from_asking_twice(tmp_path, monkeypatch):
         teacher = teacher_at(provider, "openai", monkeypatch)
 
         async def ask_all():
-            asker = Asker(teacher, ledger)
+            client = LedgerClient(teacher, ledger)
             # the same question by ten rows at once: one request
-            replies = await asyncio.gather(*[asker(question()) for _ in range(10)])
+            replies = await asyncio.gather(*[client(question()) for _ in range(10)])
             assert {r.text for r in replies} == {"HELLO"}
-            await asker(question(temperature=0.7))
-            await asker(question())
-            return asker
+            await client(question(temperature=0.7))
+            await client(question())
+            return client
 
-        asker = asyncio.run(ask_all())
-    assert provider.received == 2 and asker.asked == 2 and asker.found == 10
+        client = asyncio.run(ask_all())
+    assert provider.received == 2 and client.asked == 2 and client.found == 10

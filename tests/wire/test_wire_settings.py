@@ -282,7 +282,7 @@ def test_the_address_of_the_environment_is_one_of_the_settings(tmp_path, drp, ru
 
 
 def test_the_providers_own_address_has_its_list_price(tmp_path, drp, rules, monkeypatch):
-    from drp_plugin.teacher.openai_client import OpenAITeacher
+    from drp_plugin.llm.openai_client import OpenAITeacher
 
     with Provider(rules) as provider:
         begin = OpenAITeacher.__init__

@@ -14,7 +14,7 @@ from conftest import rows_of, traces
 from faults import Faults
 from provider import Provider
 
-from drp_plugin.ledger import Ledger
+from drp_plugin.llm.ledger import Ledger
 
 LIVE = ("--concurrency", "16", "--price", "1,1")
 

@@ -1,0 +1,184 @@
+"""Appendix D: a model compares two decompositions of the same traces, pair by pair.
+
+Which run is shown as A is drawn by the seed, pair by pair, and every pair is shown in both
+orders: a judge that likes a side rather than a text contradicts itself, and is counted.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.llm.messages import Ask, Message, Request, Sampling, TeacherError
+from drp_plugin.prompts import Prompts
+from drp_plugin.records import Pruned
+from drp_plugin.run_dir import PRUNED
+from drp_plugin.runner.forecast import Estimate, wilson
+
+Verdict = Literal["A", "B", "Same"]
+_VERDICT = re.compile(r"""^[\s*_'"‘“`(\[]*(?:version\s+|answer\s*:\s*)?
+                          (a|b|same)(?![a-z])[\s\S]*$""", re.IGNORECASE | re.VERBOSE)
+_LATER = re.compile(r"(?:\b(?:version|answer|choice)\b[\s:*]*(?:is[\s:*]*)?|['‘“\"*])"
+                    r"(a|b|same)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two decompositions of one trace."""
+
+    id: str
+    one: tuple[str, ...]
+    """Steps of the first run's decomposition."""
+    two: tuple[str, ...]
+    swapped: bool
+    """Whether the second run is shown as A in the first order."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the judge said of a pair: `one`, `two`, `same`, or None where it said nothing usable,
+    in the first order and with the sides swapped."""
+
+    id: str
+    first: str | None
+    second: str | None
+    first_side: Verdict | None
+    second_side: Verdict | None
+    detail: str = ""
+
+    @property
+    def winner(self) -> str:
+        """`one` or `two` where both orders agree on it; else `same`, or `contradiction` where
+        the judge chose the same side, and so another text, in each order."""
+        if self.first == self.second and self.first in ("one", "two"):
+            return self.first
+        if {self.first, self.second} == {"one", "two"}:
+            return "contradiction"
+        return "invalid" if self.first is None or self.second is None else "same"
+
+
+def parse_verdict(text: str) -> Verdict | None:
+    """`A`, `B` or `Same`, in whatever dress; None where the reply is none of them."""
+    match = _VERDICT.match(text) if len(text.split()) else None
+    if match is None or (match[1].lower() == "a" and re.match(r"\s*a\s+[a-z]", text)):
+        found = {m[1].lower() for m in _LATER.finditer(text)}
+        if len(found) != 1:
+            return None
+        word = found.pop()
+    else:
+        word = match[1].lower()
+    return "Same" if word == "same" else "A" if word == "a" else "B"
+
+
+def load(run_dir: Path) -> dict[str, Pruned]:
+    """A run's pruned rows with steps, by id. Raises UserError."""
+    file = run_dir / PRUNED
+    if not file.is_file():
+        raise UserError(f"no {PRUNED} here", file=run_dir, fix="Give folders of drp prune")
+    rows = {row.id: row for row in jsonl.read(file, Pruned) if row.steps}
+    if not rows:
+        raise UserError("no row has steps", file=file,
+                        fix="Runs of drp distill have none; give folders of drp prune")
+    return rows
+
+
+def make_pairs(one: dict[str, Pruned], two: dict[str, Pruned], *, sample: int | None,
+               seed: int) -> list[Pair]:
+    """Pairs of the rows that both runs have, with the same trace. Raises UserError for none."""
+    common = [i for i in one if i in two and one[i].original == two[i].original]
+    if not common:
+        raise UserError("the two runs have no trace in common",
+                        fix="Prune the same traces with two --decompose modes")
+    generator = random.Random(seed)
+    if sample is not None and sample < len(common):
+        common = sorted(generator.sample(common, sample), key=common.index)
+    return [Pair(i, tuple(s.text for s in one[i].steps), tuple(s.text for s in two[i].steps),
+                 swapped=generator.random() < 0.5) for i in common]
+
+
+async def judge_pair(pair: Pair, ask: Ask, prompts: Prompts, sampling: Sampling) -> Judged:
+    """Both orders of one pair."""
+    details: list[str] = []
+
+    async def once(two_is_a: bool) -> tuple[str | None, Verdict | None]:
+        a, b = (pair.two, pair.one) if two_is_a else (pair.one, pair.two)
+        prompt = prompts.render("judge", version_a=a, version_b=b)
+        try:
+            reply = await ask(Request(messages=(Message(role="user", content=prompt),),
+                                      sampling=sampling, tag="judge"))
+        except TeacherError as error:
+            details.append(str(error))
+            return None, None
+        side = parse_verdict(reply.text) if reply.finish_reason != "refusal" else None
+        if side is None:
+            details.append(f"no verdict: {' '.join(reply.text.split())[:120]!r}")
+            return None, None
+        if side == "Same":
+            return "same", side
+        return ("two" if (side == "A") == two_is_a else "one"), side
+
+    first, first_side = await once(pair.swapped)
+    second, second_side = await once(not pair.swapped)
+    return Judged(pair.id, first, second, first_side, second_side, "; ".join(details))
+
+
+def summarize(judged: list[Judged], one: dict[str, Pruned],
+              two: dict[str, Pruned]) -> dict[str, Any]:
+    """The comparison's figures; shares with 95 % Wilson intervals."""
+    winners = Counter(j.winner for j in judged)
+    sides = Counter(s for j in judged for s in (j.first_side, j.second_side) if s)
+    firsts = Counter(j.first for j in judged)
+    decided, chosen = winners["one"] + winners["two"], sides["A"] + sides["B"]
+    return {
+        "pairs": len(judged),
+        "both_orders": {k: winners[k] for k in ("one", "two", "same", "contradiction", "invalid")},
+        "one_preferred": _share(wilson(winners["one"], decided), decided),
+        "first_order": {str(k or "invalid"): firsts[k] for k in ("one", "two", "same", None)},
+        "one_preferred_first_order": _share(
+            wilson(firsts["one"], firsts["one"] + firsts["two"]), firsts["one"] + firsts["two"]),
+        "position": {**{k: sides[k] for k in ("A", "B", "Same")},
+                     "A_share": _share(wilson(sides["A"], chosen), chosen)},
+        "contradictions": _share(wilson(winners["contradiction"], len(judged)), len(judged)),
+        "steps_per_example": {"one": _steps(judged, one), "two": _steps(judged, two)},
+    }
+
+
+def _share(estimate: Estimate, n: int) -> dict[str, Any]:
+    return {"share": round(estimate.value, 4) if n else None,
+            "interval": [round(estimate.low, 4), round(estimate.high, 4)], "n": n}
+
+
+def _steps(judged: list[Judged], rows: dict[str, Pruned]) -> float:
+    return round(sum(len(rows[j.id].steps) for j in judged) / len(judged), 2) if judged else 0.0
+
+
+def table(summary: dict[str, Any], names: tuple[str, str]) -> Iterator[str]:
+    """The summary for a person; `names` say what the two runs are."""
+    s, (one, two) = summary, names
+
+    def share(d: dict[str, Any]) -> str:
+        if d["share"] is None:
+            return "—"
+        low, high = d["interval"]
+        return (f"{100 * d['share']:.1f} %  (95 %: {100 * low:.1f} to {100 * high:.1f} %; "
+                f"n {d['n']})")
+
+    both, first = s["both_orders"], s["first_order"]
+    yield f"{s['pairs']} pairs: {one} (run A) against {two} (run B)"
+    yield f"both orders agree     A {both['one']}, B {both['two']}, same {both['same']}, " \
+          f"contradicts itself {both['contradiction']}, no verdict {both['invalid']}"
+    yield f"prefers run A         {share(s['one_preferred'])}"
+    yield f"first order alone     A {first['one']}, B {first['two']}, same {first['same']}, " \
+          f"no verdict {first['invalid']}   (paper: 33, 17, 0)"
+    yield f"chooses side A        {share(s['position']['A_share'])}; 50 % is no position bias"
+    yield f"contradicts itself    {share(s['contradictions'])}"
+    steps = s["steps_per_example"]
+    yield f"steps per example     {one} {steps['one']}, {two} {steps['two']}   " \
+          f"(paper: skill 12.6, default 8.3)"

@@ -1,0 +1,193 @@
+"""Asking a teacher through the ledger: nothing asked twice, nothing used before it is stored."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from drp_plugin.llm.budget import Budget
+from drp_plugin.llm.ledger import Ledger, request_key
+from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError
+from drp_plugin.llm.prices import Price, counted
+from drp_plugin.llm.retry import finished, stopping
+from drp_plugin.records import Usage
+
+_POLL_S = 0.05
+
+
+class Pending(BaseException):
+    """The answer is not there yet. Raised into a row's flow in replay, and ends it for now.
+
+    Not an Exception, so that no stage can take it for a failure of the teacher.
+    """
+
+    def __init__(self, key: str, request: Request) -> None:
+        super().__init__(key)
+        self.key, self.request = key, request
+
+
+def key_of(identity: dict[str, Any], request: Request) -> str:
+    """The ledger's key of a request to the teacher of this `Teacher.identity`."""
+    sampling = request.sampling
+    payload: dict[str, Any] = {
+        "teacher": identity, "messages": [[m.role, m.content] for m in request.messages],
+        "temperature": sampling.temperature, "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens, "seed": sampling.seed,
+    }
+    if sampling.extra:
+        payload["extra"] = sampling.extra
+    if request.json_schema is not None:
+        payload["schema"] = request.json_schema
+    return request_key({k: v for k, v in payload.items() if v is not None})
+
+
+def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[str, Any]:
+    """What the ledger keeps of a reply. Its cost is what it cost then, whatever prices do."""
+    value: dict[str, Any] = {
+        "text": reply.text, "finish_reason": reply.finish_reason,
+        "prompt_tokens": reply.usage.prompt_tokens,
+        "completion_tokens": reply.usage.completion_tokens,
+    }
+    cost = None if price is None else price.bill(reply.usage, batch=batch)
+    if cost is not None:
+        value["cost_usd"] = cost
+    return value
+
+
+def charge(value: dict[str, Any], most: float) -> float:
+    """What a budget is charged for a reply: its cost, or the most that it can have cost.
+
+    The latter, for a reply without usage, is noted in `value`: later runs go by it.
+    """
+    cost = value.get("cost_usd")
+    if cost is None:
+        cost = value["most_usd"] = most
+    return float(cost)
+
+
+def from_value(value: dict[str, Any], key: str = "") -> Reply:
+    """The reply that the ledger keeps under `key`."""
+    return Reply(key=key, text=value["text"], finish_reason=value["finish_reason"], usage=Usage(
+        requests=1, prompt_tokens=value["prompt_tokens"],
+        completion_tokens=value["completion_tokens"], cost_usd=value.get("cost_usd")))
+
+
+class LedgerClient:
+    """The `Ask` of a run: the ledger first, the teacher for what is not in it.
+
+    Equal requests of several rows, and of several processes on one ledger, are asked once.
+    With `replay` nothing is asked: what is not in the ledger raises Pending. A row that is
+    cancelled while its request is out ends when the answer is stored; cancelled twice, at once.
+    """
+
+    def __init__(self, teacher: Teacher, ledger: Ledger, *, price: Price | None = None,
+                 budget: Budget | None = None, replay: bool = False) -> None:
+        self.teacher, self.ledger, self.price, self.budget = teacher, ledger, price, budget
+        self.asked = 0
+        """Requests that this process sent and had answered."""
+        self.found = 0
+        """Requests that the ledger answered."""
+        self.uncounted = 0
+        """Replies, asked or found, whose tokens the provider did not count."""
+        self.spent_usd = 0.0
+        self.completion_tokens = 0
+        self.pending: dict[str, Request] = {}
+        """In replay: the requests without an answer, by key."""
+        self.failed: dict[str, str] = {}
+        """In replay: requests that cannot be had, by key, and why."""
+        self._replay = replay
+        self._asking: dict[str, asyncio.Future[None]] = {}
+
+    async def __call__(self, request: Request) -> Reply:
+        """The reply. Raises what `Teacher.ask` raises; OverBudget; in replay, Pending."""
+        key = key_of(self.teacher.identity, request)
+        if self._replay:
+            stored = self.ledger.get(key)
+            if stored is None and key in self.failed:
+                raise TeacherError(self.failed[key])
+            if stored is None:
+                self.pending[key] = request
+                raise Pending(key, request)
+            return self._stored(key, stored)
+        while (other := self._asking.get(key)) is not None:
+            # another row asks the very same thing: wait for it, then look into the ledger
+            await asyncio.wait([other])
+        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._asking[key] = mine
+        try:
+            return await self._claimed(key, request)
+        finally:
+            del self._asking[key]
+            mine.set_result(None)
+
+    async def _claimed(self, key: str, request: Request) -> Reply:
+        while not self.ledger.claim(key):
+            stored = self.ledger.get(key)
+            if stored is not None:
+                return self._stored(key, stored)
+            await asyncio.sleep(_POLL_S)  # another process asks: its answer will be ours
+        try:
+            stored = self.ledger.get(key)
+            if stored is not None:
+                return self._stored(key, stored)
+            return await self._ask(key, request)
+        finally:
+            self.ledger.release(key)
+
+    async def _ask(self, key: str, request: Request) -> Reply:
+        if stopping():  # a flow may go on after a request that failed while the run ended
+            raise asyncio.CancelledError
+        reserved = 0.0 if self.budget is None else await self.budget.reserve(request)
+        cost = 0.0
+        try:
+            reply = await self.teacher.ask(request)
+            value = to_value(reply, self.price)
+            if self.budget is not None:
+                cost = charge(value, reserved)
+            # a paid answer is stored even when the run is being stopped around it, and before
+            # the claim on it ends
+            await finished(self.ledger.aput(key, value, tag=request.tag,
+                                            cost_usd=value.get("cost_usd")))
+        finally:
+            if self.budget is not None:
+                self.budget.settle(reserved, cost)
+        self.count(reply, value)
+        if stopping():
+            raise asyncio.CancelledError
+        return from_value(value, key)
+
+    def _stored(self, key: str, value: dict[str, Any]) -> Reply:
+        reply = from_value(value, key)
+        self.found += 1
+        if self.teacher.persistent is not None:
+            self.teacher.persistent.answered_before = True
+        self.uncounted += not counted(reply.usage)
+        return reply
+
+    def count(self, reply: Reply, value: dict[str, Any]) -> None:
+        """Count an answer that was paid for."""
+        self.asked += 1
+        self.uncounted += not counted(reply.usage)
+        self.spent_usd += value.get("cost_usd") or 0.0
+        self.completion_tokens += reply.usage.completion_tokens
+
+
+class RowClient:
+    """One row's `Ask`: keeps account of what it used, whatever becomes of the row."""
+
+    def __init__(self, ask: Ask) -> None:
+        self._ask = ask
+        self.replies: list[Reply] = []
+
+    @property
+    def usage(self) -> Usage:
+        """Of all replies together."""
+        return sum((reply.usage for reply in self.replies), Usage())
+
+    async def __call__(self, request: Request) -> Reply:
+        reply = await self._ask(request)
+        if not reply.usage.requests:
+            reply = reply.model_copy(update={
+                "usage": reply.usage.model_copy(update={"requests": 1})})
+        self.replies.append(reply)
+        return reply

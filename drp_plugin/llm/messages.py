@@ -1,0 +1,102 @@
+"""What is asked of a teacher and what it says: messages in; text, finish reason, usage out."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from drp_plugin.errors import UserError
+from drp_plugin.records import Reason, Record, Usage
+
+if TYPE_CHECKING:
+    from drp_plugin.llm.batch_api import BatchApi
+    from drp_plugin.llm.retry import Persistent
+
+
+class Message(Record):
+    """One chat message."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Sampling(Record):
+    """Everything that shapes a reply besides the messages."""
+
+    temperature: float | None = 0.0
+    """The paper's reference code asks at 0. None leaves it to the provider: some reasoning
+    models refuse any."""
+    top_p: float | None = None
+    max_tokens: int | None = None
+    """None leaves it to the provider, which then allows its model's maximum."""
+    seed: int | None = None
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Provider-specific fields, passed on as they are (for example reasoning_effort)."""
+
+
+class Request(Record):
+    """One question to a teacher. Equal requests have equal answers as far as we are concerned."""
+
+    messages: tuple[Message, ...]
+    sampling: Sampling = Sampling()
+    json_schema: dict[str, Any] | None = None
+    """JSON schema of the reply, for providers with structured output; None for plain text."""
+    tag: str = ""
+    """What it is for (decompose, revise, repair, …): for logs and summaries; never part of the
+    ledger's key and never sent."""
+
+
+Finish = Literal["stop", "length", "refusal", "other"]
+
+
+class Reply(Record):
+    """What the teacher said."""
+
+    text: str
+    finish_reason: Finish = "stop"
+    usage: Usage = Usage()
+    key: str = ""
+    """Its key in the ledger, where it is kept there: several rows may share it, and it was paid
+    for once."""
+
+
+class TeacherError(Exception):
+    """A request failed for good: retries are used up, or cannot help. The text holds no key."""
+
+    def __init__(self, text: str, reason: Reason = Reason.REQUEST_FAILED) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class Teacher(abc.ABC):
+    """A model (or rules) that answers requests, and what it can do besides."""
+
+    name: str
+    """`kind:model`, as on the command line."""
+    identity: dict[str, Any]
+    """What of it determines its answers, for the ledger's keys."""
+    persistent: Persistent | None = None
+    """The retries of a teacher behind a network."""
+
+    asks_nothing: bool = False
+    """It prunes without a model, by a method of its own."""
+    local: bool = False
+    """It runs on the user's own machine: its requests cost nothing."""
+
+    @abc.abstractmethod
+    async def ask(self, request: Request) -> Reply:
+        """Answer one request. Raises TeacherError when no answer can be had."""
+
+    def batch(self) -> BatchApi:
+        """Its batch API. Raises UserError where it has none."""
+        raise UserError(f"teacher {self.name} has no batch API", fix="Leave --batch out")
+
+    async def close(self) -> None:  # noqa: B027 (most have nothing to let go of)
+        """Let go of connections and processes."""
+
+
+Ask = Callable[[Request], Awaitable[Reply]]
+"""How a stage talks to the teacher: usually through the ledger."""

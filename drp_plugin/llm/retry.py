@@ -1,0 +1,208 @@
+"""One loop of retries for every provider: what can be retried is, what cannot is not.
+
+The providers' libraries have retries of their own. They are switched off here, because they
+sleep unseen: the limiter must hear of every 429 at once, a reply that is half a JSON must be
+asked again although its HTTP status was 200, and a spent quota (also 429) must stop the run
+instead of being asked for again and again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from drp_plugin.errors import UserError
+from drp_plugin.llm.limiter import Limiter
+from drp_plugin.llm.messages import TeacherError
+from drp_plugin.records import Reason
+
+T = TypeVar("T")
+
+SILENT_ATTEMPTS = 4
+"""So many attempts at a server that has never given a reply."""
+_TELL_AFTER_S = 0.3
+
+
+class Unusable(UserError):
+    """No request of this run can succeed (wrong key, unknown model, spent quota): stop it."""
+
+
+class Transient(Exception):
+    """A request failed in a way that another attempt may mend. The text holds no key."""
+
+    def __init__(self, text: str, *, after_s: float | None = None, throttled: bool = False,
+                 unreachable: bool = False) -> None:
+        super().__init__(text)
+        self.after_s = after_s
+        """How long the provider asks to wait, in seconds."""
+        self.throttled = throttled
+        self.unreachable = unreachable
+        """There was no server to talk to, or one of another kind."""
+
+
+def stopping() -> bool:
+    """Whether the task that runs this was told to end."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+async def finished(work: Coroutine[Any, Any, T], told: Callable[[], None] = lambda: None) -> T:
+    """What `work` comes to, also when the caller is cancelled while it goes on.
+
+    For work that is paid for, or that stores what was. `told` is called at the cancellation,
+    which is kept back: the caller looks at `stopping()` once the value is safe. A second
+    cancellation drops the work at once.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        told()
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError:
+            task.add_done_callback(lambda t: t.cancelled() or t.exception())  # nobody asks for it
+            task.cancel()
+            raise
+    return task.result()
+
+
+def no_reply(text: str) -> Transient:
+    """What came back with status 200 is no reply of a model: another server's page, or a part.
+
+    `text` holds no key.
+    """
+    return Transient(f"the reply is none of a model: {text[:160]!r}",
+                     unreachable=text.startswith("<"))
+
+
+@dataclass
+class Retries:
+    """How often and how patiently."""
+
+    attempts: int = 8
+    """Attempts in all for one request, throttled ones not counted."""
+    base_s: float = 1.0
+    """The first wait; each further one doubles, with full jitter."""
+    cap_s: float = 60.0
+    patience_s: float = 3600.0
+    """How long one request may be throttled in all before it is given up."""
+
+
+class Persistent:
+    """Runs attempts under a limiter until one succeeds or none can."""
+
+    def __init__(self, limiter: Limiter, retries: Retries | None = None, *,
+                 timeout_s: float = 600.0, where: str = "the teacher") -> None:
+        self.limiter = limiter
+        self.retries = retries or Retries()
+        self.timeout_s = timeout_s
+        self.where = where
+        self.retried = 0
+        """Attempts made again so far."""
+        self.answered_before = False
+        """An earlier process had replies from this server."""
+        self.fault = ""
+        """What went wrong last, while nothing has gone right since."""
+        self._reached = False
+        self._running = 0
+        self._told = False
+
+    async def run(self, attempt: Callable[[], Awaitable[T]], *, keep: bool = False) -> T:
+        """The first successful attempt's value.
+
+        With `keep` an attempt that is out is not dropped when the task is cancelled: its value
+        is returned, and the caller raises the cancellation when the value is safe
+        (`stopping()`). Nothing new is sent then. Raises TeacherError when the attempts are used
+        up, Unusable when no server of the right kind ever answered.
+        """
+        self._running += 1
+        try:
+            return await self._run(attempt, keep)
+        finally:
+            self._running -= 1
+
+    async def _run(self, attempt: Callable[[], Awaitable[T]], keep: bool) -> T:
+        tried, throttled_s = 0, 0.0
+        while True:
+            await self.limiter.acquire()
+            sent_at = self.limiter.now()
+            try:
+                value = await (finished(self._timed(attempt), self._tell) if keep
+                               else self._timed(attempt))
+                self._reached, self.fault = True, ""
+                return value
+            except TimeoutError:
+                fault = Transient(f"no answer within {self.timeout_s:g} s")
+            except Transient as caught:
+                fault = caught
+                if caught.throttled:
+                    self.limiter.throttled(caught.after_s, sent_at)
+            finally:
+                self.limiter.release()
+            self.fault = str(fault)
+            if keep and stopping():
+                raise asyncio.CancelledError
+            wait = self._wait(tried, fault)
+            if fault.throttled:
+                throttled_s += wait
+                if throttled_s > self.retries.patience_s:
+                    text = f"throttled for {throttled_s:.0f} s: {fault}"
+                    raise self._never(text) if self._silent(fault) else TeacherError(text)
+            else:
+                tried += 1
+                if tried >= SILENT_ATTEMPTS and self._silent(fault):
+                    raise self._never(str(fault))
+                if tried >= self.retries.attempts:
+                    raise TeacherError(f"gave up after {tried} attempts: {fault}",
+                                       Reason.REQUEST_FAILED)
+            self.retried += 1
+            await asyncio.sleep(wait)
+
+    async def _timed(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        # the clients' own timeouts count silence between bytes; this one counts it all
+        async with asyncio.timeout(self.timeout_s):
+            return await attempt()
+
+    def _silent(self, fault: Transient) -> bool:
+        """No reply was ever had from this server, so that the fault is not the request's.
+
+        Replies of an earlier process count too, but for a server that is not there now.
+        """
+        return not self._reached and (fault.unreachable or not self.answered_before)
+
+    def _never(self, text: str) -> Unusable:
+        return Unusable(f"no answer from {self.where}: {text}",
+                        fix="Is the server running, and the address right?")
+
+    def status(self) -> str:
+        """What is out, and what is waited for, in a few words; empty where nothing is."""
+        out = self.limiter.in_flight
+        parts = [f"{out} in flight"] if out else []
+        if self.fault:
+            parts.append(f"{self._running - out} waiting; the last fault: {self.fault[:160]}")
+        return ", ".join(parts)
+
+    def _tell(self) -> None:
+        """Say once what is waited for, unless it is there in an instant."""
+        if not self._told:
+            self._told = True
+            asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._say_waiting)
+
+    def _say_waiting(self) -> None:
+        out = self.limiter.in_flight
+        if out:
+            print(f"drp: waiting for {out} answer{'s' if out > 1 else ''}; Ctrl-C again to drop "
+                  f"{'them' if out > 1 else 'it'}", file=sys.stderr, flush=True)
+
+    def _wait(self, tried: int, fault: Transient) -> float:
+        grown = min(self.retries.cap_s, self.retries.base_s * 2 ** min(tried, 16))
+        jitter = random.uniform(0.25, 1.0) * grown
+        if fault.after_s is None:
+            return jitter
+        # all that were refused together must not come back in the same instant
+        return fault.after_s + random.uniform(0, min(1.0, 0.1 * fault.after_s + 0.05))

@@ -1,0 +1,110 @@
+"""Direct distillation: the teacher answers the question itself (§6.2, the ablation)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.grading import equal, extract
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, unbraced
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.records import Pruned, Question, Reason, Reject, Trace
+from drp_plugin.thinking import join_response
+
+_PARTS = re.compile(r"^[ \t]*#{0,4}[ \t]*\**(REASONING|ANSWER)\**:?[ \t]*$", re.MULTILINE)
+
+
+def questions(path: str | Path) -> Iterator[Trace | Reject]:
+    """Every row of a JSONL file of questions (or traces), unusable ones as rejects.
+
+    Ids must be unique; a missing one is made from the row's number. Raises UserError when the
+    file cannot be read or holds no usable row.
+    """
+    seen: set[str] = set()
+    usable = False
+    for row in jsonl.rows(path):
+        name = f"row-{row.number}"
+        if row.value is None:
+            yield Reject(id=name, stage="read", reason=Reason.NOT_JSON,
+                         detail=f"row {row.number}: {row.error}", row={"text": row.text[:2000]})
+            continue
+        value = {"response": "", **row.value}
+        if value.get("id") is None:
+            value["id"] = name
+        for field in ("id", "answer"):
+            if isinstance(value.get(field), int | float):
+                value[field] = str(value[field])
+        try:
+            Question.model_validate(value)
+            trace = Trace.model_validate(value)
+            problem = "the id stood before" if trace.id in seen else ""
+        except ValidationError as error:
+            problem = jsonl.explain(error)
+        if problem:
+            yield Reject(id=f"{value['id']}@row{row.number}", stage="read", reason=Reason.BAD_ROW,
+                         detail=f"row {row.number}: {problem}", row=row.value)
+            continue
+        usable = True
+        seen.add(trace.id)
+        yield trace
+    if not usable:
+        raise UserError("holds no usable question", file=path,
+                        fix='Each line must be a JSON object with "question"')
+
+
+def parse_answer(reply: str) -> tuple[str, str]:
+    """The reasoning and the answer part of a reply. Raises FormatError."""
+    marks = list(_PARTS.finditer(reply))
+    if [m[1] for m in marks] != ["REASONING", "ANSWER"]:
+        raise FormatError('it must have one line "## REASONING" and then one line "## ANSWER".')
+    reasoning = unbraced(reply[marks[0].end():marks[1].start()])
+    answer = unbraced(reply[marks[1].end():])
+    if not reasoning:
+        raise FormatError("nothing stands under ## REASONING.")
+    if not answer:
+        raise FormatError("nothing stands under ## ANSWER.")
+    return reasoning, answer
+
+
+async def distill(question: Trace, client: RowClient, options: PruneOptions, *,
+                  prompts: Prompts, count: Callable[[str], int]) -> Pruned | Reject:
+    """The teacher's own concise solution as a training row, or why there is none."""
+    dialogue = Dialogue(client, options, prompts, count)
+    try:
+        prompt = prompts.render("distill", question=question.question)
+        try:
+            reasoning, answer = await dialogue.ask("distill", prompt, parse_answer)
+        except CutReply as cut:
+            raise Rejection("distill", Reason.CUT_REPLY, str(cut), cut.reply.text) from None
+        response = join_response(reasoning, answer)
+        verdict = _verify(question, response, options)
+    except Rejection as rejection:
+        return rejection.of(question, client.usage)
+    return Pruned(
+        id=question.id, question=question.question, answer=question.answer,
+        dataset=question.dataset, model=question.model, original=question.response,
+        response=response, tokens_before=count(question.response) if question.response else 0,
+        tokens_after=count(response), verdict=verdict, teacher=options.teacher,
+        prompts_hash=prompts.hash, usage=client.usage)
+
+
+def _verify(question: Trace, response: str, options: PruneOptions) -> dict[str, object]:
+    found = extract(response).text
+    if found is None:
+        raise Rejection("verify", Reason.NO_ANSWER, "the teacher's answer part states no answer",
+                        response)
+    if question.answer is None:
+        return {"answer": {"ok": True, "answer": found, "gold": None}}
+    right = equal(found, question.answer, question.dataset)
+    if not right and not options.keep_wrong:
+        raise Rejection("verify", Reason.WRONG_ANSWER,
+                        f"the teacher says {found[:80]!r}, gold is {question.answer[:80]!r}",
+                        response)
+    return {"answer": {"ok": True, "answer": found, "gold": right}}

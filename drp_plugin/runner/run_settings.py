@@ -1,0 +1,98 @@
+"""`settings.json`: a run that goes on must be the same run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.records import Reject, Trace
+from drp_plugin.run_dir import PRUNED, SETTINGS
+from drp_plugin.seen import digest
+
+FREE = {"input", "limit", "version"}
+"""Recorded, but free to change: rows may be added, and releases come."""
+
+
+def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> list[str]:
+    """Write the run's settings, or compare them with those it was begun with.
+
+    Answers are keyed by their requests, so no change can bring stale ones back; but a changed
+    setting replaces the run's results, and may pay for all of it again. So a difference is an
+    error, in one line, unless `anew` is set. Returns the differences. Raises UserError.
+    """
+    path = run_dir / SETTINGS
+    plain = json.loads(json.dumps(settings))
+    before = _read(path)
+    changes = [] if before is None else differences(before, plain)
+    if changes and not anew:
+        raise UserError(f"this run was begun with other settings: {'; '.join(changes)}",
+                        file=run_dir, fix="Give another -o, or add --anew to go on here (stored "
+                                          "replies stay; what the change touches is asked anew)")
+    if before != plain:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with jsonl.replacing(path) as file:
+            file.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    return changes
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs, as `name: old → new`, settings that are free to change left out."""
+    found = []
+    for name in sorted((before.keys() | now.keys()) - FREE):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new)
+        elif old != new:
+            found.append(f"{name}: {_show(old)} → {_show(new)}")
+    return found
+
+
+def check_rows(run_dir: Path, rows: Callable[[], Iterable[Trace | Reject]]) -> None:
+    """Raises UserError where the run's pruned rows are not all among `rows`.
+
+    The run would replace pruned.jsonl, and what another input had left there would be gone. An
+    input that grew has all of them.
+    """
+    left = _pruned(run_dir / PRUNED)
+    if not left:
+        return
+    for row in rows():
+        if isinstance(row, Trace):
+            left.pop(_same(row.id, row.question), 0)
+            if not left:
+                return
+    raise UserError(f"{len(left)} rows of its {PRUNED} are not in this input (the first: row "
+                    f"{min(left.values())})", file=run_dir,
+                    fix="Give another -o, or add --anew to replace what is there")
+
+
+def _pruned(path: Path) -> dict[bytes, int]:
+    """The lines of a run's pruned rows, by what their questions are known by."""
+    if not path.exists():
+        return {}
+    return {_same(row.value["id"], row.value.get("question")): row.number
+            for row in jsonl.rows(path) if row.value is not None and "id" in row.value}
+
+
+def _same(*texts: Any) -> bytes:
+    """What these texts are known by as they are in a file, where lone surrogates cannot be."""
+    return digest(*(str(text).encode("utf-8", "replace").decode() for text in texts))
+
+
+def _show(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        value = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError):
+        raise UserError("cannot be read", file=path,
+                        fix="Move the run directory away, or restore the file") from None
+    return value if isinstance(value, dict) else {}

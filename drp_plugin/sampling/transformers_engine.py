@@ -1,0 +1,239 @@
+"""The student in transformers, on a CPU or one GPU: text-only causal language models.
+
+A batch is refilled as soon as rows finish. Rows that run long are set aside and finished
+together later, so that one endless loop never holds the others up.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+
+from drp_plugin.errors import UserError
+from drp_plugin.sampling import pool
+from drp_plugin.sampling.chat import Chat
+from drp_plugin.sampling.completions import Completion, Failed, Finish, Outcome, SampleRequest
+from drp_plugin.sampling.identity import fingerprint
+from drp_plugin.sampling.periodic import EVERY, period
+from drp_plugin.sampling.pick import Picker
+from drp_plugin.sampling.rows import RowCache
+
+TIER = 512
+"""Columns of the first pass. Rows that need more are set aside; later passes have 4 times more."""
+
+
+class _Row:
+    """A completion in the making."""
+
+    def __init__(self, index: int, request: SampleRequest, prompt: list[int], limit: int) -> None:
+        self.index = index
+        self.request = request
+        self.prompt = prompt
+        self.limit = limit
+        """Most new tokens, by the request and the model's context."""
+        self.new: list[int] = []
+        self.random = random.Random(request.seed)
+
+    @property
+    def length(self) -> int:
+        return len(self.prompt) + len(self.new)
+
+
+class HFSampler:
+    """A model of transformers, with a LoRA adapter (`peft`) where one is given.
+
+    `dtype`: `auto` is float32 on a CPU and the checkpoint's own on a GPU. `batch_size`: rows
+    that are generated at a time, by the model's size where it is not given. `threads`: of
+    torch on a CPU; 1 for small models, torch's default for others. `workers`: processes that
+    share the work; as many as there are cores for small models on a CPU, else 1.
+    """
+
+    def __init__(self, model: str, *, peft: str | None = None, device: str = "auto",
+                 dtype: str = "auto", batch_size: int | None = None, threads: int | None = None,
+                 chat_template: str | None = None, revision: str | None = None,
+                 trust_remote_code: bool = False, workers: int | None = None) -> None:
+        from transformers import AutoModelForCausalLM
+
+        self.device = torch.device(
+            device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
+        kind = _dtype(dtype, self.device)
+        self.chat = Chat(model, template=chat_template, revision=revision,
+                         trust_remote_code=trust_remote_code)
+        self.model: Any = AutoModelForCausalLM.from_pretrained(
+            model, dtype=kind, revision=revision, trust_remote_code=trust_remote_code)
+        _supported(self.model.config, model)
+        if peft is not None:
+            from peft import PeftModel
+
+            self.model = PeftModel.from_pretrained(self.model, peft)
+            if next(self.model.parameters()).dtype == torch.float32:
+                self.model = self.model.merge_and_unload()  # in memory; exact enough in float32
+        self.model.to(self.device).eval()
+        size = sum(p.numel() for p in self.model.parameters())
+        small = size < 50e6
+        self.batch_size = batch_size or (128 if small else 64 if self._gpu else 8)
+        self.workers = workers or (pool.cores() if small and not self._gpu else 1)
+        if threads or (small and not self._gpu):
+            torch.set_num_threads(threads or 1)
+        self._again = {
+            "model": model, "peft": peft, "device": str(self.device), "dtype": dtype,
+            "batch_size": self.batch_size, "chat_template": chat_template, "revision": revision,
+            "trust_remote_code": trust_remote_code}
+        self.context: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
+        self.identity: dict[str, Any] = {
+            "engine": "hf", **fingerprint(model, revision),
+            "dtype": str(next(self.model.parameters()).dtype).removeprefix("torch."),
+            **({"adapter": fingerprint(peft)} if peft else {}),
+            **({"template": self.chat.tokenizer.chat_template} if chat_template else {}),
+        }
+
+    @property
+    def _gpu(self) -> bool:
+        return self.device.type != "cpu"
+
+    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        """See `Sampler.sample`."""
+        workers = min(self.workers, len(requests) // pool.LEAST)
+        if workers > 1:
+            yield from pool.run(self._again, requests, workers)
+            return
+        rows = []
+        for index, request in enumerate(requests):
+            prompt = self.chat.encode(request.messages)
+            room = self.context - len(prompt)
+            if room < 1:
+                yield index, Failed(error=f"the prompt has {len(prompt)} tokens and the model's "
+                                          f"context {self.context}")
+                continue
+            rows.append(_Row(index, request, prompt, min(request.limit, room)))
+        rows.sort(key=lambda row: len(row.prompt))
+        tier = TIER
+        while rows:
+            later: list[_Row] = []
+            able = deque(row for row in rows if row.length + TIER // 4 <= tier)
+            later.extend(row for row in rows if row.length + TIER // 4 > tier)
+            for row, finish in self._run(able, tier):
+                if finish is None:
+                    later.append(row)
+                else:
+                    yield row.index, self._completion(row, finish)
+            rows, tier = later, tier * 4
+
+    def _completion(self, row: _Row, finish: Finish) -> Completion:
+        return Completion(text=self.chat.decode(row.new), tokens=len(row.new),
+                          prompt_tokens=len(row.prompt), finish=finish)
+
+    @torch.inference_mode()
+    def _step(self, ids: list[int], columns: torch.Tensor, cache: RowCache) -> torch.Tensor:
+        """Logits of each row's next token, after appending one token to each."""
+        width = int(columns.max()) + 1
+        cache.step(columns)
+        kind = self.model.dtype
+        reach = torch.arange(width, device=self.device) <= columns.unsqueeze(1)
+        mask = torch.zeros(reach.shape, dtype=kind, device=self.device)
+        mask.masked_fill_(~reach, torch.finfo(kind).min)
+        out = self.model(
+            input_ids=torch.tensor(ids, device=self.device).unsqueeze(1),
+            position_ids=columns.unsqueeze(1), attention_mask=mask[:, None, None],
+            past_key_values=cache, use_cache=True)
+        return out.logits[:, -1]
+
+    @torch.inference_mode()
+    def _prefill(self, rows: Sequence[_Row], first: int, cache: RowCache) -> torch.Tensor:
+        """Put rows into the cache from place `first` on; logits of each one's next token."""
+        lengths = torch.tensor([row.length for row in rows], device=self.device)
+        width = int(lengths.max())
+        ids = torch.zeros((len(rows), width), dtype=torch.long)
+        for place, row in enumerate(rows):
+            ids[place, :row.length] = torch.tensor(row.prompt + row.new)
+        # padding stands on the right, where causal attention does not look
+        ends, which = (lengths - 1).unique(return_inverse=True)
+        out = self.model(input_ids=ids.to(self.device), use_cache=True, logits_to_keep=ends)
+        places = torch.arange(first, first + len(rows), device=self.device)
+        cache.fill(places, out.past_key_values)
+        return out.logits[torch.arange(len(rows), device=self.device), which]
+
+    def _run(self, queue: deque[_Row], tier: int) -> Iterator[tuple[_Row, Finish | None]]:
+        """Rows with how they finished; None for one that has filled the tier's columns."""
+        cache = RowCache(self.batch_size)
+        live: list[_Row] = []
+        picker: Picker | None = None
+        chunk = max(1, self.batch_size // 8)
+        columns = torch.empty(0, dtype=torch.long, device=self.device)
+        while queue or live:
+            free = self.batch_size - len(live)
+            # refill in chunks: a forward pass over several prompts costs little more than over one
+            fresh: list[torch.Tensor] = []
+            while queue and free and (free >= chunk or not live):
+                some = [queue.popleft() for _ in range(min(chunk, free, len(queue)))]
+                fresh.append(self._prefill(some, len(live), cache))
+                live += some
+                free -= len(some)
+            old = len(columns)
+            if fresh:
+                added = torch.tensor([row.length for row in live[old:]], device=self.device)
+                picker = Picker([row.request for row in live], self.device)
+            last = [row.new[-1] for row in live[:old]]
+            logits = [self._step(last, columns, cache)] if old else []
+            if fresh:
+                logits += fresh
+                columns = torch.cat([columns + 1, added]) if old else added
+            else:
+                columns = columns + 1
+            assert picker is not None
+            ids = picker(torch.cat(logits), [row.random.random() for row in live]).tolist()
+            ended = []
+            for place, (row, token) in enumerate(zip(live, ids, strict=True)):
+                finish = self._append(row, token)
+                if finish is not None or row.length >= tier:
+                    ended.append(place)
+                    yield row, finish
+            if ended:
+                columns = self._drop(ended, live, columns, cache)
+                picker = Picker([row.request for row in live], self.device) if live else None
+
+    def _append(self, row: _Row, token: int) -> Finish | None:
+        if token in self.chat.stop_ids:
+            return "stop"
+        row.new.append(token)
+        made = len(row.new)
+        if row.request.stop_loops and made % EVERY == 0 and period(row.new) is not None:
+            return "loop"
+        if made < row.limit:
+            return None
+        return "cutoff" if made == row.request.cutoff else "length"
+
+    @staticmethod
+    def _drop(ended: list[int], live: list[_Row], columns: torch.Tensor,
+              cache: RowCache) -> torch.Tensor:
+        """Close the gaps: the last rows move into the places of those that ended."""
+        places = columns.tolist()
+        for place in reversed(ended):
+            last = len(live) - 1
+            if place != last:
+                # the newest token of a row is not in the cache yet
+                cache.move(last, place, live[last].length - 1)
+                live[place], places[place] = live[last], places[last]
+            live.pop()
+            places.pop()
+        return torch.tensor(places, dtype=torch.long, device=columns.device)
+
+
+def _dtype(name: str, device: torch.device) -> Any:
+    if name == "auto":
+        return torch.float32 if device.type == "cpu" else "auto"
+    kind = getattr(torch, name, None)
+    if not isinstance(kind, torch.dtype):
+        raise UserError(f"unknown dtype {name!r}", fix="Use float32, bfloat16 or float16")
+    return kind
+
+
+def _supported(config: Any, model: str) -> None:
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
+    if kinds != {"full_attention"}:
+        raise UserError(f"{model} has layers without full attention ({', '.join(sorted(kinds))})",
+                        fix="Use the vllm backend (lmms-eval: --model drp_vllm)")

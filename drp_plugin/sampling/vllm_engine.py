@@ -1,0 +1,262 @@
+"""The student in the real vLLM, in this process: the whole task is scheduled at once.
+
+The engine is stepped here, so every completion is handed over the moment it finishes. Works
+with vLLM from 0.11 on, on GPUs and on its CPU platform.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from drp_plugin.errors import UserError
+from drp_plugin.sampling.arguments import check
+from drp_plugin.sampling.chat import Chat
+from drp_plugin.sampling.completions import Completion, Failed, Finish, Outcome, SampleRequest
+from drp_plugin.sampling.identity import fingerprint
+from drp_plugin.sampling.periodic import EVERY, period
+
+_SPEED = {
+    "tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "max_num_seqs",
+    "gpu_memory_utilization", "max_num_batched_tokens", "enforce_eager", "swap_space",
+    "distributed_executor_backend", "disable_log_stats", "enable_prefix_caching", "block_size",
+    "data_parallel_backend", "cpu_offload_gb", "max_loras", "max_lora_rank",
+}
+"""Engine arguments that change how fast completions come, not which."""
+_RANKS = (8, 16, 32, 64, 128, 256, 512)
+
+
+class VLLMSampler:
+    """A vLLM engine with a model, and a LoRA adapter by path (`lora`), not merged.
+
+    Every further argument is one of vLLM's own engine arguments (`tensor_parallel_size`,
+    `gpu_memory_utilization`, `max_model_len`, …). `data_parallel_size` > 1 runs that many
+    engines under one scheduler, without torchrun. On a machine without a GPU the defaults of
+    vLLM's CPU platform are set here. Raises UserError for unknown arguments.
+    """
+
+    def __init__(self, model: str, *, lora: str | None = None, chat_template: str | None = None,
+                 revision: str | None = None, trust_remote_code: bool = False,
+                 **engine: Any) -> None:
+        self.arguments = arguments(model, lora, revision, trust_remote_code, engine)
+        self.chat = Chat(model, template=chat_template, revision=revision,
+                         trust_remote_code=trust_remote_code)
+        self.lora = lora
+        self.parallel = int(engine.get("data_parallel_size", 1) or 1)
+        decisive = {k: v for k, v in sorted(engine.items()) if k not in _SPEED}
+        self.identity: dict[str, Any] = {
+            "engine": "vllm", **fingerprint(model, revision), **decisive,
+            "dtype": str(self.arguments["dtype"]),
+            **({"adapter": fingerprint(lora)} if lora else {}),
+            **({"template": self.chat.tokenizer.chat_template} if chat_template else {}),
+        }
+        self._engine: Any = None
+
+    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        """See `Sampler.sample`."""
+        if self.parallel > 1:
+            yield from self._sample_parallel(requests)
+            return
+        if self._engine is None:
+            from vllm import LLM
+
+            start = time.monotonic()
+            self._engine = LLM(**self.arguments).llm_engine
+            print(f"drp_vllm: engine ready after {time.monotonic() - start:.1f} s",
+                  file=sys.stderr, flush=True)
+        engine = self._engine
+        longest = int(_model_config(engine).max_model_len)
+        open_: dict[str, _Open] = {}
+        for index, request in enumerate(requests):
+            item = _Open(index, request, self.chat.encode(request.messages))
+            if len(item.prompt) >= longest:
+                yield index, item.too_long(longest)
+                continue
+            open_[str(index)] = item
+            engine.add_request(str(index), {"prompt_token_ids": item.prompt},
+                               self._params(request), lora_request=self._lora())
+        try:
+            while open_:
+                for output in engine.step():
+                    item = open_[output.request_id]
+                    outcome = item.take(output, self.chat)
+                    if outcome is None:
+                        continue
+                    if not output.finished:
+                        engine.abort_request([output.request_id])
+                    del open_[output.request_id]
+                    yield item.index, outcome
+        finally:
+            if open_:
+                with contextlib.suppress(Exception):  # the engine may be what failed
+                    engine.abort_request(list(open_))
+
+    def _params(self, request: SampleRequest) -> Any:
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        greedy = request.temperature <= 0
+        return SamplingParams(
+            temperature=request.temperature, top_p=1.0 if greedy else request.top_p,
+            top_k=-1 if greedy or not request.top_k else request.top_k,
+            max_tokens=request.limit, seed=None if greedy else request.seed, detokenize=False,
+            output_kind=(RequestOutputKind.DELTA if request.stop_loops
+                         else RequestOutputKind.FINAL_ONLY))
+
+    def _lora(self) -> Any:
+        if self.lora is None:
+            return None
+        from vllm.lora.request import LoRARequest
+
+        return LoRARequest("adapter", 1, self.lora)
+
+    # -- several engines under one scheduler -------------------------------------------------
+
+    def _sample_parallel(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        """vLLM's own data parallelism, which its asynchronous engine has."""
+        results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                asyncio.run(self._all(requests, results))
+                results.put(None)
+            except BaseException as error:
+                results.put(error)
+
+        thread = threading.Thread(target=work, daemon=True, name="vllm")
+        thread.start()
+        while (item := results.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+        thread.join()
+
+    async def _all(self, requests: Sequence[SampleRequest], results: Any) -> None:
+        from vllm import AsyncEngineArgs
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self.arguments))
+        try:
+            longest = int(_model_config(engine).max_model_len)
+
+            async def one(index: int, request: SampleRequest) -> None:
+                item = _Open(index, request, self.chat.encode(request.messages))
+                if len(item.prompt) >= longest:
+                    results.put((index, item.too_long(longest)))
+                    return
+                stream = engine.generate({"prompt_token_ids": item.prompt}, self._params(request),
+                                         str(index), lora_request=self._lora())
+                outcome: Outcome | None = None
+                async for output in stream:
+                    outcome = item.take(output, self.chat)
+                    if outcome is not None:
+                        break
+                results.put((index, outcome or Failed(error="vLLM gave no completion")))
+
+            await asyncio.gather(*(one(i, r) for i, r in enumerate(requests)))
+        finally:
+            engine.shutdown()
+
+
+class _Open:
+    """A request that vLLM is working on."""
+
+    def __init__(self, index: int, request: SampleRequest, prompt: list[int]) -> None:
+        self.index, self.request, self.prompt = index, request, prompt
+        self.ids: list[int] = []
+        self.checked = 0
+
+    def too_long(self, longest: int) -> Failed:
+        return Failed(error=f"the prompt has {len(self.prompt)} tokens and the context {longest}")
+
+    def take(self, output: Any, chat: Chat) -> Outcome | None:
+        """An outcome once there is one."""
+        part = output.outputs[0]
+        self.ids += part.token_ids
+        if output.finished:
+            if part.finish_reason not in ("stop", "length"):
+                return Failed(error=f"vLLM ended the request with {part.finish_reason!r}")
+            stopped = part.finish_reason == "stop"
+            if stopped and self.ids and self.ids[-1] in chat.stop_ids:
+                self.ids.pop()
+            cut = len(self.ids) == self.request.cutoff
+            return self._done("stop" if stopped else "cutoff" if cut else "length", chat)
+        if self.request.stop_loops and len(self.ids) - self.checked >= EVERY:
+            self.checked = len(self.ids)
+            if period(self.ids) is not None:
+                return self._done("loop", chat)
+        return None
+
+    def _done(self, finish: Finish, chat: Chat) -> Completion:
+        return Completion(text=chat.decode(self.ids), tokens=len(self.ids),
+                          prompt_tokens=len(self.prompt), finish=finish)
+
+
+def engine_arguments() -> list[str]:
+    """The names of this vLLM's engine arguments. Raises UserError where there is no vLLM."""
+    try:
+        import dataclasses
+
+        from vllm import EngineArgs
+    except ImportError as error:
+        raise UserError(f"vLLM cannot be imported ({error})", fix="pip install 'drp-plugin[vllm]', "
+                        "or take the hf backend (lmms-eval: --model drp_hf)") from None
+    return [field.name for field in dataclasses.fields(EngineArgs) if field.name != "model"]
+
+
+def arguments(model: str, lora: str | None, revision: str | None, trust_remote_code: bool,
+              given: dict[str, Any]) -> dict[str, Any]:
+    """vLLM's engine arguments, with this machine's defaults. Raises UserError."""
+    cpu = _without_gpu()
+    if cpu:  # before vLLM is imported
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "1")
+        if int(given.get("data_parallel_size", 1) or 1) == 1:
+            os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+    os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
+    check(given, engine_arguments(), "vLLM")
+    settings: dict[str, Any] = {
+        "model": model, "revision": revision, "trust_remote_code": trust_remote_code,
+        "dtype": "float32" if cpu else "auto", "disable_log_stats": True}
+    if cpu:
+        settings["enforce_eager"] = True
+        if os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0":
+            settings["distributed_executor_backend"] = "uni"
+    if lora is not None:
+        settings |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(lora)}
+    for name, value in given.items():
+        settings[name] = json.loads(value) if _is_json(value) else value
+    return settings
+
+
+def _without_gpu() -> bool:
+    import torch
+
+    return not torch.cuda.is_available() and not getattr(torch, "xpu", torch.cuda).is_available()
+
+
+def _is_json(value: Any) -> bool:
+    return isinstance(value, str) and value.strip()[:1] in ("{", "[")
+
+
+def _rank(lora: str) -> int:
+    file = Path(lora) / "adapter_config.json"
+    if not file.is_file():
+        raise UserError("holds no adapter_config.json", file=lora,
+                        fix="lora must name the folder of a PEFT adapter")
+    rank = int(json.loads(file.read_text(encoding="utf-8")).get("r", 8))
+    return next((r for r in _RANKS if r >= rank), rank)
+
+
+def _model_config(engine: Any) -> Any:
+    """Where it stands differs between releases."""
+    config = getattr(engine, "model_config", None)
+    return config if config is not None else engine.vllm_config.model_config

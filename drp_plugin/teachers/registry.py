@@ -1,0 +1,94 @@
+"""From `kind:model` on the command line to a teacher."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from drp_plugin.errors import UserError
+from drp_plugin.llm.addresses import base_url_variable, check_address, is_official
+from drp_plugin.llm.limiter import Limiter
+from drp_plugin.llm.messages import Sampling, Teacher
+from drp_plugin.llm.prices import Price, find_price
+from drp_plugin.llm.retry import Persistent, Retries
+
+KINDS = "openai:MODEL, gemini:MODEL, vllm:PATH, offline, or earliest-correct"
+
+
+@dataclass(frozen=True)
+class TeacherSettings:
+    """What the shared options say."""
+
+    teacher: str
+    base_url: str | None
+    """Where requests go: the option, else the environment's; None is the provider's own."""
+    sampling: Sampling
+    concurrency: int
+    timeout_s: float
+    retries: int
+    price: str | None
+    prices: Path | None
+    engine: dict[str, Any]
+
+    def make(self) -> Teacher:
+        """The teacher. Raises UserError."""
+        return make_teacher(self.teacher, base_url=self.base_url, timeout_s=self.timeout_s,
+                            concurrency=self.concurrency, engine=self.engine,
+                            retries=Retries(attempts=self.retries + 1))
+
+    def find_price(self, teacher: Teacher) -> Price | None:
+        """The teacher's price, where one is known."""
+        return find_price(teacher.name, override=self.price, file=self.prices,
+                          hosted=is_official(self.teacher, self.base_url), local=teacher.local)
+
+    @property
+    def endpoint(self) -> str | None:
+        """`base_url` for the run's settings: None for each way of naming OpenAI's own server,
+        as for the ledger."""
+        own = self.teacher.startswith("openai:") and is_official(self.teacher, self.base_url)
+        return None if own else self.base_url
+
+
+def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 600.0,
+                 concurrency: int = 64, retries: Retries | None = None,
+                 engine: dict[str, Any] | None = None) -> Teacher:
+    """The teacher that `spec` names.
+
+    `base_url` sends an `openai:` teacher to any compatible endpoint. `concurrency` is the most
+    requests in flight, `engine` holds arguments of vLLM's engine. Raises UserError for an
+    unknown teacher or a missing key.
+    """
+    kind, _, model = spec.partition(":")
+    if engine and kind != "vllm":
+        raise UserError("--engine-arg is for vllm:PATH alone", fix="Leave it out")
+    if kind == "offline":
+        from drp_plugin.teachers.offline import OfflineTeacher
+
+        return OfflineTeacher()
+    if kind not in ("openai", "gemini", "vllm"):
+        raise UserError(f"unknown teacher {spec!r}", fix=f"Teachers are {KINDS}")
+    if not model:
+        raise UserError(f"teacher {spec!r} names no model", fix=f"Teachers are {KINDS}")
+    if base_url is not None and kind == "vllm":
+        raise UserError("--base-url is for servers; vllm:PATH runs in this process",
+                        fix="Use openai:MODEL with --base-url for a vLLM server")
+    if base_url is not None:
+        check_address(base_url)
+    if base_url is not None and not base_url.startswith(("http://", "https://")):
+        raise UserError(f"--base-url {base_url}: not an address",
+                        fix=f"Give it as http://HOST:PORT/v1; without the option, the "
+                            f"environment variable {base_url_variable(kind)} has it")
+    if kind == "vllm":
+        from drp_plugin.teachers.vllm_local import VllmTeacher
+
+        return VllmTeacher(model, concurrency=concurrency, engine=engine)
+    persistent = Persistent(Limiter(concurrency), retries, timeout_s=timeout_s,
+                            where=base_url or spec)
+    if kind == "openai":
+        from drp_plugin.llm.openai_client import OpenAITeacher
+
+        return OpenAITeacher(model, base_url=base_url, persistent=persistent)
+    from drp_plugin.llm.gemini_client import GeminiTeacher
+
+    return GeminiTeacher(model, base_url=base_url, persistent=persistent)

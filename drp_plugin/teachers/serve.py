@@ -1,0 +1,102 @@
+"""A teacher behind an OpenAI-compatible endpoint, for tests of the true client over HTTP."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from typing import Any
+
+from drp_plugin.errors import UserError
+from drp_plugin.llm.messages import Message, Request, Sampling, Teacher, TeacherError
+
+
+def make_app(teacher: Teacher, *, model: str = "offline-rules", delay_s: float = 0.0) -> Any:
+    """A Starlette app that answers `/v1/chat/completions` and `/v1/models` by `teacher`.
+
+    `delay_s` is added to every answer, as a real model's latency would be.
+    """
+    import asyncio
+
+    from starlette.applications import Starlette
+    from starlette.requests import Request as HttpRequest
+    from starlette.responses import JSONResponse
+    from starlette.routing import Route
+
+    def wrong(text: str, status: int = 400, param: str | None = None) -> JSONResponse:
+        return JSONResponse({"error": {"message": text, "type": "invalid_request_error",
+                                       "param": param, "code": None}}, status)
+
+    async def models(_: HttpRequest) -> JSONResponse:
+        return JSONResponse({"object": "list", "data": [
+            {"id": model, "object": "model", "created": 0, "owned_by": "drp-plugin"}]})
+
+    async def complete(http: HttpRequest) -> JSONResponse:
+        try:
+            body = await http.json()
+            request = read_request(body)
+        except (ValueError, KeyError, TypeError) as error:
+            return wrong(f"not a chat completion request: {error}")
+        if body.get("model") != model:
+            return wrong(f"the model {body.get('model')!r} does not exist; here is {model!r}", 404,
+                         "model")
+        if body.get("stream"):
+            return wrong("streaming is not supported", param="stream")
+        if delay_s:
+            await asyncio.sleep(delay_s)
+        try:
+            reply = await teacher.ask(request)
+        except TeacherError as error:
+            return wrong(str(error), 500)
+        finish = {"refusal": "content_filter", "other": "stop"}.get(reply.finish_reason,
+                                                                     reply.finish_reason)
+        return JSONResponse({
+            "id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion",
+            "created": int(time.time()), "model": model,
+            "choices": [{"index": 0, "finish_reason": finish, "logprobs": None,
+                         "message": {"role": "assistant", "content": reply.text,
+                                     "refusal": None}}],
+            "usage": {"prompt_tokens": reply.usage.prompt_tokens,
+                      "completion_tokens": reply.usage.completion_tokens,
+                      "total_tokens": reply.usage.prompt_tokens + reply.usage.completion_tokens},
+        })
+
+    return Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"]),
+                             Route("/v1/models", models)])
+
+
+def read_request(body: dict[str, Any]) -> Request:
+    """A chat completion's body as a request. Raises KeyError, TypeError or ValueError."""
+    schema = ((body.get("response_format") or {}).get("json_schema") or {}).get("schema")
+    return Request(
+        messages=tuple(Message(role="system" if m["role"] == "developer" else m["role"],
+                               content=_text(m["content"])) for m in body["messages"]),
+        sampling=Sampling(temperature=body.get("temperature"), top_p=body.get("top_p"),
+                          seed=body.get("seed"),
+                          max_tokens=body.get("max_completion_tokens") or body.get("max_tokens")),
+        json_schema=schema)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):  # content parts
+        return "".join(part.get("text", "") for part in content)
+    return str(content)
+
+
+def serve(teacher: Teacher, *, host: str, port: int, model: str, delay_s: float = 0.0) -> None:
+    """Serve until interrupted. Raises UserError when the port is taken or the extra missing."""
+    import socket
+
+    try:
+        import uvicorn
+
+        app = make_app(teacher, model=model, delay_s=delay_s)
+    except ImportError as error:
+        raise UserError(f"serving needs {error.name}",
+                        fix="Install drp-plugin[serve]") from None
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise UserError(f"{host}:{port}: {error.strerror}", fix="Give another --port") from None
+    uvicorn.run(app, host=host, port=port, log_level="warning")
