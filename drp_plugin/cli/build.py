@@ -64,7 +64,7 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
     from rich.console import Console
     from rich.progress import Progress
 
-    from drp_plugin.inspection.statistics import not_reached
+    from drp_plugin.inspection.run_statistics import not_reached
     from drp_plugin.tokens import TokenCounter
     from drp_plugin.training.mixing import parse_ratio
     from drp_plugin.training.sft_set import Settings, build

@@ -9,15 +9,14 @@ from typing import TYPE_CHECKING
 
 import jinja2
 
-from drp_plugin.report.examples import Example
-from drp_plugin.report.tables import Table
-from drp_plugin.report.text import shown
+from drp_plugin.report.excerpts import Excerpt
+from drp_plugin.report.layout import Table, shown
 
 if TYPE_CHECKING:
     from drp_plugin.report.figures import Picture
 
 
-def page(tables: Sequence[Table], pictures: Sequence[Picture], examples: Sequence[Example], *,
+def page(tables: Sequence[Table], pictures: Sequence[Picture], excerpts: Sequence[Excerpt], *,
          toy: bool, missing: str = "", title: str = "DRP evaluation report") -> str:
     """The page's HTML. A content security policy forbids all that it does not need."""
     environment = jinja2.Environment(
@@ -25,5 +24,5 @@ def page(tables: Sequence[Table], pictures: Sequence[Picture], examples: Sequenc
         undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
     environment.filters["shown"] = shown
-    return environment.get_template("page.html.jinja").render(
-        tables=tables, pictures=pictures, examples=examples, toy=toy, missing=missing, title=title)
+    return environment.get_template("report.html.jinja").render(
+        tables=tables, pictures=pictures, excerpts=excerpts, toy=toy, missing=missing, title=title)

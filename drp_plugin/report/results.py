@@ -1,41 +1,26 @@
-"""Regrading runs with our own grader, and the figures that every table is made from."""
+"""The figures that every table is made from: rows of one method, comparisons of two."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from drp_plugin.records import Record
-from drp_plugin.report.runs import Run, TaskRun
-from drp_plugin.report.stats import (
+from drp_plugin.report.regrading import Scored, early, readings
+from drp_plugin.scoring import Reading
+from drp_plugin.statistics import (
     difference,
     mcnemar,
     paired_bootstrap,
     relative_change,
     wilson,
 )
-from drp_plugin.scoring import Measured, Reading, measure_many
-from drp_plugin.scoring.samples import dataset_of
-from drp_plugin.tokens import TokenCounter
 
 #: Tasks of the embedded student begin so; their figures say nothing about real models.
 TOY = "drp_tiny"
 
 
-class Scored(NamedTuple):
-    """A run on a task, regraded: `measured[i][k]` is repeat k of document i."""
-
-    run: Run
-    task: TaskRun
-    measured: tuple[tuple[Measured, ...], ...]
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        return self.run.group, self.run.name, self.task.task
-
-
-class Row(Record):
+class ResultRow(Record):
     """One method on one task under one cutoff."""
 
     method: str
@@ -102,45 +87,7 @@ class Comparison(Record):
     toy: bool
 
 
-def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Scored]:
-    """Grade and count every completion of a run, with and without the cutoff."""
-    return [_score_task(run, task, counter, cutoff) for task in run.tasks.values()]
-
-
-def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
-    texts = [text for sample in task.samples for text in sample.completions]
-    golds = [sample.gold for sample in task.samples for _ in sample.completions]
-    datasets = [sample.dataset or dataset_of(task.task)
-                for sample in task.samples for _ in sample.completions]
-    ended = [end for sample in task.samples for end in sample.ended]
-    thinking = [sample.thinking for sample in task.samples for _ in sample.completions]
-    ids = [count for sample in task.samples for count in sample.backend_tokens]
-    flat: list[Measured] = []
-    for at in range(0, len(texts), 256):
-        part = slice(at, at + 256)
-        flat += measure_many(texts[part], golds[part], datasets[part], counter, cutoff,
-                             backend_tokens=ids[part], ended=ended[part],
-                             thinking=thinking[part])
-    measured, at = [], 0
-    for sample in task.samples:
-        measured.append(tuple(flat[at:at + len(sample.completions)]))
-        at += len(sample.completions)
-    return Scored(run, task, tuple(measured))
-
-
-def early(scored: Scored) -> bool:
-    """Whether generation was stopped early, so that nothing is known without a cutoff."""
-    return scored.task.protocol.early
-
-
-def readings(scored: Scored, cutoff: int | None) -> list[tuple[Reading, ...]]:
-    """The completions as the cutoff, or none, has them."""
-    if cutoff is not None:
-        return [tuple(samples) for samples in scored.measured]
-    return [tuple(m.full for m in samples) for samples in scored.measured]
-
-
-def row(scored: Scored, cutoff: int | None, tokenizer: str) -> Row:
+def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
     """The figures of one method on one task.
 
     Wilson's interval is that of the accuracy itself, with n the number of problems.
@@ -148,14 +95,14 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> Row:
     problems = readings(scored, cutoff)
     flat = [reading for samples in problems for reading in samples]
     n, correct = len(problems), math.fsum(_share(s) for s in problems)
-    low, high = wilson(correct, n)
+    accuracy = wilson(correct, n)
     pairs = [(m.full.tokens, m.backend_tokens) for samples in scored.measured for m in samples
              if m.backend_tokens is not None]
-    return Row(
+    return ResultRow(
         method=scored.run.name, group=scored.run.group, task=scored.task.column,
         variant=scored.task.task, n=n,
         repeats=max((len(s) for s in problems), default=0), correct=correct,
-        accuracy=correct / n if n else 0.0, accuracy_low=low, accuracy_high=high,
+        accuracy=accuracy.value, accuracy_low=accuracy.low, accuracy_high=accuracy.high,
         tokens=_mean([r.tokens for r in flat]), think_tokens=_mean([r.think_tokens for r in flat]),
         truncated=sum(r.truncated for r in flat),
         no_answer=sum(r.extracted is None and not r.truncated for r in flat),
@@ -184,13 +131,13 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
         before=before.run.name, after=after.run.name, group=before.run.group,
         task=before.task.column, cutoff=cutoff, n=len(pairs),
         accuracy_before=_mean(right_before), accuracy_after=_mean(right_after),
-        accuracy_change=accuracy.value, accuracy_change_low=accuracy.interval.low,
-        accuracy_change_high=accuracy.interval.high, both=cells.count((True, True)),
+        accuracy_change=accuracy.value, accuracy_change_low=accuracy.low,
+        accuracy_change_high=accuracy.high, both=cells.count((True, True)),
         only_before=only_before, only_after=only_after, neither=cells.count((False, False)),
         mcnemar_p=mcnemar(only_before, only_after) if single else None,
         tokens_before=_mean(long_before), tokens_after=_mean(long_after),
-        tokens_change=tokens.value, tokens_change_low=tokens.interval.low,
-        tokens_change_high=tokens.interval.high,
+        tokens_change=tokens.value, tokens_change_low=tokens.low,
+        tokens_change_high=tokens.high,
         same_protocol=before.task.protocol.comparable(after.task.protocol),
         toy=before.task.task.startswith(TOY))
 

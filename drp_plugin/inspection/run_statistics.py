@@ -70,12 +70,3 @@ class Statistics:
         for ratio in self.ratios:
             counts[min(bins - 1, int(ratio * bins))] += 1
         return counts
-
-
-def median(values: list[float] | list[int]) -> float | None:
-    """The middle value, or the mean of the two in the middle."""
-    ordered = sorted(values)
-    if not ordered:
-        return None
-    middle = len(ordered) // 2
-    return ordered[middle] if len(ordered) % 2 else (ordered[middle - 1] + ordered[middle]) / 2

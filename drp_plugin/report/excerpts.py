@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from drp_plugin.report.rows import Scored, readings
+from drp_plugin.report.layout import shown
+from drp_plugin.report.regrading import Scored, readings
 from drp_plugin.report.tables import heading
-from drp_plugin.report.text import shown
 
 _EACH = 3
 
 
-class Example(NamedTuple):
+class Excerpt(NamedTuple):
     """A problem as two methods, or one, answered it."""
 
     title: str
@@ -21,9 +21,9 @@ class Example(NamedTuple):
     """Heading and completion of each method."""
 
 
-def examples(scored: Sequence[Scored], cutoff: int | None) -> list[Example]:
+def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[Excerpt]:
     """Up to three of each kind for every task: lost, won, and ending in a loop."""
-    found: list[Example] = []
+    found: list[Excerpt] = []
     for group, task in dict.fromkeys((s.run.group, s.task.column) for s in scored):
         members = [s for s in scored if (s.run.group, s.task.column) == (group, task)]
         for other in members[1:]:
@@ -35,7 +35,7 @@ def examples(scored: Sequence[Scored], cutoff: int | None) -> list[Example]:
 
 
 def _pairs(base: Scored, other: Scored, cutoff: int | None, before: bool, after: bool,
-           word: str) -> list[Example]:
+           word: str) -> list[Excerpt]:
     theirs = {s.doc: (s, r) for s, r in zip(other.task.samples, readings(other, cutoff),
                                             strict=True)}
     found = []
@@ -48,16 +48,16 @@ def _pairs(base: Scored, other: Scored, cutoff: int | None, before: bool, after:
             (f"{run.run.name}: {r[0].outcome}, {r[0].tokens:,} tokens, "
              f"answer {shown(r[0].extracted or '–', 60)}", shown(s.completions[0]))
             for run, s, r in ((base, sample, measured), (other, *match)))
-        found.append(Example(f"{heading(base.task.column)}: {word} by {other.run.name}",
+        found.append(Excerpt(f"{heading(base.task.column)}: {word} by {other.run.name}",
                              shown(sample.gold, 80), sides))
     return found
 
 
-def _loops(one: Scored) -> list[Example]:
+def _loops(one: Scored) -> list[Excerpt]:
     found = []
     for sample, measured in zip(one.task.samples, one.measured, strict=True):
         if measured[0].loop is not None:
-            found.append(Example(
+            found.append(Excerpt(
                 f"{heading(one.task.column)}: ends in a loop", shown(sample.gold, 80),
                 ((f"{one.run.name}: {measured[0].full.tokens:,} tokens, a period of "
                   f"{measured[0].loop} characters", shown(sample.completions[0])),)))

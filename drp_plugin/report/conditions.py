@@ -13,7 +13,7 @@ _BACKEND = ("stop_at_cutoff", "stop_loops", "max_new_tokens", "max_gen_toks", "m
             "lora_alpha_scale", "system_prompt", "temperature", "top_p", "seed")
 
 
-class Protocol(Record):
+class Conditions(Record):
     """The conditions of a run on a task (§4.5); equal protocols may share a table."""
 
     temperature: float | None
@@ -29,7 +29,7 @@ class Protocol(Record):
     early: bool = False
     """Generation ended at the cutoff or at loops: nothing is known beyond."""
 
-    def comparable(self, other: Protocol) -> bool:
+    def comparable(self, other: Conditions) -> bool:
         """Whether two runs may stand in one table without a word."""
         return self == other
 
@@ -57,12 +57,12 @@ class Protocol(Record):
         return ", ".join(parts)
 
 
-#: What our own tasks record and `Protocol` has as fields, or what a report decides anew.
+#: What our own tasks record and `Conditions` has as fields, or what a report decides anew.
 _FIELDS = ("temperature", "top_p", "max_new_tokens", "repeats", "prompt", "cutoff", "tokenizer",
            "questions", "stop_at_cutoff", "stop_loops")
 
 
-def recorded_protocol(told: dict[str, Any], shots: int, limited: int | None) -> Protocol:
+def recorded_conditions(told: dict[str, Any], shots: int, limited: int | None) -> Conditions:
     """The protocol that our own tasks wrote beside every sample.
 
     Its cutoff and tokenizer are left out: a report applies its own to all runs alike.
@@ -70,7 +70,7 @@ def recorded_protocol(told: dict[str, Any], shots: int, limited: int | None) -> 
     extra = {key: str(value) for key, value in told.items()
              if key not in _FIELDS and value not in (None, {}, True, "")}
     early = [key for key in ("stop_at_cutoff", "stop_loops") if told.get(key)]
-    return Protocol(
+    return Conditions(
         temperature=_number(told.get("temperature")),
         top_p=_number(told.get("top_p")) if told.get("temperature") else None,
         max_new_tokens=_whole(told.get("max_new_tokens")), shots=shots,
@@ -79,8 +79,8 @@ def recorded_protocol(told: dict[str, Any], shots: int, limited: int | None) -> 
         extra=extra | ({"stopped by": " and ".join(early)} if early else {}))
 
 
-def protocol_of(task: str, results: dict[str, Any], n: int,
-                told: dict[str, Any] | None = None) -> Protocol:
+def conditions_of(task: str, results: dict[str, Any], n: int,
+                told: dict[str, Any] | None = None) -> Conditions:
     """The protocol of one task: what our tasks recorded, else what lmms-eval's results say."""
     config = _dict(_dict(results.get("configs")).get(task))
     run = _dict(results.get("config"))
@@ -92,13 +92,13 @@ def protocol_of(task: str, results: dict[str, Any], n: int,
     limited = n if isinstance(total, int) and n < total else None
     shots = _whole(config.get("num_fewshot")) or 0
     if told:
-        return recorded_protocol(told, shots, limited)
+        return recorded_conditions(told, shots, limited)
     sampled = generation.get("do_sample")
     temperature = _number(generation.get("temperature"))
     if sampled is False or str(sampled).lower() == "false":
         temperature = 0.0
     extra = {key: str(backend[key]) for key in _BACKEND if key in backend}
-    return Protocol(
+    return Conditions(
         temperature=temperature,
         top_p=_number(generation.get("top_p")) if temperature else None,
         max_new_tokens=_whole(generation.get("max_new_tokens")),
