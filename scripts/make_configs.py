@@ -235,8 +235,9 @@ def cot_valve() -> Iterator[Experiment]:
                        *(() if first else (f"Continues the adapter of round {4 - solution}.",)),
                        *(() if solution else (
                            "At strength α (0.4 to 0.8 longer chains, 1.2 shorter ones):",
-                           f"  python recipes/cot_valve/scale.py saves/cot_valve_{student}_s0 0.6 \\",
-                           f"    -o saves/cot_valve_{student}_alpha0.6",
+                           "  python recipes/cot_valve/scale.py \\",
+                           f"    saves/cot_valve_{student}_s0 0.6 "
+                           f"-o saves/cot_valve_{student}_alpha0.6",
                            "and the same export with that folder as the adapter."))),
                 model_name_or_path=model, dataset=f"cot_valve_s{solution}",
                 output_dir=f"saves/cot_valve_{student}_s{solution}",
