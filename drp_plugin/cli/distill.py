@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from drp_plugin.cli._counter import counter as token_counter
 from drp_plugin.cli._teacher import TeacherSettings, run_options, teacher_options
 from drp_plugin.errors import UserError
 from drp_plugin.runner.manner import Manner
@@ -53,7 +54,6 @@ def command(settings: TeacherSettings, manner: Manner, questions: str, run_dir: 
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import finish, run_session
     from drp_plugin.teacher.base import Ask
-    from drp_plugin.tokens import TokenCounter
 
     if questions != "-" and not Path(questions).is_file():
         raise UserError("no such file", file=questions, fix="Check the path")
@@ -64,7 +64,7 @@ def command(settings: TeacherSettings, manner: Manner, questions: str, run_dir: 
     teacher = settings.make()
     prompts = Prompts(prompts_dir)
     prompts.check(["distill", *["repair"] * bool(repairs)])
-    counter = TokenCounter.load(tokenizer)
+    counter = token_counter(tokenizer)
     options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, repairs=repairs,
                            keep_wrong=keep_wrong)
     prepare(run_dir)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drp_plugin.cli._counter import counter as token_counter
 from drp_plugin.cli._teacher import TeacherSettings, run_options, teacher_options
 from drp_plugin.errors import UserError
 from drp_plugin.runner.manner import Manner
@@ -84,13 +85,12 @@ def command(settings: TeacherSettings, manner: Manner, traces: str, run_dir: Pat
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import finish, run_session
     from drp_plugin.teacher.base import Ask
-    from drp_plugin.tokens import TokenCounter
 
     if traces != "-" and not Path(traces).is_file():
         raise UserError("no such file", file=traces, fix="Check the path")
     teacher = settings.make()
     prompts = Prompts(prompts_dir)
-    counter = TokenCounter.load(tokenizer)
+    counter = token_counter(tokenizer)
     chosen = PruneOptions.model_validate({**options, "teacher": teacher.name,
                                           "decompose": decompose,
                                           "sampling": settings.sampling})

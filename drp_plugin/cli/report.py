@@ -62,7 +62,7 @@ def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: 
         if table.name in ("table1", "comparisons"):
             show(table)
     if missing:
-        status.print(missing)
+        status.print(missing, markup=False)
     status.print(f"Wrote {', '.join(f.name for f in files)} to {output}", highlight=False)
 
 
