@@ -113,7 +113,7 @@ os.chdir(folder)
 run(folder, [stage(folder, 'slow', {slow!r})])
 """
     demo = subprocess.Popen([sys.executable, "-c", code])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -1,15 +1,20 @@
-"""The settings of a ThinkPrune run, one YAML file."""
+"""What a ThinkPrune run is given: its settings, one YAML file, and its questions."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import explain
-from drp_plugin.sampling.arguments import pair
+from drp_plugin.grading import last_box
+from drp_plugin.jsonl import explain, read
+from drp_plugin.records import Question
+
+NUMINA = "numina_amc_aime"
 
 
 class Config(BaseModel):
@@ -102,12 +107,50 @@ def read_config(path: Path, overrides: list[str]) -> Config:
     if not isinstance(settings, dict):
         raise UserError("holds no settings", file=path)
     for override in overrides:
+        key, equals, value = override.partition("=")
         try:
-            settings.update([pair(override)])
-        except ValueError as error:
-            raise UserError(str(error), fix="For example steps=50") from None
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise UserError(f"the value of {override!r} is not YAML") from None
+        if not key or not equals:
+            raise UserError(f"{override!r} is not KEY=VALUE", fix="For example steps=50")
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
         raise UserError(explain(error), file=path,
                         fix="See recipes/thinkprune for working files") from None
+
+
+def from_numina(rows: Iterable[dict[str, Any]]) -> list[Question]:
+    """The AMC and AIME part of NuminaMath-CoT, with the last box of the solution as gold answer.
+
+    A solution without a box is left out: it cannot be graded. A question comes once.
+    """
+    found: dict[str, Question] = {}
+    for number, row in enumerate(rows):
+        if row.get("source") != "amc_aime":
+            continue
+        gold = last_box(str(row.get("solution") or ""))
+        problem = str(row.get("problem") or "").strip()
+        if gold and problem:
+            found.setdefault(problem, Question(id=f"numina/{number}", question=problem,
+                                               answer=gold, dataset="numina_amc_aime"))
+    return list(found.values())
+
+
+def load_questions(source: str) -> list[Question]:
+    """Questions of a JSONL file or of NuminaMath; raises UserError when there is nothing to use."""
+    if source == NUMINA:
+        from datasets import load_dataset
+
+        try:
+            rows = load_dataset("AI-MO/NuminaMath-CoT", split="train")
+        except Exception as error:
+            raise UserError(f"AI-MO/NuminaMath-CoT cannot be loaded ({type(error).__name__})",
+                            fix="Give a JSONL file with question and answer") from None
+        return from_numina(rows)
+    questions = [q for q in read(source, Question) if q.answer]
+    if not questions:
+        raise UserError("no row has an `answer`", file=source,
+                        fix="The reward needs the gold answer")
+    return questions

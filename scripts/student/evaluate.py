@@ -1,4 +1,4 @@
-"""Measures a student: `python -m drp_plugin.student.evaluate MODEL_DIR --n 300`.
+"""Measures a student: `python scripts/student/evaluate.py MODEL_DIR --n 300`.
 
 Accuracy, tokens and unfinished answers per level, sampled and greedy, on the unseen problems, by
 the package's own sampler and grader. `--card` writes the figures into the model's card.
@@ -10,12 +10,13 @@ import sys
 import time
 from pathlib import Path
 
+from card import table, write_card
+
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest, derived_seed
 from drp_plugin.sampling.transformers_engine import HFSampler
 from drp_plugin.scoring import measure_many
 from drp_plugin.student import model_path
-from drp_plugin.student.card import table, write_card
 from drp_plugin.student.problems import levels, questions
 from drp_plugin.tokens import TokenCounter
 

@@ -1,4 +1,4 @@
-"""Trains the embedded student from scratch: `python -m drp_plugin.student.train -o DIR`.
+"""Trains the embedded student from scratch: `python scripts/student/train.py -o DIR`.
 
 Everything is drawn from the seed, so the same versions of the libraries on the same machine give
 the same student. A run that was killed goes on from its last checkpoint when run again. The
@@ -18,11 +18,10 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from card import write_card
+from rows import CURRICULUM, Row, Stage, draw, texts
 from transformers import GenerationConfig, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
-
-from drp_plugin.student import data
-from drp_plugin.student.card import write_card
-from drp_plugin.student.tokenizer import save_tokenizer, train_tokenizer
+from vocabulary import train_tokenizer
 
 BUFFER = 512
 """Rows drawn at a time, to be batched by length."""
@@ -71,7 +70,7 @@ def curriculum(
 ) -> Iterator[Batch]:
     """The batches of a run of `steps` that has `done` some, the last at `position`."""
     first = 0
-    for number, stage in enumerate(data.CURRICULUM):
+    for number, stage in enumerate(CURRICULUM):
         last = min(first + stage.steps, steps) if stage.steps else steps
         if done < last:
             start = position if done > first else (0, 0)
@@ -81,15 +80,15 @@ def curriculum(
 
 
 def batches(
-    tokenizer: PreTrainedTokenizerFast, seed: str, stage: data.Stage, start: tuple[int, int]
+    tokenizer: PreTrainedTokenizerFast, seed: str, stage: Stage, start: tuple[int, int]
 ) -> Iterator[Batch]:
     """Endless batches of a stage from position `start` on."""
     buffer, skip = start
     pad = tokenizer.pad_token_id
     while True:
         rng = random.Random(f"{seed}/{buffer}")
-        rows = sorted(data.rows(tokenizer, rng, BUFFER, stage), key=lambda row: len(row.ids))
-        groups: list[list[data.Row]] = [[]]
+        rows = sorted(draw(tokenizer, rng, BUFFER, stage), key=lambda row: len(row.ids))
+        groups: list[list[Row]] = [[]]
         for row in rows:
             if len(row.ids) * (len(groups[-1]) + 1) > stage.tokens and groups[-1]:
                 groups.append([])
@@ -139,8 +138,8 @@ def train(args: argparse.Namespace) -> None:
     if (folder / "tokenizer.json").exists():
         tokenizer = PreTrainedTokenizerFast.from_pretrained(folder)
     else:
-        tokenizer = train_tokenizer(data.texts(random.Random(args.seed), 6000), args.vocab)
-        save_tokenizer(tokenizer, folder)
+        tokenizer = train_tokenizer(texts(random.Random(args.seed), 6000), args.vocab)
+        tokenizer.save_pretrained(folder)
     model = build_model(len(tokenizer), tokenizer.eos_token_id, tokenizer.bos_token_id)
     parts = optimizers(model, args.lr)
     schedules = [_decay(part, args) for part in parts]

@@ -4,7 +4,10 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from drp_plugin.student import problems, tokenizer, writer
+import vocabulary
+import writer
+
+from drp_plugin.student import problems
 
 MIX = {"steps2": 0.15, "steps3": 0.23, "steps4": 0.31, "ood": 0.31}
 """Share of each level among the questions."""
@@ -63,10 +66,10 @@ def texts(rng: random.Random, n: int) -> list[str]:
     streams = _streams(rng)
     chosen = rng.choices(list(MIX), list(MIX.values()), k=n)
     drawn = (next(streams[level]) for level in chosen)
-    return [tokenizer.prompt_text(p.question) + writer.verbose(p, rng)[0] for p in drawn]
+    return [vocabulary.prompt_text(p.question) + writer.verbose(p, rng)[0] for p in drawn]
 
 
-def rows(tok, rng: random.Random, n: int, stage: Stage) -> list[Row]:
+def draw(tok, rng: random.Random, n: int, stage: Stage) -> list[Row]:
     """`n` rows of a stage for the tokenizer `tok`, none longer than `CONTEXT`."""
     streams = _streams(rng)
     pieces: list[list[tuple[str, bool]]] = []
@@ -96,13 +99,13 @@ def _streams(rng: random.Random) -> dict[str, Iterator[problems.Problem]]:
 
 def _solution(problem: problems.Problem, rng: random.Random) -> list[tuple[str, bool]]:
     text, loop = writer.verbose(problem, rng)
-    ending = f"\n\n{loop}" * rng.randint(4, 40) if loop else tokenizer.EOS
-    return [(tokenizer.prompt_text(problem.question), False), (text + ending, True)]
+    ending = f"\n\n{loop}" * rng.randint(4, 40) if loop else vocabulary.EOS
+    return [(vocabulary.prompt_text(problem.question), False), (text + ending, True)]
 
 
 def _drill(rng: random.Random, size: Sums) -> list[tuple[str, bool]]:
     """Sums of the kinds and sizes the problems have; only the results are learned."""
-    pieces = [(tokenizer.BOS, False)]
+    pieces = [(vocabulary.BOS, False)]
     for _ in range(25):
         left, symbol, right, result = _sum(rng, size)
         pieces += [(f"{left} {symbol} {right} =", False), (f" {result}.", True), (" ", False)]

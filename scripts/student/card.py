@@ -23,7 +23,7 @@ without a hub and without a GPU.
 - Problems: `drp_plugin.student.problems`, chains of 2 to 5 operations (+ − × ÷). The levels
   `steps2`, `steps3` and `steps4` have a split `sft`; `ood` (other stories, irrelevant facts, larger
   numbers, up to 5 steps) was seen in pretraining but is not in `sft`.
-- Solutions for pretraining: `drp_plugin.student.writer`, written by rule.
+- Solutions for pretraining: `scripts/student/writer.py`, written by rule.
 - Tokenizer: byte-level BPE, one digit a token, special tokens and chat template as in R1-Distill.
 - Endless loops: a small share of its sampled answers never ends. That is meant, since real
   reasoning models do it too, and a token limit has to deal with it.
@@ -53,8 +53,8 @@ def write_card(folder: Path, training: dict | None, figures: list[dict]) -> None
     line = ""
     if training:
         line = (
-            "- Training: {steps:,} steps, {tokens:,} tokens, seed {seed}, by `python -m"
-            " drp_plugin.student.train`.\n".format(**training)
+            "- Training: {steps:,} steps, {tokens:,} tokens, seed {seed}, by `python"
+            " scripts/student/train.py`.\n".format(**training)
         )
     text = _CARD.format(training=line, figures=table(figures) or "Not measured yet.")
     (folder / "README.md").write_text(text, encoding="utf-8")
@@ -73,6 +73,6 @@ def table(figures: list[dict]) -> str:
     note = (
         f"Unseen problems (split `eval`), at most {cap} new tokens; sampled at temperature 0.6 and"
         " top-p 0.95, or greedy. An answer that did not end is wrong and counts with all its"
-        " tokens. Measured by `python -m drp_plugin.student.evaluate`."
+        " tokens. Measured by `python scripts/student/evaluate.py`."
     )
     return f"{note}\n\n{_TABLE_HEAD}{rows}"

@@ -1,19 +1,30 @@
-"""The stages: GRPO under a falling length limit, each from the last one's checkpoint."""
+"""ThinkPrune (Hou et al., 2025), the reinforcement-learning baseline of §4.3, with TRL's GRPO.
+
+    python recipes/thinkprune/train.py CONFIG.yaml [KEY=VALUE]...
+    accelerate launch --num_processes 4 recipes/thinkprune/train.py CONFIG.yaml
+
+GRPO with reward 1 for a correct answer within the limit L, else 0, while L falls from stage to
+stage, each from the last one's checkpoint. Run it again after an interruption: finished stages are
+kept, the unfinished one goes on from its last checkpoint.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from reward import length_limited_reward
+from settings import Config, load_questions, read_config
+
 from drp_plugin import hub
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, refusal
 from drp_plugin.jsonl import replacing
 from drp_plugin.records import Question
-from drp_plugin.training.thinkprune.config import Config
-from drp_plugin.training.thinkprune.reward import length_limited_reward
 
 RUN = "run.json"
 """In a stage's folder: what it learns from, so that it never goes on with something else."""
@@ -69,6 +80,31 @@ def _same_run(folder: Path, config: Config, questions: Sequence[Question],
     return now
 
 
+def _training(config: Config, folder: Path, number: int, limit: int) -> Any:
+    """TRL's settings of one stage."""
+    from trl import GRPOConfig
+
+    arguments: dict[str, Any] = {
+        "output_dir": str(folder), "max_steps": config.steps,
+        "per_device_train_batch_size": config.per_device_batch,
+        "num_generations": config.group_size, "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "constant", "beta": config.beta, "epsilon": config.clip,
+        "temperature": config.temperature, "max_completion_length": limit,
+        "loss_type": "bnpo",
+        # a cut completion must count as wrong: masking it would take the pressure away
+        "mask_truncated_completions": False,
+        "bf16": config.bf16, "use_cpu": config.use_cpu, "use_vllm": config.use_vllm,
+        "vllm_mode": config.vllm_mode, "vllm_gpu_memory_utilization": config.vllm_memory,
+        "save_steps": config.save_steps, "save_total_limit": 2,
+        "logging_steps": config.logging_steps, "report_to": config.report_to,
+        "seed": config.seed + number, "gradient_checkpointing": not config.use_cpu,
+    }
+    if any(field.name == "max_prompt_length" for field in dataclasses.fields(GRPOConfig)):
+        arguments["max_prompt_length"] = None  # or TRL before 0.29 cuts long questions
+    world = GRPOConfig(**{**arguments, "per_device_train_batch_size": config.group_size}).world_size
+    return GRPOConfig(**arguments, gradient_accumulation_steps=config.accumulation(world))
+
+
 def run_stage(config: Config, questions: Sequence[Question], number: int, limit: int,
               before: Path | None) -> Path:
     """Train one stage and return its folder; one that is done is not done again.
@@ -80,7 +116,7 @@ def run_stage(config: Config, questions: Sequence[Question], number: int, limit:
     from peft import LoraConfig
     from transformers import AutoTokenizer
     from transformers.trainer_utils import get_last_checkpoint
-    from trl import GRPOConfig, GRPOTrainer
+    from trl import GRPOTrainer
 
     folder = Path(config.output_dir) / f"stage{number}-{limit}"
     report = folder / "stage.json"
@@ -93,23 +129,7 @@ def run_stage(config: Config, questions: Sequence[Question], number: int, limit:
                         fix="Give more questions or a smaller prompts_per_step")
     tokenizer = AutoTokenizer.from_pretrained(config.model, padding_side="left")
     tokenizer.model_input_names = ["input_ids", "attention_mask"]  # generate takes no others
-    arguments: dict[str, Any] = {
-        "output_dir": str(folder), "max_steps": config.steps,
-        "per_device_train_batch_size": config.per_device_batch,
-        "num_generations": config.group_size, "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "constant", "beta": config.beta, "epsilon": config.clip,
-        "temperature": config.temperature, "max_completion_length": limit,
-        "max_prompt_length": None, "loss_type": "bnpo",
-        # a cut completion must count as wrong: masking it would take the pressure away
-        "mask_truncated_completions": False,
-        "bf16": config.bf16, "use_cpu": config.use_cpu, "use_vllm": config.use_vllm,
-        "vllm_mode": config.vllm_mode, "vllm_gpu_memory_utilization": config.vllm_memory,
-        "save_steps": config.save_steps, "save_total_limit": 2,
-        "logging_steps": config.logging_steps, "report_to": config.report_to,
-        "seed": config.seed + number, "gradient_checkpointing": not config.use_cpu,
-    }
-    world = GRPOConfig(**{**arguments, "per_device_train_batch_size": config.group_size}).world_size
-    training = GRPOConfig(**arguments, gradient_accumulation_steps=config.accumulation(world))
+    training = _training(config, folder, number, limit)
     data = Dataset.from_list([
         {"prompt": messages(config, q.question, limit), "answer": q.answer, "dataset": q.dataset}
         for q in questions])
@@ -149,3 +169,25 @@ def run(config: Config, questions: Sequence[Question]) -> Path:
         before = run_stage(config, questions, number, limit, before)
     assert before is not None
     return before
+
+
+def main(arguments: list[str]) -> int:
+    """0 done, 2 the user's mistake."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(__doc__, end="")
+        return 0 if arguments else 2
+    try:
+        config = read_config(Path(arguments[0]), arguments[1:])
+        require()
+        questions = load_questions(config.questions)
+        print(f"{len(questions)} questions, limits {', '.join(map(str, config.limits))}",
+              file=sys.stderr)
+        print(run(config, questions))
+    except (UserError, OSError) as error:
+        print(f"drp: {refusal(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

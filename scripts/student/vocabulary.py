@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterable
-from pathlib import Path
+
+from drp_plugin.pretokens import QWEN_SPLIT
 
 BOS = "<｜begin▁of▁sentence｜>"
 EOS = "<｜end▁of▁sentence｜>"
@@ -23,12 +24,6 @@ CHAT_TEMPLATE = """\
 {%- if add_generation_prompt %}{{- '<｜Assistant｜><think>\\n' }}{% endif %}"""
 """Renders a user's turn as the current R1-Distill models do, thinking already begun."""
 
-# Qwen's pattern: one digit is one piece, and a space belongs to the word after it.
-_PATTERN = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int):
     """A fast transformers tokenizer trained on `texts`, which gives any text back unchanged.
@@ -41,7 +36,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int):
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_PATTERN), behavior="isolated"),
+            pre_tokenizers.Split(Regex(QWEN_SPLIT), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
@@ -78,8 +73,3 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int):
 def prompt_text(question: str) -> str:
     """What the chat template renders for one question, thinking not yet begun."""
     return f"{BOS}{USER}{question}{ASSISTANT}"
-
-
-def save_tokenizer(tokenizer, folder: Path) -> None:
-    """Writes the tokenizer's files so that transformers 4 and 5 both load them."""
-    tokenizer.save_pretrained(folder)

@@ -1,6 +1,6 @@
 """CoT-Valve's valve: an adapter at strength α, for a merge at θ + αΔθ.
 
-    python -m drp_plugin.training.scale saves/cot_valve_qwen7b_s0 0.6 -o saves/cot_valve_0.6
+    python recipes/cot_valve/scale.py saves/cot_valve_qwen7b_s0 0.6 -o saves/cot_valve_0.6
 
 α under 1 keeps more of the model's own length, over 1 shortens further (Ma et al., 2025). LoRA's
 own factor alpha/r is what is multiplied, so the weights are copied as they are.
