@@ -68,7 +68,7 @@ def run(experiment: Experiment, stages: list[Stage], folder: Path, jobs: int) ->
     from drp_plugin.experiment.lock import locked
     from drp_plugin.experiment.stage_runner import Runner, StageFailed
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)  # `:100:` is a part of a name
     offline = all(s.model == "tiny" or os.path.isdir(s.model)
                   for s in experiment.students.values())
     with locked(folder) as lock:
