@@ -40,6 +40,8 @@ class Student(Entry):
 class Round(Entry):
     """One training of a chain that goes on with the same adapter (CoT-Valve+P)."""
 
+    prune: Options = {}
+    """Options of `drp prune` that differ from the method's (`teacher: mixchain:4`)."""
     build: Options = {}
     """Further options of `drp build` for this round's set."""
     train: Options = {}
@@ -64,6 +66,8 @@ class Method(Entry):
     recipe: tuple[str, ...] = ()
     """A command that makes the model, in place of all of this: {student}, {out}, {seed} and
     {recipes} are filled in."""
+    adapter: str = ""
+    """Where below {out} the recipe leaves a LoRA adapter; empty where {out} is a whole model."""
     export: bool = False
     """Merge the adapter into a folder of its own, and measure that."""
     tasks: str = ""

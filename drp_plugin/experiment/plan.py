@@ -122,8 +122,8 @@ class _Way:
 
     # -- the set -----------------------------------------------------------------------------
 
-    def _runs(self, part: str, adapter: tuple[Path, str] | None,
-              still: tuple[str, ...]) -> list[tuple[Path, str]]:
+    def _runs(self, part: str, adapter: tuple[Path, str] | None, still: tuple[str, ...],
+              more: Options) -> list[tuple[Path, str]]:
         """The run directories that the set is built from, and their stages."""
         experiment, method = self.plan.experiment, self.method
         runs = []
@@ -136,10 +136,11 @@ class _Way:
             if method.distill is None:
                 source, needs = self._traces(part, questions, where, adapter, still)
             command = "prune" if method.distill is None else "distill"
-            options = method.prune if method.distill is None else method.distill
+            options = {**((method.prune if method.distill is None else method.distill) or {}),
+                       **more}
             runs.append((out, self.plan.add(
                 "prune", f"{self.name}/{command}/{part}/{where}", f"{title}: drp {command}",
-                ["drp", command, source, "-o", str(out), *flags(options or {})],
+                ["drp", command, source, "-o", str(out), *flags(options)],
                 out / "pruned.jsonl", out / "summary.json", needs=needs, method=self.label,
                 rows=experiment.rows, skip=still)))
         return runs
@@ -180,14 +181,15 @@ class _Way:
         """Each training of the method in turn; the last adapter and its stage."""
         init = self.plan.add("build", f"{self.student_name}/init", "training workspace: drp init",
                              ["drp", "init", str(self.work)], self.work / self.student.config)
-        runs = self._runs(f"{part}-s{seed}" if turn > 1 else part,
-                          adapter if turn > 1 else None, still)
         experiment, method = self.plan.experiment, self.method
         previous: tuple[Path, str] | None = None
         for number, step in enumerate(method.chain or (None,), start=1):  # type: ignore[arg-type]
             name = f"drp_{part}{f'_c{number}' if step else ''}".replace("-", "_").replace(".", "_")
             if turn > 1:
                 name += f"_s{seed}"
+            runs = self._runs(
+                (f"{part}-s{seed}" if turn > 1 else part) + (f"-c{number}" if step else ""),
+                adapter if turn > 1 else None, still, step.prune if step else {})
             built = self._built(part, name, runs, step.build if step else {}, still)
             out = self.work / "saves" / f"{part}{f'-c{number}' if step else ''}-s{seed}"
             given: dict[str, Any] = {
@@ -223,15 +225,18 @@ class _Way:
             merged / "model.safetensors", needs=(adapter[1],), cwd=self.work, method=self.label)
         return str(merged), None, (stage,)
 
-    def _recipe(self, seed: int) -> tuple[str, None, tuple[str, ...]]:
+    def _recipe(self, seed: int) -> tuple[str, Path | None, tuple[str, ...]]:
+        """What a recipe makes: see `_trained`."""
         out = self.home / "recipes" / f"{self.slug}-s{seed}"
         places = {"student": self.model, "out": str(out), "seed": str(seed),
                   "recipes": str(resource("recipes"))}
         words = [word.format(**places) for word in self.method.recipe]
+        adapter = out / self.method.adapter if self.method.adapter else None
         stage = self.plan.add("recipe", f"{self.name}/recipe/s{seed}",
                               f"{self.label}: seed {seed}: {Path(words[1]).name}", words,
-                              out / "config.json", method=self.label)
-        return str(out), None, (stage,)
+                              adapter / "adapter_config.json" if adapter
+                              else out / "config.json", method=self.label)
+        return (self.model, adapter, (stage,)) if adapter else (str(out), None, (stage,))
 
     # -- the measurement ---------------------------------------------------------------------
 
