@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-pythons lint bench clean
 setup:
 	@PYTHON=$(PYTHON) bash scripts/setup.sh
 
@@ -13,6 +13,10 @@ test: setup  ## lint, types and every test; the true frameworks run, nothing is 
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(ARGS)
+	@$(if $(ARGS),,bash scripts/test_pythons.sh)
+
+test-pythons: setup  ## the light tests on the other supported Pythons that are found here
+	@PYTHONS="$(PYTHONS)" bash scripts/test_pythons.sh
 
 lint: setup
 	$(BIN)/ruff check .
