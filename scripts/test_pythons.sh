@@ -27,5 +27,5 @@ for python in ${PYTHONS:-}; do
     [ -x "$name/bin/python" ] || .venv/bin/uv venv --quiet --python "$python" "$name"
     .venv/bin/uv pip install --quiet --python "$name/bin/python" -e ".[test,serve]"
     # shellcheck disable=SC2086
-    "$name/bin/python" -m pytest -q -m "not framework and not vllm" $LIGHT
+    DRP_TEST_DATA=none "$name/bin/python" -m pytest -q -m "not framework and not vllm" $LIGHT
 done
