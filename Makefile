@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LINT = $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test test-pythons lint bench clean
 setup:
 	@PYTHON=$(PYTHON) bash scripts/setup.sh
 
@@ -13,6 +13,10 @@ demo: setup  ## the whole loop on this machine's CPU, from the student's traces 
 test: setup  ## lint, types and every test; the true frameworks run, nothing is downloaded
 	$(LINT)
 	$(BIN)/python -m pytest $(ARGS)
+	@$(if $(ARGS),,bash scripts/test_pythons.sh)
+
+test-pythons: setup  ## the light tests on the other supported Pythons that are found here
+	@PYTHONS="$(PYTHONS)" bash scripts/test_pythons.sh
 
 lint: setup  ## style, types, and that each package imports from the floors below it alone
 	$(LINT)

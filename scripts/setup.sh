@@ -50,6 +50,10 @@ if ! ready .venv; then
     stamp > .venv/.ready
 fi
 
+# Exact token counts without the hub: Qwen's tokenizer, from the ranks that dashscope carries
+.venv/bin/python -c 'import sys; from drp_plugin.tokens import qwen_file
+sys.exit(not qwen_file().is_file())' || .venv/bin/python scripts/qwen_tokenizer.py >&2
+
 if ! $gpu && [ -z "${DRP_SKIP_VLLM:-}" ] && ! ready .venv-vllm; then
     say "Setting up .venv-vllm: vLLM's CPU build (about 3 GB)"
     if new_venv .venv-vllm && .venv-vllm/bin/uv pip install --quiet \

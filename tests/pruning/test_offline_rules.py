@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from checkout import script
 from scripted import words
 
 from drp_plugin.grading import equal, extract
@@ -185,8 +186,9 @@ def test_windows_lose_nothing(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["skill", "indexed"])
 def test_the_embedded_students_way_of_thinking(mode: str) -> None:
     """Complete chains remain, in well under half of the tokens of the thinking."""
-    from drp_plugin.student import writer
     from drp_plugin.student.problems import levels, stream
+
+    writer = script("scripts/student/writer.py")
 
     before = after = 0
     for level in levels():
