@@ -124,25 +124,24 @@ def _from_hub(name: str) -> list[Question]:
 
 
 def _tiny(spec: str) -> list[Question]:
-    from drp_plugin.student import problems
+    from drp_plugin.student import LEVELS, questions
 
     parts = spec.split(":")
-    known = problems.levels()
     try:
         _, split, names, count = parts
         n = int(count)
     except ValueError:
         raise UserError(f"cannot read {spec!r}", fix="Write tiny:SPLIT:LEVEL+LEVEL:N, for example "
-                        f"tiny:sft:{known[0]}:100") from None
+                        f"tiny:sft:{LEVELS[0]}:100") from None
     levels = names.split("+")
     for level in levels:
-        if level not in known:
-            raise UserError(f"unknown level {level!r}", fix=f"Choose from {', '.join(known)}")
+        if level not in LEVELS:
+            raise UserError(f"unknown level {level!r}", fix=f"Choose from {', '.join(LEVELS)}")
     shares = [n // len(levels) + (i < n % len(levels)) for i in range(len(levels))]
     try:
         return [Question(id=row["id"], question=row["question"], answer=row["answer"],
                          dataset="tiny_ood" if level == "ood" else "tiny")
                 for level, share in zip(levels, shares, strict=True)
-                for row in problems.questions(split, level, share)]
+                for row in questions(split, level, share)]
     except ValueError as error:
         raise UserError(str(error)) from None

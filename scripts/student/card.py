@@ -20,7 +20,7 @@ family and knows nothing else: it is no use for any other text, and its figures 
 real models. It exists so that Distilled Reasoning Pruning can be run from end to end, and tested,
 without a hub and without a GPU.
 
-- Problems: `drp_plugin.student.problems`, chains of 2 to 5 operations (+ − × ÷). The levels
+- Problems: `scripts/student/problems.py`, chains of 2 to 5 operations (+ − × ÷). The levels
   `steps2`, `steps3` and `steps4` have a split `sft`; `ood` (other stories, irrelevant facts, larger
   numbers, up to 5 steps) was seen in pretraining but is not in `sft`.
 - Solutions for pretraining: `scripts/student/writer.py`, written by rule.

@@ -11,13 +11,13 @@ import time
 from pathlib import Path
 
 from card import table, write_card
+from problems import levels, questions
 
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest, derived_seed
 from drp_plugin.sampling.transformers_engine import HFSampler
 from drp_plugin.scoring import measure_many
 from drp_plugin.student import model_path
-from drp_plugin.student.problems import levels, questions
 from drp_plugin.tokens import TokenCounter
 
 

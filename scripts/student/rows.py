@@ -4,10 +4,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import problems
 import vocabulary
 import writer
-
-from drp_plugin.student import problems
 
 MIX = {"steps2": 0.15, "steps3": 0.23, "steps4": 0.31, "ood": 0.31}
 """Share of each level among the questions."""

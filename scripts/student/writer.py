@@ -8,8 +8,8 @@ solution with nothing to spare, as a yardstick.
 import random
 from dataclasses import dataclass
 
-from drp_plugin.student.problems import Operation, Problem
-from drp_plugin.student.stories import sentence
+from problems import Operation, Problem
+from stories import sentence
 
 _OPEN = (
     "Okay, so I need to find how many {goal}.",

@@ -186,14 +186,13 @@ def test_windows_lose_nothing(mode: str) -> None:
 @pytest.mark.parametrize("mode", ["skill", "indexed"])
 def test_the_embedded_students_way_of_thinking(mode: str) -> None:
     """Complete chains remain, in well under half of the tokens of the thinking."""
-    from drp_plugin.student.problems import levels, stream
-
+    problems = script("scripts/student/problems.py")
     writer = script("scripts/student/writer.py")
 
     before = after = 0
-    for level in levels():
+    for level in problems.levels():
         rng = random.Random(level)
-        for number, problem in zip(range(6), stream("eval", level, rng), strict=False):
+        for number, problem in zip(range(6), problems.stream("eval", level, rng), strict=False):
             response, loop = writer.verbose(problem, rng)
             trace = Trace(id=f"{level}-{number}", question=problem.question, response=response,
                           answer=str(problem.answer))

@@ -9,8 +9,9 @@ import re
 import pytest
 from checkout import script
 
-from drp_plugin.student import problems
+from drp_plugin import student
 
+problems = script("scripts/student/problems.py")
 writer = script("scripts/student/writer.py")
 
 _DO = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: divmod}
@@ -25,7 +26,7 @@ def _compute(expression: str) -> int:
     return value
 
 
-def _drawn(split: str, level: str, n: int) -> list[problems.Problem]:
+def _drawn(split: str, level: str, n: int) -> list:
     return list(itertools.islice(problems.stream(split, level, random.Random(5)), n))
 
 
@@ -127,3 +128,16 @@ def test_some_solutions_never_end():
     rng = random.Random(0)
     loops = [bool(writer.verbose(p, rng)[1]) for p in _drawn("pretrain", "steps2", 2000)]
     assert 0.03 < sum(loops) / 2000 < 0.07
+
+
+@pytest.mark.parametrize(("split", "level"), [
+    ("sft", "steps2"), ("eval", "steps4"), ("eval", "ood")])
+def test_what_ships_is_what_the_generator_makes(split, level):
+    assert student.questions(split, level, 300) == problems.questions(split, level, 300)
+
+
+def test_more_than_ship_or_another_split_is_refused():
+    with pytest.raises(ValueError, match="ship"):
+        student.questions("eval", "ood", 10_000)
+    with pytest.raises(ValueError, match="sft:ood"):
+        student.questions("sft", "ood", 1)

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from drp_plugin.llm.ledger import Ledger
-from drp_plugin.student import model_path
-from drp_plugin.student.problems import questions
+from drp_plugin.student import model_path, questions
 
 
 @pytest.mark.vllm

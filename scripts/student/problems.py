@@ -10,8 +10,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from drp_plugin.student import stories
-from drp_plugin.student.stories import Story, sentence
+import stories
+from stories import Story, sentence
 
 SPLITS = ("pretrain", "sft", "eval")
 _LEVELS = ("steps2", "steps3", "steps4", "ood")
