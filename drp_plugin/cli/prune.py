@@ -10,6 +10,7 @@ import click
 
 from drp_plugin.cli._teacher import run_options, teacher_options
 from drp_plugin.errors import UserError
+from drp_plugin.methods import listing
 from drp_plugin.runner.job import RunOptions
 from drp_plugin.teachers.registry import TeacherSettings
 
@@ -31,8 +32,13 @@ Examples:
   drp prune traces.jsonl -o run --teacher gemini:gemini-3.5-flash --batch
   drp prune traces.jsonl -o run --teacher openai:qwen --base-url http://localhost:8000/v1
   drp prune traces.jsonl -o run --teacher offline --decompose indexed
-  drp prune traces.jsonl -o run --teacher earliest-correct
-"""
+  drp prune traces.jsonl -o run --teacher shortest-correct
+  drp prune traces.jsonl -o run --teacher entropy:MODEL@0.6
+
+\b
+Methods that ask no teacher, in its place (docs/methods.md). MODEL is a folder or a hub name,
+RATIO the share of the response's tokens that stays:
+""" + listing()
 
 
 @click.command("prune", help=HELP)
@@ -78,7 +84,7 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
 
     from drp_plugin import __version__
     from drp_plugin.llm.ledger_client import RowClient
-    from drp_plugin.methods import TEACHER_FREE, TeacherFree
+    from drp_plugin import methods
     from drp_plugin.prompts import Prompts
     from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
     from drp_plugin.pruning.options import PruneOptions
@@ -91,12 +97,13 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
 
     if traces != "-" and not Path(traces).is_file():
         raise UserError("no such file", file=traces, fix="Check the path")
-    method = TeacherFree(settings.teacher) if settings.teacher in TEACHER_FREE else None
-    teacher = method or settings.make()
+    named = methods.is_method(settings.teacher)
+    teacher = None if named else settings.make()
     prompts = Prompts(prompts_dir)
     counter = TokenCounter.load(tokenizer)
-    chosen = PruneOptions.model_validate({**options, "teacher": teacher.name,
-                                          "decompose": decompose,
+    chosen = PruneOptions.model_validate({
+        **options, "teacher": settings.teacher if teacher is None else teacher.name,
+        "decompose": decompose,
                                           "sampling": settings.sampling})
     prompts.check([] if method else _asked_by(chosen))
     prepare(run_dir)

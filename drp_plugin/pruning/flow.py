@@ -41,13 +41,14 @@ async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *,
         checked = check_trace(trace, options)
         result = await prune(checked, dialogue)
         response = join_response(result.thinking, result.answer)
-        tokens = count(trace.response), count(response)
+        original = trace.response if result.original is None else result.original
+        tokens = count(original), count(response)
         verdict = verify(checked, result, tokens, options)
     except Rejection as rejection:
         return rejection.of(trace, client.usage)
     return Pruned(
         id=trace.id, question=trace.question, answer=trace.answer, dataset=trace.dataset,
-        model=trace.model, original=trace.response, steps=result.steps,
+        model=trace.model, original=original, steps=result.steps,
         revisions=result.revisions, response=response, tokens_before=tokens[0],
         tokens_after=tokens[1], coverage=result.coverage, verdict=verdict, teacher=options.teacher,
         prompts_hash=prompts.hash, usage=client.usage)
