@@ -1,4 +1,4 @@
-"""The compared ways to a shorter trace, one file each, beside pruning by a teacher (docs/methods.md).
+"""The compared ways to a shorter trace, one file each (docs/methods.md).
 
 A method's module has a function `method`, from what the command gives it to a `Method`. A new one
 is such a file and a line in `METHODS`. Direct distillation has a command of its own.
@@ -60,9 +60,9 @@ class Nobody(Teacher):
 
     local = asks_nothing = True
 
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.identity = {"kind": "local", "model": name}
+    def __init__(self) -> None:
+        self.name = "nobody"
+        self.identity = {"kind": "local", "model": self.name}
 
     async def ask(self, request: Request) -> NoReturn:
         raise AssertionError(f"{self.name} asks nothing")
@@ -72,7 +72,7 @@ class Method(NamedTuple):
     """A way to a shorter trace."""
 
     prune: Prune
-    asks: Teacher | None = None
+    asks: Teacher
     """Whom `prune` asks, by its dialogue: what is answered is kept in the run's ledger."""
     prompts: tuple[str, ...] = ()
     """The prompts that it renders."""
@@ -107,7 +107,8 @@ def make(spec: str, given: Given) -> Method:
                             fix="Leave it out")
     module = import_module(f"{__name__}.{entry.module}")
     made: Method = module.method(given._replace(argument=argument))
-    return made if made.asks is not None else made._replace(asks=Nobody(spec))
+    made.asks.name = spec
+    return made
 
 
 def listing() -> str:

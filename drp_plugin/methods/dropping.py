@@ -61,8 +61,8 @@ def to_ratio(ratio: float, checked: CheckedTrace, steps: Sequence[Step], order: 
 def without(checked: CheckedTrace, steps: tuple[Step, ...], dropped: set[int]) -> Result:
     """T without these steps, as KEEP and DELETE; what is left is joined as a teacher's would be."""
     revisions: list[Revision] = []
-    for gone, run in groupby((step.index for step in steps), key=dropped.__contains__):
-        run = tuple(run)
+    for gone, group in groupby((step.index for step in steps), key=dropped.__contains__):
+        run = tuple(group)
         revisions += [Revision(action=Action.DELETE, steps=run)] if gone else [
             Revision(action=Action.KEEP, steps=(index,)) for index in run]
     thinking = assemble(pieces(checked.thinking, steps, tuple(revisions)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 from drp_plugin.grading import equal, extract
-from drp_plugin.methods import Given, Method
+from drp_plugin.methods import Given, Method, Nobody
 from drp_plugin.pruning.decompose import decompose_sentences
 from drp_plugin.pruning.dialogue import Dialogue, Rejection
 from drp_plugin.pruning.values import CheckedTrace, Result
@@ -85,4 +85,4 @@ def close_to(result: str, right: str, dataset: str | None) -> bool:
 
 
 def method(given: Given) -> Method:
-    return Method(earliest_correct)
+    return Method(earliest_correct, Nobody())

@@ -72,7 +72,8 @@ class OwnStudent(Teacher):
             try:
                 await asyncio.to_thread(work)
             except Exception as error:  # it ends the rows that wait, each with its reason
-                fault = TeacherError(f"{type(error).__name__}: {' '.join(str(error).split())[:300]}")
+                text = " ".join(str(error).split())[:300]
+                fault = TeacherError(f"{type(error).__name__}: {text}")
             await asyncio.sleep(0)
             for index in range(len(batch)):
                 settle(index, fault)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 
-from drp_plugin.methods import Given, Method
+from drp_plugin.methods import Given, Method, Nobody
 from drp_plugin.methods.dropping import parse_ratio, sentences, to_ratio, without
 from drp_plugin.pruning.dialogue import Dialogue
 from drp_plugin.pruning.values import CheckedTrace, Result
@@ -24,4 +24,4 @@ def method(given: Given) -> Method:
         random.Random(checked.trace.id).shuffle(order)  # by the row, whatever stands around it
         return without(checked, steps, to_ratio(ratio, checked, steps, order, dialogue.count))
 
-    return Method(prune)
+    return Method(prune, Nobody())

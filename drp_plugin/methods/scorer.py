@@ -91,8 +91,9 @@ class Scorer(Teacher):
 
         gpu = torch.cuda.is_available()
         self._chat = Chat(self._path)
-        self._model = AutoModelForCausalLM.from_pretrained(
-            self._path, dtype="auto" if gpu else torch.float32).to("cuda" if gpu else "cpu").eval()
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            self._path, dtype="auto" if gpu else torch.float32)
+        self._model = model.to("cuda" if gpu else "cpu").eval()
 
     def _log_probabilities(self, ids: list[int], first: int) -> Any:
         """For the tokens from `first` on, chunk by chunk: their ids and log-distributions."""

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from drp_plugin.methods import Given, Method
+from drp_plugin.methods import Given, Method, Nobody
 from drp_plugin.pruning.dialogue import Dialogue, Rejection
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.pruning.verify import check_trace, verify
@@ -98,7 +98,7 @@ def keep_one(given: Given, pick: Callable[[int], int]) -> Method:
                             if names else "it would not pass verification")
         return whole(checked)._replace(original=samples.longest(trace.question))
 
-    return Method(prune)
+    return Method(prune, Nobody())
 
 
 def method(given: Given) -> Method:
