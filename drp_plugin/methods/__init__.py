@@ -75,7 +75,7 @@ class Method(NamedTuple):
     asks: Teacher
     """Whom `prune` asks, by its dialogue: what is answered is kept in the run's ledger."""
     prompts: tuple[str, ...] = ()
-    """The prompts that it renders."""
+    """The teacher's prompts that it renders: they are tried before anything is asked."""
 
 
 def _spelling(spec: str) -> str | None:

@@ -19,7 +19,6 @@ from drp_plugin.pruning.verify import check_trace
 from drp_plugin.records import Reason
 
 _BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")
-PROMPTS = ("eval_tale", "eval_tale_budget", "eval_tale_fallback")
 
 
 def budget(reply: str) -> int | None:
@@ -64,4 +63,4 @@ async def estimate(checked: CheckedTrace, dialogue: Dialogue) -> Result:
 
 def method(given: Given) -> Method:
     """Raises UserError where the model cannot be had."""
-    return Method(estimate, OwnStudent(given), PROMPTS)
+    return Method(estimate, OwnStudent(given))

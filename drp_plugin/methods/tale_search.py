@@ -37,4 +37,4 @@ async def search(checked: CheckedTrace, dialogue: Dialogue) -> Result:
 
 def method(given: Given) -> Method:
     """Raises UserError where the model cannot be had."""
-    return Method(search, OwnStudent(given), ("eval_tale",))
+    return Method(search, OwnStudent(given))
