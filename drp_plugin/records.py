@@ -134,6 +134,8 @@ class Reason(StrEnum):
     """No final answer can be found in the student's answer part."""
     WRONG_ANSWER = "wrong_answer"
     """The student's final answer is not the gold one (`--keep-wrong` lets it through)."""
+    NOT_CHOSEN = "not_chosen"
+    """Another sample of the same question was kept, by a method that keeps one of several."""
     # the teacher
     REQUEST_FAILED = "request_failed"
     REFUSED = "refused"
@@ -160,7 +162,7 @@ class Reject(Record):
 
     id: str
     stage: str
-    """read, trace, decompose, revise or verify."""
+    """read, trace, choose, decompose, revise or verify."""
     reason: Reason
     detail: str
     """One line for a person."""

@@ -36,5 +36,9 @@ def split_response(response: str) -> Split:
 
 
 def join_response(thinking: str, answer: str) -> str:
-    """The exact shape that LLaMA-Factory's R1 template trains and R1 models produce."""
-    return f"{OPEN}\n{thinking.strip()}\n{CLOSE}\n\n{answer.strip()}"
+    """The exact shape that LLaMA-Factory's R1 template trains and R1 models produce.
+
+    An empty thinking is one newline: prompts end with `<think>\\n`, and `\\n\\n` is another token.
+    """
+    body = f"{thinking.strip()}\n".lstrip()
+    return f"{OPEN}\n{body}{CLOSE}\n\n{answer.strip()}"

@@ -47,6 +47,7 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
 
     from drp_plugin import __version__
     from drp_plugin.llm.ledger_client import RowClient
+    from drp_plugin.methods import is_method
     from drp_plugin.methods.direct_distillation import distill
     from drp_plugin.methods.direct_distillation import questions as read_questions
     from drp_plugin.prompts import Prompts
@@ -58,7 +59,7 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
 
     if questions != "-" and not Path(questions).is_file():
         raise UserError("no such file", file=questions, fix="Check the path")
-    if settings.teacher.split(":")[0] in ("offline", "earliest-correct"):
+    if settings.teacher == "offline" or is_method(settings.teacher):
         raise UserError(f"teacher {settings.teacher} cannot solve problems",
                         fix="Direct distillation needs a model: openai:MODEL, gemini:MODEL, "
                             "vllm:PATH")

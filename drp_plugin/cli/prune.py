@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,10 +12,12 @@ import click
 from drp_plugin.cli._counter import counter as token_counter
 from drp_plugin.cli._teacher import run_options, teacher_options
 from drp_plugin.errors import UserError
+from drp_plugin.methods import listing
 from drp_plugin.runner.job import RunOptions
 from drp_plugin.teachers.registry import TeacherSettings
 
 if TYPE_CHECKING:
+    from drp_plugin.methods import Given, Method
     from drp_plugin.pruning.options import PruneOptions
 
 HELP = """Have a teacher prune traces, step by step, and verify the result.
@@ -32,8 +35,13 @@ Examples:
   drp prune traces.jsonl -o run --teacher gemini:gemini-3.5-flash --batch
   drp prune traces.jsonl -o run --teacher openai:qwen --base-url http://localhost:8000/v1
   drp prune traces.jsonl -o run --teacher offline --decompose indexed
-  drp prune traces.jsonl -o run --teacher earliest-correct
-"""
+  drp prune traces.jsonl -o run --teacher shortest-correct
+  drp prune traces.jsonl -o run --teacher entropy:MODEL@0.6
+
+\b
+Methods that ask no teacher, in its place (docs/methods.md). MODEL is a folder or a hub name,
+RATIO the share of the response's tokens that stays:
+""" + listing()
 
 
 @click.command("prune", help=HELP)
@@ -79,9 +87,9 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
 
     from drp_plugin import __version__
     from drp_plugin.llm.ledger_client import RowClient
-    from drp_plugin.methods import TEACHER_FREE, TeacherFree
+    from drp_plugin.methods import Given
     from drp_plugin.prompts import Prompts
-    from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
+    from drp_plugin.pruning.flow import prune_trace
     from drp_plugin.pruning.options import PruneOptions
     from drp_plugin.pruning.read import traces as read_traces
     from drp_plugin.records import Pruned, Reject, Trace
@@ -91,28 +99,41 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
 
     if traces != "-" and not Path(traces).is_file():
         raise UserError("no such file", file=traces, fix="Check the path")
-    method = TeacherFree(settings.teacher) if settings.teacher in TEACHER_FREE else None
-    teacher = method or settings.make()
     prompts = Prompts(prompts_dir)
     counter = token_counter(tokenizer)
-    chosen = PruneOptions.model_validate({**options, "teacher": teacher.name,
-                                          "decompose": decompose,
+    chosen = PruneOptions.model_validate({**options, "decompose": decompose,
                                           "sampling": settings.sampling})
-    prompts.check([] if method else _asked_by(chosen))
+
+    def rows() -> Iterator[Trace | Reject]:
+        return islice(read_traces(path), limit)
+
+    method = _method(settings, Given("", rows, chosen, counter.count, settings.base_url,
+                                     settings.engine))
+    chosen = chosen.model_copy(update={"teacher": method.asks.name})
+    prompts.check(method.prompts)
     prepare(run_dir)
     path = rereadable(traces, run_dir)
 
     async def flow(trace: Trace, client: RowClient) -> Pruned | Reject:
         return await prune_trace(trace, client, chosen, prompts=prompts, count=counter.count,
-                                 prune=method.prune if method else prune_with_teacher)
+                                 prune=method.prune)
 
     job = Job(
-        rows=lambda: islice(read_traces(path), limit), flow=flow, run_dir=run_dir,
-        total=count_rows(path, limit),
+        rows=rows, flow=flow, run_dir=run_dir, total=count_rows(path, limit),
         settings={"command": "prune", "version": __version__, "input": traces, "limit": limit,
                   "base_url": settings.endpoint, "tokenizer": counter.name,
                   "prompts_hash": prompts.hash, **chosen.model_dump(mode="json")})
-    return finish(asyncio.run(run_session(job, teacher, settings, run)), strict=strict)
+    return finish(asyncio.run(run_session(job, method.asks, settings, run)), strict=strict)
+
+
+def _method(settings: TeacherSettings, given: Given) -> Method:
+    """The method that --teacher names; a teacher's name stands for the paper's."""
+    from drp_plugin import methods
+    from drp_plugin.pruning.flow import prune_with_teacher
+
+    if methods.is_method(settings.teacher):
+        return methods.make(settings.teacher, given)
+    return methods.Method(prune_with_teacher, settings.make(), tuple(_asked_by(given.options)))
 
 
 def _asked_by(options: PruneOptions) -> list[str]:

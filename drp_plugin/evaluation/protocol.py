@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -10,11 +9,10 @@ from pydantic import ConfigDict, Field, ValidationError
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import explain
 from drp_plugin.llm.messages import Message
+from drp_plugin.methods.tale_estimate import budget
 from drp_plugin.prompts import Prompts
 from drp_plugin.records import Record
 from drp_plugin.scoring import DEFAULT_CUTOFF
-
-_BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")
 
 
 class Protocol(Record):
@@ -87,9 +85,3 @@ class Prompting:
             return turn
         system = self.prompts.render(self.protocol.system, **variables)
         return (Message(role="system", content=system), *turn)
-
-
-def budget(reply: str) -> int | None:
-    """The token budget of TALE's first round: the last `[[N]]` with N > 0, or None."""
-    found = [int(n) for n in _BUDGET.findall(reply)]
-    return next((n for n in reversed(found) if n > 0), None)

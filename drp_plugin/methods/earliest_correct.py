@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 
 from drp_plugin.grading import equal, extract
+from drp_plugin.methods import Given, Method, Nobody
 from drp_plugin.pruning.decompose import decompose_sentences
 from drp_plugin.pruning.dialogue import Dialogue, Rejection
 from drp_plugin.pruning.values import CheckedTrace, Result
@@ -48,7 +49,7 @@ async def earliest_correct(checked: CheckedTrace, _: Dialogue) -> Result:
     given = set(re.findall(r"\d+(?:\.\d+)?", trace.question))
     for step in steps:
         result = stated_result(step.text)
-        if result is None or not _close(result, right, dataset):
+        if result is None or not close_to(result, right, dataset):
             continue
         concluding = re.search(r"\b(?:answer|therefore|thus|hence)\b|boxed", step.text, re.I)
         if result.strip() in given and not concluding:
@@ -66,12 +67,12 @@ async def earliest_correct(checked: CheckedTrace, _: Dialogue) -> Result:
     said = extract(kept[-400:], thinking=False)
     statement = f" The answer is {shown}."
     if len(thinking) - len(kept) > len(statement) and not (
-            said.how in ("boxed", "stated") and said.text and _close(said.text, final, dataset)):
+            said.how in ("boxed", "stated") and said.text and close_to(said.text, final, dataset)):
         kept = kept.rstrip(" ,;:") + ("" if kept.rstrip()[-1:] in ".!?" else ".") + statement
     return Result(steps, tuple(revisions), kept, checked.answer)
 
 
-def _close(result: str, right: str, dataset: str | None) -> bool:
+def close_to(result: str, right: str, dataset: str | None) -> bool:
     """Equal, with the symbolic comparison kept for texts that can be equal at all."""
     if result == right:
         return True
@@ -81,3 +82,7 @@ def _close(result: str, right: str, dataset: str | None) -> bool:
     if "".join(ours) != "".join(theirs) and not (set(ours) & set(theirs)):
         return False
     return equal(result, right, dataset)
+
+
+def method(given: Given) -> Method:
+    return Method(earliest_correct, Nobody())

@@ -57,13 +57,11 @@ class Dialogue:
         self._client = client
         self.options, self.prompts, self.count = options, prompts, count
 
-    async def _reply(self, stage: str, messages: list[Message], schema: dict[str, Any] | None,
-                     tag: str) -> Reply:
+    async def reply(self, stage: str, request: Request) -> Reply:
+        """The whole reply, unread. Raises CutReply, Rejection."""
         if len(self._client.replies) >= self.options.max_requests:
             raise Rejection(stage, Reason.CUT_REPLY,
                             f"still not through after {len(self._client.replies)} requests")
-        request = Request(messages=tuple(messages), sampling=self.options.sampling,
-                          json_schema=schema, tag=tag)
         try:
             reply = await self._client(request)
         except TeacherError as error:
@@ -83,7 +81,9 @@ class Dialogue:
         """
         messages = [Message(role="user", content=prompt)]
         for repair in range(self.options.repairs + 1):
-            reply = await self._reply(stage, messages, schema, "repair" if repair else stage)
+            reply = await self.reply(stage, Request(
+                messages=tuple(messages), sampling=self.options.sampling, json_schema=schema,
+                tag="repair" if repair else stage))
             try:
                 return _parsed(reply.text, parse)
             except FormatError as error:

@@ -14,7 +14,7 @@ from drp_plugin.pruning.revise import revise
 from drp_plugin.pruning.values import CheckedTrace, Prune, Result
 from drp_plugin.pruning.verify import check_trace, verify
 from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.thinking import join_response
+from drp_plugin.thinking import OPEN, join_response
 
 
 async def prune_with_teacher(checked: CheckedTrace, dialogue: Dialogue) -> Result:
@@ -41,13 +41,16 @@ async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *,
         checked = check_trace(trace, options)
         result = await prune(checked, dialogue)
         response = join_response(result.thinking, result.answer)
-        tokens = count(trace.response), count(response)
-        verdict = verify(checked, result, tokens, options)
+        original = trace.response if result.original is None else result.original
+        tokens = count(original), count(response)
+        # the opening tag, which R has not where its prompt had it, makes no response longer
+        bare = "" if OPEN in original else f"{OPEN}\n"
+        verdict = verify(checked, result, (count(bare + original), tokens[1]), options)
     except Rejection as rejection:
         return rejection.of(trace, client.usage)
     return Pruned(
         id=trace.id, question=trace.question, answer=trace.answer, dataset=trace.dataset,
-        model=trace.model, original=trace.response, steps=result.steps,
+        model=trace.model, original=original, steps=result.steps,
         revisions=result.revisions, response=response, tokens_before=tokens[0],
         tokens_after=tokens[1], coverage=result.coverage, verdict=verdict, teacher=options.teacher,
         prompts_hash=prompts.hash, usage=client.usage)

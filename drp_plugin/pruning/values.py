@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from drp_plugin.records import Revision, Step, Trace
 
@@ -34,6 +34,11 @@ class Result(NamedTuple):
     """Â."""
     coverage: float = 1.0
     """Share of T's non-space characters that the steps hold, in order."""
+    kind: Literal["edit", "sample", "no_thinking"] = "edit"
+    """`edit`: T̂ was made from T. `sample`: R̂ is a response of the student's own, whose numbers
+    need not be T's. `no_thinking`: T̂ is empty on purpose."""
+    original: str | None = None
+    """The response that R̂ is compared with, where that is another one than the trace's."""
 
 
 Prune = Callable[[CheckedTrace, "Dialogue"], Awaitable[Result]]

@@ -4,7 +4,7 @@
 |---|---|---|---|
 | the trace's answer is gold's | wrong_answer, no_answer | `keep_wrong` | does not grade traces |
 | the steps are T | low_coverage | `min_coverage` | asks for it, does not measure |
-| T̂ is not empty | empty_result | none | does not look |
+| T̂ is not empty, unless it is meant to be | empty_result | none | does not look |
 | T̂ ends where a sentence ends | cut_reply | `check_complete` | cuts at 2,048 tokens unseen |
 | T̂ and Â end with the trace's answer | answer_changed | `check_answer` | asks for it (§3.2) |
 | no number out of nowhere | new_number | `check_numbers` | does not look |
@@ -66,7 +66,8 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
     """
     verdict: dict[str, Any] = {}
     thinking, answer = result.thinking, result.answer
-    if not thinking.strip():
+    meant = result.kind == "no_thinking"
+    if not thinking.strip() and not meant:
         raise Rejection("verify", Reason.EMPTY_RESULT, "no reasoning is left")
     if not answer.strip() and checked.answer:
         raise Rejection("verify", Reason.EMPTY_RESULT, "no answer part is left")
@@ -74,7 +75,7 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
 
     if "</think>" in thinking or "<think>" in thinking or "</think>" in answer:
         raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
-    if options.check_complete:
+    if options.check_complete and not meant:
         end = thinking.rstrip()[-1]
         if (end.isalnum() and not _states(thinking)) or end in ",:;(":
             raise Rejection("verify", Reason.CUT_REPLY,
@@ -82,7 +83,7 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
         verdict["complete"] = {"ok": end in _ENDINGS or _states(thinking)}
     if options.check_answer and checked.final is not None:
         verdict["answer"] = _check_answer(checked.trace, checked.final, thinking, answer)
-    if options.check_numbers:
+    if options.check_numbers and result.kind == "edit":
         known = f"{checked.trace.question}\n{checked.thinking}\n{checked.answer}"
         fresh = new_numbers(thinking, known)
         if fresh:

@@ -13,7 +13,7 @@ from drp_plugin.llm.messages import Sampling, Teacher
 from drp_plugin.llm.prices import Price, find_price
 from drp_plugin.llm.retry import Persistent, Retries
 
-KINDS = "openai:MODEL, gemini:MODEL, vllm:PATH, offline, or earliest-correct"
+KINDS = "openai:MODEL, gemini:MODEL, vllm:PATH, offline, or a method of `drp prune --help`"
 
 
 @dataclass(frozen=True)

@@ -64,7 +64,8 @@ def read_excluded(paths: Iterable[str | Path]) -> frozenset[str]:
 def _prepared(candidate: Candidate, settings: Settings) -> Candidate:
     """The candidate with its responses in shape; raises Unfit."""
     layout = family(settings.template)
-    response = shaped(candidate.response)
+    response = shaped(candidate.response,
+                      thinking=candidate.facts.get("teacher") != "no-thinking")
     check_question(candidate.question)
     check_controls(layout, candidate.question, response)
     rejected = None

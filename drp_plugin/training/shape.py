@@ -15,10 +15,11 @@ class Unfit(Exception):
         self.reason, self.detail = reason, detail
 
 
-def shaped(response: str) -> str:
+def shaped(response: str, *, thinking: bool = True) -> str:
     """The response in the one shape in which training and inference agree token for token.
 
-    A missing opening tag is mended: chat templates prefill it, and samples come without.
+    A missing opening tag is mended: chat templates prefill it, and samples come without. Without
+    `thinking` it may be empty.
 
     Raises Unfit when the thinking is not closed, is empty, or is there twice, or when no answer
     follows it. Nothing is guessed: a row that would teach a broken layout is worth less than none.
@@ -27,14 +28,14 @@ def shaped(response: str) -> str:
     body = text[len(OPEN):] if text.startswith(OPEN) else text
     if CLOSE not in body:
         raise Unfit(Why.NO_THINK_END, f"no {CLOSE}: the response was cut off")
-    thinking, _, answer = body.partition(CLOSE)
+    thought, _, answer = body.partition(CLOSE)
     if OPEN in body or CLOSE in answer:
         raise Unfit(Why.THINK_TWICE, f"a second {OPEN} or {CLOSE} inside the response")
-    if not thinking.strip():
+    if not thought.strip() and thinking:
         raise Unfit(Why.EMPTY_THINKING, "nothing between the tags")
     if not answer.strip():
         raise Unfit(Why.EMPTY_ANSWER, f"nothing after {CLOSE}")
-    return join_response(thinking, answer)
+    return join_response(thought, answer)
 
 
 def check_question(question: str) -> None:

@@ -136,3 +136,9 @@ def test_the_comparison_can_fail(qwen, rows):
         "<think>\n", "<think>\n\n", 1))]) == [0]
     assert differences(qwen, "deepseekr1", [(question, response.replace(
         "<think>\n", "<think>", 1))]) == [0]
+
+
+def test_an_empty_thinking_is_trained_as_it_is_inferred(qwen):
+    """The shape of `no-thinking`; with a blank line in it the prompt would end in another token."""
+    rows = [("What is 2 + 3?", join_response("", "5")), ("What?", "<think>\n\n</think>\n\n5")]
+    assert differences(qwen, "deepseekr1", rows) == [1]

@@ -1,0 +1,69 @@
+"""What methods that leave whole steps out share: which go, to what ratio, and what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import groupby
+
+from drp_plugin.errors import UserError
+from drp_plugin.methods.earliest_correct import close_to, stated_result
+from drp_plugin.pruning.assemble import assemble, pieces
+from drp_plugin.pruning.decompose import decompose_sentences
+from drp_plugin.pruning.values import CheckedTrace, Result
+from drp_plugin.records import Action, Revision, Step
+
+
+def parse_ratio(text: str) -> float:
+    """A share of tokens between 0 and 1. Raises UserError."""
+    try:
+        ratio = float(text)
+    except ValueError:
+        ratio = -1.0
+    if not 0 < ratio < 1:
+        raise UserError(f"ratio {text!r} is not a number between 0 and 1",
+                        fix="It is the share of the response's tokens that stays, such as 0.5")
+    return ratio
+
+
+def model_and_ratio(argument: str) -> tuple[str, float | None]:
+    """`MODEL[@RATIO]`. Raises UserError."""
+    model, at, ratio = argument.rpartition("@")
+    return (model, parse_ratio(ratio)) if at else (argument, None)
+
+
+def sentences(checked: CheckedTrace) -> tuple[tuple[Step, ...], int]:
+    """The sentences of T, and the number of the one that must stay.
+
+    That is the last that states the final answer, or simply the last.
+    """
+    steps = decompose_sentences(checked.thinking).steps
+    for step in reversed(steps):
+        result = stated_result(step.text)
+        if result and checked.final and close_to(result, checked.final, checked.trace.dataset):
+            return steps, step.index
+    return steps, len(steps)
+
+
+def to_ratio(ratio: float, checked: CheckedTrace, steps: Sequence[Step], order: Sequence[int],
+             count: Callable[[str], int]) -> set[int]:
+    """The steps to drop, taken in `order`, so that about `ratio` of R's tokens are left."""
+    left = count(checked.trace.response)
+    target, dropped = ratio * left, set[int]()
+    for index in order:
+        size = count(steps[index - 1].text)
+        if left - size / 2 < target:  # with this step R̂ is nearer to the ratio than without
+            break
+        left -= size
+        dropped.add(index)
+    return dropped
+
+
+def without(checked: CheckedTrace, steps: tuple[Step, ...], dropped: set[int]) -> Result:
+    """T without these steps, as KEEP and DELETE; what is left is joined as a teacher's would be."""
+    revisions: list[Revision] = []
+    for gone, group in groupby((step.index for step in steps), key=dropped.__contains__):
+        run = tuple(group)
+        revisions += [Revision(action=Action.DELETE, steps=run)] if gone else [
+            Revision(action=Action.KEEP, steps=(index,)) for index in run]
+    thinking = assemble(pieces(checked.thinking, steps, tuple(revisions)))
+    return Result(steps, tuple(revisions), thinking, checked.answer)

@@ -1,0 +1,140 @@
+"""A local model that scores the steps of a trace, by transformers, on a CPU or one GPU.
+
+It is asked like a teacher, so that its scores are kept in the run's ledger.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from drp_plugin import hub
+from drp_plugin.errors import UserError
+from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, TeacherError
+from drp_plugin.pruning.dialogue import Dialogue
+from drp_plugin.pruning.values import CheckedTrace
+from drp_plugin.records import Step, Usage
+from drp_plugin.sampling.identity import fingerprint
+from drp_plugin.thinking import CLOSE, OPEN, split_response
+
+_CHUNK = 256
+"""Tokens whose distributions over the vocabulary are in memory at once."""
+Score = Literal["entropy", "answer"]
+
+
+async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
+                 dialogue: Dialogue) -> list[float]:
+    """What the scorer says of a trace.
+
+    `entropy`: for each step, the sum of its tokens' entropies in nats. `answer`: the mean negative
+    log-likelihood of A's tokens, first behind T, then behind T without each step.
+    """
+    cuts = [(s.start, s.end) for s in steps]
+    request = Request(
+        messages=(Message(role="user", content=checked.trace.question),
+                  Message(role="assistant",
+                          content=f"{checked.thinking}\n{CLOSE}\n\n{checked.answer}")),
+        sampling=Sampling(extra={"score": what, "steps": cuts}), tag=what)
+    found: list[float] = json.loads((await dialogue.reply("score", request)).text)
+    return found
+
+
+class Scorer(Teacher):
+    """The model. Raises UserError where it or torch cannot be had."""
+
+    local = True
+
+    def __init__(self, model: str) -> None:
+        if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
+            raise UserError("step importance needs torch and transformers, which are not here",
+                            fix="Install the extra `train` or `eval`")
+        if why := hub.missing(model):
+            raise UserError(why, fix="Give a folder that holds the weights")
+        self.name = f"scorer:{model}"
+        self.identity = {"kind": "scorer", **fingerprint(model)}
+        self._path, self._model, self._chat = model, None, None  # type: Any, Any, Any
+        self._one = asyncio.Lock()
+
+    async def ask(self, request: Request) -> Reply:
+        """The scores that `scores` asks for, as JSON. Raises TeacherError for a long trace."""
+        async with self._one:
+            values, tokens = await asyncio.to_thread(self._score, request)
+        return Reply(text=json.dumps([round(v, 6) for v in values]),
+                     usage=Usage(requests=1, prompt_tokens=tokens))
+
+    def _score(self, request: Request) -> tuple[list[float], int]:
+        self._load()
+        extra, text = request.sampling.extra, request.messages[1].content
+        prompt = self._chat.encode(request.messages[:1])
+        if not self._chat.decode(prompt[-4:]).rstrip().endswith(OPEN):
+            prompt += self._chat.tokenizer(f"{OPEN}\n", add_special_tokens=False)["input_ids"]
+        if extra["score"] == "entropy":
+            return self._entropies(prompt, text, extra["steps"])
+        thinking, answer, _ = split_response(text)
+        ends = [start for start, _ in extra["steps"][1:]] + [len(thinking)]
+        variants = [thinking] + [thinking[:start] + thinking[end:] for (start, _), end
+                                 in zip(extra["steps"], ends, strict=True)]
+        rated = [self._rate(prompt, f"{kept.strip()}\n{CLOSE}\n\n".lstrip(), answer)
+                 for kept in variants]
+        return [value for value, _ in rated], sum(tokens for _, tokens in rated)
+
+    def _load(self) -> None:
+        if self._model is not None:
+            return
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        from drp_plugin.sampling.chat import Chat
+
+        gpu = torch.cuda.is_available()
+        self._chat = Chat(self._path)
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            self._path, dtype="auto" if gpu else torch.float32)
+        self._model = model.to("cuda" if gpu else "cpu").eval()
+
+    def _log_probabilities(self, ids: list[int], first: int) -> Any:
+        """For the tokens from `first` on, chunk by chunk: their ids and log-distributions."""
+        import torch
+
+        longest = getattr(self._model.config, "max_position_embeddings", None)
+        if longest and len(ids) > longest:
+            raise TeacherError(f"the trace has {len(ids)} tokens with its question, the model's "
+                               f"context {longest}")
+        tokens = torch.tensor([ids], device=self._model.device)
+        cache = None
+        with torch.inference_mode():
+            for start in [0, *range(first - 1, len(ids) - 1, _CHUNK)]:
+                end = first - 1 if start == 0 and cache is None else min(start + _CHUNK,
+                                                                         len(ids) - 1)
+                out = self._model(input_ids=tokens[:, start:end], past_key_values=cache,
+                                  use_cache=True, logits_to_keep=1 if cache is None else 0)
+                if cache is not None:
+                    yield tokens[0, start + 1:end + 1], out.logits[0].float().log_softmax(-1)
+                cache = out.past_key_values
+
+    def _entropies(self, prompt: list[int], text: str,
+                   steps: list[list[int]]) -> tuple[list[float], int]:
+        coded = self._chat.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        ids = prompt + coded["input_ids"]
+        each: list[float] = []
+        for _, logs in self._log_probabilities(ids, len(prompt)):
+            each += (-(logs.exp() * logs).nansum(-1)).tolist()
+        sums, step = [0.0] * len(steps), 0
+        for value, (_, end) in zip(each, coded["offset_mapping"], strict=True):
+            while step < len(steps) - 1 and end > steps[step][1]:
+                step += 1
+            if steps[step][0] < end <= steps[step][1]:  # not the space between two steps
+                sums[step] += value
+        return sums, len(ids)
+
+    def _rate(self, prompt: list[int], before: str, answer: str) -> tuple[float, int]:
+        head = self._chat.tokenizer(before, add_special_tokens=False)["input_ids"]
+        tail = self._chat.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        ids, first = prompt + head + tail, len(prompt) + len(head)
+        total = 0.0
+        for wanted, logs in self._log_probabilities(ids, first):
+            total -= float(logs.gather(-1, wanted[:, None]).sum())
+        return total / max(len(tail), 1), len(ids)
