@@ -282,10 +282,10 @@ def test_deepspeed_plan_that_is_not_there(good, tmp_path):
 
 
 def test_preference_pairs_are_checked_on_both_sides(good, tmp_path, write_rows):
-    from drp_plugin.training.sft_set import Settings, build
+    from drp_plugin.training.sft_set import SetSettings, build
 
     path = good(dataset="pairs", stage="dpo", val_size=None, eval_strategy=None)
-    build([write_rows(tiny.rows(20))], tmp_path / "data", Settings(name="pairs", pairs=True))
+    build([write_rows(tiny.rows(20))], tmp_path / "data", SetSettings(name="pairs", pairs=True))
     assert codes(path) == []
     file = tmp_path / "data" / "pairs.json"
     rows = json.loads(file.read_text())
@@ -304,7 +304,7 @@ def test_what_the_parser_refuses_is_one_line(good, changes, says):
     assert "\n" not in str(error.value)
 
 
-# Settings that the parser takes, and of which training dies or trains nothing.
+# SetSettings that the parser takes, and of which training dies or trains nothing.
 
 ZERO3 = {"zero_optimization": {"stage": 3}}
 
