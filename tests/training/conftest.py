@@ -61,3 +61,12 @@ def good(tmp_path: Path, write_rows: Callable[..., Path], byte_model: Path) -> C
         path.write_text(yaml.safe_dump({k: v for k, v in settings.items() if v is not None}))
         return path
     return make
+
+
+@pytest.fixture(scope="session")
+def chatml_model(tmp_path_factory):
+    """Qwen3's and QwQ's layout over one token a byte, with QwQ's prefilled <think>."""
+    return tiny.random_model(tiny.byte_tokenizer(
+        tmp_path_factory.mktemp("models") / "chatml", chat=tiny.chat_template("chat_chatml"),
+        added=tiny.QWEN3_TOKENS, bos=None, eos="<|im_end|>", pad="<|endoftext|>"),
+        vocab=320, bos=256, eos=258)

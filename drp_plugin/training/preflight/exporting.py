@@ -43,7 +43,7 @@ def _check_target(parsed: Parsed, report: Preflight) -> None:
 
 
 def _check_tokens(parsed: Parsed, report: Preflight) -> Any:
-    """The tokenizer is written beside the weights, as the template leaves it. Returns the config."""
+    """Check the tokenizer, which is written beside the weights; returns the model's config."""
     fault = framework.template_fault(parsed.data.template)
     if fault:
         report.error("bad_template", fault)

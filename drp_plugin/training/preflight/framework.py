@@ -43,6 +43,8 @@ _PARTS = {
 # Settings that the parser takes only on a GPU, or with DeepSpeed installed. DeepSpeed's file is
 # checked apart, and the parser is told the stage of its plan.
 _MACHINE = ("deepspeed", "tf32")
+OWN_SYSTEM = "detailed thinking off"
+"""What its `openai` format puts, unasked, at the end of every system prompt."""
 
 
 def _part(name: str) -> Any:

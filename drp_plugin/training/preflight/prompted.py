@@ -47,8 +47,10 @@ def check_prompt(parsed: Parsed, rows: Dataset, skip: set[int], asked: str | Non
     wanted = _frame(asked)
     frames = _frames(asked)
     trained: Counter[str] = Counter()
+    systems: Counter[str] = Counter()
     for number, row in enumerate(rows):
         if number not in skip:
+            systems[row["_system"] or parsed.data.default_system or ""] += 1
             text = str(row["_prompt"][0]["content"])
             trained[next(name for (before, behind), name in frames.items()
                          if text.startswith(before) and text.endswith(behind))] += 1
@@ -62,6 +64,11 @@ def check_prompt(parsed: Parsed, rows: Dataset, skip: set[int], asked: str | Non
                     f"trained on {', '.join(map(_called, other))}, and the student will be asked "
                     f"with {shown}: build the set with `drp build --prompt {build}`, or name what "
                     "it will be asked with, `drp check --prompt NAME`")
+    if named := [text for text in systems if text]:
+        report.warn("system_not_evaluated", f"{sum(systems[s] for s in named)} of {len(rows)} rows "
+                    f"are trained under a system prompt ({named[0][:60]!r}), which neither `drp "
+                    "generate` nor the tasks send: leave it out, or name one as `system` in the "
+                    "task's protocol")
 
 
 def _called(name: str) -> str:

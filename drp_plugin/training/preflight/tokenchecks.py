@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from drp_plugin.thinking import CLOSE, OPEN
 from drp_plugin.training.preflight.findings import Preflight, TrainedRow
-from drp_plugin.training.preflight.framework import encode
+from drp_plugin.training.preflight.framework import OWN_SYSTEM, encode
 from drp_plugin.training.preflight.parsed import Parsed
 from drp_plugin.training.preflight.textchecks import Faults
 from drp_plugin.training.preflight.weights import Base
@@ -96,7 +96,8 @@ def inference_prompt(tokenizer: Any, row: dict[str, Any],
     template is the chat template's own, or a difference.
     """
     messages = [{"role": m["role"], "content": m["content"]} for m in row["_prompt"]]
-    if system := row["_system"] or default_system:
+    system = row["_system"] or default_system
+    if system and not system.endswith(OWN_SYSTEM):
         messages = [{"role": "system", "content": system}, *messages]
     try:
         ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)
