@@ -61,7 +61,7 @@ def both(good, tmp_path, write_rows):
     {"packing": True},
     {"packing": True, "preprocessing_num_workers": 2},
     {"packing": True, "preprocessing_batch_size": 10, "val_size": 5},
-    {"packing": True, "cutoff_len": 300},
+    {"packing": True, "cutoff_len": 304},
     {"neat_packing": True},
     {"max_steps": 3},
     {"max_samples": 9},
@@ -87,6 +87,14 @@ def test_steps_and_rows(both, changes):
     assert facts["steps"] == done["steps"]
     if "train_rows" in done and not changes.get("streaming"):
         assert facts["train_rows"] == done["train_rows"]
+
+
+def test_packs_of_a_length_that_kills_training(both):
+    path = both(packing=True, cutoff_len=300)
+    (found,) = check(path).problems
+    assert found.code == "pack_length" and found.text.endswith("cutoff_len: 304")
+    with pytest.raises(RuntimeError, match="300"):
+        trained(path)
 
 
 def test_rows_that_llama_factory_drops_are_not_counted(both, tmp_path):

@@ -17,6 +17,7 @@ _POSITIVE = ("cutoff_len", "max_samples", "preprocessing_batch_size",
              "gradient_accumulation_steps", "learning_rate", "ray_num_workers", "lora_rank")
 _STAGES = ("sft", "dpo", "rm")  # a reward model takes the pairs of dpo
 _STATE = "trainer_state.json"  # what the trainer reads first of a checkpoint
+_PADDED = 8  # what LLaMA-Factory's collator pads a batch to
 _ANEW = "To train anew, set overwrite_output_dir: true or take another output_dir"
 
 
@@ -64,6 +65,11 @@ def check_run(parsed: Parsed, report: Preflight) -> None:
             str(getattr(training.eval_strategy, "value", training.eval_strategy)) != "no":
         report.error("no_eval_rows", "eval_strategy is set and there are no rows to evaluate on: "
                      "set val_size or eval_dataset, or eval_strategy: 'no'")
+    if data.packing and (length := data.cutoff_len + 1) % _PADDED:
+        mended = -(-length // _PADDED) * _PADDED
+        report.error("pack_length", f"packing with cutoff_len {length}: packs are padded to a "
+                     f"multiple of {_PADDED}, their positions are not, and training dies. Set "
+                     f"cutoff_len: {mended}")
     stored = data.tokenized_path
     if stored is not None and framework.has_stored_rows(str(stored)):
         report.error("stored_rows", f"tokenized_path {stored} is not empty: LLaMA-Factory trains "
