@@ -115,6 +115,11 @@ class Prompts:
             raise UserError(f"prompt {file}: {type(error).__name__}: {error}",
                             file=self._path(file)) from None
 
+    def origin(self, name: str) -> str:
+        """A prompt's name where it is shipped, the path of its file where it is the user's own."""
+        own = self.override and self.override / f"{name}.jinja"
+        return str(own.resolve()) if own and own.exists() else name
+
     def _path(self, file: str) -> Path:
         return next((f / file for f in self.folders if (f / file).exists()), self.folders[0])
 

@@ -38,6 +38,8 @@ class Trace(Question):
     response: str
     model: str | None = None
     """The student that wrote it."""
+    prompt: str | None = None
+    """The prompt that it was sampled with: a template's name in prompts/, or its file."""
 
 
 class Action(StrEnum):
@@ -101,6 +103,7 @@ class Pruned(Record):
     answer: str | None = None
     dataset: str | None = None
     model: str | None = None
+    prompt: str | None = None
     original: str
     """The student's response R, as it came."""
     steps: tuple[Step, ...] = ()

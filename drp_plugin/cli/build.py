@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drp_plugin.cli import COMMANDS
-from drp_plugin.training.templates import DEFAULT_TEMPLATE, FAMILIES
+from drp_plugin.training.templates import DEFAULT_TEMPLATE
+
+if TYPE_CHECKING:
+    from drp_plugin.training.sft_set import Built, SetSettings
 
 EXAMPLES = """\b
 Examples:
@@ -24,7 +27,8 @@ Examples:
 Reads pruned.jsonl of each run directory, or a JSONL file with `question` and `response`.
 Writes NAME.json in LLaMA-Factory's sharegpt format, shuffled as a whole, and registers it in
 DATASET_DIR/dataset_info.json; NAME.provenance.jsonl, NAME.dropped.jsonl and the data card
-NAME.md stand beside it. It splits off no validation set: `val_size` in the YAML does.
+NAME.md stand beside it. It splits off no validation set: `val_size` in the YAML does. The same
+rows and settings give the same bytes; a set of that name with other rows stays, unless --replace.
 
 \b
 Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in the call.
@@ -48,7 +52,12 @@ Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in 
 @click.option("--keep-over-cutoff", is_flag=True,
               help="Keep rows over the cutoff; LLaMA-Factory will cut them.")
 @click.option("--template", default=DEFAULT_TEMPLATE, show_default=True,
-              type=click.Choice(list(FAMILIES)), help="LLaMA-Factory template of the student.")
+              help="LLaMA-Factory template of the student; any of its names.")
+@click.option("--prompt", metavar="NAME",
+              help="Prompt that is trained: a template of prompts/, a FILE.jinja, or none for the "
+                   "bare question (default: the one that each trace was sampled with).")
+@click.option("--replace", "replace_set", is_flag=True,
+              help="Write over a set of this name that has other rows.")
 @click.option("--exclude", multiple=True, metavar="JSONL",
               help="Leave out rows whose question stands in this file (a test set). Repeatable.")
 @click.option("--pairs", is_flag=True,
@@ -59,53 +68,54 @@ Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in 
 @click.option("--strict", is_flag=True, help="Exit with 1 when rows were left out as unfit.")
 def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
             ratio: str | None, seed: int, tokenizer: str | None, cutoff_len: int,
-            keep_over_cutoff: bool, template: str, exclude: tuple[str, ...], pairs: bool,
-            push_to_hub: str | None, public: bool, strict: bool) -> int:
+            keep_over_cutoff: bool, template: str, prompt: str | None, replace_set: bool,
+            exclude: tuple[str, ...], pairs: bool, push_to_hub: str | None, public: bool,
+            strict: bool) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
     from drp_plugin.cli._counter import counter as token_counter
-    from drp_plugin.inspection.run_statistics import not_reached
     from drp_plugin.training.mixing import parse_ratio
-    from drp_plugin.training.sft_set import Settings, build
+    from drp_plugin.training.sft_set import SetSettings, build
     from drp_plugin.training.sources import Why
 
     counter = token_counter(tokenizer) if tokenizer else None
     count = counter.count if counter else None
-    settings = Settings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,
-                        seed=seed, template=template, cutoff_len=cutoff_len,
-                        keep_over_cutoff=keep_over_cutoff, pairs=pairs)
+    settings = SetSettings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,
+                           seed=seed, template=template, prompt=prompt, cutoff_len=cutoff_len,
+                           keep_over_cutoff=keep_over_cutoff, pairs=pairs)
     console = Console(stderr=True, highlight=False)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        def progress(total: int) -> Callable[[], None]:
-            task = bar.add_task("reading rows", total=total)
-            return lambda: bar.advance(task)
-
-        built = build(sources, output, settings, count=count, exclude=exclude, progress=progress,
-                      tokenizer=counter.name if counter else None)
-    facts = built.card
-    say = click.echo
-    say(f"{built.rows} of {facts['rows_in']} rows in {name}: "
-        + ", ".join(f"{k} {v}" for k, v in facts["sources"].items()), err=True)
-    for reason, number in facts["dropped"].items():
-        say(f"left out: {number} {reason}", err=True)
-    for source in sources:
-        if left := not_reached(source):
-            say(f"note: {source} is not complete, {left} of its rows were not reached; run the "
-                "same `drp prune` again to go on", err=True)
-    if size and built.rows < size:
-        say(f"note: only {built.rows} of --size {size} rows could be had"
-            + (" at this ratio" if ratio else ""), err=True)
-    if count is None:
-        say("note: rows over the cutoff were not counted; give --tokenizer to count them",
-            err=True)
-    elif facts["over_cutoff"]:
-        say(f"note: {facts['over_cutoff']} rows are over {cutoff_len} tokens and will be cut",
-            err=True)
-    say(str(built.file))
+        task = bar.add_task("reading rows", total=None)
+        built = build(sources, output, settings, tokenizer=tokenizer, count=count,
+                      counted_by=counter.name if counter else None, exclude=exclude, replace_set=replace_set, tick=lambda: bar.advance(task))
+    _tell(built, sources, settings, count is not None)
+    click.echo(str(built.file))
     if push_to_hub:
-        from drp_plugin.training.hub import push
+        from drp_plugin.training.publish import push
 
-        say(push(built.file.parent, name, push_to_hub, private=not public))
+        click.echo(push(built.file.parent, name, push_to_hub, private=not public))
     unfit = [d for d in built.dropped if d.reason is not Why.NOT_SAMPLED]
     return 1 if strict and unfit else 0
+
+
+def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:
+    """What was made, what was left out and why, on standard error."""
+    from drp_plugin.inspection.run_statistics import not_reached
+
+    facts = built.card
+    lines = [f"{built.rows} of {facts['rows_in']} rows in {settings.name}: "
+             + ", ".join(f"{k} {v}" for k, v in facts["sources"].items()),
+             *(f"left out: {number} {reason}" for reason, number in facts["dropped"].items())]
+    lines += [f"note: {source} is not complete, {left} of its rows were not reached; run the same "
+              "`drp prune` again to go on" for source in sources if (left := not_reached(source))]
+    if settings.size and built.rows < settings.size:
+        lines.append(f"note: only {built.rows} of --size {settings.size} rows could be had"
+                     + (" at this ratio" if settings.ratio else ""))
+    if not counted:
+        lines.append("note: rows over the cutoff were not counted; give --tokenizer to count them")
+    elif facts["over_cutoff"]:
+        lines.append(f"note: {facts['over_cutoff']} rows are over {settings.cutoff_len} tokens and "
+                     "will be cut")
+    for line in [*lines, *(f"note: {note}" for note in built.notes)]:
+        click.echo(line, err=True)

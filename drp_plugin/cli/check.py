@@ -7,10 +7,14 @@ import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drp_plugin.cli import COMMANDS
+
+if TYPE_CHECKING:
+    from drp_plugin.training.preflight import Preflight
 
 EXAMPLES = """\b
 Examples:
@@ -39,6 +43,9 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
               help="GPUs that will train, for steps, batch size and memory.")
 @click.option("--max-cut", default=0.0, show_default=True, metavar="PERCENT",
               type=click.FloatRange(0, 100), help="Share of rows that cutoff_len may cut.")
+@click.option("--prompt", metavar="NAME",
+              help="Prompt that the student will be asked with: a template of prompts/, a "
+                   "FILE.jinja, or none (default: that of the evaluation tasks).")
 @click.option("--examples", default=2, show_default=True, type=click.IntRange(min=0),
               help="Decoded rows to print.")
 @click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
@@ -46,8 +53,8 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 @click.option("--color/--no-color", default=None, help="Colours (default: on a terminal).")
 def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: int | None,
-            max_cut: float, examples: int, quiet: bool, as_json: bool, strict: bool,
-            color: bool | None) -> int:
+            max_cut: float, prompt: str | None, examples: int, quiet: bool, as_json: bool,
+            strict: bool, color: bool | None) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -68,18 +75,23 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
             return lambda: bar.advance(task)
 
         report = check(config, overrides=overrides, model=model, gpus=gpus, max_cut=max_cut,
-                       examples=examples, progress=progress)
+                       examples=examples, prompt=prompt, progress=progress)
     code = report.exit_code(strict)
     if as_json:
         click.echo(json.dumps({"config": report.config, "exit": code, "facts": report.facts,
                                "findings": [asdict(f) for f in report.findings]},
                               ensure_ascii=False))
         return code
+    _print(report, quiet, color)
+    return code
+
+
+def _print(report: Preflight, quiet: bool, color: bool | None) -> None:
     for finding in report.problems if quiet else report.findings:
         level = click.style(f"{finding.level.value:7}", fg=_COLOURS[finding.level.value])
         click.echo(f"{level} {finding.code}: {finding.text}", color=color)
     if quiet:
-        return code
+        return
     for example in report.examples:
         click.echo(click.style(f"\n--- {example.note} ---", bold=True), color=color)
         click.echo(click.style("masked:  ", bold=True)
@@ -88,4 +100,3 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
                    + click.style(example.trained, fg="green"), color=color)
     if not report.problems:
         click.echo("\nnothing wrong found", color=color)
-    return code

@@ -116,7 +116,8 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
             if isinstance(o, Completion)]
     jsonl.write(output, ({
         **row.model_dump(exclude={"id"}), "id": row.id if samples == 1 else f"{row.id}#{k}",
-        "response": o.text, "model": called, "tokens": o.tokens, "finish": o.finish}
+        "response": o.text, "model": called, "prompt": templates.origin(name),
+        "tokens": o.tokens, "finish": o.finish}
         for (row, k), o in done))
     failed = [o.error for o in outcomes if isinstance(o, Failed)]
     lengths = sum(o.tokens for _, o in done)

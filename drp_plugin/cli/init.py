@@ -14,11 +14,13 @@ Examples:
   drp build run -o work/data --name drp_gsm8k_prm12k
   cd work && llamafactory-cli train drp_qwen7b.yaml
   drp init work --dataset-dir /data/sft --models /models
+  drp init work --student Qwen/Qwen3-8B --template qwen3
 
 \b
 Writes drp_qwen7b.yaml, drp_qwen1_5b.yaml, drp_tiny.yaml and the folders ablations, baselines,
-scale, export, deepspeed and accelerate. Edit them as you like: a file that is there already is
-left alone unless --force is given.
+scale, export, deepspeed and accelerate. With --student they are those of another model: drp_NAME
+and the experiments with it. Edit them as you like: a file that is there already is left alone
+unless --force is given.
 """
 
 
@@ -28,13 +30,23 @@ left alone unless --force is given.
               help="Where `drp build -o` puts its sets (default: DIR/data).")
 @click.option("--models", type=click.Path(file_okay=False, path_type=Path),
               help="Folder with local copies of the students, each under its own name.")
+@click.option("--student", metavar="MODEL", help="Another student: a model's folder or hub name.")
+@click.option("--template", metavar="T", help="Its template in LLaMA-Factory; with --student.")
 @click.option("--force", is_flag=True, help="Overwrite configs that are there.")
-def command(folder: Path, dataset_dir: Path | None, models: Path | None, force: bool) -> None:
-    from drp_plugin.training.workspace import init
+def command(folder: Path, dataset_dir: Path | None, models: Path | None, student: str | None,
+            template: str | None, force: bool) -> None:
+    from drp_plugin.errors import UserError
+    from drp_plugin.training.workspace import init, own_student
 
-    written = init(folder, dataset_dir=dataset_dir, models=models, force=force)
+    if template and not student:
+        raise UserError("--template goes with --student", fix="Give --student MODEL as well")
+    own = own_student(student, template) if student else None
+    written = init(folder, dataset_dir=dataset_dir, models=models, student=own, force=force)
     click.echo(f"{len(written)} files in {folder}; next: cd {folder} && "
-               "llamafactory-cli train drp_qwen7b.yaml", err=True)
+               f"llamafactory-cli train drp_{own.name if own else 'qwen7b'}.yaml", err=True)
+    if own:
+        click.echo("note: build its sets with drp build "
+                   f"--template {own.template} --tokenizer {own.model}", err=True)
     if any(c.isspace() for c in str(folder.resolve())):
         click.echo("note: torchrun cannot start a YAML whose path has spaces", err=True)
     for path in written:

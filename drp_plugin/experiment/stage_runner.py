@@ -126,6 +126,7 @@ class Runner:
         if self._stop.is_set():
             return False
         self._ran.add(stage.name)
+        self.marks.begin(stage, self.digests[stage.name])
         began = time.monotonic()
         log = self.folder / "logs" / f"{stage.name.replace('/', '__')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ class Stage:
     cwd: Path | None = None
     show: bool = False
     """Whether its standard output is for the user rather than for the log."""
+    clears: Path | None = None
+    """What a run with other settings left here is removed first."""
     still: tuple[str, ...] = ()
     """Folders of the measurements of earlier rounds, in order: where the last two are alike, the
     curve no longer moves, and the stage is not needed."""
@@ -72,7 +75,19 @@ class Marks:
 
     def set(self, stage: Stage, digest: str) -> None:
         """Remember that it has finished."""
-        mark = self._path(stage)
+        self._write(self._path(stage), digest)
+
+    def begin(self, stage: Stage, digest: str) -> None:
+        """Remember with what it was begun; clears what another beginning left."""
+        if stage.clears is None:
+            return
+        mark = self._path(stage).with_suffix(".begun")
+        if not mark.is_file() or mark.read_text().strip() != digest:
+            shutil.rmtree(stage.clears, ignore_errors=True)
+            self._write(mark, digest)
+
+    @staticmethod
+    def _write(mark: Path, digest: str) -> None:
         mark.parent.mkdir(parents=True, exist_ok=True)
         temporary = mark.with_suffix(".tmp")
         temporary.write_text(digest + "\n")

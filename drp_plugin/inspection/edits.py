@@ -66,40 +66,54 @@ def _check(edit: Edit, path: Path, row: int) -> None:
                         file=path, row=row, fix="Edit it again in the page of drp inspect")
 
 
+class Decisions:
+    """What was decided about the rows of a run, asked row by row.
+
+    An edited row says so in its verdict (`{"edited": {"ok": True}}`), and with `count` (tokens of
+    a text) its `tokens_after` are counted anew. Raises what `read_edits` raises.
+    """
+
+    def __init__(self, run_dir: Path, count: Callable[[str], int] | None = None) -> None:
+        self.run_dir, self._count = Path(run_dir), count
+        self._edits = read_edits(self.run_dir)
+        self._unused = dict(self._edits)
+
+    def touches(self, id_: Any) -> bool:
+        """Whether anything was decided about the row of this id."""
+        return isinstance(id_, str) and id_ in self._edits
+
+    def of(self, row: Pruned) -> Pruned | None:
+        """What a person left of a row: None where it was rejected."""
+        edit = self._edits.get(row.id)
+        self._unused.pop(row.id, None)
+        if edit is None or edit.action == "accept":
+            return row
+        if edit.action == "reject":
+            return None
+        split = split_response(edit.response or "")
+        response = join_response(split.thinking, split.answer)
+        changes: dict[str, Any] = {"response": response,
+                                   "verdict": {**row.verdict, "edited": {"ok": True}}}
+        if self._count is not None:
+            changes["tokens_after"] = self._count(response)
+        return row.model_copy(update=changes)
+
+    def finish(self) -> None:
+        """Raises UserError for an edit of a row that the run does not have."""
+        if self._unused:
+            raise UserError(f"decides on {next(iter(self._unused))!r}, which is no pruned row of "
+                            "this run", file=self.run_dir / FILE,
+                            fix="Remove that line, or export the edits anew")
+
+
 def apply_edits(run_dir: Path, pruned_rows: Iterable[Pruned],
                 count: Callable[[str], int] | None = None) -> Iterator[Pruned]:
     """The rows as a person left them: rejected ones are gone, edited ones have the new response.
 
-    Raises what `decided` raises.
+    Raises UserError for an edit that cannot be used, or of a row that the run does not have.
     """
-    return (row for row in decided(run_dir, pruned_rows, count) if row is not None)
-
-
-def decided(run_dir: Path, pruned_rows: Iterable[Pruned],
-            count: Callable[[str], int] | None = None) -> Iterator[Pruned | None]:
-    """What a person left of each row, in order: None where it was rejected.
-
-    An edited row says so in its verdict (`{"edited": {"ok": True}}`), and with `count` (tokens of
-    a text) its `tokens_after` are counted anew. Raises UserError for an edit of a row that the
-    run does not have.
-    """
-    edits = read_edits(Path(run_dir))
-    unused = dict(edits)
+    decisions = Decisions(run_dir, count)
     for row in pruned_rows:
-        unused.pop(row.id, None)
-        edit = edits.get(row.id)
-        if edit is None or edit.action == "accept":
-            yield row
-        elif edit.action == "reject":
-            yield None
-        else:
-            split = split_response(edit.response or "")
-            response = join_response(split.thinking, split.answer)
-            verdict = {**row.verdict, "edited": {"ok": True}}
-            changes: dict[str, Any] = {"response": response, "verdict": verdict}
-            if count is not None:
-                changes["tokens_after"] = count(response)
-            yield row.model_copy(update=changes)
-    if unused:
-        raise UserError(f"decides on {next(iter(unused))!r}, which is no pruned row of this run",
-                        file=Path(run_dir) / FILE, fix="Remove that line, or export the edits anew")
+        if (kept := decisions.of(row)) is not None:
+            yield kept
+    decisions.finish()

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin import __version__
-from drp_plugin.training.sources import Candidate, Dropped
+from drp_plugin.training.sources import Dropped
 
 if TYPE_CHECKING:
-    from drp_plugin.training.sft_set import Settings
+    from drp_plugin.training.sft_set import SetSettings
 
 LICENCES = {
     "gsm8k": "GSM8K questions: MIT",
@@ -37,38 +38,58 @@ def spread(values: Sequence[int]) -> dict[str, float] | None:
             "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], "max": ordered[-1]}
 
 
-def describe(settings: Settings, chosen: Sequence[Candidate], dropped: Sequence[Dropped],
-             rows_in: int, lengths: Mapping[int, int], tokenizer: str | None) -> dict[str, Any]:
+@dataclass
+class Sums:
+    """What the rows of a set add up to, one by one in its order."""
+
+    counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    lengths: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    questions: set[bytes] = field(default_factory=set)
+
+    def add(self, question: bytes, group: str, source: str, tokens: int | None, characters: int,
+            facts: Mapping[str, Any]) -> None:
+        """Count a row in; `question` is a hash of its question."""
+        self.questions.add(question)
+        self.counts["sources"][group] += 1
+        self.counts["files"][source] += 1
+        for title, key in (("students", "model"), ("teachers", "teacher"), ("prompts", "prompt"),
+                           ("prompts_hash", "prompts_hash")):
+            self.counts[title][str(facts.get(key, "not recorded"))] += 1
+        for title, length in (
+                ("tokens_per_row", tokens), ("response_tokens_before", facts.get("tokens_before")),
+                ("response_tokens_after", facts.get("tokens_after")),
+                ("characters_per_response", characters)):
+            if length is not None:
+                self.lengths[title].append(length)
+
+
+def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows_in: int,
+             tokenizer: str | None) -> dict[str, Any]:
     """The card as one JSON object. It holds no date, so that equal builds are equal files."""
-    before = [c.facts["tokens_before"] for c in chosen if "tokens_before" in c.facts]
-    after = [c.facts["tokens_after"] for c in chosen if "tokens_after" in c.facts]
-    counted = [lengths[id(c)] for c in chosen if id(c) in lengths]
-    groups = tally(c.group for c in chosen)
+    counts = {title: dict(counter.most_common()) for title, counter in sums.counts.items()}
+    counted = sums.lengths["tokens_per_row"]
     return {
         "name": settings.name,
         "made_by": f"drp-plugin {__version__}",
         "format": "sharegpt preference pairs" if settings.pairs else "sharegpt",
         "template": settings.template,
         "rows_in": rows_in,
-        "rows": len(chosen),
-        "questions": len({c.question for c in chosen}),
+        "rows": sum(counts["sources"].values()),
+        "questions": len(sums.questions),
         "dropped": tally(d.reason for d in dropped),
-        "sources": groups,
-        "files": sorted({c.source for c in chosen}),
-        "students": tally(c.facts.get("model", "not recorded") for c in chosen),
-        "teachers": tally(c.facts.get("teacher", "not recorded") for c in chosen),
-        "prompts_hash": tally(c.facts.get("prompts_hash", "not recorded") for c in chosen),
-        "licences": sorted({text for group in groups for key, text in LICENCES.items()
+        **{title: counts[title] for title in ("sources", "students", "teachers", "prompts",
+                                              "prompts_hash")},
+        "files": sorted(counts["files"]),
+        "licences": sorted({text for group in counts["sources"] for key, text in LICENCES.items()
                             if group.lower().startswith(key)}),
         "seed": settings.seed, "size": settings.size,
         "ratio": dict(settings.ratio) if settings.ratio else None,
         "cutoff_len": settings.cutoff_len,
         "over_cutoff": sum(n > settings.cutoff_len for n in counted) if counted else None,
         "tokenizer": tokenizer,
-        "tokens_per_row": spread(counted),
-        "response_tokens_before": spread(before),
-        "response_tokens_after": spread(after),
-        "characters_per_response": spread([len(c.response) for c in chosen]),
+        **{title: spread(sums.lengths[title]) for title in (
+            "tokens_per_row", "response_tokens_before", "response_tokens_after",
+            "characters_per_response")},
     }
 
 
@@ -93,7 +114,8 @@ def markdown(facts: Mapping[str, Any]) -> str:
         out += [f"Ratio asked for: {asked}", ""]
     out += _lines("Student", facts["students"])
     out += _lines("Teacher", facts["teachers"])
-    out += _lines("Prompts, by hash", facts["prompts_hash"])
+    out += _lines("Prompt that is trained", facts["prompts"])
+    out += _lines("The teacher's prompts, by hash", facts["prompts_hash"])
     out += ["## Lengths", ""]
     for title, key in (("Tokens of a row, prompt and response", "tokens_per_row"),
                        ("Tokens of the student's original response", "response_tokens_before"),

@@ -39,16 +39,27 @@ def check_name(name: str) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One build at a time in `folder`; the lock dies with its process, even on kill -9."""
+    """One build at a time in `folder`; the lock dies with its process, even on kill -9.
+
+    A folder that was made for a build which then fails is taken away again.
+    """
+    missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / f".{INFO}.lock", "a") as file:
-        try:
+    lock = folder / f".{INFO}.lock"
+    with open(lock, "a") as file:
+        with contextlib.suppress(ImportError):  # Windows: the writes themselves are still atomic
             import fcntl
-        except ImportError:  # Windows: no advisory locks, the write itself is still atomic
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        try:
             yield
-            return
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+        except BaseException:
+            with contextlib.suppress(OSError):
+                if missing and list(folder.iterdir()) == [lock]:
+                    lock.unlink()
+                    for path in missing:
+                        path.rmdir()
+            raise
 
 
 def read_info(folder: Path) -> dict[str, Any]:

@@ -4,19 +4,35 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from drp_plugin.errors import UserError
-from drp_plugin.training.sources import Candidate
 
 
-def order_key(seed: int, candidate: Candidate) -> bytes:
-    """A row's place in the shuffle.
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """A row that can be trained on, without its text: what is kept of each in memory."""
 
-    A hash of seed and content: the order depends neither on the order in which rows were read
-    (concurrent pruning writes them as they come), nor on the Python version.
-    """
-    text = "\0".join((str(seed), candidate.group, candidate.id, candidate.question,
-                      candidate.response))
+    order: bytes
+    """Its place in the shuffle."""
+    group: str
+    id: str
+    source: str
+    row: int
+    offset: int
+    """Where its text waits on disk."""
+    tokens: int | None
+    """Its length as a training row; None where it was not counted."""
+
+    @property
+    def rank(self) -> tuple[str, str, str, int]:
+        """Which of several equal rows stays: whatever the order of reading, the least."""
+        return self.group, self.id, self.source, self.row
+
+
+def digest(*parts: str | None) -> bytes:
+    """A hash of texts, the same in every Python and on every machine."""
+    text = "\0".join(part if part is not None else "\1" for part in parts)
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 
@@ -76,23 +92,24 @@ def quotas(weights: Mapping[str, float], available: Mapping[str, int],
     return counts
 
 
-def mix(candidates: Sequence[Candidate], *, size: int | None, ratio: Mapping[str, float] | None,
-        seed: int) -> tuple[list[Candidate], list[Candidate]]:
+def mix(rows: Sequence[Fit], *, size: int | None,
+        ratio: Mapping[str, float] | None) -> tuple[list[Fit], list[Fit]]:
     """Shuffle and choose; returns the chosen rows in training order, and the rest.
 
     Without `ratio` the sources mix as they are; the first `size` rows of the shuffle stay. The
-    result is shuffled as a whole, since LLaMA-Factory's `max_samples` takes the first rows.
+    result is shuffled as a whole, since LLaMA-Factory's `max_samples` takes the first rows. The
+    order hangs on seed and content alone: concurrent pruning writes rows as they come.
     """
-    ordered = sorted(candidates, key=lambda c: order_key(seed, c))
+    ordered = sorted(rows, key=lambda row: row.order)
     if ratio is None:
         return (ordered, []) if size is None else (ordered[:size], ordered[size:])
-    names = match_groups(sorted({c.group for c in ordered}), list(ratio))
-    available = {name: sum(names[c.group] == name for c in ordered) for name in ratio}
+    names = match_groups(sorted({row.group for row in ordered}), list(ratio))
+    available = {name: sum(names[row.group] == name for row in ordered) for name in ratio}
     left = quotas(ratio, available, size)
-    chosen: list[Candidate] = []
-    rest: list[Candidate] = []
-    for candidate in ordered:
-        name = names[candidate.group]
-        (chosen if left[name] > 0 else rest).append(candidate)
+    chosen: list[Fit] = []
+    rest: list[Fit] = []
+    for row in ordered:
+        name = names[row.group]
+        (chosen if left[name] > 0 else rest).append(row)
         left[name] -= 1
     return chosen, rest

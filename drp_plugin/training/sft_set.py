@@ -1,25 +1,32 @@
-"""`drp build`: pruned runs in, a registered LLaMA-Factory data set out (§3.3, Appendix B)."""
+"""`drp build`: pruned runs in, a registered LLaMA-Factory data set out (§3.3, Appendix B).
+
+Rows are read once and wait on disk; what stays in memory of each is its name, its place in the
+shuffle and its length.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import replacing, rows
+from drp_plugin.jsonl import replacing
 from drp_plugin.training import card, dataset_info
-from drp_plugin.training.counting import Count, row_tokens
-from drp_plugin.training.mixing import mix
+from drp_plugin.training.asking import BARE, asking
+from drp_plugin.training.mixing import Fit, digest, mix
 from drp_plugin.training.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training.sources import Candidate, Dropped, Why, read_source
-from drp_plugin.training.templates import DEFAULT_TEMPLATE, family
+from drp_plugin.training.spool import Spool
+from drp_plugin.training.templates import DEFAULT_TEMPLATE, Count, Family, family
 
 
 @dataclass(frozen=True)
-class Settings:
+class SetSettings:
     """What decides the set, besides the rows."""
 
     name: str
@@ -27,6 +34,8 @@ class Settings:
     ratio: Mapping[str, float] | None = None
     seed: int = 42
     template: str = DEFAULT_TEMPLATE
+    prompt: str | None = None
+    """The prompt that is trained: a name, a FILE.jinja, or `none`; None for each row's own."""
     cutoff_len: int = 4096
     """LLaMA-Factory's limit for prompt and response together, in tokens."""
     keep_over_cutoff: bool = False
@@ -42,17 +51,19 @@ class Built:
     rows: int
     dropped: list[Dropped]
     card: dict[str, Any]
+    notes: list[str] = field(default_factory=list)
+    """What a person should know about it."""
 
 
-def _question_key(text: str) -> str:
-    return "".join(text.lower().split())
+def _question_key(text: str) -> bytes:
+    return digest("".join(text.lower().split()))
 
 
-def read_excluded(paths: Iterable[str | Path]) -> frozenset[str]:
-    """The questions of these JSONL files (test sets, say), up to case and white space."""
+def read_excluded(paths: Iterable[str | Path]) -> frozenset[bytes]:
+    """The questions of these JSONL files (test sets, say), hashed, up to case and white space."""
     found = set()
     for path in paths:
-        for row in rows(path):
+        for row in jsonl.rows(path):
             question = (row.value or {}).get("question")
             if not isinstance(question, str):
                 raise UserError("a row without `question`", file=path, row=row.number,
@@ -61,85 +72,100 @@ def read_excluded(paths: Iterable[str | Path]) -> frozenset[str]:
     return frozenset(found)
 
 
-def _prepared(candidate: Candidate, settings: Settings) -> Candidate:
-    """The candidate with its responses in shape; raises Unfit."""
-    layout = family(settings.template)
-    response = shaped(candidate.response,
-                      thinking=candidate.facts.get("teacher") != "no-thinking")
-    check_question(candidate.question)
-    check_controls(layout, candidate.question, response)
-    rejected = None
-    if settings.pairs:
-        if candidate.rejected is None:
+@dataclass
+class Sorter:
+    """Tells rows that can be trained on from the others, and keeps their text on disk."""
+
+    settings: SetSettings
+    layout: Family
+    count: Count | None
+    excluded: frozenset[bytes]
+    spool: Spool
+    fit: dict[bytes, Fit] = field(default_factory=dict)
+    """By the hash of all that is trained; of equal rows, the one of the least rank."""
+    dropped: list[Dropped] = field(default_factory=list)
+    rows_in: int = 0
+    unrecorded: int = 0
+    """Rows that do not name the prompt they were sampled with, where that decides."""
+    _equal: list[tuple[bytes, Fit]] = field(default_factory=list)
+
+    def add(self, row: Candidate | Dropped) -> None:
+        """Sort one row."""
+        self.rows_in += 1
+        if isinstance(row, Dropped):
+            self.dropped.append(row)
+            return
+        try:
+            self._add(row)
+        except Unfit as error:
+            self.dropped.append(Dropped(row.source, row.row, row.id, error.reason, error.detail))
+
+    def _add(self, row: Candidate) -> None:
+        prompt = self.settings.prompt or row.prompt or BARE
+        asked = asking(prompt)(row.question)
+        response, rejected = self._prepared(row, asked)
+        if _question_key(row.question) in self.excluded:
+            raise Unfit(Why.EXCLUDED, "the question stands in an --exclude file")
+        tokens = None
+        if self.count is not None:
+            tokens = max(self.layout.tokens(self.count, asked, text)
+                         for text in (response, rejected) if text is not None)
+            if tokens > self.settings.cutoff_len and not self.settings.keep_over_cutoff:
+                raise Unfit(Why.OVER_CUTOFF,
+                            f"{tokens} tokens, the cutoff is {self.settings.cutoff_len}")
+        self.unrecorded += self.settings.prompt is None and row.prompt is None
+        facts = {**row.facts, **({} if prompt == BARE else {"prompt": prompt})}
+        key = digest(asked, response, rejected)
+        fit = Fit(digest(str(self.settings.seed), row.group, row.id, row.question, response),
+                  row.group, row.id, row.source, row.row,
+                  self.spool.put(_example(asked, response, rejected),
+                                 [digest(row.question).hex(), len(response), facts]), tokens)
+        other = self.fit.get(key)
+        if other is None or fit.rank < other.rank:
+            self.fit[key] = fit
+        if other is not None:
+            self._equal.append((key, max(fit, other, key=lambda f: f.rank)))
+
+    def _prepared(self, row: Candidate, asked: str) -> tuple[str, str | None]:
+        """The row's responses in shape; raises Unfit."""
+        response = shaped(row.response, thinking=row.facts.get("teacher") != "no-thinking")
+        check_question(asked)
+        check_controls(self.layout, asked, response)
+        if not self.settings.pairs:
+            return response, None
+        if row.rejected is None:
             raise Unfit(Why.NO_REJECTED, "no `original` or `rejected` response in the row")
         try:
-            rejected = shaped(candidate.rejected)
+            rejected = shaped(row.rejected)
         except Unfit as error:
             raise Unfit(error.reason, f"rejected response: {error.detail}") from None
-        check_controls(layout, rejected)
+        check_controls(self.layout, rejected)
         if rejected == response:
             raise Unfit(Why.NO_REJECTED, "both responses are the same")
-    return replace(candidate, response=response, rejected=rejected)
+        return response, rejected
+
+    def finish(self) -> list[Fit]:
+        """The rows that can be trained on."""
+        for key, fit in self._equal:
+            first = self.fit[key]
+            self.dropped.append(Dropped(fit.source, fit.row, fit.id, Why.DUPLICATE,
+                                        f"same as row {first.row} of {first.source}"))
+        self.dropped.sort(key=lambda d: (d.source, d.row))
+        return list(self.fit.values())
 
 
-def _fit(candidates: Sequence[Candidate], settings: Settings, excluded: frozenset[str],
-         count: Count | None, tick: Callable[[], None],
-         ) -> tuple[list[Candidate], list[Dropped], dict[int, int]]:
-    """Sort out what cannot be trained on; returns the rest and its lengths in tokens."""
-    layout = family(settings.template)
-    good: list[Candidate] = []
-    bad: list[Dropped] = []
-    lengths: dict[int, int] = {}
-    seen: dict[tuple[str, str, str | None], Candidate] = {}
-    # of rows that are the same, the one that stays must not depend on the order of reading
-    for candidate in sorted(candidates, key=lambda c: (c.group, c.id, c.source, c.row)):
-        tick()
-        try:
-            fit = _prepared(candidate, settings)
-            key = (fit.question, fit.response, fit.rejected)
-            if key in seen:
-                first = seen[key]
-                raise Unfit(Why.DUPLICATE, f"same as row {first.row} of {first.source}")
-            if _question_key(fit.question) in excluded:
-                raise Unfit(Why.EXCLUDED, "the question stands in an --exclude file")
-            if count is not None:
-                length = max(row_tokens(count, layout, fit.question, text)
-                             for text in (fit.response, fit.rejected) if text is not None)
-                if length > settings.cutoff_len and not settings.keep_over_cutoff:
-                    raise Unfit(Why.OVER_CUTOFF,
-                                f"{length} tokens, the cutoff is {settings.cutoff_len}")
-                lengths[id(fit)] = length
-        except Unfit as error:
-            bad.append(Dropped(candidate.source, candidate.row, candidate.id, error.reason,
-                               error.detail))
-            continue
-        seen[key] = fit
-        good.append(fit)
-    bad.sort(key=lambda d: (d.source, d.row))
-    return good, bad, lengths
+def _example(asked: str, response: str, rejected: str | None) -> dict[str, Any]:
+    human = {"from": "human", "value": asked}
+    if rejected is None:
+        return {"conversations": [human, {"from": "gpt", "value": response}]}
+    return {"conversations": [human], "chosen": {"from": "gpt", "value": response},
+            "rejected": {"from": "gpt", "value": rejected}}
 
 
-def _example(row: Candidate) -> dict[str, Any]:
-    human = {"from": "human", "value": row.question}
-    if row.rejected is None:
-        return {"conversations": [human, {"from": "gpt", "value": row.response}]}
-    return {"conversations": [human], "chosen": {"from": "gpt", "value": row.response},
-            "rejected": {"from": "gpt", "value": row.rejected}}
-
-
-def _write_rows(path: Path, values: Iterable[dict[str, Any]], array: bool) -> None:
-    """One JSON object a line, as an array (what LLaMA-Factory is given) or as JSONL."""
-    with replacing(path) as file:
-        lines = (json.dumps(v, ensure_ascii=False).encode("utf-8", "replace").decode()
-                 for v in values)
-        file.write("[\n" + ",\n".join(lines) + "\n]\n" if array
-                   else "".join(line + "\n" for line in lines))
-
-
-def build(sources: Sequence[str | Path], folder: Path, settings: Settings, *,
-          tokenizer: str | None = None, count: Count | None = None,
-          exclude: Sequence[str | Path] = (),
-          progress: Callable[[int], Callable[[], None]] = lambda total: lambda: None) -> Built:
+def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
+          tokenizer: str | None = None, count: Count | None = None, counted_by: str | None = None,
+          exclude: Sequence[str | Path] = (), replace_set: bool = False,
+          tick: Callable[[], None] = lambda: None) -> Built:
     """Read, sort out, mix, write and register one data set in `folder`.
 
     Writes `NAME.json` (the set), `NAME.provenance.jsonl` (where each row of it comes from, in its
@@ -147,45 +173,87 @@ def build(sources: Sequence[str | Path], folder: Path, settings: Settings, *,
     `NAME.md` (the data card), and adds NAME to `dataset_info.json`. The set's bytes depend on the
     rows, the settings and the seed alone. Nothing is written when no row is left.
 
-    Raises UserError for unreadable sources, a name that is taken, or an empty result.
+    Raises UserError for unreadable sources, a name that is taken, an empty result, and, without
+    `replace_set`, for a set of that name with other rows.
     """
     dataset_info.check_name(settings.name)
     dataset_info.check_free(folder, settings.name)
-    excluded = read_excluded(exclude)
-    candidates: list[Candidate] = []
-    dropped: list[Dropped] = []
-    for source in sources:
-        read, unreadable = read_source(source)
-        candidates += read
-        dropped += unreadable
-    rows_in = len(candidates) + len(dropped)
-    good, unfit, lengths = _fit(candidates, settings, excluded, count, progress(len(candidates)))
-    dropped += unfit
-    if not good:
-        reasons = card.tally(d.reason for d in dropped)
-        raise UserError("no row can be trained on", file=sources[0], fix="Reasons: " + (
-            ", ".join(f"{n} {r}" for r, n in reasons.items()) or "there are no rows"))
-    chosen, rest = mix(good, size=settings.size, ratio=settings.ratio, seed=settings.seed)
-    if not chosen:
-        raise UserError("--size and --ratio leave no row", file=sources[0],
-                        fix="Give a larger --size or a flatter --ratio")
-    dropped += [Dropped(c.source, c.row, c.id, Why.NOT_SAMPLED, "") for c in rest]
+    layout, note = family(settings.template, tokenizer)
+    if settings.prompt is not None:
+        asking(settings.prompt)
+    with Spool(folder) as spool:
+        sorter = Sorter(settings, layout, count, read_excluded(exclude), spool)
+        for source in sources:
+            for row in read_source(source):
+                tick()
+                sorter.add(row)
+        good, dropped = sorter.finish(), sorter.dropped
+        if not good:
+            reasons = card.tally(d.reason for d in dropped)
+            raise UserError("no row can be trained on", file=sources[0], fix="Reasons: " + (
+                ", ".join(f"{n} {r}" for r, n in reasons.items()) or "there are no rows"))
+        chosen, rest = mix(good, size=settings.size, ratio=settings.ratio)
+        if not chosen:
+            raise UserError("--size and --ratio leave no row", file=sources[0],
+                            fix="Give a larger --size or a flatter --ratio")
+        dropped += [Dropped(f.source, f.row, f.id, Why.NOT_SAMPLED, "") for f in rest]
+        sums = card.Sums()
+        for fit, (question, characters, facts) in zip(chosen, spool.notes(chosen), strict=True):
+            sums.add(bytes.fromhex(question), fit.group, fit.source, fit.tokens, characters, facts)
+        facts = card.describe(settings, sums, dropped, sorter.rows_in, counted_by or tokenizer)
+        file = _write(folder, settings, spool, chosen, dropped, facts, replace_set)
+    return Built(file, len(chosen), dropped, facts,
+                 [*([note] if note else ()), *_prompt_notes(sorter, facts)])
 
-    facts = card.describe(settings, chosen, dropped, rows_in, lengths, tokenizer)
+
+def _prompt_notes(sorter: Sorter, facts: dict[str, Any]) -> Iterator[str]:
+    prompts = facts["prompts"]
+    if sorter.unrecorded:
+        yield (f"{sorter.unrecorded} rows do not say with what prompt they were sampled: trained "
+               "on the bare question. Give --prompt, eval_boxed for what the tasks ask with")
+    if len(prompts) > 1:
+        yield "rows are trained on several prompts: " + ", ".join(
+            f"{name} {n}" for name, n in prompts.items())
+
+
+def _text(spool: Spool, chosen: Sequence[Fit]) -> Iterator[str]:
+    """The set as LLaMA-Factory is given it: one JSON array, a row a line."""
+    for number, example in enumerate(spool.examples(chosen)):
+        yield (",\n" if number else "[\n") + example
+    yield "\n]\n"
+
+
+def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[Fit],
+           dropped: Sequence[Dropped], facts: dict[str, Any], replace_set: bool) -> Path:
+    """Write the set and what stands beside it; returns the set's file."""
+    name, file = settings.name, folder / f"{settings.name}.json"
     with dataset_info.locked(folder):
-        dataset_info.check_free(folder, settings.name)
-        file = folder / f"{settings.name}.json"
-        with replacing(folder / f"{settings.name}.card.json") as out:
+        dataset_info.check_free(folder, name)
+        made = hashlib.sha256()
+        for text in _text(spool, chosen):
+            made.update(text.encode())
+        same = file.exists() and made.digest() == _digest(file)
+        if file.exists() and not same and not replace_set:
+            raise UserError("is there already, with other rows", file=file,
+                            fix="Give --replace to write over it, or another --name")
+        with replacing(folder / f"{name}.card.json") as out:
             json.dump(facts, out, ensure_ascii=False, indent=2)
             out.write("\n")
-        _write_rows(file, map(_example, chosen), array=True)
-        _write_rows(folder / f"{settings.name}.provenance.jsonl", (
-            {"row": i, "id": c.id, "group": c.group, "source": c.source, "line": c.row,
-             "tokens": lengths.get(id(c))} | c.facts
-            for i, c in enumerate(chosen)), array=False)
-        _write_rows(folder / f"{settings.name}.dropped.jsonl", map(asdict, dropped), array=False)
-        with replacing(folder / f"{settings.name}.md") as out:
+        if not same:  # a set that is as it was keeps its date, by which `drp check` knows it
+            with replacing(file) as out:
+                out.writelines(_text(spool, chosen))
+        jsonl.write(folder / f"{name}.provenance.jsonl", (
+            {"row": i, "id": f.id, "group": f.group, "source": f.source, "line": f.row,
+             "tokens": f.tokens} | known
+            for i, (f, (_, _, known)) in enumerate(zip(chosen, spool.notes(chosen), strict=True))))
+        jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, dropped))
+        with replacing(folder / f"{name}.md") as out:
             out.write(card.markdown(facts))
-        dataset_info.register(folder, settings.name,
-                          dataset_info.PAIR_ENTRY if settings.pairs else dataset_info.SFT_ENTRY)
-    return Built(file, len(chosen), dropped, facts)
+        dataset_info.register(folder, name, dataset_info.PAIR_ENTRY if settings.pairs
+                              else dataset_info.SFT_ENTRY)
+    return file
+
+
+def _digest(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").digest()

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.inspection.edits import decided
+from drp_plugin.inspection.edits import Decisions
 from drp_plugin.records import Pruned
 
 PRUNED = "pruned.jsonl"
@@ -57,6 +60,8 @@ class Candidate:
     response: str
     rejected: str | None
     """The student's original response, for preference pairs."""
+    prompt: str | None
+    """Name of the prompt that the response was sampled with; None where it is not recorded."""
     facts: dict[str, Any]
     """Provenance: teacher, student, prompts' hash, tokens before and after, gold answer."""
 
@@ -100,51 +105,44 @@ def _name(value: dict[str, Any], run: str) -> str:
     return f"{run}:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def _edited(path: Path, values: list[tuple[int, dict[str, Any]]]) -> dict[int, dict | None]:
-    """What `drp inspect` left of a run's pruned rows, by line; None for what was rejected there."""
-    if not path.is_dir():
-        return {}
-    records: dict[int, Pruned] = {}
-    for number, value in values:
-        with contextlib.suppress(ValueError):  # no pruned record: the page could not edit it
-            records[number] = Pruned.model_validate(value)
-    after = decided(path, records.values())
-    return {number: None if record is None else record.model_dump(mode="json")
-            for number, record in zip(records, after, strict=True)}
-
-
-def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
+def read_source(path: str | Path) -> Iterator[Candidate | Dropped]:
     """Every row of a run directory or JSONL file, as a candidate or dropped with its reason.
 
     A row needs `question` and `response`; pruned rows, traces and teacher-written responses all
-    have them. Raises UserError when the path cannot be read.
+    have them. What `drp inspect` left of a run's rows takes their place. Raises UserError when
+    the path cannot be read, or for an edit that fits no row.
     """
-    file, name = _file(Path(path))
-    dropped: list[Dropped] = []
-    values: list[tuple[int, dict[str, Any]]] = []
+    path = Path(path)
+    file, name = _file(path)
+    decisions = Decisions(path) if path.is_dir() else None
     for row in jsonl.rows(file):
-        if row.value is None:
-            dropped.append(Dropped(str(file), row.number, None, Why.NOT_JSON, row.error or ""))
-        else:
-            values.append((row.number, row.value))
-    candidates = []
-    edited = _edited(Path(path), values)
-    for number, original in values:
-        value = edited.get(number, original)
+        value = row.value
         if value is None:
-            dropped.append(Dropped(str(file), number, str(original.get("id")),
-                                   Why.REJECTED_BY_HAND, "rejected in edits.jsonl"))
+            yield Dropped(str(file), row.number, None, Why.NOT_JSON, row.error or "")
             continue
-        id_ = _name(value, name)
-        wrong = [field for field in ("question", "response")
-                 if not isinstance(value.get(field), str) or not value[field].strip()]
-        if wrong:
-            dropped.append(Dropped(str(file), number, id_, Why.BAD_ROW,
-                                   f"field {wrong[0]!r} is missing, empty or not text"))
-            continue
-        rejected = value.get("rejected", value.get("original"))
-        candidates.append(Candidate(
-            source=str(file), row=number, id=id_, group=str(value.get("dataset") or name),
-            question=value["question"].strip(), response=value["response"],
-            rejected=rejected if isinstance(rejected, str) else None, facts=_facts(value)))
-    return candidates, dropped
+        if decisions is not None and decisions.touches(value.get("id")):
+            with contextlib.suppress(ValidationError):  # no pruned record: it cannot be edited
+                kept = decisions.of(Pruned.model_validate(value))
+                if kept is None:
+                    yield Dropped(str(file), row.number, str(value.get("id")),
+                                  Why.REJECTED_BY_HAND, "rejected in edits.jsonl")
+                    continue
+                value = kept.model_dump(mode="json")
+        yield _candidate(value, str(file), row.number, name)
+    if decisions is not None:
+        decisions.finish()
+
+
+def _candidate(value: dict[str, Any], file: str, number: int, run: str) -> Candidate | Dropped:
+    id_ = _name(value, run)
+    wrong = [field for field in ("question", "response")
+             if not isinstance(value.get(field), str) or not value[field].strip()]
+    if wrong:
+        return Dropped(file, number, id_, Why.BAD_ROW,
+                       f"field {wrong[0]!r} is missing, empty or not text")
+    rejected, prompt = value.get("rejected", value.get("original")), value.get("prompt")
+    return Candidate(
+        source=file, row=number, id=id_, group=str(value.get("dataset") or run),
+        question=value["question"].strip(), response=value["response"],
+        rejected=rejected if isinstance(rejected, str) else None,
+        prompt=prompt if isinstance(prompt, str) and prompt else None, facts=_facts(value))

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from drp_plugin.errors import UserError
+from drp_plugin.hub import looks_local
 from drp_plugin.resources import resource
+from drp_plugin.training.templates import FAMILIES, family
 
 FOLDER = "llamafactory_configs"
 RECIPES = "recipes"
 _LINE = re.compile(r"^(?P<key>[a-z_]+): (?P<value>[^#\n]*?)(?P<note>  #.*)?$", re.MULTILINE)
+_PAPER = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"
 _TINY = "drp_plugin/student/model"
 
 
@@ -23,6 +27,47 @@ def _scalar(path: Path | str) -> str:
     """A path as a YAML scalar; quoted where YAML would read something else."""
     text = str(path)
     return text if re.fullmatch(r"[\w./@+=-]+", text) else json.dumps(text, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
+class OwnStudent:
+    """A student of the user's own, in the place of the paper's 7B model."""
+
+    model: str
+    """Folder or hub name."""
+    template: str
+
+    @property
+    def name(self) -> str:
+        """What its files and folders are called by."""
+        return re.sub(r"[^a-z0-9]+", "_", Path(self.model).name.lower()).strip("_")
+
+    def put(self, text: str) -> str:
+        """A file for the 7B model, made one for this student."""
+        text = text.replace(f": {_PAPER}", f": {_scalar(self.model)}")
+        text = text.replace(Path(_PAPER).name, Path(self.model).name)
+        text = re.sub(r"^template: .*$", f"template: {self.template}", text, flags=re.MULTILINE)
+        return text.replace("qwen7b", self.name)
+
+
+def own_student(model: str, template: str | None) -> OwnStudent:
+    """Raises UserError for a student or a template that cannot be."""
+    if template is None:
+        raise UserError("--student needs --template", fix="Name the student's own template of "
+                        "LLaMA-Factory, such as qwen3 or llama3")
+    folder = Path(model).expanduser()
+    if looks_local(model) or folder.exists():
+        missing = [name for name in ("config.json", "tokenizer_config.json")
+                   if not (folder / name).is_file()]
+        if missing:
+            raise UserError(f"holds no {missing[0]}" if folder.is_dir() else "no such folder",
+                            file=model, fix="--student takes a model's folder or its hub name")
+        model = str(folder.resolve())
+    if not OwnStudent(model, template).name:
+        raise UserError(f"--student {model!r} has no name to call files by")
+    if template not in FAMILIES:
+        family(template, model)
+    return OwnStudent(model, template)
 
 
 def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> str:
@@ -50,16 +95,18 @@ def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> s
 def _shipped() -> list[tuple[Path, Path]]:
     """Each shipped file and its place in a workspace, recipes with the code that runs them."""
     return [(path, path.relative_to(root)) for root in (resource(FOLDER), resource(RECIPES))
-            for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json", ".py")]
+            for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json", ".py")
+            and not (root.name == RECIPES and path.parent == root)]  # those are experiments
 
 
 def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None = None,
-         force: bool = False) -> list[Path]:
+         student: OwnStudent | None = None, force: bool = False) -> list[Path]:
     """Write every shipped config below `folder`; returns the files written.
 
     `dataset_dir` is where `drp build` puts its sets (default: `folder/data`). A student that
     stands in `models` under its own name is taken from there instead of the hub. A file that is
-    there and differs is the user's and stays, unless `force`.
+    there and differs is the user's and stays, unless `force`. With `student` the files of the
+    paper's 7B model are made its own, and those of the other models are left out.
 
     Raises UserError when `models` is no folder.
     """
@@ -71,6 +118,11 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
     for source, place in _shipped():
         target = folder / place
         text = source.read_text(encoding="utf-8")
+        if student is not None and source.suffix == ".yaml" and place.parts[0] != "accelerate":
+            if _PAPER not in text:
+                continue
+            text = student.put(text)
+            target = folder / str(place).replace("qwen7b", student.name)
         if source.suffix == ".py":
             text = text.replace(f"{RECIPES}/", "")
         elif source.suffix == ".yaml" and source.parent.name != "accelerate":

@@ -66,6 +66,18 @@ def test_exit_0_without_the_output_is_a_failure(tmp_path):
         run(tmp_path, [lying])
 
 
+def test_what_other_settings_left_is_cleared_and_a_killed_stage_goes_on_in_it(tmp_path):
+    folder = tmp_path / "saves"
+    code = (f"import os; os.makedirs({str(folder)!r}, exist_ok=True)\n"
+            f"open({str(folder)!r} + '/%s', 'w')")
+    run(tmp_path, [stage(tmp_path, "one", code % "a", clears=folder)])
+    (tmp_path / "one.out").unlink()
+    run(tmp_path, [stage(tmp_path, "one", code % "a", clears=folder)])
+    assert [p.name for p in folder.iterdir()] == ["a"]
+    run(tmp_path, [stage(tmp_path, "one", code % "b", clears=folder)])
+    assert [p.name for p in folder.iterdir()] == ["b"]
+
+
 def test_stages_run_side_by_side(tmp_path):
     """Each waits for a file that the other one makes: one after the other they would never end."""
     def meets(name, other):

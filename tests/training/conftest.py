@@ -11,7 +11,7 @@ import pytest
 import tiny_models as tiny
 import yaml
 
-from drp_plugin.training.sft_set import Settings, build
+from drp_plugin.training.sft_set import SetSettings, build
 
 BIN = Path(sys.executable).parent
 
@@ -47,7 +47,8 @@ def good(tmp_path: Path, write_rows: Callable[..., Path], byte_model: Path) -> C
     """A good data set and YAML for the random model; keywords change the YAML's settings."""
     def make(rows: list[dict] | None = None, **changes: object) -> Path:
         data = tmp_path / "data"
-        build([write_rows(rows or tiny.rows(40))], data, Settings(name="good"))
+        build([write_rows(rows or tiny.rows(40))], data,
+              SetSettings(name="good", prompt="eval_boxed"), replace_set=True)
         settings: dict[str, object] = {
             "model_name_or_path": str(byte_model), "stage": "sft", "do_train": True,
             "finetuning_type": "lora", "lora_target": "all", "lora_rank": 8, "lora_alpha": 16,
@@ -60,3 +61,12 @@ def good(tmp_path: Path, write_rows: Callable[..., Path], byte_model: Path) -> C
         path.write_text(yaml.safe_dump({k: v for k, v in settings.items() if v is not None}))
         return path
     return make
+
+
+@pytest.fixture(scope="session")
+def chatml_model(tmp_path_factory):
+    """Qwen3's and QwQ's layout over one token a byte, with QwQ's prefilled <think>."""
+    return tiny.random_model(tiny.byte_tokenizer(
+        tmp_path_factory.mktemp("models") / "chatml", chat=tiny.chat_template("chat_chatml"),
+        added=tiny.QWEN3_TOKENS, bos=None, eos="<|im_end|>", pad="<|endoftext|>"),
+        vocab=320, bos=256, eos=258)

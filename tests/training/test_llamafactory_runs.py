@@ -19,7 +19,7 @@ from checkout import script
 from conftest import BIN
 
 from drp_plugin.resources import resource
-from drp_plugin.training.sft_set import Settings, build
+from drp_plugin.training.sft_set import SetSettings, build
 from drp_plugin.training.workspace import init
 
 pytest.importorskip("llamafactory")
@@ -52,7 +52,7 @@ def workspace(tmp_path: Path, write_rows: Callable[..., Path]) -> Path:
         settings = yaml.safe_load(path.read_text())
         name = settings.get("dataset")
         if name and not (folder / "data" / f"{name}.json").exists():
-            build([run], folder / "data", Settings(name=name, pairs=settings["stage"] == "dpo"))
+            build([run], folder / "data", SetSettings(name=name, pairs=settings["stage"] == "dpo"))
     return folder
 
 

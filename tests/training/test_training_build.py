@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from drp_plugin.cli.build import command
 from drp_plugin.errors import UserError
 from drp_plugin.training.mixing import parse_ratio, quotas
-from drp_plugin.training.sft_set import Settings, build
+from drp_plugin.training.sft_set import SetSettings, build
 from drp_plugin.training.shape import Unfit, shaped
 from drp_plugin.training.sources import Why
 
@@ -44,7 +44,7 @@ def test_every_row_is_in_the_set_or_dropped_with_its_reason(write_rows, tmp_path
     run = write_rows(rows)
     with open(run / "pruned.jsonl", "a") as file:
         file.write("{not json\n")
-    built = build([run], tmp_path / "d", Settings(name="x"))
+    built = build([run], tmp_path / "d", SetSettings(name="x"))
     assert built.rows == 4
     assert reasons(built) == {
         "no_think_end": 1, "empty_answer": 1, "empty_thinking": 1, "think_twice": 1,
@@ -62,7 +62,7 @@ def test_decisions_by_hand_are_taken_up(write_rows, tmp_path):
         {"id": rows[0]["id"], "action": "reject"},
         {"id": rows[1]["id"], "action": "edit",
          "response": "<think>\nShorter.\n</think>\n\nThe answer is 5."})))
-    built = build([run], tmp_path / "d", Settings(name="x"))
+    built = build([run], tmp_path / "d", SetSettings(name="x"))
     assert (built.rows, reasons(built)) == (3, {"rejected_by_hand": 1})
     said = [turn["value"] for row in load(tmp_path / "d" / "x.json")
             for turn in row["conversations"]]
@@ -73,7 +73,7 @@ def test_decisions_by_hand_are_taken_up(write_rows, tmp_path):
 def test_the_set_is_sharegpt_in_the_exact_shape(write_rows, tmp_path):
     rows = tiny.rows(3)
     rows[0]["response"] = "  Two steps. \n\n</think>The answer is 2.\n"  # prefilled <think>
-    built = build([write_rows(rows)], tmp_path / "d", Settings(name="x"))
+    built = build([write_rows(rows)], tmp_path / "d", SetSettings(name="x"))
     texts = {row["conversations"][0]["value"]: row["conversations"][1]["value"]
              for row in load(built.file)}
     assert texts[rows[0]["question"]] == "<think>\nTwo steps.\n</think>\n\nThe answer is 2."
@@ -87,7 +87,8 @@ def test_same_seed_same_bytes_whatever_the_order_of_rows(write_rows, tmp_path):
     rows = tiny.rows(30)
     runs = [write_rows(rows, "a"), write_rows(rows[::-1], "b")]
     first, second, other = (
-        build([run], tmp_path / f"d{i}", Settings(name="x", seed=seed, size=20)).file.read_bytes()
+        build([run], tmp_path / f"d{i}",
+              SetSettings(name="x", seed=seed, size=20)).file.read_bytes()
         for i, (run, seed) in enumerate([(runs[0], 1), (runs[1], 1), (runs[0], 2)]))
     assert first == second
     assert first != other
@@ -100,9 +101,9 @@ def test_neither_lines_nor_the_order_of_sources_decide(write_rows, tmp_path):
         row.pop("id", None)
     again = [{**row, "id": f"other{i}", "dataset": "other"} for i, row in enumerate(rows)]
     one, two = write_rows(rows, "one"), write_rows(again, "two")
-    straight = build([one, two], tmp_path / "d1", Settings(name="x", size=8))
+    straight = build([one, two], tmp_path / "d1", SetSettings(name="x", size=8))
     write_rows(rows[::-1], "one")
-    turned = build([two, one], tmp_path / "d2", Settings(name="x", size=8))
+    turned = build([two, one], tmp_path / "d2", SetSettings(name="x", size=8))
     assert straight.file.read_bytes() == turned.file.read_bytes()
     assert straight.card["sources"] == turned.card["sources"]
 
@@ -112,12 +113,12 @@ def test_size_and_ratio(write_rows, tmp_path):
     for i, row in enumerate(rows):
         row["dataset"] = "gsm8k_train" if i < 20 else "prm12k_train"
     run = write_rows(rows)
-    built = build([run], tmp_path / "d", Settings(name="x", size=24,
+    built = build([run], tmp_path / "d", SetSettings(name="x", size=24,
                                                   ratio=parse_ratio("gsm8k=1,prm12k=2")))
     assert built.card["sources"] == {"prm12k_train": 16, "gsm8k_train": 8}
     assert reasons(built) == {Why.NOT_SAMPLED.value: 36}
     # the ratio holds also where the rows do not suffice
-    short = build([run], tmp_path / "d", Settings(name="y", size=60,
+    short = build([run], tmp_path / "d", SetSettings(name="y", size=60,
                                                   ratio=parse_ratio("gsm8k=1,prm12k=1")))
     assert short.card["sources"] == {"gsm8k_train": 20, "prm12k_train": 20}
 
@@ -129,7 +130,7 @@ def test_the_mix_is_shuffled_as_a_whole(write_rows, tmp_path):
     for row in first:
         row["dataset"] = "first"
     built = build([write_rows(first, "a"), write_rows(second, "b")], tmp_path / "d",
-                  Settings(name="x"))
+                  SetSettings(name="x"))
     half = [row["conversations"][0]["value"] for row in load(built.file)[:100]]
     assert 30 < sum(text.startswith("Again") for text in half) < 70
 
@@ -158,7 +159,7 @@ def test_a_ratio_that_fits_no_source(write_rows, tmp_path):
     for ratio in ("nope=1", "toy_a=1"):
         with pytest.raises(UserError, match="toy_a, toy_b"):
             build([write_rows(tiny.rows(4))], tmp_path / "d",
-                  Settings(name="x", ratio=parse_ratio(ratio)))
+                  SetSettings(name="x", ratio=parse_ratio(ratio)))
 
 
 @given(st.text(), st.text())
@@ -177,22 +178,24 @@ def test_rows_over_the_cutoff_by_the_students_tokenizer(write_rows, tmp_path, by
     rows = tiny.rows(20)
     count = TokenCounter.load(byte_model).count
     run = write_rows(rows)
-    all_rows = build([run], tmp_path / "d", Settings(name="x", cutoff_len=10_000), count=count)
+    all_rows = build([run], tmp_path / "d", SetSettings(name="x", cutoff_len=10_000), count=count)
     tokens = sorted(json.loads(line)["tokens"] for line in (
         tmp_path / "d" / "x.provenance.jsonl").read_text().splitlines())
     assert all_rows.card["over_cutoff"] == 0
     cutoff = tokens[9]
     kept = sum(t <= cutoff for t in tokens)
-    built = build([run], tmp_path / "d", Settings(name="x", cutoff_len=cutoff), count=count)
+    built = build([run], tmp_path / "d", SetSettings(name="x", cutoff_len=cutoff), count=count,
+                  replace_set=True)
     assert built.rows == kept and reasons(built) == {"over_cutoff": 20 - kept}
-    loose = build([run], tmp_path / "d", Settings(name="x", cutoff_len=cutoff,
-                                                  keep_over_cutoff=True), count=count)
+    loose = build([run], tmp_path / "d", SetSettings(name="x", cutoff_len=cutoff,
+                                                  keep_over_cutoff=True), count=count,
+                  replace_set=True)
     assert loose.rows == 20 and loose.card["over_cutoff"] == 20 - kept
 
 
 def test_provenance_stands_beside_the_set_in_its_order(write_rows, tmp_path):
     rows = tiny.rows(10)
-    built = build([write_rows(rows)], tmp_path / "d", Settings(name="x"))
+    built = build([write_rows(rows)], tmp_path / "d", SetSettings(name="x"))
     lines = [json.loads(x) for x in (
         tmp_path / "d" / "x.provenance.jsonl").read_text().splitlines()]
     by_id = {row["id"]: row for row in rows}
@@ -204,7 +207,7 @@ def test_provenance_stands_beside_the_set_in_its_order(write_rows, tmp_path):
 
 
 def test_the_card_says_where_the_set_comes_from(write_rows, tmp_path):
-    built = build([write_rows(tiny.rows(10))], tmp_path / "d", Settings(name="x"))
+    built = build([write_rows(tiny.rows(10))], tmp_path / "d", SetSettings(name="x"))
     text = (tmp_path / "d" / "x.md").read_text()
     for part in ("10 rows", "offline: 10", "abc123abc123: 10", "toy-student: 10", "toy_a: 5",
                  "seed 42", "Licence"):
@@ -219,15 +222,15 @@ def test_others_entries_survive(write_rows, tmp_path):
               "b": {"script_url": "b.py"}}
     (folder / "dataset_info.json").write_text(json.dumps(others, ensure_ascii=False))
     run = write_rows(tiny.rows(4))
-    build([run], folder, Settings(name="x"))
-    build([run], folder, Settings(name="y"))
+    build([run], folder, SetSettings(name="x"))
+    build([run], folder, SetSettings(name="y"))
     info = load(folder / "dataset_info.json")
     assert list(info) == ["alpaca_zh", "b", "x", "y"]
     assert {k: info[k] for k in others} == others
     # what a user added to our entry stays as well
     info["x"]["num_samples"] = 3
     (folder / "dataset_info.json").write_text(json.dumps(info))
-    build([run], folder, Settings(name="x", seed=7))
+    build([run], folder, SetSettings(name="x", seed=7), replace_set=True)
     assert load(folder / "dataset_info.json")["x"]["num_samples"] == 3
 
 
@@ -238,19 +241,19 @@ def test_a_name_or_file_of_others_is_never_overwritten(write_rows, tmp_path):
     info = folder / "dataset_info.json"
     info.write_text('{"x": {"hf_hub_url": "a/b"}}')
     with pytest.raises(UserError, match="registered for something else"):
-        build([run], folder, Settings(name="x"))
+        build([run], folder, SetSettings(name="x"))
     (folder / "z.json").write_text("[]")
     with pytest.raises(UserError, match="not written by"):
-        build([run], folder, Settings(name="z"))
+        build([run], folder, SetSettings(name="z"))
     assert (folder / "z.json").read_text() == "[]"
     info.write_text("{broken")
     with pytest.raises(UserError, match="not JSON"):
-        build([run], folder, Settings(name="y"))
+        build([run], folder, SetSettings(name="y"))
     assert info.read_text() == "{broken"
 
 
 def _build_one(run: Path, folder: Path, name: str) -> None:
-    build([run], folder, Settings(name=name))
+    build([run], folder, SetSettings(name=name))
 
 
 def test_builds_at_the_same_time_all_register(write_rows, tmp_path):
@@ -271,13 +274,13 @@ def test_pairs_for_preference_training(write_rows, tmp_path):
     rows = tiny.rows(4)
     rows[1]["original"] = rows[1]["response"]
     rows[2]["original"] = "<think>\nnever ends"
-    built = build([write_rows(rows)], tmp_path / "d", Settings(name="x", pairs=True))
+    built = build([write_rows(rows)], tmp_path / "d", SetSettings(name="x", pairs=True))
     assert built.rows == 2 and reasons(built) == {"no_rejected": 1, "no_think_end": 1}
     row = load(built.file)[0]
     assert "Wait." in row["rejected"]["value"] and "Wait." not in row["chosen"]["value"]
     assert load(tmp_path / "d" / "dataset_info.json")["x"]["ranking"] is True
     # the same name as an SFT set again: nothing of the pairs is left in the entry
-    build([write_rows(rows)], tmp_path / "d", Settings(name="x"))
+    build([write_rows(rows)], tmp_path / "d", SetSettings(name="x"), replace_set=True)
     assert "ranking" not in load(tmp_path / "d" / "dataset_info.json")["x"]
 
 
@@ -285,7 +288,7 @@ def test_questions_of_a_test_set_can_be_excluded(write_rows, tmp_path):
     rows = tiny.rows(5)
     test_set = tmp_path / "test.jsonl"
     test_set.write_text(json.dumps({"question": " ".join(rows[3]["question"].upper().split(" "))}))
-    built = build([write_rows(rows)], tmp_path / "d", Settings(name="x"), exclude=[test_set])
+    built = build([write_rows(rows)], tmp_path / "d", SetSettings(name="x"), exclude=[test_set])
     assert reasons(built) == {"excluded": 1} and built.rows == 4
 
 
@@ -296,7 +299,7 @@ def test_questions_of_a_test_set_can_be_excluded(write_rows, tmp_path):
 ])
 def test_bad_sources_are_one_line(tmp_path, make, says):
     with pytest.raises(UserError, match=says):
-        build([make(tmp_path)], tmp_path / "d", Settings(name="x"))
+        build([make(tmp_path)], tmp_path / "d", SetSettings(name="x"))
     assert not (tmp_path / "d" / "dataset_info.json").exists()
 
 
@@ -306,7 +309,7 @@ def test_odd_facts_and_thinking_tags_in_questions(write_rows, tmp_path):
     rows[1]["tokens_after"] = [1]
     rows[2]["question"] = "What does <think> mean?"
     rows[3]["question"] = "And </think>?"
-    built = build([write_rows(rows)], tmp_path / "d", Settings(name="x"))
+    built = build([write_rows(rows)], tmp_path / "d", SetSettings(name="x"))
     assert built.rows == 4 and reasons(built) == {"think_twice": 2}
 
 
@@ -320,7 +323,7 @@ def test_a_run_that_is_not_complete_is_named(write_rows, tmp_path):
 @pytest.mark.parametrize("name", ["x.card", "a,b", "a b", "../x", "", "-x", "a/b", "dataset_info"])
 def test_names_that_llama_factory_could_not_find(write_rows, tmp_path, name):
     with pytest.raises(UserError, match="--name"):
-        build([write_rows(tiny.rows(2))], tmp_path / "d", Settings(name=name))
+        build([write_rows(tiny.rows(2))], tmp_path / "d", SetSettings(name=name))
 
 
 def test_command(write_rows, tmp_path, byte_model):
@@ -339,9 +342,9 @@ def test_command(write_rows, tmp_path, byte_model):
 
 def test_push_uploads_set_and_card_without_local_paths(write_rows, tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    from drp_plugin.training.hub import push
+    from drp_plugin.training.publish import push
 
-    build([write_rows(tiny.rows(4))], tmp_path / "d", Settings(name="x"))
+    build([write_rows(tiny.rows(4))], tmp_path / "d", SetSettings(name="x"))
     seen: dict[str, object] = {}
 
     class Api:
@@ -362,9 +365,9 @@ def test_push_uploads_set_and_card_without_local_paths(write_rows, tmp_path, mon
 
 def test_push_refused_is_one_line(write_rows, tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    from drp_plugin.training.hub import push
+    from drp_plugin.training.publish import push
 
-    build([write_rows(tiny.rows(4))], tmp_path / "d", Settings(name="x"))
+    build([write_rows(tiny.rows(4))], tmp_path / "d", SetSettings(name="x"))
 
     class Api:
         def create_repo(self, *a, **k):

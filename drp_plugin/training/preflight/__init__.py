@@ -1,5 +1,5 @@
 """`drp check`: prove a training YAML right before GPU time is spent."""
 
-from drp_plugin.training.preflight.findings import Finding, Level, Report
+from drp_plugin.training.preflight.findings import Finding, Level, Preflight
 
-__all__ = ["Finding", "Level", "Report"]
+__all__ = ["Finding", "Level", "Preflight"]

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from drp_plugin.training.preflight.findings import Report
-from drp_plugin.training.preflight.framework import (
-    Parsed,
-    empty_model,
-    first_line,
-    make_trainable,
-    split,
-)
+from drp_plugin.training.preflight.findings import Preflight
+from drp_plugin.training.preflight.framework import make_trainable, packs, split
+from drp_plugin.training.preflight.parsed import Parsed
+from drp_plugin.training.preflight.typed import first_line
+from drp_plugin.training.preflight.weights import Base, empty_model
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 GIB = 2**30
 
@@ -34,38 +34,54 @@ def _of_launcher(name: str) -> int:
     return max(1, int(value)) if value.isdecimal() else 1  # the launcher also takes `gpu`, `auto`
 
 
-def schedule(parsed: Parsed, rows: int, gpus: int, report: Report) -> None:
+def schedule(parsed: Parsed, rows: Dataset, broken: set[int], base: Base, gpus: int,
+             report: Preflight) -> None:
     """Steps and effective batch size, counted as the trainer counts them."""
-    training = parsed.training
+    training, data = parsed.training, parsed.data
     try:
-        train_rows, held_out = split(parsed, rows)
+        train, held_out = split(parsed, rows)
     except ValueError as error:
-        report.error("no_train_rows", f"val_size {parsed.data.val_size:g} of {rows} rows leaves "
+        report.error("no_train_rows", f"val_size {data.val_size:g} of {len(rows)} rows leaves "
                      f"none to train on ({first_line(error)})")
         return
-    micro = training.per_device_train_batch_size
-    accumulation = training.gradient_accumulation_steps
-    batches = math.ceil(train_rows / (micro * gpus))
-    per_epoch = max(1, math.ceil(batches / accumulation))
-    steps = training.max_steps if training.max_steps > 0 else \
-        math.ceil(training.num_train_epochs * per_epoch)
+    dropped = {rows[number]["_place"] for number in broken}
+    fit = [i for i, place in enumerate(train["_place"]) if place not in dropped]
+    count, packed = len(fit), ""
+    if data.packing and fit:
+        count = packs(parsed, base.template, base.used, train.select(fit))
+        packed = f" in {count} packs of up to {data.cutoff_len} tokens"
+    steps = _steps(parsed, count, gpus)
+    micro, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
     if steps <= 0:
-        report.error("no_steps", f"num_train_epochs {training.num_train_epochs:g} makes no step: "
-                     "nothing would be trained")
+        report.error("no_steps", f"{len(fit)} rows{packed}, num_train_epochs "
+                     f"{training.num_train_epochs:g}: no step would be made, and nothing trained")
         return
     batch = micro * accumulation * gpus
-    report.facts |= {"train_rows": train_rows, "eval_rows": held_out, "steps": steps,
+    held_out = held_out or report.facts.get("eval_rows", 0)
+    report.facts |= {"train_rows": count, "eval_rows": held_out, "steps": steps,
                      "effective_batch": batch, "gpus": gpus}
     plural = "GPUs" if gpus > 1 else "GPU (--gpus N for more)"
-    report.info("schedule", f"{train_rows} rows to train on, {held_out} held out; {steps} steps "
-                f"of {batch} rows ({micro} x {accumulation} accumulated x {gpus} {plural})")
+    report.info("schedule", f"{len(fit)} rows to train on{packed}, {held_out} held out; {steps} "
+                f"steps of {batch} rows ({micro} x {accumulation} accumulated x {gpus} {plural})")
     every = training.eval_steps
     if str(getattr(training.eval_strategy, "value", "")) == "steps" and every and every > steps:
         report.info("never_evaluated", f"eval_steps {every:g} is more than the {steps} steps: no "
                     "evaluation before the end")
 
 
-def count_parameters(parsed: Parsed, config: Any, report: Report) -> tuple[int, int] | None:
+def _steps(parsed: Parsed, rows: int, gpus: int) -> int:
+    training = parsed.training
+    if rows == 0 or training.max_steps > 0:
+        return training.max_steps if rows else 0
+    size = training.per_device_train_batch_size * gpus
+    batches = rows // size if training.dataloader_drop_last else math.ceil(rows / size)
+    if batches == 0:
+        return 0
+    return math.ceil(training.num_train_epochs
+                     * math.ceil(batches / training.gradient_accumulation_steps))
+
+
+def count_parameters(parsed: Parsed, config: Any, report: Preflight) -> tuple[int, int] | None:
     """Parameters of the model, and those of them and of its adapter that are trained.
 
     What LLaMA-Factory refuses to train is a finding. None when it cannot be counted.
@@ -90,7 +106,7 @@ def count_parameters(parsed: Parsed, config: Any, report: Report) -> tuple[int, 
 
 
 def memory(parsed: Parsed, config: Any, counts: tuple[int, int], gpus: int, longest: int,
-           report: Report) -> None:
+           report: Preflight) -> None:
     """An estimate for one GPU: weights, adapter and its optimizer, activations, logits.
 
     Gradient checkpointing is on in LLaMA-Factory by default: one tensor a layer is kept, and one

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.hub import looks_local
-from drp_plugin.training.preflight.findings import Report
+from drp_plugin.training.preflight.findings import Preflight
 
 
 def is_local(name: str) -> bool:
@@ -34,7 +34,7 @@ def read_object(source: str | Path) -> dict[str, Any]:
     return value
 
 
-def check_plans(raw: dict[str, Any], report: Report) -> dict[str, Any]:
+def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
     """The settings without DeepSpeed's and FSDP's files that cannot be read: each is a finding."""
     settings = dict(raw)
     for key in ("deepspeed", "fsdp_config"):
@@ -62,7 +62,7 @@ def zero_stage(plan: Any) -> int:
     return 0
 
 
-def adapters(model: Any, report: Report, mend: str) -> dict[str, dict[str, Any]]:
+def adapters(model: Any, report: Preflight, mend: str) -> dict[str, dict[str, Any]]:
     """Each local adapter's configuration; what cannot be read is a finding.
 
     Adapters of the hub are left out: whether they exist is not known without asking it. `mend`

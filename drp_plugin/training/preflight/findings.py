@@ -29,7 +29,7 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Example:
+class TrainedRow:
     """A training row as the student sees it."""
 
     masked: str
@@ -40,12 +40,12 @@ class Example:
 
 
 @dataclass
-class Report:
+class Preflight:
     """Everything that one check found."""
 
     config: str
     findings: list[Finding] = field(default_factory=list)
-    examples: list[Example] = field(default_factory=list)
+    examples: list[TrainedRow] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)
     """Rows, tokens, steps, effective batch size, memory: for scripts."""
 

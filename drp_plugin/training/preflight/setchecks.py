@@ -6,13 +6,18 @@ import difflib
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drp_plugin.training.preflight.files import read_object
-from drp_plugin.training.preflight.findings import Report
-from drp_plugin.training.preflight.framework import Parsed, first_line, load_rows
+from drp_plugin.training.preflight.findings import Preflight
+from drp_plugin.training.preflight.framework import load_rows, mixed
+from drp_plugin.training.preflight.parsed import BadSet, Parsed
+from drp_plugin.training.preflight.typed import first_line
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _SPLIT = re.compile(r"[_.-](train|trn|training)$")
 _OTHERS = ("val", "valid", "validation", "dev", "eval", "test", "heldout")
@@ -29,7 +34,7 @@ def registered(parsed: Parsed) -> dict[str, Any] | None:
         return {}
 
 
-def _check_info(parsed: Parsed, report: Report) -> bool:
+def _check_info(parsed: Parsed, report: Preflight) -> bool:
     """Can dataset_info.json be read?"""
     folder = parsed.data.dataset_dir
     try:
@@ -46,13 +51,13 @@ def _check_info(parsed: Parsed, report: Report) -> bool:
     return False
 
 
-def load_sets(parsed: Parsed, report: Report) -> dict[str, list[dict[str, Any]]]:
+def load_sets(parsed: Parsed, report: Preflight) -> dict[str, Dataset]:
     """Rows of every set that `dataset` names; what cannot be had becomes a finding."""
     info = registered(parsed)
     folder = parsed.data.dataset_dir
     if info == {} and not _check_info(parsed, report):
         return {}
-    sets: dict[str, list[dict[str, Any]]] = {}
+    sets: dict[str, Dataset] = {}
     for name in parsed.data.dataset or []:
         if info is not None and name not in info:
             near = difflib.get_close_matches(name, info, n=1)
@@ -61,22 +66,35 @@ def load_sets(parsed: Parsed, report: Report) -> dict[str, list[dict[str, Any]]]
                              f": did you mean {near[0]!r}?" if near
                              else f", which holds: {', '.join(sorted(info)) or 'nothing'}"))
             continue
-        try:
-            rows = load_rows(parsed, name)
-        except Exception as error:
-            report.error("bad_dataset", f"data set {name!r} cannot be loaded: {first_line(error)}")
-            continue
-        if not rows:
-            report.error("bad_dataset", f"data set {name!r} has no rows")
-            continue
-        sets[name] = rows
+        rows = _loaded(parsed, name, "data set", report)
+        if rows is not None:
+            sets[name] = rows
     return sets
 
 
-def used_rows(parsed: Parsed, sets: dict[str, list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The rows that training takes: the first `max_samples` of each set, as LLaMA-Factory does."""
-    limit = parsed.data.max_samples
-    return [row for rows in sets.values() for row in rows[:limit]]
+def _loaded(parsed: Parsed, name: str, what: str, report: Preflight) -> Dataset | None:
+    try:
+        return load_rows(parsed, name)
+    except BadSet as error:
+        report.error("bad_dataset", f"{what} {name!r}: {error}")
+        return None
+
+
+def check_sets(parsed: Parsed, sets: dict[str, Dataset], report: Preflight) -> Dataset | None:
+    """The rows of all sets, mixed as LLaMA-Factory mixes them; None where there are none."""
+    check_max_samples(parsed, sets, report)
+    rows = None
+    try:
+        rows = mixed(parsed, sets) if sets else None
+    except ValueError as error:
+        report.error("bad_mix", f"mix_strategy {parsed.data.mix_strategy} with interleave_probs "
+                     f"{parsed.data.interleave_probs}: {first_line(error)}")
+    if rows is not None and len(sets) > 1 and parsed.data.mix_strategy != "concat":
+        kept = len(set(rows["_place"]))
+        report.info("mix", f"{parsed.data.mix_strategy} makes {len(rows)} rows of the "
+                    f"{sum(map(len, sets.values()))} in {len(sets)} sets: {kept} different ones")
+    check_split(parsed, sets, rows or [], report)
+    return rows
 
 
 def _groups(parsed: Parsed, name: str) -> list[str] | None:
@@ -102,8 +120,8 @@ def _drift(values: Sequence[float], at: int) -> float:
     return abs(gap) / math.sqrt(variance * (1 / len(first) + 1 / len(rest)))
 
 
-def check_max_samples(parsed: Parsed, sets: dict[str, list[dict[str, Any]]],
-                      report: Report) -> None:
+def check_max_samples(parsed: Parsed, sets: dict[str, Dataset],
+                      report: Preflight) -> None:
     """`max_samples` takes the first rows of each set: a set in order of its sources loses some.
 
     The sources are known for sets that `drp build` made. For others the first rows are compared
@@ -131,7 +149,8 @@ def check_max_samples(parsed: Parsed, sets: dict[str, list[dict[str, Any]]],
                     "data sets, not for the mix: build one set with `drp build --size --ratio`")
 
 
-def check_split(parsed: Parsed, sets: dict[str, list[dict[str, Any]]], report: Report) -> None:
+def check_split(parsed: Parsed, sets: dict[str, Dataset], rows: Iterable[dict[str, Any]],
+                report: Preflight) -> None:
     """A set that is already the training part of a split must not be split again."""
     info = registered(parsed) or {}
     if parsed.data.val_size > 1e-6:
@@ -143,14 +162,12 @@ def check_split(parsed: Parsed, sets: dict[str, list[dict[str, Any]]], report: R
                 report.error("split_of_split", f"val_size {parsed.data.val_size:g} splits "
                              f"{name!r}, which is the training part of a split already: set "
                              f"eval_dataset: {others[0]} and remove val_size")
-    wanted = {_key(row) for row in used_rows(parsed, sets)}
+    wanted = {_key(row) for row in rows} if parsed.data.eval_dataset else set()
     for name in parsed.data.eval_dataset or []:
-        try:
-            shared = sum(_key(row) in wanted for row in load_rows(parsed, name))
-        except Exception as error:
-            report.error("bad_dataset", f"eval_dataset {name!r} cannot be loaded: "
-                         f"{first_line(error)}")
-            continue
+        held = _loaded(parsed, name, "eval_dataset", report)
+        held = held and held.select(range(min(parsed.data.max_samples or len(held), len(held))))
+        shared = sum(_key(row) in wanted for row in held or ())
+        report.facts["eval_rows"] = report.facts.get("eval_rows", 0) + len(held or ())
         if shared:
             report.error("eval_in_train", f"{shared} rows of eval_dataset {name!r} are trained on "
                          "as well: its loss will say nothing")

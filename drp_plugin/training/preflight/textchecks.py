@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from drp_plugin.thinking import CLOSE, OPEN
-from drp_plugin.training.preflight.findings import Report
-from drp_plugin.training.templates import FAMILIES
+from drp_plugin.training.preflight.findings import Preflight
+from drp_plugin.training.preflight.parsed import Parsed
+from drp_plugin.training.preflight.weights import Base
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 _BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})+)\}")
 _STATED = re.compile(r"answer is:?\s*\**\$?\s*([^\n$*]+?)\$?\**\.?\s*$",
@@ -16,15 +20,17 @@ _STATED = re.compile(r"answer is:?\s*\**\$?\s*([^\n$*]+?)\$?\**\.?\s*$",
 
 
 @dataclass
-class Tally:
+class Faults:
     """How many rows have each fault, and the first one that has it."""
 
     counts: dict[str, int] = field(default_factory=dict)
-    first: dict[str, int] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
 
-    def add(self, code: str, row: int) -> None:
+    def add(self, code: str, row: dict[str, Any]) -> None:
+        """Count one row in; its `_place` is `SET:ROW`, the row from 0."""
         self.counts[code] = self.counts.get(code, 0) + 1
-        self.first.setdefault(code, row)
+        name, _, number = row["_place"].rpartition(":")
+        self.first.setdefault(code, f"row {number} of {name!r}")
 
 
 # By code; what stands after a colon tells cases of one code apart.
@@ -44,8 +50,9 @@ FAULTS = {
     "gold_in_prompt": "the prompt gives the answer away",
     "control_token": "a control token of the chat layout stands in the text",
 }
-ADVICE = {"gold_in_prompt": "train on the bare question",
+ADVICE = {"gold_in_prompt": "Take the answer out of these questions and build the set again",
           "double_think:prompt": "Take the tag out of the question, or leave the row out"}
+MENDS = "Build the set with `drp build`, which mends such rows or leaves them out"
 
 
 def final_answer(response: str) -> str | None:
@@ -74,7 +81,7 @@ def gives_away(prompt: str, response: str) -> bool:
         rf"{gold}(?!\w)(?!\.\d)", prompt, re.IGNORECASE))
 
 
-def faults(prompt: str, response: str, template: str | None) -> list[str]:
+def faults(prompt: str, response: str, marks: tuple[str, ...]) -> list[str]:
     """Keys of FAULTS for what is wrong with one row."""
     found = []
     if not prompt.strip():
@@ -94,31 +101,30 @@ def faults(prompt: str, response: str, template: str | None) -> list[str]:
         found.append("no_answer")
     elif not re.match(rf"{OPEN}\n\S", response) or not re.search(rf"\S\n{CLOSE}\n\n\S", response):
         found.append("think_shape")
-    layout = FAMILIES.get(template or "")
-    if layout and any(mark in text for text in (prompt, response) for mark in layout.marks()):
+    if any(mark in text for text in (prompt, response) for mark in marks):
         found.append("control_token")
     if gives_away(prompt, response):
         found.append("gold_in_prompt")
     return found
 
 
-def check_texts(rows: list[dict[str, Any]], template: str | None, report: Report) -> set[int]:
+def check_texts(rows: Dataset, parsed: Parsed, base: Base, report: Preflight) -> set[int]:
     """Check every row; returns the numbers of those that cannot even be encoded."""
-    tally, broken = Tally(), set()
+    tally, broken = Faults(), set()
+    marks = base.layout.marks() if base.layout else ()
     for number, row in enumerate(rows):
-        if not row["_prompt"] or not row["_response"]:
-            tally.add("bad_row", number)
+        prompt, response = row["_prompt"], row["_response"]
+        if len(prompt) % 2 != 1 or len(response) != (2 if parsed.pairs else 1):
+            tally.add("bad_row", row)
             broken.add(number)
             continue
-        for answer in row["_response"]:
-            for code in faults(str(row["_prompt"][-1]["content"]), str(answer["content"] or ""),
-                               template):
-                tally.add(code, number)
-        if any(not isinstance(message["content"], str)
-               for message in (*row["_prompt"], *row["_response"])):
+        for answer in response:
+            for code in faults(str(prompt[-1]["content"]), str(answer["content"] or ""), marks):
+                tally.add(code, row)
+        if any(not isinstance(message["content"], str) for message in (*prompt, *response)):
             broken.add(number)
     for code, count in tally.counts.items():
         report.error(code.partition(":")[0],
-                     f"{count} of {len(rows)} rows: {FAULTS[code]} (first: row "
-                     f"{tally.first[code]}). {ADVICE.get(code, 'Build the set with `drp build`')}")
+                     f"{count} of {len(rows)} rows: {FAULTS[code]} (first: {tally.first[code]}). "
+                     f"{ADVICE.get(code, MENDS)}")
     return broken

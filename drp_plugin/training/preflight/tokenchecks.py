@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from drp_plugin.thinking import CLOSE, OPEN
-from drp_plugin.training.preflight.findings import Example, Report
-from drp_plugin.training.preflight.framework import Parsed, encode
-from drp_plugin.training.preflight.textchecks import Tally
-from drp_plugin.training.templates import FAMILIES
+from drp_plugin.training.preflight.findings import Preflight, TrainedRow
+from drp_plugin.training.preflight.framework import OWN_SYSTEM, encode
+from drp_plugin.training.preflight.parsed import Parsed
+from drp_plugin.training.preflight.textchecks import Faults
+from drp_plugin.training.preflight.weights import Base
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 MASK = -100
 PROBE = "First, 12 + 30 = 42.\n\nWait, let me check:\n  12 + 30 = 42. So x  = 42.\n"
@@ -20,15 +25,15 @@ def _spaces(text: str) -> str:
     return "".join(c for c in text if c.isspace())
 
 
-def check_tokenizer(tokenizer: Any, config: Any, texts: list[str], report: Report) -> None:
+def check_tokenizer(base: Base, rows: Any, report: Preflight) -> None:
     """Does text come back from its ids, and does the tokenizer belong to the model?"""
-    for text in [PROBE, *texts[:50]]:
-        back = tokenizer.decode(tokenizer.encode(text, add_special_tokens=False),
-                                clean_up_tokenization_spaces=False)
-        unknown = tokenizer.unk_token_id in tokenizer.encode(text, add_special_tokens=False) \
-            if tokenizer.unk_token_id is not None else False
-        if text is PROBE and unknown:
+    tokenizer = base.pristine
+    texts = [str(row["_response"][0]["content"]) for row in rows if row["_response"]]
+    for text in [PROBE, *texts]:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        if text is PROBE and tokenizer.unk_token_id in ids:
             continue  # a small vocabulary that does not know the probe's words; rows decide
+        back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
         if _spaces(back) != _spaces(unicodedata.normalize("NFC", text)):
             import transformers
 
@@ -37,39 +42,38 @@ def check_tokenizer(tokenizer: Any, config: Any, texts: list[str], report: Repor
                          f"{transformers.__version__}; 5.6.0, 5.6.2 and 5.7.0 do this to "
                          "R1-Distill). Install transformers 4.57.6 or 5.5.4")
             return
-    if config is None:
-        return
-    size = getattr(config, "vocab_size", None)
-    if size is not None and len(tokenizer) > size:
+    size = getattr(base.config, "vocab_size", None)
+    if size is not None and (len(tokenizer) > size or size > 2 * len(tokenizer)):
         report.error("wrong_tokenizer", f"the tokenizer has {len(tokenizer)} tokens, the model "
-                     f"embeds {size}: it is another model's, or tokens were added")
-    elif size is not None and size > 2 * len(tokenizer):
-        report.error("wrong_tokenizer", f"the tokenizer has {len(tokenizer)} tokens, the model "
-                     f"embeds {size}: it is another model's")
+                     f"embeds {size}: it is another model's"
+                     + (", or tokens were added" if len(tokenizer) > size else ""))
 
 
-def check_layout(parsed: Parsed, template: Any, used: Any, pristine: Any, stops: list[int],
-                 report: Report) -> None:
+def check_layout(parsed: Parsed, base: Base, report: Preflight) -> None:
     """Are the control tokens of the template the tokenizer's own, and is EOS what it was?"""
+    used, pristine, name = base.used, base.pristine, parsed.data.template
     if used.eos_token_id != pristine.eos_token_id:
-        if used.eos_token_id not in stops:
-            report.error("eos_changed", f"template {parsed.data.template!r} changes EOS from "
+        if used.eos_token_id not in base.stops:
+            report.error("eos_changed", f"template {name!r} changes EOS from "
                          f"{pristine.eos_token!r} to {used.eos_token!r}, at which generation does "
                          "not stop: take the student's own template")
-    elif stops and pristine.eos_token_id not in stops:
+    elif base.stops and pristine.eos_token_id not in base.stops:
         report.error("wrong_tokenizer", f"EOS of the tokenizer is {pristine.eos_token!r} "
                      f"(id {pristine.eos_token_id}), the model stops at "
-                     f"{', '.join(map(str, stops))}: tokenizer and model do not belong together")
+                     f"{', '.join(map(str, base.stops))}: tokenizer and model do not belong "
+                     "together")
     if len(used) > len(pristine):
-        report.error("tokens_added", f"template {parsed.data.template!r} adds "
+        report.error("tokens_added", f"template {name!r} adds "
                      f"{len(used) - len(pristine)} tokens that the student does not know: take "
                      "the student's own template")
-    layout = FAMILIES.get(parsed.data.template or "")
-    for mark in (*(layout.marks() if layout else ()), OPEN, CLOSE):
-        if len(pristine.encode(mark, add_special_tokens=False)) != 1:
-            report.error("wrong_tokenizer", f"{mark} is no single token of this tokenizer: it is "
-                         f"not that of a {parsed.data.template!r} model")
-            break
+    split = [mark for mark in (*(base.layout.marks() if base.layout else ()), OPEN, CLOSE)
+             if len(pristine.encode(mark, add_special_tokens=False)) != 1]
+    if split and split[0] not in (OPEN, CLOSE):
+        report.error("wrong_tokenizer", f"{split[0]} is no single token of this tokenizer: it is "
+                     f"not that of a {name!r} model")
+    elif split:
+        report.info("think_is_text", f"this student has no token {split[0]}: it learns the tag as "
+                    "text, of several tokens")
 
 
 def first_difference(tokenizer: Any, ours: list[int], theirs: list[int]) -> str:
@@ -84,9 +88,17 @@ def first_difference(tokenizer: Any, ours: list[int], theirs: list[int]) -> str:
     return f"training has {show(ours)}, the chat template {show(theirs)} (token {at})"
 
 
-def inference_prompt(tokenizer: Any, row: dict[str, Any]) -> list[int] | None:
-    """The ids that inference sends for a row's question; None when its template fails."""
+def inference_prompt(tokenizer: Any, row: dict[str, Any],
+                     default_system: str | None) -> list[int] | None:
+    """The ids that inference sends for a row's question; None when its template fails.
+
+    A system prompt that the row or the YAML names is sent as well; one of LLaMA-Factory's
+    template is the chat template's own, or a difference.
+    """
     messages = [{"role": m["role"], "content": m["content"]} for m in row["_prompt"]]
+    system = row["_system"] or default_system
+    if system and not system.endswith(OWN_SYSTEM):
+        messages = [{"role": "system", "content": system}, *messages]
     try:
         ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True)
     except Exception:  # a template may raise anything, from inside Jinja
@@ -94,87 +106,117 @@ def inference_prompt(tokenizer: Any, row: dict[str, Any]) -> list[int] | None:
     return list(ids["input_ids"] if hasattr(ids, "keys") else ids)
 
 
-def check_encoded(parsed: Parsed, rows: list[dict[str, Any]], skip: set[int], template: Any,
-                  used: Any, pristine: Any, stops: list[int], report: Report, *,
+@dataclass
+class Encoded:
+    """What the rows are as ids, added up row by row."""
+
+    parsed: Parsed
+    base: Base
+    faults: Faults = field(default_factory=Faults)
+    lengths: list[int] = field(default_factory=list)
+    trained: int = 0
+    """Tokens with a label."""
+    cut_answers: int = 0
+    """Rows that `cutoff_len` cuts before `</think>`."""
+    difference: str = ""
+    prefilled: bool | None = None
+    compare: bool = True
+
+    def __post_init__(self) -> None:
+        self.compare = self.base.pristine.chat_template is not None
+        self.ends = set(self.base.stops) or {self.base.pristine.eos_token_id}
+
+    def add(self, row: dict[str, Any]) -> list[tuple[list[int], list[int]]]:
+        """Count a row in; returns its ids and labels, uncut, for each of its responses."""
+        used = self.base.used
+        sides = encode(self.parsed, self.base.template, used, row)
+        for ids, labels in sides:
+            self.lengths.append(len(ids))
+            trained = [i for i in labels if i != MASK]
+            self.trained += len(trained)
+            masked = next((i for i, label in enumerate(labels) if label != MASK), len(labels))
+            if not trained:
+                self.faults.add("nothing_trained", row)
+                continue
+            if masked == 0:
+                self.faults.add("prompt_trained", row)
+            if not self.ends.intersection(trained[-3:]):
+                self.faults.add("no_eos", row)
+            self._compare(row, ids, masked)
+            if len(ids) > self.parsed.data.cutoff_len:
+                self.faults.add("cut_rows", row)
+                (_, cut), *_ = encode(self.parsed, self.base.template, used, row,
+                                      self.parsed.data.cutoff_len)
+                self.cut_answers += CLOSE not in used.decode([i for i in cut if i != MASK])
+        return sides
+
+    def _compare(self, row: dict[str, Any], ids: list[int], masked: int) -> None:
+        """Does the row begin with what inference sends?"""
+        if not self.compare:
+            return
+        wanted = inference_prompt(self.base.pristine, row, self.parsed.data.default_system)
+        if wanted is None:
+            self.compare = False
+            self.faults.add("bad_chat_template", row)
+            return
+        if self.prefilled is None:
+            self.prefilled = OPEN in self.base.pristine.decode(wanted[-8:])
+        if ids[:len(wanted)] != wanted or len(wanted) < masked:
+            self.faults.add("prompt_differs", row)
+            self.difference = self.difference or first_difference(self.base.used, ids, wanted)
+
+    def example(self, row: dict[str, Any], ids: list[int], labels: list[int]) -> TrainedRow:
+        """The row as the student sees it."""
+        kept = min(len(ids), self.parsed.data.cutoff_len)
+        pairs = list(zip(ids, labels, strict=True))
+        return TrainedRow(self.base.used.decode([i for i, m in pairs if m == MASK]),
+                       self.base.used.decode([i for i, m in pairs if m != MASK]),
+                       f"{row['_place'].replace(':', ' row ')}, {len(ids)} tokens"
+                       + (f", cut to {kept}" if kept < len(ids) else ""))
+
+
+def check_encoded(parsed: Parsed, rows: Dataset, skip: set[int], base: Base, report: Preflight, *,
                   max_cut: float = 0.0, examples: int = 2,
                   tick: Callable[[], None] = lambda: None) -> None:
     """Encode every row as training does and compare it with what inference sends and stops at."""
-    tally = Tally()
-    lengths: list[int] = []
-    trained_tokens = 0
-    cut_answers = 0
-    shown_difference = ""
-    ends = set(stops) or {pristine.eos_token_id}
-    think = used.convert_tokens_to_ids(OPEN)
-    prefilled: bool | None = None
-    compare = pristine.chat_template is not None
+    seen = Encoded(parsed, base)
     for number, row in enumerate(rows):
         tick()
-        if number in skip:
-            continue
-        sides = encode(parsed, template, used, row)
-        for ids, labels in sides:
-            lengths.append(len(ids))
-            trained = [i for i in labels if i != MASK]
-            trained_tokens += len(trained)
-            masked = next((i for i, label in enumerate(labels) if label != MASK), len(labels))
-            if not trained:
-                tally.add("nothing_trained", number)
-                continue
-            if masked == 0:
-                tally.add("prompt_trained", number)
-            tail = [i for i in trained[-3:] if i in ends]
-            if not tail:
-                tally.add("no_eos", number)
-            wanted = inference_prompt(pristine, row) if compare else None
-            if compare and wanted is None:
-                compare = False
-                report.error("bad_chat_template", "the tokenizer's chat template cannot render a "
-                             "question: it is another model's, or broken")
-            if wanted is not None:
-                if prefilled is None:
-                    prefilled = think in wanted[-3:]
-                if ids[:len(wanted)] != wanted or len(wanted) < masked:
-                    tally.add("prompt_differs", number)
-                    shown_difference = shown_difference or first_difference(used, ids, wanted)
-            if len(ids) > parsed.data.cutoff_len:
-                tally.add("cut_rows", number)
-                (_, cut_labels), *_ = encode(parsed, template, used, row,
-                                               parsed.data.cutoff_len)
-                text = used.decode([i for i in cut_labels if i != MASK])
-                cut_answers += CLOSE not in text
-        if len(report.examples) < examples:
-            ids, labels = sides[0]
-            kept = min(len(ids), parsed.data.cutoff_len)
-            report.examples.append(Example(
-                used.decode([i for i, m in zip(ids, labels, strict=True) if m == MASK]),
-                used.decode([i for i, m in zip(ids, labels, strict=True) if m != MASK]),
-                f"row {number}, {len(ids)} tokens"
-                + (f", cut to {kept}" if kept < len(ids) else "")))
-    total = len(rows)
+        if number not in skip:
+            sides = seen.add(row)
+            if len(report.examples) < examples:
+                report.examples.append(seen.example(row, *sides[0]))
+    _report(seen, len(rows), max_cut, report)
+    report.facts |= {
+        "rows": len(rows), "cut_rows": seen.faults.counts.get("cut_rows", 0),
+        "tokens_max": max(seen.lengths, default=0),
+        "tokens_mean": round(sum(seen.lengths) / max(1, len(seen.lengths)), 1),
+        "trained_tokens": seen.trained, "prefilled_think": seen.prefilled}
+
+
+def _report(seen: Encoded, total: int, max_cut: float, report: Preflight) -> None:
+    counts, first, data = seen.faults.counts, seen.faults.first, seen.parsed.data
+    stops = ", ".join(repr(seen.base.used.decode([e])) for e in sorted(seen.ends))
     for code, text in (
+        ("bad_chat_template", "the tokenizer's chat template cannot render it (a question, with "
+                              "its system prompt): it is another model's, or broken"),
         ("prompt_differs", "the prompt of training is not that of the tokenizer's chat template: "
-                           + shown_difference + ". Take the student's own template"),
-        ("prompt_trained", "the prompt is trained as well (train_on_prompt)"),
+                           f"{seen.difference}. Take the student's own template"),
+        ("prompt_trained", "the prompt is trained as well: remove train_on_prompt"),
         ("nothing_trained", "no token is trained"),
-        ("no_eos", f"the trained part does not end with a token that stops generation "
-                   f"({', '.join(repr(used.decode([e])) for e in sorted(ends))})"),
+        ("no_eos", f"the trained part does not end with a token that stops generation ({stops}): "
+                   "take the student's own template"),
     ):
-        if code in tally.counts:
-            report.error(code, f"{tally.counts[code]} of {total} rows (first: row "
-                         f"{tally.first[code]}): {text}")
-    rows_cut = tally.counts.get("cut_rows", 0)
-    share = 100 * rows_cut / max(1, total)
-    if rows_cut:
-        text = (f"{rows_cut} of {total} rows ({share:.1f} %) are longer than cutoff_len "
-                f"{parsed.data.cutoff_len} and lose their end, {cut_answers} of them {CLOSE} too "
-                f"(longest: {max(lengths)} tokens). `drp build --tokenizer PATH --cutoff-len "
-                f"{parsed.data.cutoff_len}` leaves them out")
-        (report.error if share > max_cut else report.info)("cut_rows", text)
-    if pristine.chat_template is None:
+        if code in counts:
+            report.error(code, f"{counts[code]} of {total} rows (first: {first[code]}): {text}")
+    if rows_cut := counts.get("cut_rows", 0):
+        share = 100 * rows_cut / max(1, total)
+        size = seen.parsed.raw.get("cutoff_len", data.cutoff_len)
+        what = (f"{rows_cut} of {total} rows ({share:.1f} %) are longer than cutoff_len {size} and "
+                f"are cut, {seen.cut_answers} of them before {CLOSE} (longest: "
+                f"{max(seen.lengths)} tokens). `drp build --tokenizer PATH --cutoff-len "
+                f"{data.cutoff_len} --template {data.template}` leaves them out")
+        (report.error if share > max_cut else report.info)("cut_rows", what)
+    if seen.base.pristine.chat_template is None:
         report.warn("no_chat_template", "the tokenizer has no chat template: what inference will "
                     "send cannot be compared")
-    report.facts |= {
-        "rows": total, "cut_rows": rows_cut, "tokens_max": max(lengths, default=0),
-        "tokens_mean": round(sum(lengths) / max(1, len(lengths)), 1),
-        "trained_tokens": trained_tokens, "prefilled_think": prefilled}

@@ -1,0 +1,32 @@
+"""The prompt that a question is put in: the student is trained on what it will be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from drp_plugin.prompts import Prompts
+
+BARE = "none"
+"""The question as it stands, which `eval_plain` is as well."""
+EVALUATED = "eval_boxed"
+"""What `drp generate` and the tasks ask with, the embedded student's apart."""
+
+
+@cache
+def asking(prompt: str) -> Callable[[str], str]:
+    """Question to prompt, for a template of `prompts/` by name, a FILE.jinja, or `none`.
+
+    Raises UserError for a template that is missing, or that needs more than the question.
+    """
+    if prompt == BARE:
+        return str.strip
+    if not prompt.endswith(".jinja"):
+        return _rendering(Prompts(), prompt)
+    return _rendering(Prompts(Path(prompt).parent), Path(prompt).stem)
+
+
+def _rendering(prompts: Prompts, name: str) -> Callable[[str], str]:
+    prompts.render(name, question="What is 2 + 3?")
+    return lambda question: prompts.render(name, question=question)

@@ -1,0 +1,78 @@
+"""What a parsed YAML is, and a quiet place with no launcher and no GPU to ask frameworks in."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
+             "USE_RAY", "FORCE_TORCHRUN", "USE_MCA", "ACCELERATE_USE_FSDP",
+             "ACCELERATE_USE_DEEPSPEED")
+
+
+@dataclasses.dataclass
+class Parsed:
+    """A training YAML as LLaMA-Factory understands it."""
+
+    raw: dict[str, Any]
+    model: Any
+    data: Any
+    training: Any
+    finetuning: Any
+    zero: int = 0
+    """The stage of ZeRO in the DeepSpeed plan; 0 without one."""
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the stage trains on preference pairs."""
+        return self.finetuning.stage in ("rm", "dpo")
+
+
+class BadSet(Exception):
+    """Why a data set cannot be had, and how to mend it, in one line."""
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No launcher's environment, no GPU, and none of the frameworks' chatter on stdout."""
+    before = dict(os.environ)
+    for name in _LAUNCHER:
+        os.environ.pop(name, None)
+    os.environ.update({"CUDA_VISIBLE_DEVICES": "", "LLAMAFACTORY_VERBOSITY": "ERROR",
+                       "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"})
+    datasets = sys.modules.get("datasets")
+    bars = datasets is not None and datasets.is_progress_bar_enabled()
+    if datasets is not None and bars:
+        datasets.disable_progress_bars()
+    level = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
+        if datasets is not None and bars:
+            datasets.enable_progress_bars()
+        # the parser itself sets some: precision, FSDP's options
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def swapped(module: Any, **values: Any) -> Iterator[None]:
+    """A module of LLaMA-Factory with other answers to questions about machine and launcher."""
+    before = {name: getattr(module, name) for name in values}
+    vars(module).update(values)
+    try:
+        yield
+    finally:
+        vars(module).update(before)

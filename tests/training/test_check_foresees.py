@@ -1,0 +1,153 @@
+"""What `drp check` foresees is what LLaMA-Factory then does: small trainings, really run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny_models as tiny
+import yaml
+from preflight_help import codes
+
+pytest.importorskip("llamafactory")
+pytestmark = pytest.mark.framework
+
+from drp_plugin.training.preflight.check_config import check  # noqa: E402
+from drp_plugin.training.sft_set import SetSettings, build  # noqa: E402
+
+
+def trained(path: Path) -> dict[str, int]:
+    """Train by the YAML; returns the steps that were made and the rows that the trainer had."""
+    from llamafactory.train.tuner import run_exp
+    from transformers import TrainerCallback
+
+    seen: dict[str, int] = {}
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, args, state, control, train_dataloader=None, **kwargs):
+            seen["start"] = state.global_step
+            rows = train_dataloader.dataset
+            if hasattr(rows, "__len__"):
+                seen["train_rows"] = len(rows)
+
+        def on_train_end(self, args, state, control, **kwargs):
+            seen["steps"] = state.global_step
+
+    run_exp(yaml.safe_load(path.read_text()), callbacks=[Watch()])
+    return seen
+
+
+QUICK = {"val_size": None, "eval_strategy": None, "save_strategy": "no", "learning_rate": 1e-4}
+SECOND = {"dataset": "good,more"}
+
+
+@pytest.fixture
+def both(good, tmp_path, write_rows):
+    """The good YAML, with a second set of 12 rows beside its own."""
+    def make(**changes: object) -> Path:
+        path = good(**QUICK | changes)
+        rows = [{**row, "question": f"Again: {row['question']}"} for row in tiny.rows(12)]
+        build([write_rows(rows, "second")], tmp_path / "data",
+              SetSettings(name="more", prompt="eval_boxed"), replace_set=True)
+        return path
+    return make
+
+
+@pytest.mark.parametrize("changes", [
+    {},
+    {"val_size": 0.1, "eval_strategy": "epoch"},
+    {"val_size": 7},
+    {"packing": True},
+    {"packing": True, "preprocessing_num_workers": 2},
+    {"packing": True, "preprocessing_batch_size": 10, "val_size": 5},
+    {"packing": True, "cutoff_len": 304},
+    {"neat_packing": True},
+    {"max_steps": 3},
+    {"max_samples": 9},
+    {"dataloader_drop_last": True, "per_device_train_batch_size": 3},
+    {"num_train_epochs": 1.5},
+    {"gradient_accumulation_steps": 7},
+    {"streaming": True, "max_steps": 3, "dataloader_num_workers": 1},
+    {"cutoff_len": 150},
+    {"mask_history": True},
+    SECOND,
+    SECOND | {"max_samples": 10},
+    SECOND | {"mix_strategy": "interleave_under"},
+    SECOND | {"mix_strategy": "interleave_over"},
+    SECOND | {"mix_strategy": "interleave_once"},
+    SECOND | {"mix_strategy": "interleave_under", "interleave_probs": "0.9,0.1"},
+    SECOND | {"mix_strategy": "interleave_over", "interleave_probs": "0.3,0.7"},
+    {"eval_dataset": "more", "eval_strategy": "epoch"},
+], ids=str)
+def test_steps_and_rows(both, changes):
+    path = both(**changes)
+    facts = check(path, max_cut=100).facts
+    done = trained(path)
+    assert facts["steps"] == done["steps"]
+    if "train_rows" in done and not changes.get("streaming"):
+        assert facts["train_rows"] == done["train_rows"]
+
+
+def test_packs_of_a_length_that_kills_training(both):
+    path = both(packing=True, cutoff_len=300)
+    (found,) = check(path).problems
+    assert found.code == "pack_length" and found.text.endswith("cutoff_len: 304")
+    with pytest.raises(RuntimeError, match="300"):
+        trained(path)
+
+
+def test_rows_that_llama_factory_drops_are_not_counted(both, tmp_path):
+    path = both()
+    file = tmp_path / "data" / "good.json"
+    rows = json.loads(file.read_text())
+    for number in (3, 11, 20):
+        rows[number]["conversations"].reverse()
+    file.write_text(json.dumps(rows))
+    report = check(path)
+    assert [f.code for f in report.problems] == ["bad_row"]
+    assert report.facts["train_rows"] == trained(path)["train_rows"] == 37
+
+
+def test_a_finished_run_trains_nothing_and_is_told(both, tmp_path):
+    """Also with other data; and each piece of advice makes it train."""
+    path = both(save_strategy="steps", save_steps=5, max_steps=5)
+    assert codes(path) == []
+    assert trained(path)["steps"] == 5
+    path = both(save_strategy="steps", save_steps=5, max_steps=5, dataset="more")
+    (found,) = check(path).problems
+    assert found.code == "already_trained" and "overwrite_output_dir" in found.text
+    done = trained(path)
+    assert done["start"] == done["steps"] == 5
+    for advice in ({"overwrite_output_dir": True}, {"output_dir": str(tmp_path / "other")}):
+        path = both(save_strategy="no", max_steps=5, dataset="more", **advice)
+        assert codes(path) == []
+        done = trained(path)
+        assert (done["start"], done["steps"]) == (0, 5)
+
+
+def test_going_on_with_other_data_is_told(both):
+    path = both(save_strategy="steps", save_steps=2, max_steps=4)
+    trained(path)
+    changed = both(save_strategy="no", num_train_epochs=2.0, dataset="more")
+    assert codes(changed) == ["resume_differs"]
+    assert trained(changed)["start"] == 4
+    same = both(save_strategy="no", num_train_epochs=2.0, dataset="more",
+                overwrite_output_dir=True)
+    assert codes(same) == []
+
+
+def test_an_empty_stream_and_an_empty_set(both, tmp_path):
+    path = both(streaming=True, max_steps=3, val_size=40, dataloader_num_workers=1)
+    assert codes(path) == ["no_train_rows"]
+    with pytest.raises(Exception):  # noqa: B017 - an empty StopIteration, whose cause is not told
+        trained(path)
+    (tmp_path / "data" / "good.json").write_text("[]")
+    (found,) = check(both_yaml(path)).problems
+    assert found.code == "bad_dataset"
+
+
+def both_yaml(path: Path) -> Path:
+    settings = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump(settings | {"val_size": 0.0}))
+    return path

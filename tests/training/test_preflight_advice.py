@@ -1,0 +1,222 @@
+"""What `drp check`, `build` and `init` advise, done: the finding is gone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import tiny_models as tiny
+import yaml
+from click.testing import CliRunner
+from preflight_help import codes, edit_set
+
+from drp_plugin.errors import UserError
+
+pytest.importorskip("llamafactory")
+pytestmark = pytest.mark.framework
+
+from drp_plugin.cli.build import command as build_command  # noqa: E402
+from drp_plugin.training.preflight.check_config import check  # noqa: E402
+from drp_plugin.training.sft_set import SetSettings, build  # noqa: E402
+from drp_plugin.training.workspace import init, own_student  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def smol(tmp_path_factory):
+    """A student that has no token for <think>, and a system prompt in its chat template."""
+    chat = ("{% for message in messages %}{% if loop.first and message.role != 'system' %}"
+            "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+            "Face.<|im_end|>\n{% endif %}<|im_start|>{{ message.role }}\n{{ message.content }}"
+            "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+            "{% endif %}")
+    return tiny.random_model(tiny.byte_tokenizer(
+        tmp_path_factory.mktemp("models") / "smol", chat=chat, added=tiny.QWEN3_TOKENS[:3],
+        bos=None, eos="<|im_end|>", pad="<|endoftext|>"), vocab=320, bos=256, eos=258)
+
+
+def response(text: str) -> dict[str, object]:
+    return {"response": text}
+
+
+FAULTY = {
+    "no_think_end": response("<think>\nnever ends"),
+    "double_think": response("<think>\na <think> b\n</think>\n\nThe answer is 1."),
+    "no_answer": response("<think>\na\n</think>\n\n"),
+    "think_shape": response("<think>a</think>The answer is 1."),
+    "no_think_start": response("a\n</think>\n\nThe answer is 1."),
+    "no_think": response("The answer is 1."),
+    "control_token": response(f"<think>\na {tiny.EOS} b\n</think>\n\nThe answer is 1."),
+}
+
+
+@pytest.mark.parametrize("code", FAULTY)
+def test_building_with_drp_build_mends_a_row(good, tmp_path, code):
+    path = good()
+    edit_set(path, lambda rows: rows[3]["conversations"].__setitem__(
+        1, {"from": "gpt", "value": FAULTY[code]["response"]}))
+    assert code in codes(path)
+    rows = tiny.rows(40)
+    rows[3] |= FAULTY[code]
+    assert codes(good(rows)) == []
+
+
+def test_leaving_out_what_is_cut(good, byte_model, tmp_path):
+    path = good(cutoff_len=212)
+    (found,) = check(path).problems
+    assert found.code == "cut_rows" and "--cutoff-len 212 --template deepseekr1" in found.text
+    done = CliRunner().invoke(build_command, [
+        str(tmp_path / "run"), "-o", str(tmp_path / "data"), "--name", "good", "--prompt",
+        "eval_boxed", "--tokenizer", str(byte_model), "--cutoff-len", "212", "--replace"])
+    assert done.exit_code == 0, done.output
+    assert codes(path) == []
+
+
+def test_cutoff_and_context(good, tmp_path):
+    assert "set cutoff_len: 4096" in check(good(cutoff_len=8192)).problems[0].text
+    assert codes(good(cutoff_len=4096)) == []
+
+
+@pytest.mark.parametrize(("prompt", "asked", "says"), [
+    ("none", None, "--prompt eval_boxed"), ("eval_boxed", "none", "--prompt none"),
+    ("eval_answer", "eval_boxed", "--prompt eval_boxed"),
+])
+def test_the_trained_prompt_is_the_evaluated_one(good, tmp_path, prompt, asked, says):
+    path = good()
+    run, data = tmp_path / "run", tmp_path / "data"
+    build([run], data, SetSettings(name="good", prompt=prompt), replace_set=True)
+    (found,) = check(path, prompt=asked).problems
+    assert found.code == "prompt_not_evaluated" and f"drp build {says}" in found.text
+    assert codes(path, prompt=prompt) == []
+    build([run], data, SetSettings(name="good", prompt=says.split()[1]), replace_set=True)
+    assert codes(path, prompt=asked) == []
+
+
+def test_the_tasks_ask_with_what_a_check_takes_for_their_prompt():
+    from drp_plugin.training.asking import EVALUATED
+
+    protocol = pytest.importorskip("drp_plugin.evaluation.protocol").Protocol
+    assert protocol(questions="gsm8k_test").prompt == EVALUATED
+
+
+def test_a_student_without_a_think_token(good, smol, tmp_path):
+    """Built for its template with its tokenizer, the system prompt counted, nothing is cut."""
+    path = good(model_name_or_path=str(smol), template="smollm2", cutoff_len=340)
+    report = check(path)
+    assert [f.code for f in report.problems] == ["cut_rows"]
+    assert "think_is_text" in [f.code for f in report.findings]
+    build([tmp_path / "run"], tmp_path / "data", SetSettings(
+        name="good", template="smollm2", cutoff_len=340, prompt="eval_boxed"), replace_set=True,
+        tokenizer=str(smol), count=_count(smol))
+    report = check(path)
+    assert report.problems == [] and 0 < report.facts["rows"] < 40
+
+
+def _count(folder: Path):
+    from drp_plugin.tokens import TokenCounter
+
+    return TokenCounter.load(folder).count
+
+
+def test_a_system_prompt_of_the_rows_or_the_yaml_is_no_other_template(good, smol, tmp_path):
+    settings = {"model_name_or_path": str(smol), "template": "smollm2"}
+    assert codes(good(**settings, default_system="Think.")) == ["system_not_evaluated"]
+    path = good(**settings)
+    edit_set(path, lambda rows: [row.update(system="Think.") for row in rows])
+    info = tmp_path / "data" / "dataset_info.json"
+    entries = json.loads(info.read_text())
+    entries["good"]["columns"]["system"] = "system"
+    info.write_text(json.dumps(entries))
+    assert codes(path) == ["system_not_evaluated"]
+
+
+@pytest.mark.parametrize(("entry", "says"), [
+    ({"file_name": "good.json"}, "its rows have no 'instruction'"),
+    ({"file_name": "good.json", "formatting": "sharegpt", "columns": {"messages": "msgs"}},
+     "its rows have no 'msgs'"),
+    ({"file_name": "good.json", "formatting": "sharegpt", "columns": {
+        "messages": "conversations"}, "tags": {"role_tag": "role", "content_tag": "content"}},
+     "its rows have no 'role'"),
+    ({"file_name": "good.json", "columns": {"prompt": "conversations", "response": "answer"}},
+     "their columns are: conversations"),
+])
+def test_columns_and_tags_that_the_rows_do_not_have(good, tmp_path, entry, says):
+    path = good()
+    info = tmp_path / "data" / "dataset_info.json"
+    right = json.loads(info.read_text())
+    info.write_text(json.dumps({"good": entry}))
+    (found,) = check(path).problems
+    assert found.code == "bad_dataset" and says in found.text
+    assert "Mend formatting, columns and tags of 'good'" in found.text
+    info.write_text(json.dumps(right))
+    assert codes(path) == []
+
+
+def test_an_empty_file_and_a_mixed_one(good, tmp_path):
+    path = good()
+    for text, says in (("[]", "has no rows"), ("", "cannot be loaded"),
+                       ('[{"conversations": []}, {"conversations": "x"}]', "cannot be loaded")):
+        (tmp_path / "data" / "good.json").write_text(text)
+        (found,) = check(path).problems
+        assert found.code == "bad_dataset" and says in found.text
+        assert "StopIteration" not in found.text and "while generating" not in found.text
+
+
+@pytest.fixture
+def adapter(byte_model, tmp_path):
+    """A LoRA adapter of the random model, with another base's name if asked."""
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM
+
+    def make(base: Path = byte_model, named: str | None = None) -> Path:
+        folder = tmp_path / "adapter"
+        shutil.rmtree(folder, ignore_errors=True)
+        model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(
+            task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"]))
+        model.save_pretrained(folder)
+        if named:
+            file = folder / "adapter_config.json"
+            file.write_text(json.dumps(json.loads(file.read_text()) | {
+                "base_model_name_or_path": named}))
+        return folder
+    return make
+
+
+def test_an_adapter_of_another_base(good, adapter, tmp_path, byte_model):
+    assert codes(good(adapter_name_or_path=str(adapter()))) == []
+    assert codes(good(adapter_name_or_path=str(adapter(named="me/other")))) == ["other_base"]
+    wide = tiny.random_model(tiny.byte_tokenizer(tmp_path / "byte"), hidden=64)
+    report = check(good(adapter_name_or_path=str(adapter(wide, named=str(byte_model)))))
+    assert [f.code for f in report.problems] == ["other_base"] and report.exit_code() == 1
+    assert "weights do not fit" in report.problems[0].text
+
+
+def test_a_workspace_for_ones_own_student_passes_the_check(smol, tmp_path, write_rows):
+    folder = tmp_path / "work"
+    init(folder, student=own_student(str(smol), "smollm2"))
+    path = folder / "drp_smol.yaml"
+    settings = yaml.safe_load(path.read_text())
+    assert settings["model_name_or_path"] == str(smol) and settings["template"] == "smollm2"
+    build([write_rows(tiny.rows(40))], folder / "data", SetSettings(
+        name=settings["dataset"], template="smollm2", prompt="eval_boxed"))
+    assert codes(path, overrides=["preprocessing_num_workers=1"]) == []
+    for file in folder.rglob("*.yaml"):
+        assert "R1-Distill" not in file.read_text() and "qwen7b" not in str(file)
+
+
+@pytest.mark.parametrize(("model", "template", "says"), [
+    ("/nowhere/model", "qwen3", "no such folder"), (None, "qwen3", "config.json"),
+    ("me/model", None, "needs --template"), ("me/model", "smollm22", "did you mean 'smollm2'"),
+])
+def test_a_student_that_cannot_be(tmp_path, model, template, says):
+    with pytest.raises(UserError, match=says):
+        own_student(model or str(tmp_path), template)
+
+
+def test_another_release_is_one_line(good, monkeypatch):
+    from drp_plugin.training.preflight import framework
+
+    monkeypatch.setitem(framework._PARTS, "data.loader", ("_load_no_dataset",))
+    with pytest.raises(UserError, match=r"no data\.loader\._load_no_dataset.*llamafactory==0\.9"):
+        check(good())
