@@ -88,7 +88,8 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
         task = bar.add_task("reading rows", total=None)
         built = build(sources, output, settings, tokenizer=tokenizer, count=count,
-                      counted_by=counter.name if counter else None, exclude=exclude, replace_set=replace_set, tick=lambda: bar.advance(task))
+                      counted_by=counter.name if counter else None, exclude=exclude,
+                      replace_set=replace_set, tick=lambda: bar.advance(task))
     _tell(built, sources, settings, count is not None)
     click.echo(str(built.file))
     if push_to_hub:

@@ -43,7 +43,8 @@ class Plan:
 
     def add(self, kind: Kind, name: str, title: str, command: list[str], *outputs: Path,
             needs: tuple[str, ...] = (), cwd: Path | None = None, method: str = "",
-            rows: int | None = None, skip: tuple[str, ...] = ()) -> str:
+            rows: int | None = None, skip: tuple[str, ...] = (),
+            clears: Path | None = None) -> str:
         """Add a stage whose command begins with a tool's name; returns the stage's name."""
         launcher = self.experiment.launcher.get(kind)
         tool, *rest = command
@@ -51,7 +52,8 @@ class Plan:
         self.stages.setdefault(name, Stage(
             name=name, title=title, kind=kind, method=method, needs=needs, cwd=cwd,
             command=(*prefix, *_tool(tool, launcher.env if launcher else None), *rest),
-            outputs=outputs, rows=rows, show=kind == "report", still=skip))
+            outputs=outputs, rows=rows, show=kind == "report", still=skip,
+            clears=clears))
         return name
 
     def report(self, student: str, measured: list[tuple[str, Path, str]]) -> None:
@@ -171,7 +173,7 @@ class _Way:
         return self.plan.add(
             "build", f"{self.name}/build/{name}", f"{self.label}: SFT set: drp build",
             ["drp", "build", *(str(path) for path, _ in runs), "-o", str(data), "--name", name,
-             *flags(options)], data / f"{name}.json", needs=tuple(s for _, s in runs),
+             "--replace", *flags(options)], data / f"{name}.json", needs=tuple(s for _, s in runs),
             method=self.label, skip=still)
 
     # -- the training ------------------------------------------------------------------------
@@ -201,7 +203,7 @@ class _Way:
             checked = self.plan.add(
                 "build", f"{self.name}/check/{out.name}", f"{self.label}: preflight: drp check",
                 ["drp", "check", config, *settings(given)], needs=needs, cwd=self.work,
-                method=self.label, skip=still)
+                method=self.label, skip=still, clears=out)
             previous = out, self.plan.add(
                 "train", f"{self.name}/train/{out.name}",
                 f"{self.label}: seed {seed}: llamafactory-cli train",
