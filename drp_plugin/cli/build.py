@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from drp_plugin.cli import COMMANDS
+from drp_plugin.cli._pairs import columns_option
 from drp_plugin.training.templates import DEFAULT_TEMPLATE, FAMILIES
 
 EXAMPLES = """\b
@@ -21,7 +22,8 @@ Examples:
   drp build tale.jsonl -o data --name tale_pt_dpo --pairs
 
 \b
-Reads pruned.jsonl of each run directory, or a JSONL file with `question` and `response`.
+Reads pruned.jsonl of each run directory, or a file with `question` and `response`
+(docs/inputs.md lists the layouts).
 Writes NAME.json in LLaMA-Factory's sharegpt format, shuffled as a whole, and registers it in
 DATASET_DIR/dataset_info.json; NAME.provenance.jsonl, NAME.dropped.jsonl and the data card
 NAME.md stand beside it. It splits off no validation set: `val_size` in the YAML does.
@@ -56,18 +58,19 @@ Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in 
 @click.option("--push-to-hub", metavar="REPO",
               help="Upload set and card to this Hugging Face data set repository (HF_TOKEN).")
 @click.option("--public", is_flag=True, help="Make the pushed repository public (else private).")
+@columns_option
 @click.option("--strict", is_flag=True, help="Exit with 1 when rows were left out as unfit.")
 def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
             ratio: str | None, seed: int, tokenizer: str | None, cutoff_len: int,
             keep_over_cutoff: bool, template: str, exclude: tuple[str, ...], pairs: bool,
-            push_to_hub: str | None, public: bool, strict: bool) -> int:
+            columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
     from drp_plugin.cli._counter import counter as token_counter
     from drp_plugin.inspection.run_statistics import not_reached
     from drp_plugin.training.mixing import parse_ratio
-    from drp_plugin.training.sft_set import Settings, build
+    from drp_plugin.training.sft_set import Settings, build, first_of
     from drp_plugin.training.sources import Why
 
     counter = token_counter(tokenizer) if tokenizer else None
@@ -81,14 +84,15 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
             task = bar.add_task("reading rows", total=total)
             return lambda: bar.advance(task)
 
-        built = build(sources, output, settings, count=count, exclude=exclude, progress=progress,
-                      tokenizer=counter.name if counter else None)
+        built = build(sources, output, settings, count=count, exclude=exclude, columns=columns,
+                      tokenizer=counter.name if counter else None, progress=progress)
     facts = built.card
     say = click.echo
     say(f"{built.rows} of {facts['rows_in']} rows in {name}: "
         + ", ".join(f"{k} {v}" for k, v in facts["sources"].items()), err=True)
     for reason, number in facts["dropped"].items():
-        say(f"left out: {number} {reason}", err=True)
+        why = "" if reason == Why.NOT_SAMPLED else f"; the first: {first_of(built.dropped, reason)}"
+        say(f"left out: {number} {reason}{why}", err=True)
     for source in sources:
         if left := not_reached(source):
             say(f"note: {source} is not complete, {left} of its rows were not reached; run the "

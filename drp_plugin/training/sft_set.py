@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import replacing, rows
+from drp_plugin.jsonl import replacing
+from drp_plugin.reading import Reader
+from drp_plugin.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import card, dataset_info
 from drp_plugin.training.counting import Count, row_tokens
 from drp_plugin.training.mixing import mix
-from drp_plugin.training.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training.sources import Candidate, Dropped, Why, read_source
 from drp_plugin.training.templates import DEFAULT_TEMPLATE, family
 
@@ -44,6 +45,12 @@ class Built:
     card: dict[str, Any]
 
 
+def first_of(dropped: Iterable[Dropped], reason: str) -> str:
+    """File, row and cause of the first row that was left out for this reason."""
+    row = next(d for d in dropped if d.reason == reason)
+    return f"{row.source}: row {row.row}" + f": {row.detail}" * bool(row.detail)
+
+
 def _question_key(text: str) -> str:
     return "".join(text.lower().split())
 
@@ -52,11 +59,11 @@ def read_excluded(paths: Iterable[str | Path]) -> frozenset[str]:
     """The questions of these JSONL files (test sets, say), up to case and white space."""
     found = set()
     for path in paths:
-        for row in rows(path):
+        for row in Reader(path, answers=False):
             question = (row.value or {}).get("question")
             if not isinstance(question, str):
                 raise UserError("a row without `question`", file=path, row=row.number,
-                                fix="--exclude takes JSONL files of questions")
+                                fix="--exclude takes files of questions")
             found.add(_question_key(question))
     return frozenset(found)
 
@@ -65,8 +72,8 @@ def _prepared(candidate: Candidate, settings: Settings) -> Candidate:
     """The candidate with its responses in shape; raises Unfit."""
     layout = family(settings.template)
     response = shaped(candidate.response)
-    check_question(candidate.question)
-    check_controls(layout, candidate.question, response)
+    check_question(candidate.question, layout.marks())
+    check_controls(layout.marks(), response)
     rejected = None
     if settings.pairs:
         if candidate.rejected is None:
@@ -75,7 +82,7 @@ def _prepared(candidate: Candidate, settings: Settings) -> Candidate:
             rejected = shaped(candidate.rejected)
         except Unfit as error:
             raise Unfit(error.reason, f"rejected response: {error.detail}") from None
-        check_controls(layout, rejected)
+        check_controls(layout.marks(), rejected)
         if rejected == response:
             raise Unfit(Why.NO_REJECTED, "both responses are the same")
     return replace(candidate, response=response, rejected=rejected)
@@ -109,8 +116,8 @@ def _fit(candidates: Sequence[Candidate], settings: Settings, excluded: frozense
                                 f"{length} tokens, the cutoff is {settings.cutoff_len}")
                 lengths[id(fit)] = length
         except Unfit as error:
-            bad.append(Dropped(candidate.source, candidate.row, candidate.id, error.reason,
-                               error.detail))
+            bad.append(Dropped(candidate.source, candidate.row, candidate.id,
+                               Why(error.reason), error.detail))
             continue
         seen[key] = fit
         good.append(fit)
@@ -137,7 +144,7 @@ def _write_rows(path: Path, values: Iterable[dict[str, Any]], array: bool) -> No
 
 def build(sources: Sequence[str | Path], folder: Path, settings: Settings, *,
           tokenizer: str | None = None, count: Count | None = None,
-          exclude: Sequence[str | Path] = (),
+          exclude: Sequence[str | Path] = (), columns: Mapping[str, str] | None = None,
           progress: Callable[[int], Callable[[], None]] = lambda total: lambda: None) -> Built:
     """Read, sort out, mix, write and register one data set in `folder`.
 
@@ -154,7 +161,7 @@ def build(sources: Sequence[str | Path], folder: Path, settings: Settings, *,
     candidates: list[Candidate] = []
     dropped: list[Dropped] = []
     for source in sources:
-        read, unreadable = read_source(source)
+        read, unreadable = read_source(source, columns)
         candidates += read
         dropped += unreadable
     rows_in = len(candidates) + len(dropped)
@@ -163,7 +170,8 @@ def build(sources: Sequence[str | Path], folder: Path, settings: Settings, *,
     if not good:
         reasons = card.tally(d.reason for d in dropped)
         raise UserError("no row can be trained on", file=sources[0], fix="Reasons: " + (
-            ", ".join(f"{n} {r}" for r, n in reasons.items()) or "there are no rows"))
+            "; ".join(f"{n} {r}, the first: {first_of(dropped, r)}" for r, n in reasons.items())
+            or "there are no rows"))
     chosen, rest = mix(good, size=settings.size, ratio=settings.ratio, seed=settings.seed)
     if not chosen:
         raise UserError("--size and --ratio leave no row", file=sources[0],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import decided
+from drp_plugin.reading import Reader
 from drp_plugin.records import Pruned
 
 PRUNED = "pruned.jsonl"
@@ -113,8 +115,9 @@ def _edited(path: Path, values: list[tuple[int, dict[str, Any]]]) -> dict[int, d
             for number, record in zip(records, after, strict=True)}
 
 
-def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
-    """Every row of a run directory or JSONL file, as a candidate or dropped with its reason.
+def read_source(path: str | Path, columns: Mapping[str, str] | None = None,
+                ) -> tuple[list[Candidate], list[Dropped]]:
+    """Every row of a run directory or file, as a candidate or dropped with its reason.
 
     A row needs `question` and `response`; pruned rows, traces and teacher-written responses all
     have them. Raises UserError when the path cannot be read.
@@ -122,11 +125,15 @@ def read_source(path: str | Path) -> tuple[list[Candidate], list[Dropped]]:
     file, name = _file(Path(path))
     dropped: list[Dropped] = []
     values: list[tuple[int, dict[str, Any]]] = []
-    for row in jsonl.rows(file):
-        if row.value is None:
-            dropped.append(Dropped(str(file), row.number, None, Why.NOT_JSON, row.error or ""))
+    for item in Reader(file, None if Path(path).is_dir() else columns):
+        if item.value is None:
+            dropped.append(Dropped(str(file), item.number, None,
+                                   Why.BAD_ROW if item.row else Why.NOT_JSON, item.error))
+        elif item.repeats > 1:
+            values.append((item.number, {**item.value, "id": f"{_name(item.value, name)}"
+                                         f"#{item.repeat + 1}"}))
         else:
-            values.append((row.number, row.value))
+            values.append((item.number, item.value))
     candidates = []
     edited = _edited(Path(path), values)
     for number, original in values:
