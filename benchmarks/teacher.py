@@ -123,7 +123,7 @@ async def pipeline(rows: Path, out: Path, url: str, concurrency: int) -> None:
     from drp_plugin.llm.ledger_client import LedgerClient
     from drp_plugin.llm.messages import Ask, Message, Request
     from drp_plugin.progress import Display
-    from drp_plugin.pruning.read import traces
+    from drp_plugin.reading import traces
     from drp_plugin.records import Pruned, Trace
     from drp_plugin.run_dir import LEDGER
     from drp_plugin.runner.job import Job

@@ -18,6 +18,11 @@ from drp_plugin.records import Record
 
 R = TypeVar("R", bound=Record)
 
+MAX_ROW = 64 << 20
+"""Bytes of the longest row: what has no end of line for so long is no JSONL."""
+MAX_DEPTH = 100
+"""Lists and objects within each other; what writes a row again does not go much deeper."""
+
 
 class Row(NamedTuple):
     """A line of a JSONL file: its number from 1, and its object or what is wrong with it."""
@@ -29,7 +34,7 @@ class Row(NamedTuple):
 
 
 @contextlib.contextmanager
-def _opened(path: str | Path) -> Iterator[IO[bytes]]:
+def opened(path: str | Path) -> Iterator[IO[bytes]]:
     if str(path) == "-":
         yield sys.stdin.buffer
         return
@@ -51,14 +56,33 @@ def rows(path: str | Path) -> Iterator[Row]:
 
     Raises UserError when the file cannot be read at all.
     """
-    with _opened(path) as file:
-        for number, raw in enumerate(file, start=1):
-            line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
-            if line.strip():
-                yield _row(number, line)
+    with opened(path) as file:
+        for number, line in lines(file, path):
+            yield parse(number, line)
 
 
-def _row(number: int, line: bytes) -> Row:
+def lines(file: IO[bytes], path: str | Path) -> Iterator[tuple[int, bytes]]:
+    """The lines that are not blank, numbered from 1; raises UserError at one without an end."""
+    for number, line in enumerate(chunks(file, path), start=1):
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
+        if line.strip():
+            yield number, line
+
+
+def chunks(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
+    """All bytes, line by line; raises UserError at a line without an end."""
+    number = 0
+    while line := file.readline(MAX_ROW + 1):
+        number += 1
+        if len(line) > MAX_ROW:
+            raise UserError(f"is longer than {MAX_ROW >> 20} MiB and has no end", file=path,
+                            row=number, fix="In JSONL every row is a line of its own")
+        yield line
+
+
+def parse(number: int, line: bytes) -> Row:
+    """A line as the row of this number."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -69,9 +93,24 @@ def _row(number: int, line: bytes) -> Row:
         value = json.loads(text, parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
         return Row(number, None, f"not JSON ({error})", text.rstrip("\r\n"))
-    if isinstance(value, dict):
-        return Row(number, value, None, text)
-    return Row(number, None, "not a JSON object", text.rstrip("\r\n"))
+    return row_of(number, value, text.rstrip("\r\n"))
+
+
+def row_of(number: int, value: Any, text: str) -> Row:
+    """A row of this value, where it is one that can be used."""
+    if not isinstance(value, dict):
+        return Row(number, None, "not a JSON object", text)
+    if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(value):
+        return Row(number, None, f"nested more than {MAX_DEPTH} deep", text)
+    return Row(number, value, None, text)
+
+
+def _too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for part in level if isinstance(part, dict | list)
+                 for child in (part.values() if isinstance(part, dict) else part)]
+    return bool(level)
 
 
 def explain(error: ValidationError) -> str:

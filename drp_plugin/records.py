@@ -10,6 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from drp_plugin.finish import Ending
+
 
 class Record(BaseModel):
     """A frozen, typed value that is one JSON object."""
@@ -40,6 +42,8 @@ class Trace(Question):
     """The student that wrote it."""
     prompt: str | None = None
     """The prompt that it was sampled with: a template's name in prompts/, or its file."""
+    finish: Ending | None = None
+    """Why the completion ended, where the row told it."""
 
 
 class Action(StrEnum):
@@ -132,7 +136,13 @@ class Reason(StrEnum):
     # the trace itself
     NO_THINK_END = "no_think_end"
     """No `</think>`: the student's generation was cut off."""
+    NO_THINKING = "no_thinking"
+    """No `</think>`, though the student ended by itself: it does not think, or did not close it."""
     EMPTY_TRACE = "empty_trace"
+    THINK_TWICE = "think_twice"
+    """A second `<think>` or `</think>`, or one in the question: `drp build` refuses it."""
+    CONTROL_TOKEN = "control_token"
+    """The text holds a token of a chat layout: `drp build` refuses it."""
     NO_ANSWER = "no_answer"
     """No final answer can be found in the student's answer part."""
     WRONG_ANSWER = "wrong_answer"

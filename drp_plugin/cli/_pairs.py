@@ -1,4 +1,4 @@
-"""`KEY=VALUE` on the command line."""
+"""`KEY=VALUE` on the command line, and the columns of a file."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import click
 import yaml
 
+from drp_plugin.reading import parse_columns
 from drp_plugin.sampling.arguments import pair
 
 
@@ -36,3 +37,10 @@ class PairType(click.ParamType):
             return pair(str(value), self.read)
         except ValueError as error:
             self.fail(str(error), param, ctx)
+
+
+columns_option = click.option(
+    "--columns", default="", metavar="FIELD=NAME,…",
+    callback=lambda context, option, text: parse_columns(text),
+    help="Where the fields stand in the input, as question=problem,response=output; other layouts "
+         "than the plain one are found by themselves (docs/inputs.md).")

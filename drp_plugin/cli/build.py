@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drp_plugin.cli import COMMANDS
+from drp_plugin.cli._pairs import columns_option
 from drp_plugin.training.templates import DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ Examples:
   drp build tale.jsonl -o data --name tale_pt_dpo --pairs
 
 \b
-Reads pruned.jsonl of each run directory, or a JSONL file with `question` and `response`.
+Reads pruned.jsonl of each run directory, or a file with `question` and `response`
+(docs/inputs.md lists the layouts).
 Writes NAME.json in LLaMA-Factory's sharegpt format, shuffled as a whole, and registers it in
 DATASET_DIR/dataset_info.json; NAME.provenance.jsonl, NAME.dropped.jsonl and the data card
 NAME.md stand beside it. It splits off no validation set: `val_size` in the YAML does. The same
@@ -65,12 +67,13 @@ Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in 
 @click.option("--push-to-hub", metavar="REPO",
               help="Upload set and card to this Hugging Face data set repository (HF_TOKEN).")
 @click.option("--public", is_flag=True, help="Make the pushed repository public (else private).")
+@columns_option
 @click.option("--strict", is_flag=True, help="Exit with 1 when rows were left out as unfit.")
 def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
             ratio: str | None, seed: int, tokenizer: str | None, cutoff_len: int,
             keep_over_cutoff: bool, template: str, prompt: str | None, replace_set: bool,
-            exclude: tuple[str, ...], pairs: bool, push_to_hub: str | None, public: bool,
-            strict: bool) -> int:
+            exclude: tuple[str, ...], pairs: bool, columns: dict[str, str],
+            push_to_hub: str | None, public: bool, strict: bool) -> int:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -89,7 +92,7 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
         task = bar.add_task("reading rows", total=None)
         built = build(sources, output, settings, tokenizer=tokenizer, count=count,
                       counted_by=counter.name if counter else None, exclude=exclude,
-                      replace_set=replace_set, tick=lambda: bar.advance(task))
+                      columns=columns, replace_set=replace_set, tick=lambda: bar.advance(task))
     _tell(built, sources, settings, count is not None)
     click.echo(str(built.file))
     if push_to_hub:
@@ -103,11 +106,15 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
 def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:
     """What was made, what was left out and why, on standard error."""
     from drp_plugin.inspection.run_statistics import not_reached
+    from drp_plugin.training.sft_set import first_of
+    from drp_plugin.training.sources import Why
 
     facts = built.card
     lines = [f"{built.rows} of {facts['rows_in']} rows in {settings.name}: "
              + ", ".join(f"{k} {v}" for k, v in facts["sources"].items()),
-             *(f"left out: {number} {reason}" for reason, number in facts["dropped"].items())]
+             *(f"left out: {number} {reason}" + ("" if reason == Why.NOT_SAMPLED else
+               f"; the first: {first_of(built.dropped, reason)}")
+               for reason, number in facts["dropped"].items())]
     lines += [f"note: {source} is not complete, {left} of its rows were not reached; run the same "
               "`drp prune` again to go on" for source in sources if (left := not_reached(source))]
     if settings.size and built.rows < settings.size:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from drp_plugin.cli._counter import counter as token_counter
+from drp_plugin.cli._pairs import columns_option
 from drp_plugin.cli._teacher import run_options, teacher_options
 from drp_plugin.errors import UserError
 from drp_plugin.runner.job import RunOptions
@@ -16,8 +17,9 @@ from drp_plugin.teachers.registry import TeacherSettings
 HELP = """Have a teacher answer the questions itself (direct distillation, the paper's §6.2).
 
 QUESTIONS is a JSONL file (`-` for standard input), one question a line: id, question, answer
-(gold, where known); traces will do. RUN_DIR gets the same files as with `drp prune`, and
-`drp build` takes it in the same way. A run that --max-cost stopped exits with 3.
+(gold, where known); traces will do, and so do the layouts of docs/inputs.md. RUN_DIR
+gets the same files as with `drp prune`, and `drp build` takes it in the same way. A run that
+--max-cost stopped exits with 3.
 
 \b
 Examples:
@@ -38,27 +40,27 @@ Examples:
               help="Rounds in which a reply out of format is sent back.")
 @click.option("--keep-wrong", is_flag=True, help="Keep solutions with another answer than gold.")
 @run_options
+@columns_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
 def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir: Path,
-            prompts_dir: Path | None, tokenizer: str, repairs: int, keep_wrong: bool,
-            limit: int | None, strict: bool) -> int:
+            columns: dict[str, str], prompts_dir: Path | None, tokenizer: str, repairs: int,
+            keep_wrong: bool, limit: int | None, strict: bool) -> int:
     from itertools import islice
 
     from drp_plugin import __version__
     from drp_plugin.llm.ledger_client import RowClient
     from drp_plugin.methods import is_method
     from drp_plugin.methods.direct_distillation import distill
-    from drp_plugin.methods.direct_distillation import questions as read_questions
     from drp_plugin.prompts import Prompts
     from drp_plugin.pruning.options import PruneOptions
+    from drp_plugin.reading import Reader, traces
     from drp_plugin.records import Pruned, Reject, Trace
-    from drp_plugin.runner.job import Job, count_rows, rereadable
+    from drp_plugin.runner.job import Job, check_input, rereadable
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import finish, run_session
 
-    if questions != "-" and not Path(questions).is_file():
-        raise UserError("no such file", file=questions, fix="Check the path")
+    check_input(questions)
     if settings.teacher == "offline" or is_method(settings.teacher):
         raise UserError(f"teacher {settings.teacher} cannot solve problems",
                         fix="Direct distillation needs a model: openai:MODEL, gemini:MODEL, "
@@ -70,16 +72,17 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
     options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, repairs=repairs,
                            keep_wrong=keep_wrong)
     prepare(run_dir)
-    path = rereadable(questions, run_dir)
+    reader = Reader(rereadable(questions, run_dir), columns, answers=False)
 
     async def flow(row: Trace, client: RowClient) -> Pruned | Reject:
         return await distill(row, client, options, prompts=prompts, count=counter.count)
 
     job = Job(
-        rows=lambda: islice(read_questions(path), limit), flow=flow, run_dir=run_dir,
-        total=count_rows(path, limit),
+        rows=lambda: islice(traces(reader), limit), flow=flow, run_dir=run_dir,
+        total=reader.total(limit),
         settings={"command": "distill", "version": __version__, "input": questions,
-                  "limit": limit, "base_url": settings.endpoint, "tokenizer": counter.name,
+                  "limit": limit, "columns": columns or None, "base_url": settings.endpoint,
+                  "tokenizer": counter.name,
                   "prompts_hash": prompts.hash,
                   **options.model_dump(mode="json", include={"teacher", "sampling", "repairs",
                                                              "keep_wrong"})})

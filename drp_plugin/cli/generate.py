@@ -8,9 +8,12 @@ from typing import Any
 
 import click
 
-from drp_plugin.cli._pairs import PairType
+from drp_plugin.cli._pairs import PairType, columns_option
 from drp_plugin.errors import UserError
 from drp_plugin.records import Question
+
+_LOOKED_AT = 200
+"""Traces that are graded to see whether any is right."""
 
 EXAMPLES = """\b
 Examples:
@@ -21,7 +24,8 @@ Examples:
   drp generate tiny:sft:steps2+steps3+steps4:900 -o traces.jsonl     the embedded student
 
 \b
-QUESTIONS is a JSONL file (question, and id and answer where known), `-`, one of gsm8k_train,
+QUESTIONS is a JSONL file (question, and id and answer where known; docs/inputs.md lists other
+layouts), `-`, one of gsm8k_train,
 prm12k_train, gsm8k_test, math500_test, aime24_test, amc23_test (from the folder that DRP_DATA_DIR
 names, else from the hub), or tiny:SPLIT:LEVELS:N.
 """
@@ -55,6 +59,7 @@ names, else from the hub), or tiny:SPLIT:LEVELS:N.
               help="Argument of the engine, such as tensor_parallel_size=4 (vllm), threads=2 (hf).")
 @click.option("--ledger", type=click.Path(path_type=Path),
               help="Keeps finished completions. Default: beside the output.")
+@columns_option
 def command(questions: str, output: str, base_urls: tuple[str, ...], **options: Any) -> int:
     """Run `drp generate`."""
     return run(questions, output, base_urls=base_urls, **options)
@@ -64,7 +69,8 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
         base_urls: tuple[str, ...], samples: int, temperature: float, top_p: float,
         max_new_tokens: int, stop_loops: bool, seed: int, prompt: str | None,
         prompts_dir: Path | None, limit: int | None, batch_size: int | None,
-        engine_args: tuple[tuple[str, Any], ...], ledger: Path | None) -> int:
+        engine_args: tuple[tuple[str, Any], ...], ledger: Path | None,
+        columns: dict[str, str] | None = None) -> int:
     """Sample, write traces in the order of the questions; 1 where some could not be had."""
     from drp_plugin import jsonl
     from drp_plugin.llm.ledger import Ledger
@@ -83,7 +89,7 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
     from drp_plugin.sampling.through_ledger import complete
 
     tiny = questions.startswith("tiny:")
-    rows = load(questions)[:limit]
+    rows = load(questions, columns)[:limit]
     if not rows:
         raise UserError("holds no questions", file=questions)
     templates = Prompts(prompts_dir)
@@ -119,6 +125,8 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
         "response": o.text, "model": called, "prompt": templates.origin(name),
         "tokens": o.tokens, "finish": o.finish}
         for (row, k), o in done))
+    if doubt := _doubt([(row, o) for (row, _), o in done]):
+        print(f"drp: {questions}: {doubt}", file=sys.stderr)
     failed = [o.error for o in outcomes if isinstance(o, Failed)]
     lengths = sum(o.tokens for _, o in done)
     cut = sum(o.finish != "stop" for _, o in done)
@@ -128,3 +136,18 @@ def run(questions: str, output: str, *, model: str | None, adapter: str | None, 
         print(f"drp: {len(failed)} of {len(outcomes)} completions failed, the first with: "
               f"{failed[0]}. Run the same command again to try them once more", file=sys.stderr)
     return 1 if failed else 0
+
+
+def _doubt(done: list[tuple[Question, Any]]) -> str | None:
+    """Why the traces may be of no use, by the first of them."""
+    from drp_plugin.grading import grade
+    from drp_plugin.reading.reader import Seen
+
+    seen = Seen()
+    right = graded = 0
+    for row, completion in done[:_LOOKED_AT]:
+        seen.add(row.answer, [completion])
+        if row.answer is not None:
+            graded += 1
+            right += grade(completion.text, row.answer, row.dataset).correct
+    return seen.doubt(graded, right)

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drp_plugin.cli._counter import counter as token_counter
+from drp_plugin.cli._pairs import columns_option
 from drp_plugin.cli._teacher import run_options, teacher_options
-from drp_plugin.errors import UserError
 from drp_plugin.methods import listing
 from drp_plugin.runner.job import RunOptions
 from drp_plugin.teachers.registry import TeacherSettings
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 HELP = """Have a teacher prune traces, step by step, and verify the result.
 
 TRACES is a JSONL file (`-` for standard input), one trace a line: id, question, answer (gold,
-where known), response (`<think>T</think>A`). RUN_DIR gets pruned.jsonl, rejects.jsonl (every
+where known), response (`<think>T</think>A`); docs/inputs.md lists the other layouts that are
+read. RUN_DIR gets pruned.jsonl, rejects.jsonl (every
 row is in one of them), summary.json, settings.json, and ledger.sqlite, which holds every reply:
 run the same command again after an interruption, and nothing is asked twice. A run that
 --max-cost stopped exits with 3.
@@ -78,11 +79,12 @@ RATIO the share of the response's tokens that stays:
 @click.option("--check-language/--no-check-language", default=True, show_default=True,
               help="The pruned thinking must be in the trace's language.")
 @run_options
+@columns_option
 @click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
 @click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
 def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Path,
-            decompose: str, prompts_dir: Path | None, tokenizer: str, limit: int | None,
-            strict: bool, **options: Any) -> int:
+            columns: dict[str, str], decompose: str, prompts_dir: Path | None, tokenizer: str,
+            limit: int | None, strict: bool, **options: Any) -> int:
     from itertools import islice
 
     from drp_plugin import __version__
@@ -91,39 +93,42 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
     from drp_plugin.prompts import Prompts
     from drp_plugin.pruning.flow import prune_trace
     from drp_plugin.pruning.options import PruneOptions
-    from drp_plugin.pruning.read import traces as read_traces
+    from drp_plugin.reading import Reader
+    from drp_plugin.reading import traces as read_traces
     from drp_plugin.records import Pruned, Reject, Trace
-    from drp_plugin.runner.job import Job, count_rows, rereadable
+    from drp_plugin.runner.job import Job, check_input, rereadable
     from drp_plugin.runner.outputs import prepare
-    from drp_plugin.runner.session import finish, run_session
+    from drp_plugin.runner.session import doubt_run, finish, run_session
 
-    if traces != "-" and not Path(traces).is_file():
-        raise UserError("no such file", file=traces, fix="Check the path")
+    check_input(traces)
     prompts = Prompts(prompts_dir)
     counter = token_counter(tokenizer)
     chosen = PruneOptions.model_validate({**options, "decompose": decompose,
                                           "sampling": settings.sampling})
 
     def rows() -> Iterator[Trace | Reject]:
-        return islice(read_traces(path), limit)
+        return islice(read_traces(reader), limit)
 
     method = _method(settings, Given("", rows, chosen, counter.count, settings.base_url,
                                      settings.engine))
     chosen = chosen.model_copy(update={"teacher": method.asks.name})
     prompts.check(method.prompts)
     prepare(run_dir)
-    path = rereadable(traces, run_dir)
+    reader = Reader(rereadable(traces, run_dir), columns)
 
     async def flow(trace: Trace, client: RowClient) -> Pruned | Reject:
         return await prune_trace(trace, client, chosen, prompts=prompts, count=counter.count,
                                  prune=method.prune)
 
     job = Job(
-        rows=rows, flow=flow, run_dir=run_dir, total=count_rows(path, limit),
+        rows=rows, flow=flow, run_dir=run_dir, total=reader.total(limit),
         settings={"command": "prune", "version": __version__, "input": traces, "limit": limit,
-                  "base_url": settings.endpoint, "tokenizer": counter.name,
+                  "columns": columns or None, "base_url": settings.endpoint,
+                  "tokenizer": counter.name,
                   "prompts_hash": prompts.hash, **chosen.model_dump(mode="json")})
-    return finish(asyncio.run(run_session(job, method.asks, settings, run)), strict=strict)
+    outcome = asyncio.run(run_session(job, method.asks, settings, run))
+    doubt_run(outcome, reader)
+    return finish(outcome, strict=strict)
 
 
 def _method(settings: TeacherSettings, given: Given) -> Method:

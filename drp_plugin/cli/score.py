@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -13,7 +14,10 @@ import click
 
 from drp_plugin import jsonl
 from drp_plugin.cli._counter import counter as token_counter
+from drp_plugin.cli._pairs import columns_option
 from drp_plugin.errors import UserError
+from drp_plugin.finish import ended
+from drp_plugin.reading import Item, Reader
 from drp_plugin.scoring import (
     DEFAULT_CUTOFF,
     Measured,
@@ -40,7 +44,7 @@ class Completion(NamedTuple):
     text: str
     gold: str | None
     dataset: str | None
-    ended: bool
+    ended: bool | None
     thinking: bool
 
 
@@ -71,16 +75,16 @@ Examples:
 
 @click.command("score", help=f"""Grade and count completions.
 
-Every row has `response` (or `completion`; samples written by lmms-eval are understood too) and
+Every row has `response` (or `completion`; docs/inputs.md lists the other layouts that are read) and
 `answer`, the gold one; `dataset` (gsm8k, math500, aime24, amc23, prm12k) chooses the grading rule.
 Each row comes out with `correct`, `outcome`, `extracted`, `extraction`, `tokens`, `think_tokens`,
 `answer_tokens`, `truncated`, `loop`, `cutoff`, and with `correct_full`, `outcome_full`,
-`tokens_full`, `truncated_full` for the same completion without the cutoff. A sample of lmms-eval
-with several completions comes out as a row for each, with `repeat`; accuracy is then the mean over
+`tokens_full`, `truncated_full` for the same completion without the cutoff. A row with several
+completions comes out as a row for each, with `repeat`; accuracy is then the mean over
 repeats, and n the number of problems. The summary goes to standard error.
 
 {EXAMPLES}""")
-@click.argument("completions", metavar="COMPLETIONS.jsonl")
+@click.argument("completions", metavar="COMPLETIONS")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write [default: -].")
 @click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF, show_default=True,
               help="Clip tokens here; an answer that is not complete by then is wrong.")
@@ -91,18 +95,22 @@ repeats, and n the number of problems. The summary goes to standard error.
 @click.option("--dataset", help="For rows that name none.")
 @click.option("--no-thinking", is_flag=True,
               help="The model does not think: a completion without </think> is all answer.")
+@columns_option
 def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tokenizer: str,
-            dataset: str | None, no_thinking: bool) -> None:
+            dataset: str | None, no_thinking: bool, columns: dict[str, str]) -> None:
     limits = None if cutoffs is None else _limits(cutoffs)
     check_output(output)
-    rows = _completions(completions, dataset, not no_thinking)
+    reader = Reader(completions, columns)
+    rows = _completions(reader, dataset, not no_thinking)
     first = next(rows, None)
     if first is None:
         raise UserError("holds no rows", file=completions)
     rows = itertools.chain([first], rows)
     counter = token_counter(tokenizer)
     if limits is not None:
-        jsonl.write(output, _table(rows, counter, limits))
+        summaries: list[Summary] = []
+        jsonl.write(output, _table(rows, counter, limits, summaries))
+        _doubts(reader, max(summaries, key=lambda s: s.correct), no_thinking)
         return
     seen: list[tuple[int | str, Measured]] = []
     jsonl.write(output, _scored(rows, counter, cutoff or None, seen))
@@ -112,6 +120,21 @@ def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tok
         summaries.append(summarize(([m.full for m in problem] for problem in found), None))
     loops = sum(m.loop is not None for _, m in seen)
     show(summaries, f"{counter.name} tokens; {loops} of {len(seen)} end in a loop")
+    _doubts(reader, summaries[-1], no_thinking)
+
+
+def _doubts(reader: Reader, figures: Summary, no_thinking: bool) -> None:
+    """Say what of the figures may come from the file, not from the student."""
+    lines = []
+    seen = reader.seen
+    if seen.silent and not no_thinking:
+        lines.append(f"{seen.silent} of {seen.responses} completions ended by themselves "
+                     "without </think>: they have no answer and are not truncated; give "
+                     "--no-thinking where the student does not think")
+    if doubt := seen.doubt(figures.graded, math.ceil(figures.correct), thinking=not no_thinking):
+        lines.append(doubt)
+    for line in lines:
+        print(f"drp: {reader.path}: {line}", file=sys.stderr)
 
 
 def check_output(output: str | Path) -> None:
@@ -149,14 +172,14 @@ def _limits(text: str) -> list[int | None]:
     return found
 
 
-def _completions(path: str, dataset: str | None, thinking: bool) -> Iterator[Completion]:
-    for row in jsonl.rows(path):
-        if row.value is None:
-            raise UserError(row.error or "bad row", file=path, row=row.number)
-        if _text(row.value) is None and is_sample(row.value):
-            yield from _samples(row.value, path, row.number, dataset, thinking)
-        else:
-            yield _completion(row.value, path, row.number, dataset, thinking)
+def _completions(reader: Reader, dataset: str | None, thinking: bool) -> Iterator[Completion]:
+    for item in reader:
+        if item.value is None:
+            raise UserError(item.error, file=reader.path, row=item.number)
+        if item.row is None or not is_sample(item.row) or "response" in item.row:
+            yield _completion(item, reader, dataset, thinking)
+        elif not item.repeat:
+            yield from _samples(item.row, str(reader.path), item.number, dataset, thinking)
 
 
 def _samples(value: dict[str, Any], path: str, number: int, dataset: str | None,
@@ -167,30 +190,27 @@ def _samples(value: dict[str, Any], path: str, number: int, dataset: str | None,
     name = sample.dataset or value.get("dataset") or dataset or (task and dataset_of(task))
     single = len(sample.completions) == 1
     problem = sample.doc if "repeat" in value else number
-    for i, (text, ended) in enumerate(zip(sample.completions, sample.ended, strict=True)):
+    for i, (text, end) in enumerate(zip(sample.completions, sample.ended, strict=True)):
         yield Completion(value if single else one_repeat(value, sample, i), problem, text,
-                         sample.gold, str(name) if name else None, ended,
+                         sample.gold, str(name) if name else None, end,
                          thinking and sample.thinking)
 
 
-def _completion(value: dict[str, Any], path: str, number: int, dataset: str | None,
-                thinking: bool) -> Completion:
-    text = _text(value)
+def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool) -> Completion:
+    assert item.value is not None and item.row is not None
+    text, gold = item.value.get("response"), item.value["answer"]
     if not isinstance(text, str):
-        raise UserError("field 'response' (or 'completion') is missing or not text", file=path,
-                        row=number)
-    gold = value.get("answer")
-    if gold is not None and not isinstance(gold, (str, int, float)):
-        raise UserError("field 'answer' is not text", file=path, row=number)
-    name = value.get("dataset") or dataset
-    return Completion(value, number, text, None if gold is None else str(gold),
-                      str(name) if name else None, value.get("finish_reason") != "length",
-                      thinking)
-
-
-def _text(value: dict[str, Any]) -> Any:
-    text = value.get("response")
-    return value.get("completion") if text is None else text
+        raise UserError("field 'response' (or 'completion') is missing or not text",
+                        file=reader.path, row=item.number)
+    if not isinstance(gold, str | None):
+        raise UserError("field 'answer' is not text", file=reader.path, row=item.number)
+    row = item.row
+    if item.repeats > 1:
+        row = {**row, "response": text, "repeat": item.repeat}
+    name = item.value.get("dataset") or dataset
+    problem = item.row.get("id", item.number) if "repeat" in item.row else item.number
+    return Completion(row, problem, text, gold, str(name) if name else None,
+                      ended(item.value["finish"]), thinking)
 
 
 def _problems(seen: Iterable[tuple[int | str, M]]) -> list[list[M]]:
@@ -236,7 +256,7 @@ def added_fields(measured: Measured) -> dict[str, Any]:
 
 
 def _table(rows: Iterable[Completion], counter: TokenCounter,
-           limits: list[int | None]) -> Iterator[Summary]:
+           limits: list[int | None], summaries: list[Summary]) -> Iterator[Summary]:
     columns: list[list[tuple[int | str, Reading]]] = [[] for _ in limits]
     for chunk in _chunks(rows):
         found = measure_at([c.text for c in chunk], [c.gold for c in chunk],
@@ -245,8 +265,8 @@ def _table(rows: Iterable[Completion], counter: TokenCounter,
         for completion, readings in zip(chunk, found, strict=True):
             for column, reading in zip(columns, readings, strict=True):
                 column.append((completion.problem, reading))
-    summaries = [summarize(_problems(column), limit)
-                 for column, limit in zip(columns, limits, strict=True)]
+    summaries += [summarize(_problems(column), limit)
+                  for column, limit in zip(columns, limits, strict=True)]
     show(summaries, f"{counter.name} tokens")
     yield from summaries
 

@@ -13,6 +13,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
 from drp_plugin.evaluation.protocol import Prompting, Protocol
 from drp_plugin.evaluation.stop import loudly
+from drp_plugin.finish import ended as ended_by_itself
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
@@ -139,7 +140,7 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
     def _measure(self, doc: dict[str, Any], replies: list[str],
                  told: list[Counts | None]) -> list[Measured]:
         n = len(replies)
-        ended = [c is None or c.finish in (None, "stop") for c in told]
+        ended = [None if c is None else ended_by_itself(c.finish) for c in told]
         return measure_many(replies, [doc["answer"]] * n, [doc["dataset"]] * n,
                             self._tokens(told), self.protocol.cutoff,
                             backend_tokens=[c.output_tokens if c else None for c in told],

@@ -3,60 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
-from pydantic import ValidationError
-
-from drp_plugin import jsonl
-from drp_plugin.errors import UserError
 from drp_plugin.grading import equal, extract
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, unbraced
 from drp_plugin.pruning.options import PruneOptions
-from drp_plugin.records import Pruned, Question, Reason, Reject, Trace
+from drp_plugin.records import Pruned, Reason, Reject, Trace
+from drp_plugin.shape import Unfit, check_question
 from drp_plugin.thinking import join_response
 
 _PARTS = re.compile(r"^[ \t]*#{0,4}[ \t]*\**(REASONING|ANSWER)\**:?[ \t]*$", re.MULTILINE)
-
-
-def questions(path: str | Path) -> Iterator[Trace | Reject]:
-    """Every row of a JSONL file of questions (or traces), unusable ones as rejects.
-
-    Ids must be unique; a missing one is made from the row's number. Raises UserError when the
-    file cannot be read or holds no usable row.
-    """
-    seen: set[str] = set()
-    usable = False
-    for row in jsonl.rows(path):
-        name = f"row-{row.number}"
-        if row.value is None:
-            yield Reject(id=name, stage="read", reason=Reason.NOT_JSON,
-                         detail=f"row {row.number}: {row.error}", row={"text": row.text[:2000]})
-            continue
-        value = {"response": "", **row.value}
-        if value.get("id") is None:
-            value["id"] = name
-        for field in ("id", "answer"):
-            if isinstance(value.get(field), int | float):
-                value[field] = str(value[field])
-        try:
-            Question.model_validate(value)
-            trace = Trace.model_validate(value)
-            problem = "the id stood before" if trace.id in seen else ""
-        except ValidationError as error:
-            problem = jsonl.explain(error)
-        if problem:
-            yield Reject(id=f"{value['id']}@row{row.number}", stage="read", reason=Reason.BAD_ROW,
-                         detail=f"row {row.number}: {problem}", row=row.value)
-            continue
-        usable = True
-        seen.add(trace.id)
-        yield trace
-    if not usable:
-        raise UserError("holds no usable question", file=path,
-                        fix='Each line must be a JSON object with "question"')
 
 
 def parse_answer(reply: str) -> tuple[str, str]:
@@ -78,6 +36,10 @@ async def distill(question: Trace, client: RowClient, options: PruneOptions, *,
     """The teacher's own concise solution as a training row, or why there is none."""
     dialogue = Dialogue(client, options, prompts, count)
     try:
+        try:
+            check_question(question.question)
+        except Unfit as unfit:
+            raise Rejection("trace", Reason(unfit.reason), unfit.detail) from None
         prompt = prompts.render("distill", question=question.question)
         try:
             reasoning, answer = await dialogue.ask("distill", prompt, parse_answer)

@@ -26,6 +26,7 @@ from drp_plugin.pruning.numbers import new_numbers
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.records import Reason, Trace
+from drp_plugin.shape import CONTROL_TOKENS, Unfit, check_controls, check_question, shaped
 from drp_plugin.thinking import join_response, split_response
 
 _TAIL = 400
@@ -36,22 +37,31 @@ _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
 def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
     """The trace taken apart.
 
-    Raises Rejection, stage `trace`, for a trace that cannot be pruned or should not be learned.
+    Raises Rejection, stage `trace`, for a trace that cannot be pruned or should not be learned,
+    so also for what `drp build` would refuse: nothing is asked about it.
     """
     split = split_response(trace.response)
     if not split.complete:
+        if trace.finish == "stop":
+            raise Rejection("trace", Reason.NO_THINKING, "the student ended by itself without "
+                            "</think>: it does not think, or did not close its thinking")
         raise Rejection("trace", Reason.NO_THINK_END,
                         "no </think>: the student was cut off while thinking")
-    if not split.thinking:
-        raise Rejection("trace", Reason.EMPTY_TRACE, "nothing between the think tags")
+    try:
+        shaped(trace.response)
+        check_question(trace.question)
+        check_controls(CONTROL_TOKENS, trace.response)
+    except Unfit as unfit:
+        reason = {"empty_thinking": Reason.EMPTY_TRACE, "empty_answer": Reason.NO_ANSWER}
+        raise Rejection("trace", reason.get(unfit.reason) or Reason(unfit.reason),
+                        unfit.detail) from None
     final = extract(trace.response).text
     checked = CheckedTrace(trace, split.thinking, split.answer, final)
     if options.keep_wrong:
         return checked
     if final is None:
         raise Rejection("trace", Reason.NO_ANSWER,
-                        "no final answer after </think>" if split.answer else
-                        "nothing after </think>")
+                        "no final answer after </think>")
     if trace.answer is not None and not equal(final, trace.answer, trace.dataset):
         raise Rejection("trace", Reason.WRONG_ANSWER,
                         f"the student says {final[:80]!r}, gold is {trace.answer[:80]!r}")

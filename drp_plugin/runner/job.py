@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import sys
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from drp_plugin import jsonl
+from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 
@@ -60,19 +58,21 @@ async def run_row(row: Trace | Reject, flow: Flow, client: RowClient) -> Pruned 
                       row=row.model_dump(mode="json", exclude_none=True), usage=client.usage)
 
 
+def check_input(path: str) -> None:
+    """Raises UserError where there is no such file, before anything is made for the run."""
+    if path != "-" and not Path(path).exists():
+        raise UserError("no such file", file=path, fix="Check the path")
+    if Path(path).is_dir():
+        raise UserError("is a folder, not a file of rows", file=path)
+
+
 def rereadable(path: str, run_dir: Path) -> str:
-    """The input's path; standard input is copied into the run directory first."""
-    if path != "-":
+    """The input's path; what can be read once only is copied into the run directory first."""
+    if path != "-" and Path(path).is_file():
         return path
     copy = run_dir / "stdin.jsonl"
     # its bytes: a row that is no text is a row to be rejected, not the end of all
-    with jsonl.replacing(copy) as file, open(file.fileno(), "wb", closefd=False) as raw:
-        shutil.copyfileobj(sys.stdin.buffer, raw)
+    with jsonl.opened(path) as given, jsonl.replacing(copy) as file, \
+            open(file.fileno(), "wb", closefd=False) as raw:
+        raw.writelines(jsonl.chunks(given, path))
     return str(copy)
-
-
-def count_rows(path: str, limit: int | None = None) -> int:
-    """Lines of a JSONL file that are not blank, up to `limit`."""
-    with open(path, "rb") as file:
-        lines = (1 for line in file if line.strip())
-        return sum(lines if limit is None else islice(lines, limit))

@@ -12,6 +12,7 @@ from drp_plugin.llm.ledger_client import LedgerClient, from_value
 from drp_plugin.llm.messages import Request, Teacher
 from drp_plugin.llm.prices import Price
 from drp_plugin.progress import Display
+from drp_plugin.reading import Reader
 from drp_plugin.run_dir import LEDGER, SUMMARY
 from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE
@@ -150,6 +151,16 @@ def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
             f"reached; ${budget.spent_usd:.4f} of ${budget.limit_usd:.4f} spent in this run's "
             f"folder, and the next request can cost ${budget.refused_usd or 0.0:.4f}; run it "
             f"again with a higher one{lower} to go on")
+
+
+def doubt_run(outcome: Tally | Forecast, reader: Reader) -> None:
+    """Say why no row may have passed, where that lies in the input."""
+    if isinstance(outcome, Tally):
+        passed = outcome.pruned + outcome.rejected - outcome.stages["read"] \
+            - outcome.stages["trace"]
+        doubt = reader.seen.doubt(outcome.reasons["wrong_answer"] + passed, passed)
+        if doubt and not outcome.pruned:
+            say(f"{reader.path}: {doubt}")
 
 
 def finish(outcome: Tally | Forecast, *, strict: bool) -> int:

@@ -1,15 +1,17 @@
-"""Where questions come from: JSONL files, public sets by name, the embedded student's problems."""
+"""Where questions come from: files, public sets by name, the embedded student's problems."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import read
-from drp_plugin.records import Question
+from drp_plugin.reading import Reader, traces
+from drp_plugin.reading.golds import gold
+from drp_plugin.records import Question, Reject
 
 
 class Source(NamedTuple):
@@ -33,13 +35,13 @@ SETS = {
 """The paper's sets (§4.1). PRM12K is MATH without the 500 test problems."""
 
 
-def load(spec: str) -> list[Question]:
+def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
     """The questions that a name or a file holds.
 
     A name of `SETS` comes from the folder that DRP_DATA_DIR names (`<name>.jsonl`), else from the
     hub. `tiny:SPLIT:LEVEL+LEVEL:N` draws N problems of the embedded student's family, spread
-    evenly over the levels. Anything else is a JSONL file with `question` and, where they are
-    known, `id` and `answer`. Raises UserError.
+    evenly over the levels. Anything else is a file with `question` and, where they are known, `id`
+    and `answer`, or of another layout that is read; `columns` names its fields. Raises UserError.
     """
     if spec in SETS:
         folder = os.environ.get("DRP_DATA_DIR")
@@ -48,55 +50,39 @@ def load(spec: str) -> list[Question]:
                 for row in rows]
     if spec.startswith("tiny:"):
         return _tiny(spec)
-    return _unique(_file(Path(spec)), spec)
+    return _file(spec, columns)
 
 
 def _local(folder: Path, name: str) -> list[Question]:
     if not folder.is_dir():
         raise UserError("no such folder", file=folder, fix="DRP_DATA_DIR must name the folder "
                         f"that holds {name}.jsonl; unset it to load from the hub")
-    file = folder / f"{name}.jsonl"
+    names = [name + end for end in (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet")]
+    file = next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
     if not file.is_file():
         raise UserError("no such file", file=file, fix=f"DRP_DATA_DIR must hold {name}.jsonl with "
                         "the fields id, question and answer")
-    rows = list(read(file, Question))
-    for number, row in enumerate(rows, start=1):
-        if not row.answer:
-            raise UserError("field 'answer' is missing", file=file, row=number)
-    if not rows:
-        raise UserError("holds no questions", file=file)
-    return _unique(rows, str(file))
+    return _questions(Reader(file, answers=False), need_answer=True)
 
 
-def _file(path: Path) -> list[Question]:
-    if not path.exists() and not path.suffix and os.sep not in str(path):
-        raise UserError(f"no set of questions {str(path)!r}", fix="Give a JSONL file, "
+def _file(spec: str, columns: Mapping[str, str] | None) -> list[Question]:
+    path = Path(spec)
+    if spec != "-" and not path.exists() and not path.suffix and os.sep not in spec:
+        raise UserError(f"no set of questions {spec!r}", fix="Give a file, "
                         f"tiny:SPLIT:LEVELS:N, or one of {', '.join(SETS)}")
-    from drp_plugin.jsonl import rows as lines
+    return _questions(Reader(spec, columns, answers=False))
 
-    found = []
-    for line in lines(path):
-        value: dict[str, Any] | None = line.value
-        if value is None:
-            raise UserError(line.error or "bad row", file=path, row=line.number)
-        question = value.get("question", value.get("problem"))
-        if not isinstance(question, str) or not question.strip():
-            raise UserError("field 'question' is missing", file=path, row=line.number)
-        answer, name = value.get("answer"), value.get("id")
-        found.append(Question(
-            id=f"{path.stem}-{line.number}" if name is None else str(name), question=question,
-            answer=None if answer is None else str(answer), dataset=value.get("dataset")))
+
+def _questions(reader: Reader, need_answer: bool = False) -> list[Question]:
+    found: list[Question] = []
+    for row in traces(reader):
+        if isinstance(row, Reject):
+            raise UserError(row.detail, file=reader.path)
+        if need_answer and row.answer is None:
+            raise UserError("field 'answer' is missing", file=reader.path, row=len(found) + 1)
+        found.append(Question(id=row.id, question=row.question, answer=row.answer,
+                              dataset=row.dataset))
     return found
-
-
-def _unique(rows: list[Question], where: str) -> list[Question]:
-    seen: set[str] = set()
-    for number, row in enumerate(rows, start=1):
-        if row.id in seen:
-            raise UserError(f"id {row.id!r} is there twice", file=where, row=number,
-                            fix="Ids must be unique")
-        seen.add(row.id)
-    return rows
 
 
 def _from_hub(name: str) -> list[Question]:
@@ -118,7 +104,7 @@ def _from_hub(name: str) -> list[Question]:
         if field not in table.column_names:
             raise UserError(f"{source.path} has no field {field!r}", fix=fix)
     return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=row[source.question],
-                     answer=str(row[source.answer]).rpartition("####")[2].strip(),
+                     answer=gold(row[source.answer]),
                      dataset=name.partition("_")[0])
             for index, row in enumerate(table)]
 

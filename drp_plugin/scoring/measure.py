@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from drp_plugin.extract import answer_part
 from drp_plugin.grading import Grade, How, Outcome, grade
 from drp_plugin.records import Record
 from drp_plugin.scoring.loops import loop_period
@@ -31,7 +32,7 @@ class Reading(Record):
     tokens: int
     """Tokens of the whole completion, clipped to the cutoff."""
     think_tokens: int
-    """Up to and including `</think>`, clipped."""
+    """Up to and including `</think>`, clipped; 0 where a model that does not think wrote no tag."""
     answer_tokens: int
     truncated: bool
     """Cut off: no `</think>`, more tokens than the cutoff, or stopped by a length limit."""
@@ -49,11 +50,13 @@ class Measured(Reading):
 
 def measure(completion: str, gold: str | None, dataset: str | None, counter: TokenCounter,
             cutoff: int | None = DEFAULT_CUTOFF, *, backend_tokens: int | None = None,
-            thinking: bool = True, ended: bool = True) -> Measured:
+            thinking: bool = True, ended: bool | None = None) -> Measured:
     """Grade and count one completion.
 
-    `ended=False` says that the backend stopped it at a length limit; `thinking=False` that the
-    model does not think. Safe in threads.
+    `ended=False` says that the backend stopped it at a length limit, True that the model ended it
+    (then a completion without `</think>` has no answer, but was not truncated), None that this is
+    not known; `thinking=False` says that the model does not think: what has no tags is all
+    answer. Safe in threads.
     """
     return measure_many([completion], [gold], [dataset], counter, cutoff,
                         backend_tokens=[backend_tokens], thinking=thinking, ended=[ended])[0]
@@ -64,12 +67,12 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
                  cutoff: int | None = DEFAULT_CUTOFF, *,
                  backend_tokens: Sequence[int | None] | None = None,
                  thinking: bool | Sequence[bool] = True,
-                 ended: Sequence[bool] | None = None) -> list[Measured]:
+                 ended: Sequence[bool | None] | None = None) -> list[Measured]:
     """`measure` for many completions; tokens are counted on all cores.
 
     `thinking` is one value for all of them, or one each.
     """
-    ends = ended or [True] * len(completions)
+    ends = ended or [None] * len(completions)
     thinks = [thinking] * len(completions) if isinstance(thinking, bool) else thinking
     ids = backend_tokens or [None] * len(completions)
     results = []
@@ -90,9 +93,9 @@ def measure_at(completions: Sequence[str], golds: Sequence[str | None],
                datasets: Sequence[str | None], counter: TokenCounter,
                cutoffs: Sequence[int | None], *,
                thinking: bool | Sequence[bool] = True,
-               ended: Sequence[bool] | None = None) -> list[list[Reading]]:
+               ended: Sequence[bool | None] | None = None) -> list[list[Reading]]:
     """Each completion read at each of several cutoffs, tokenized once; see `measure_many`."""
-    ends = ended or [True] * len(completions)
+    ends = ended or [None] * len(completions)
     thinks = [thinking] * len(completions) if isinstance(thinking, bool) else thinking
     counts = counter.split_counts(completions)
     results = []
@@ -108,14 +111,18 @@ def measure_at(completions: Sequence[str], golds: Sequence[str | None],
 
 
 def _read(text: str, gold: str | None, dataset: str | None, count: TokenCount,
-          cutoff: int | None, thinking: bool, ended: bool) -> Reading:
+          cutoff: int | None, thinking: bool, ended: bool | None) -> Reading:
     """`text` is the completion already clipped; `count` is of the whole one."""
-    result: Grade = grade(text, gold or "", dataset, thinking=thinking, ended=ended)
+    result: Grade = grade(text, gold or "", dataset, thinking=thinking, ended=ended is not False)
+    if ended and result.outcome == "truncated":
+        result = result._replace(outcome="no_answer")
     limit = count.total if cutoff is None else cutoff
     tokens, think = min(count.total, limit), min(count.think, limit)
+    if count.think == count.total and answer_part(text, thinking) == text:
+        think = 0
     known = gold is not None
     return Reading(
         cutoff=cutoff, outcome=result.outcome if known else None,
         correct=result.correct if known else None, extracted=result.extracted,
         extraction=result.how, tokens=tokens, think_tokens=think, answer_tokens=tokens - think,
-        truncated=not ended or result.outcome == "truncated")
+        truncated=ended is False or result.outcome == "truncated")

@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from pydantic import Field, ValidationError
 
 from drp_plugin.errors import UserError
+from drp_plugin.finish import ended, told
 from drp_plugin.jsonl import explain
+from drp_plugin.reading.golds import gold
 from drp_plugin.records import Record
 
 FAILED = "[LMMS_EVAL_REQUEST_FAILED"
@@ -22,12 +24,13 @@ class Sample(NamedTuple):
     doc: str
     """Identifies the document across runs: its id and the hash of its content."""
     gold: str
+    """Empty where none is known."""
     completions: tuple[str, ...]
     """One for each repeat."""
     backend_tokens: tuple[int | None, ...]
     """Ids of each completion as the backend counted them."""
-    ended: tuple[bool, ...]
-    """Whether each completion ended by itself, not at a length limit."""
+    ended: tuple[bool | None, ...]
+    """Whether each completion ended by itself, not at a limit; None where that is not known."""
     dataset: str | None
     told: dict[str, Any]
     """The protocol, where our own task recorded it."""
@@ -75,9 +78,9 @@ def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
                         "written") from None
     doc = value["doc_id"] if own.id is None else own.id
     return Sample(
-        doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}", gold=str(value["target"]),
+        doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}", gold=_gold(value["target"]),
         completions=completions, backend_tokens=tuple(m.backend_tokens for m in made),
-        ended=tuple(m.finish in (None, "stop") for m in made), dataset=own.dataset,
+        ended=tuple(ended(m.finish) for m in made), dataset=own.dataset,
         told=own.protocol)
 
 
@@ -114,9 +117,15 @@ def task_of(file: str | Path) -> str | None:
     return match["task"] if match else None
 
 
+def _gold(target: Any) -> str:
+    found = gold(target)
+    return str("" if found is None else found)
+
+
 def _counted(value: dict[str, Any], n: int) -> tuple[_Made, ...]:
     """lmms-eval's own record of a row: one finish, and counts of the first repeat only."""
     counts = value.get("token_counts")
     found = [c if isinstance(c, dict) else {} for c in (counts if isinstance(counts, list) else [])]
-    return tuple(_Made(finish=value.get("finish_reason"), backend_tokens=c.get("output_tokens"))
-                 for c in (found + [{}] * n)[:n])
+    finish = told(value)
+    return tuple(_Made(finish=finish if isinstance(finish, str) else None,
+                       backend_tokens=c.get("output_tokens")) for c in (found + [{}] * n)[:n])

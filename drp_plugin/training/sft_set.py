@@ -16,10 +16,11 @@ from typing import Any
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import replacing
+from drp_plugin.reading import Reader
+from drp_plugin.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import card, dataset_info
 from drp_plugin.training.asking import BARE, asking
 from drp_plugin.training.mixing import Fit, digest, mix
-from drp_plugin.training.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training.sources import Candidate, Dropped, Why, read_source
 from drp_plugin.training.spool import Spool
 from drp_plugin.training.templates import DEFAULT_TEMPLATE, Count, Family, family
@@ -55,6 +56,12 @@ class Built:
     """What a person should know about it."""
 
 
+def first_of(dropped: Iterable[Dropped], reason: str) -> str:
+    """File, row and cause of the first row that was left out for this reason."""
+    row = next(d for d in dropped if d.reason == reason)
+    return f"{row.source}: row {row.row}" + f": {row.detail}" * bool(row.detail)
+
+
 def _question_key(text: str) -> bytes:
     return digest("".join(text.lower().split()))
 
@@ -63,11 +70,11 @@ def read_excluded(paths: Iterable[str | Path]) -> frozenset[bytes]:
     """The questions of these JSONL files (test sets, say), hashed, up to case and white space."""
     found = set()
     for path in paths:
-        for row in jsonl.rows(path):
+        for row in Reader(path, answers=False):
             question = (row.value or {}).get("question")
             if not isinstance(question, str):
                 raise UserError("a row without `question`", file=path, row=row.number,
-                                fix="--exclude takes JSONL files of questions")
+                                fix="--exclude takes files of questions")
             found.add(_question_key(question))
     return frozenset(found)
 
@@ -98,7 +105,8 @@ class Sorter:
         try:
             self._add(row)
         except Unfit as error:
-            self.dropped.append(Dropped(row.source, row.row, row.id, error.reason, error.detail))
+            self.dropped.append(Dropped(row.source, row.row, row.id, Why(error.reason),
+                                        error.detail))
 
     def _add(self, row: Candidate) -> None:
         prompt = self.settings.prompt or row.prompt or BARE
@@ -129,8 +137,8 @@ class Sorter:
     def _prepared(self, row: Candidate, asked: str) -> tuple[str, str | None]:
         """The row's responses in shape; raises Unfit."""
         response = shaped(row.response, thinking=row.facts.get("teacher") != "no-thinking")
-        check_question(asked)
-        check_controls(self.layout, asked, response)
+        check_question(asked, self.layout.marks())
+        check_controls(self.layout.marks(), response)
         if not self.settings.pairs:
             return response, None
         if row.rejected is None:
@@ -139,7 +147,7 @@ class Sorter:
             rejected = shaped(row.rejected)
         except Unfit as error:
             raise Unfit(error.reason, f"rejected response: {error.detail}") from None
-        check_controls(self.layout, rejected)
+        check_controls(self.layout.marks(), rejected)
         if rejected == response:
             raise Unfit(Why.NO_REJECTED, "both responses are the same")
         return response, rejected
@@ -164,7 +172,8 @@ def _example(asked: str, response: str, rejected: str | None) -> dict[str, Any]:
 
 def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
           tokenizer: str | None = None, count: Count | None = None, counted_by: str | None = None,
-          exclude: Sequence[str | Path] = (), replace_set: bool = False,
+          exclude: Sequence[str | Path] = (), columns: Mapping[str, str] | None = None,
+          replace_set: bool = False,
           tick: Callable[[], None] = lambda: None) -> Built:
     """Read, sort out, mix, write and register one data set in `folder`.
 
@@ -184,14 +193,15 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
     with Spool(folder) as spool:
         sorter = Sorter(settings, layout, count, read_excluded(exclude), spool)
         for source in sources:
-            for row in read_source(source):
+            for row in read_source(source, columns):
                 tick()
                 sorter.add(row)
         good, dropped = sorter.finish(), sorter.dropped
         if not good:
             reasons = card.tally(d.reason for d in dropped)
             raise UserError("no row can be trained on", file=sources[0], fix="Reasons: " + (
-                ", ".join(f"{n} {r}" for r, n in reasons.items()) or "there are no rows"))
+                "; ".join(f"{n} {r}, the first: {first_of(dropped, r)}" for r, n in reasons.items())
+                or "there are no rows"))
         chosen, rest = mix(good, size=settings.size, ratio=settings.ratio)
         if not chosen:
             raise UserError("--size and --ratio leave no row", file=sources[0],

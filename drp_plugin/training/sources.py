@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions
+from drp_plugin.reading import Reader
 from drp_plugin.records import Pruned
 
 PRUNED = "pruned.jsonl"
@@ -105,8 +106,9 @@ def _name(value: dict[str, Any], run: str) -> str:
     return f"{run}:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 
 
-def read_source(path: str | Path) -> Iterator[Candidate | Dropped]:
-    """Every row of a run directory or JSONL file, as a candidate or dropped with its reason.
+def read_source(path: str | Path,
+                columns: Mapping[str, str] | None = None) -> Iterator[Candidate | Dropped]:
+    """Every row of a run directory or file, as a candidate or dropped with its reason.
 
     A row needs `question` and `response`; pruned rows, traces and teacher-written responses all
     have them. What `drp inspect` left of a run's rows takes their place. Raises UserError when
@@ -115,11 +117,14 @@ def read_source(path: str | Path) -> Iterator[Candidate | Dropped]:
     path = Path(path)
     file, name = _file(path)
     decisions = Decisions(path) if path.is_dir() else None
-    for row in jsonl.rows(file):
+    for row in Reader(file, None if path.is_dir() else columns):
         value = row.value
         if value is None:
-            yield Dropped(str(file), row.number, None, Why.NOT_JSON, row.error or "")
+            yield Dropped(str(file), row.number, None,
+                          Why.BAD_ROW if row.row else Why.NOT_JSON, row.error)
             continue
+        if row.repeats > 1:
+            value = {**value, "id": f"{_name(value, name)}#{row.repeat + 1}"}
         if decisions is not None and decisions.touches(value.get("id")):
             with contextlib.suppress(ValidationError):  # no pruned record: it cannot be edited
                 kept = decisions.of(Pruned.model_validate(value))

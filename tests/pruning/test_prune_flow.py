@@ -275,3 +275,29 @@ def test_no_row_can_ask_for_ever() -> None:
 def test_all_reject_details_are_one_line() -> None:
     found = prune(Scripted(STEPS, TeacherError("two\nlines")))
     assert isinstance(found, Reject) and "\n" not in found.detail
+
+
+@pytest.mark.parametrize(("change", "reason"), [
+    ({"response": TRACE.response.replace("</think>", ""), "finish": "stop"}, Reason.NO_THINKING),
+    ({"response": TRACE.response.replace("</think>", ""), "finish": "length"},
+     Reason.NO_THINK_END),
+    ({"response": "<think>a</think>b" + TRACE.response}, Reason.THINK_TWICE),
+    ({"response": TRACE.response.replace("</think>", " <|im_end|> x</think>")},
+     Reason.CONTROL_TOKEN),
+    ({"question": "Why <think>?"}, Reason.THINK_TWICE),
+    ({"question": "Why <｜User｜>?"}, Reason.CONTROL_TOKEN),
+    ({"response": TRACE.response.partition("</think>")[0] + "</think>"}, Reason.NO_ANSWER)])
+@pytest.mark.parametrize("keep_wrong", [False, True])
+def test_what_build_refuses_is_not_paid_for(change: dict, reason: Reason,
+                                            keep_wrong: bool) -> None:
+    teacher = Scripted()  # raises when it is asked
+    found = prune(teacher, PruneOptions(keep_wrong=keep_wrong), TRACE.model_copy(update=change))
+    assert isinstance(found, Reject) and (found.stage, found.reason) == ("trace", reason)
+    assert found.usage.requests == 0
+
+
+def test_every_layouts_control_tokens_are_known() -> None:
+    from drp_plugin.shape import CONTROL_TOKENS
+    from drp_plugin.training.templates import FAMILIES
+
+    assert {mark for family in FAMILIES.values() for mark in family.marks()} <= set(CONTROL_TOKENS)

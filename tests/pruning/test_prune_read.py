@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.pruning.read import traces
+from drp_plugin.reading import traces
 from drp_plugin.records import Reason, Reject, Trace
 
 GOOD = {"id": "a", "question": "q", "answer": "5", "response": "<think>T</think>5"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 from collections.abc import Iterator, Sequence
@@ -140,7 +141,8 @@ def test_files_of_questions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "said"), [
     ('{"id": "a"}', "row 1: field 'question' is missing"),
     ("nonsense", "row 1: not JSON"),
-    ('{"id": "a", "question": "?"}\n{"id": "a", "question": "!"}', "'a' is there twice"),
+    ('{"id": "a", "question": "?"}\n{"id": "a", "question": "!"}',
+     "row 2: the same id as in row 1"),
 ])
 def test_bad_files_of_questions(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "q.jsonl"
@@ -159,6 +161,20 @@ def test_sets_from_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
         load("aime24_test")
     file.write_text('{"id": "a", "question": "?", "answer": "33"}\n')
     assert load("aime24_test")[0].dataset == "aime24"
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "json", "jsonl.gz"])
+def test_a_set_as_it_was_published(kind: str, tmp_path: Path,
+                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """GSM8K's own file has no ids, and its answers are whole solutions."""
+    rows = [{"question": f"{n}+1?", "answer": f"{n} + 1 = {n + 1}\n#### {n + 1}"} for n in (1, 2)]
+    lines = "\n".join(map(json.dumps, rows)).encode()
+    (tmp_path / f"gsm8k_test.{kind}").write_bytes(
+        json.dumps(rows).encode() if kind == "json" else
+        gzip.compress(lines) if kind == "jsonl.gz" else lines)
+    monkeypatch.setenv("DRP_DATA_DIR", str(tmp_path))
+    for found in (load("gsm8k_test"), load(str(tmp_path / f"gsm8k_test.{kind}"))):
+        assert [(r.id, r.answer) for r in found] == [("gsm8k_test-1", "2"), ("gsm8k_test-2", "3")]
 
 
 def test_an_unreachable_hub_says_so_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -132,7 +132,7 @@ def test_every_repeat_counts_with_its_own_finish(tmp_path: Path) -> None:
 def test_damaged_samples_are_one_line(own: dict, said: str) -> None:
     done = score("-", text=json.dumps(sample("x", **own)))
     assert done.returncode == 2
-    assert said in done.stderr and done.stderr.count("\n") == 1
+    assert said in done.stderr.splitlines()[-1] and done.stderr.count("\n") == 2
 
 
 def test_an_answer_that_is_not_a_number_is_none() -> None:
@@ -174,7 +174,7 @@ def test_cutoffs(file: Path) -> None:
 
 @pytest.mark.parametrize(("text", "said"), [
     ("", "no rows"), ("{bad", "row 1"), ('{"id": 1}', "response"), ("[1]", "not a JSON object"),
-    ('{"response": 5}', "response"), ('{"response": "x", "answer": ["y"]}', "answer"),
+    ('{"response": 5}', "response"), ('{"response": "x", "answer": {"y": 1}}', "answer"),
 ])
 def test_bad_rows_are_one_line(text: str, said: str) -> None:
     done = score("-", text=text)
@@ -190,3 +190,60 @@ def test_bad_arguments_are_one_line(arguments: tuple[str, ...]) -> None:
     done = score(*arguments, text=json.dumps(ROWS[0]) + "\n")
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and "Traceback" not in done.stderr
+
+
+# -- what a file may be, and a result of nothing --------------------------------------------------
+
+def test_a_completion_cut_at_the_limit_is_cut_under_every_name() -> None:
+    """`drp generate` says `finish`, others `finish_reason` or `stop_reason`."""
+    base = {"response": "so</think>\n\nThe answer is 7", "answer": "7"}
+    rows = [base | end for end in ({"finish": "length"}, {"finish_reason": "max_tokens"},
+                                   {"stop_reason": "MAX_TOKENS"}, {"finish": "cutoff"})]
+    for row in scored(rows):
+        assert row["truncated"] and row["correct"] is False
+    for row in scored([base | end for end in ({}, {"finish": "eos"}, {"finish_reason": None})]):
+        assert not row["truncated"] and row["correct"] is True
+
+
+def test_what_ended_by_itself_without_thinking_was_not_cut() -> None:
+    row = {"response": "It is \\boxed{7}", "answer": "7"}
+    done = score("-", text="".join(json.dumps(row | {"finish": e}) + "\n"
+                                   for e in ("stop", "length", None)))
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [r["outcome"] for r in found] == ["no_answer", "truncated", "truncated"]
+    assert [r["truncated"] for r in found] == [False, True, True]
+    assert "1 of 3 completions ended by themselves" in done.stderr
+    assert "--no-thinking" in done.stderr and "no response closes its thinking" in done.stderr
+
+
+def test_without_thinking_all_tokens_are_the_answers() -> None:
+    row = {"response": "It is \\boxed{7}", "answer": "7", "finish": "stop"}
+    (plain,), (found,) = scored([row]), scored([row], "--no-thinking")
+    assert plain["answer_tokens"] == 0 < plain["think_tokens"]
+    assert found["think_tokens"] == 0 and found["answer_tokens"] == found["tokens"] > 0
+    assert found["correct"] is True
+
+
+@pytest.mark.parametrize("gold", ["3 + 4 = <<3+4=7>>7\n#### 7", "so \\boxed{7}",
+                                  "The answer is 7.", ["7"]])
+def test_golds_as_they_are_published(gold: object) -> None:
+    assert scored([{"response": "so</think>\n\n\\boxed{7}", "answer": gold,
+                    "dataset": "gsm8k"}])[0]["correct"] is True
+
+
+def test_several_completions_of_a_row_are_one_problem() -> None:
+    row = {"problem": "?", "answer": "7", "generations": ["a</think>7", "a</think>8"]}
+    rows = scored([row, row])
+    assert [(r["repeat"], r["correct"]) for r in rows] == [(0, True), (1, False)] * 2
+    (figures,) = scored([row, row], "--cutoffs", "none")
+    assert (figures["n"], figures["samples"], figures["accuracy"]) == (2, 4, 0.5)
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    ({"response": "so</think>7", "answer": "8"}, "none of 2 graded answers is right"),
+    ({"response": "7", "answer": "7"}, "no response closes its thinking"),
+    ({"response": "so</think>7", "answer": "We note that both of them are added up. " * 4},
+     "2 of 2 gold answers are texts")])
+def test_nothing_right_is_never_quiet(row: dict, said: str) -> None:
+    done = score("-", text=(json.dumps(row) + "\n") * 2)
+    assert done.returncode == 0 and said in done.stderr

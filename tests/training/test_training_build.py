@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from drp_plugin.cli.build import command
 from drp_plugin.errors import UserError
+from drp_plugin.shape import Unfit, shaped
 from drp_plugin.training.mixing import parse_ratio, quotas
 from drp_plugin.training.sft_set import SetSettings, build
-from drp_plugin.training.shape import Unfit, shaped
 from drp_plugin.training.sources import Why
 
 
@@ -376,3 +376,29 @@ def test_push_refused_is_one_line(write_rows, tmp_path, monkeypatch):
     monkeypatch.setattr(hub, "HfApi", Api)
     with pytest.raises(UserError, match="401 Unauthorized"):
         push(tmp_path / "d", "x", "me/x")
+
+
+def test_what_was_left_out_is_named_with_file_row_and_cause(write_rows, tmp_path):
+    rows = tiny.rows(3)
+    del rows[1]["response"]
+    run = write_rows(rows)
+    done = CliRunner().invoke(command, [str(run), "-o", str(tmp_path / "d"), "--name", "x"])
+    assert f"left out: 1 bad_row; the first: {run / 'pruned.jsonl'}: row 2: field 'response'" \
+        in done.stderr
+    (tmp_path / "none.jsonl").write_text(json.dumps({"question": "q", "response": 5}))
+    with pytest.raises(UserError, match=r"1 bad_row, the first: .*none.jsonl: row 1: field 'resp"):
+        build([tmp_path / "none.jsonl"], tmp_path / "e", SetSettings(name="x"))
+
+
+def test_sets_of_other_layouts(tmp_path):
+    file = tmp_path / "set.json"
+    talk = [{"role": "user", "content": "1 + 1?"},
+            {"role": "assistant", "content": "It is 2.", "reasoning_content": "One and one."}]
+    file.write_text(json.dumps([
+        {"messages": talk}, {"q": "2 + 2?", "generations": ["<think>a</think>4", "b</think>4"]}]))
+    built = build([file], tmp_path / "d", SetSettings(name="x"), columns={})
+    assert built.rows == 1
+    file.write_text(json.dumps([{"q": "2 + 2?", "generations": ["<think>a</think>4",
+                                                                "b</think>4"]}]))
+    built = build([file], tmp_path / "e", SetSettings(name="x"), columns={"question": "q"})
+    assert built.rows == 2 and not built.dropped

@@ -1,16 +1,23 @@
-"""The exact shape of a training target: `<think>\\n T̂ \\n</think>\\n\\n Â` (§3.2)."""
+"""The exact shape of a training target: `<think>\\n T̂ \\n</think>\\n\\n Â` (§3.2).
+
+`drp prune` asks it of a trace before anything is paid for, `drp build` of every row.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from drp_plugin.thinking import CLOSE, OPEN, join_response
-from drp_plugin.training.sources import Why
-from drp_plugin.training.templates import Family
+
+CONTROL_TOKENS = ("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>",
+                  "<｜end▁of▁sentence｜>", "<|im_start|>", "<|im_end|>")
+"""Control tokens of every chat layout that a set can be built for."""
 
 
 class Unfit(Exception):
-    """A response that cannot be trained on."""
+    """A text that cannot be trained on; `reason` stands in the lists of build and prune alike."""
 
-    def __init__(self, reason: Why, detail: str) -> None:
+    def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
         self.reason, self.detail = reason, detail
 
@@ -27,30 +34,31 @@ def shaped(response: str, *, thinking: bool = True) -> str:
     text = response.strip()
     body = text[len(OPEN):] if text.startswith(OPEN) else text
     if CLOSE not in body:
-        raise Unfit(Why.NO_THINK_END, f"no {CLOSE}: the response was cut off")
+        raise Unfit("no_think_end", f"no {CLOSE}: the response was cut off")
     thought, _, answer = body.partition(CLOSE)
     if OPEN in body or CLOSE in answer:
-        raise Unfit(Why.THINK_TWICE, f"a second {OPEN} or {CLOSE} inside the response")
+        raise Unfit("think_twice", f"a second {OPEN} or {CLOSE} inside the response")
     if not thought.strip() and thinking:
-        raise Unfit(Why.EMPTY_THINKING, "nothing between the tags")
+        raise Unfit("empty_thinking", "nothing between the tags")
     if not answer.strip():
-        raise Unfit(Why.EMPTY_ANSWER, f"nothing after {CLOSE}")
+        raise Unfit("empty_answer", f"nothing after {CLOSE}")
     return join_response(thought, answer)
 
 
-def check_question(question: str) -> None:
+def check_question(question: str, marks: Iterable[str] = CONTROL_TOKENS) -> None:
     """Raises Unfit when a question holds a thinking tag: the model would take it for its own."""
     for tag in (OPEN, CLOSE):
         if tag in question:
-            raise Unfit(Why.THINK_TWICE, f"{tag} in the question")
+            raise Unfit("think_twice", f"{tag} in the question")
+    check_controls(marks, question)
 
 
-def check_controls(layout: Family, *texts: str) -> None:
+def check_controls(marks: Iterable[str], *texts: str) -> None:
     """Raises Unfit when a text holds a control token of the layout, such as the end token.
 
     The tokenizer would encode it as the real token: a turn, or the end, in the midst of a text.
     """
     for text in texts:
-        for mark in layout.marks():
+        for mark in marks:
             if mark in text:
-                raise Unfit(Why.CONTROL_TOKEN, f"the text holds {mark}")
+                raise Unfit("control_token", f"the text holds {mark}")

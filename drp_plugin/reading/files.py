@@ -1,0 +1,129 @@
+"""Rows of a file, whatever it is packed in: one at a time, so that memory stays flat."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import json
+import re
+import shutil
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.jsonl import MAX_ROW, Row
+
+_CHUNK = 1 << 16
+_BETWEEN = re.compile(r"[\s,]*")
+_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+
+
+def rows(path: str | Path) -> Iterator[Row]:
+    """Every row of a file; a bad one is yielded with its error.
+
+    Raises UserError when the file cannot be read, or not to its end.
+    """
+    with jsonl.opened(path) as file:
+        yield from _rows(file, path)
+
+
+def _head(file: Any) -> bytes:
+    head: bytes = file.peek(64)[:64].removeprefix(codecs.BOM_UTF8)
+    return head.lstrip()
+
+
+def _rows(file: IO[bytes], path: str | Path, unpacked: bool = False) -> Iterator[Row]:
+    if not hasattr(file, "peek"):
+        file = io.BufferedReader(file)  # type: ignore[type-var,arg-type]
+    head = _head(file)
+    packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
+    if head.startswith(b"\x1f\x8b") and not unpacked:
+        try:
+            yield from _rows(io.BufferedReader(gzip.GzipFile(fileobj=file)), path, unpacked=True)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"is damaged: {error}", file=path,
+                            fix="Fetch or pack it again") from None
+    elif packed or head.startswith(b"\x1f\x8b"):
+        raise UserError(f"is packed by {packed or 'gzip twice'}, which is not read", file=path,
+                        fix="Unpack it, or pack it by gzip")
+    elif head.startswith(b"PAR1"):
+        yield from _parquet(file, path)
+    elif head.startswith(b"["):
+        yield from _array(file, path)
+    else:
+        for number, line in jsonl.lines(file, path):
+            yield jsonl.parse(number, line)
+
+
+def _parquet(file: IO[bytes], path: str | Path) -> Iterator[Row]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError("is Parquet, and the package pyarrow is not installed", file=path,
+                        fix="pip install 'drp-plugin[parquet]', or give it as JSONL") from None
+    with tempfile.TemporaryFile() as copy:
+        if not file.seekable():
+            shutil.copyfileobj(file, copy)
+            copy.seek(0)
+            file = copy
+        number = 0
+        try:
+            for batch in parquet.ParquetFile(file).iter_batches(batch_size=64):
+                for value in batch.to_pylist():
+                    number += 1
+                    # what JSON has no type for, such as a date, becomes text
+                    yield jsonl.parse(number, json.dumps(value, default=str).encode())
+        except (pyarrow.ArrowException, OSError) as error:
+            raise UserError(f"is a damaged Parquet file: {error}", file=path,
+                            fix="Fetch it again") from None
+
+
+def _array(file: IO[bytes], path: str | Path) -> Iterator[Row]:
+    """The elements of a JSON array; what is not JSON has no next element to go on from."""
+    text = io.TextIOWrapper(file, encoding="utf-8-sig")
+    decoder = json.JSONDecoder(parse_constant=lambda name: None)
+    number, at = 0, 0
+
+    def more() -> str:
+        try:
+            return text.read(max(_CHUNK, len(buffer) - at))
+        except UnicodeDecodeError:
+            raise UserError("is not UTF-8 text", file=path, row=number + 1) from None
+
+    def broken(why: object) -> UserError:
+        return UserError(f"not JSON ({why})", file=path, row=number + 1,
+                         fix="Nothing after it can be read: mend the array, or give JSONL")
+
+    buffer = ""
+    buffer = more().lstrip()[1:]
+    while True:
+        at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]
+        if buffer.startswith("]", at):
+            rest = (buffer[at + 1:] + text.read(_CHUNK)).strip()
+            if rest:
+                raise broken("something follows the array")
+            text.detach()  # or it closes standard input
+            return
+        problem: Exception | str = "the array is not closed"
+        if at < len(buffer):
+            try:
+                value, end = decoder.raw_decode(buffer, at)
+            except json.JSONDecodeError as error:  # or it goes on in what was not read yet
+                problem = error
+            except (RecursionError, ValueError) as error:
+                raise broken(error) from None
+            else:
+                number += 1
+                yield jsonl.row_of(number, value, buffer[at:end])
+                at = end
+                continue
+        chunk = "" if len(buffer) - at > MAX_ROW else more()
+        if not chunk:
+            raise broken(problem)
+        buffer, at = buffer[at:] + chunk, 0

@@ -1,0 +1,56 @@
+"""The final answer that a gold answer states, as sets publish it."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from drp_plugin.extract import extract
+from drp_plugin.thinking import CLOSE
+
+_TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+
+
+def gold(value: Any) -> Any:
+    """The final answer as text; None where none is known, any other value where it is no answer.
+
+    A number is its text. A worked solution is cut down to the answer that it marks: after `####`
+    (GSM8K), in its last `\\boxed{}`, in `<answer>` or after "The answer is". Of a list with one
+    answer it is that one; a list with several does not say whether all or any of them are asked
+    for, and is not known.
+    """
+    if isinstance(value, bool | int | float):
+        return str(value)
+    if isinstance(value, list) and all(isinstance(v, str | int | float | None) for v in value):
+        found = list(dict.fromkeys(answer for answer in map(gold, value) if answer))
+        return found[0] if len(found) == 1 else None
+    return _final(value) if isinstance(value, str) else value
+
+
+def is_open(value: Any) -> bool:
+    """Whether a list leaves open which of several answers it means."""
+    return isinstance(value, list) and len(value) > 1 and gold(value) is None
+
+
+def is_prose(answer: Any) -> bool:
+    """Whether an answer is a text in which no final answer was found."""
+    return isinstance(answer, str) and len(answer) > 60 and (
+        "\n" in answer or len(re.findall(r"[A-Za-z]{2,}", answer)) > 8)
+
+
+def _final(text: str) -> str | None:
+    text = text.strip()
+    if text.startswith('["') and text.endswith("]"):
+        try:
+            found = gold(json.loads(text))
+            return found if isinstance(found, str) else None
+        except ValueError:
+            pass
+    text = text.rpartition(CLOSE)[2].strip()
+    if "####" in text:
+        return text.rpartition("####")[2].strip() or None
+    if tagged := _TAGGED.findall(text):
+        text = tagged[-1].strip()
+    found = extract(text, thinking=False)
+    return (found.text if found.how in ("boxed", "stated") else text) or None

@@ -1,0 +1,283 @@
+"""A row as it is published: which of its fields hold the question, responses and gold answer.
+
+A path such as `doc.question` or `arguments.0.0` leads into objects and lists. Of several names the
+first that is there counts, so that the plain fields of the contract come before all others.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from drp_plugin.finish import told
+from drp_plugin.reading.golds import gold
+from drp_plugin.thinking import CLOSE, OPEN, as_published, join_response
+
+NAMES: dict[str, tuple[str, ...]] = {
+    "id": ("id", "custom_id", "uuid", "unique_id", "problem_id", "question_id", "drp.id",
+           "doc_id"),
+    "question": (
+        "question", "problem", "prompt", "query", "instruction", "drp.question", "doc.question",
+        "doc.problem", "doc.query", "example", "full_prompt", "input",
+        "raw_input.question", "arguments.gen_args_0.arg_0", "arguments.0.0"),
+    "response": (
+        "response", "completion", "generation", "generations", "responses", "completions",
+        "output", "outputs", "predict", "prediction", "predictions", "generated_text",
+        "generated_solution", "resps", "filtered_resps", "model_response", "model_output",
+        "sample_score.score.prediction", "choices", "result.message", "deepseek_attempt",
+        "deepseek_solution", "attempt"),
+    "thinking": (
+        "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "reasonings",
+        "reasoning_trace", "think_content", "thinking_trajectories",
+        "deepseek_thinking_trajectory", "deepseek_reasoning", "complex_cot"),
+    "answer": (
+        "answer", "gold", "target", "expected_answer", "ground_truth", "label", "gold_answer",
+        "reference_answer", "final_answer", "correct_answer", "reference",
+        "reward_model.ground_truth", "doc.answer", "solution", "ground_truth_solution"),
+    "dataset": ("dataset", "drp.dataset"),
+    "model": ("model",),
+    "finish": (),
+}
+CONVERSATIONS = ("messages", "conversations", "conversation")
+_ASSISTANT, _USER = ("assistant", "gpt", "model", "bot"), ("user", "human")
+_SWITCH = re.compile(r"(?:on|off|auto|none|low|medium|high|minimal|yes|no|true|false)?\s*", re.I)
+_IN_TEMPLATE = re.compile(
+    r"<｜User｜>(.*?)<｜Assistant｜>|<\|im_start\|>user\n(.*?)<\|im_end\|>"
+    r"|<\|start_header_id\|>user<\|end_header_id\|>\s*(.*?)<\|eot_id\|>"
+    r"|<start_of_turn>user\n(.*?)<end_of_turn>|\[INST\](.*?)\[/INST\]"
+    # decoded without special tokens
+    r"|\A(?:system\n.*?\n)?user\n(.*?)\n\s*assistant\n\s*(?:<think>)?\s*\Z", re.DOTALL)
+
+
+class Said(NamedTuple):
+    """One completion, and what is told of its end."""
+
+    text: str
+    finish: Any = None
+
+
+class Row(NamedTuple):
+    """What a published row holds."""
+
+    fields: dict[str, Any]
+    """The row itself, with id, question, answer, dataset and model under these names."""
+    said: list[Said]
+    """Its responses as `<think>T</think>A`."""
+    found: dict[str, str]
+    """Where each was found: field by field of the contract."""
+    gold: Any
+    """The gold answer as it was published."""
+
+
+class Unreadable(Exception):
+    """The row is of a known layout, but what it holds cannot be used."""
+
+
+def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) -> Row:
+    """Take a row apart; `columns` names fields by hand, `answers` asks for responses too.
+
+    What is not found is left out, and a field of a wrong type is left as it is. Raises Unreadable.
+    """
+    row = {**{name.lower(): part for name, part in value.items()}, **value}
+    found: dict[str, str] = {}
+
+    def first(field: str) -> Any:
+        names = (columns[field],) if field in columns else NAMES[field]
+        for name in names:
+            part = at(row, name)
+            if part not in (None, "", []):
+                found[field] = name
+                return part
+        return None
+
+    talk, spoken = _conversation(row, columns)
+    question = first("question")
+    if isinstance(question, list):
+        question = _question_of(question)
+    if question is None and talk:
+        found["question"] = spoken
+        question = _question_of(talk)
+    elif found.get("question") == "instruction" and isinstance(row.get("input"), str):
+        question = f"{question}\n\n{row['input']}".rstrip()
+    said = _responses(row, first, found, talk, spoken, columns) if answers else []
+    published = _published_gold(row, first, found, columns)
+    fields = {**value, "question": _bare(question), "answer": gold(published)}
+    fields |= {name: first(name) for name in ("id", "dataset", "model")}
+    if found.get("question") is None:
+        fields.pop("question")
+    return Row(fields, said, found, published)
+
+
+def at(value: Any, path: str) -> Any:
+    """What stands under a path; None where nothing does."""
+    if isinstance(value, dict) and path in value:
+        return value[path]
+    for part in path.split("."):
+        if isinstance(value, dict):
+            value = value.get(part)
+        elif isinstance(value, list) and part.isdecimal() and int(part) < len(value):
+            value = value[int(part)]
+        else:
+            return None
+    return value
+
+
+def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: list[Any],
+               spoken: str, columns: Mapping[str, str]) -> list[Said]:
+    answered = first("response")
+    thoughts = first("thinking")
+    if not _is_thought(thoughts):
+        thoughts = None
+        found.pop("thinking", None)
+    said = completions(answered)
+    if not said and answered is None and talk:
+        said = completions(talk)
+        if said:
+            found["response"] = spoken
+    if not said and answered is None and thoughts is not None and "answer" not in columns:
+        # a thought and the student's own answer: no gold, then
+        said = completions(row.get("answer")) or [Said("")]
+        found["response"] = "answer"
+    if found.get("response") in ("response", *CONVERSATIONS) and all(CLOSE in s.text for s in said):
+        thoughts = None
+    failed = row.get("error") or at(row, "response.body.error")
+    if not said and failed:
+        raise Unreadable(f"the request failed: {at(failed, 'message') or failed}"[:300])
+    ends = at(row, columns["finish"]) if "finish" in columns else told(row)
+    if ends is None:
+        ends = [part.get("finish") for part in at(row, "drp.completions") or []
+                if isinstance(part, dict)] if isinstance(at(row, "drp.completions"), list) else None
+    each = _spread(thoughts, len(said)), _spread(ends, len(said))
+    if thoughts is None:
+        found.pop("thinking", None)
+    return [Said(_joined(thought, one.text), one.finish if one.finish is not None else end)
+            for one, thought, end in zip(said, *each, strict=True)]
+
+
+def _spread(value: Any, n: int) -> list[Any]:
+    """A value for each of n completions."""
+    if not isinstance(value, list):
+        return [value] * n
+    return value if len(value) == n else [value[0] if len(value) == 1 else None] * n
+
+
+def completions(value: Any) -> list[Said]:
+    """Every completion in a text, a message, a list of them, or a server's reply."""
+    if isinstance(value, str):
+        return [Said(as_published(value))]
+    if isinstance(value, list):
+        if any(_role(part) for part in value):
+            return completions(value[-1]) if _role(value[-1]) in _ASSISTANT else []
+        if any(_is_part(part) for part in value):
+            return completions({"content": value})
+        return [one for part in value for one in completions(part)]
+    if not isinstance(value, dict):
+        return []
+    for inner in ("body", "choices", "message"):
+        if value.get(inner):
+            return [one if one.finish is not None else one._replace(finish=told(value))
+                    for one in completions(value[inner])]
+    thought = next((value[n] for n in NAMES["thinking"] if _is_thought(value.get(n))), None)
+    content = next((value[n] for n in ("content", "text", "value", "generated_text", "response")
+                    if value.get(n) is not None), None)
+    if isinstance(content, list) and any(_is_part(part) for part in content):
+        thought, content = _of_parts(content, thought)
+    if content is None and thought is None:
+        return []
+    texts = [one.text for one in completions("" if content is None else content)]
+    return [Said(_joined(part, text), told(value))
+            for part, text in zip(_spread(thought, len(texts)), texts, strict=True)]
+
+
+def _joined(thought: Any, text: str) -> str:
+    if isinstance(thought, list):
+        thought = "".join(one.text for one in completions(thought))
+    if not isinstance(thought, str) or not thought.strip() or CLOSE in text:
+        return text
+    thought = thought.strip().removeprefix(OPEN).removesuffix(CLOSE)
+    return join_response(thought, text) if text.strip() else f"{OPEN}\n{thought.strip()}"
+
+
+def _is_thought(value: Any) -> bool:
+    """Whether a field holds thinking, not the setting that switches it."""
+    return (isinstance(value, list) and bool(value)) or (
+        isinstance(value, str) and not _SWITCH.fullmatch(value.strip()))
+
+
+def _is_part(value: Any) -> bool:
+    return isinstance(value, dict) and (
+        value.get("type") in ("text", "thinking", "reasoning", "output_text")
+        or isinstance(value.get("thought"), bool))
+
+
+def _of_parts(parts: Sequence[Any], thought: Any) -> tuple[Any, str | None]:
+    """The thinking and the text of a message's parts."""
+    thoughts, texts = [thought] if isinstance(thought, str) else [], []
+    for part in parts:
+        if not isinstance(part, dict):
+            texts.append(str(part))
+        elif part.get("thought") is True or part.get("type") in ("thinking", "reasoning"):
+            inner = next((part[n] for n in ("thinking", "reasoning", "text", "content", "summary")
+                          if part.get(n)), "")
+            thoughts += [inner] if isinstance(inner, str) else \
+                [str(p.get("text", "")) for p in inner if isinstance(p, dict)]
+        elif isinstance(part.get("text"), str):
+            texts.append(part["text"])
+    return "\n\n".join(filter(None, thoughts)) or None, "".join(texts) if texts else None
+
+
+def _role(part: Any) -> str:
+    if not isinstance(part, dict):
+        return ""
+    role = part.get("role", part.get("from"))
+    # a reply of a server holds its role beside its index
+    return role.lower() if isinstance(role, str) and "choices" not in part else ""
+
+
+def _conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[list[Any], str]:
+    """The row's messages and the field they stand in; raises Unreadable for several turns."""
+    for name in CONVERSATIONS:
+        talk = row.get(name)
+        if isinstance(talk, list) and talk and all(_role(part) for part in talk):
+            turns = sum(_role(part) in _ASSISTANT for part in talk[:-1])
+            if turns and "question" not in columns and not row.get("question") \
+                    and not row.get("problem"):
+                raise Unreadable("a conversation of several turns: its last question does not "
+                                 "stand by itself")
+            return talk, name
+    return [], ""
+
+
+def _question_of(talk: Sequence[Any]) -> str | None:
+    asked = [part for part in talk if _role(part) in _USER]
+    return completions([{**asked[-1], "role": "assistant"}])[0].text if asked else None
+
+
+def _published_gold(row: Mapping[str, Any], first: Any, found: dict[str, str],
+                    columns: Mapping[str, str]) -> Any:
+    choices, right = at(row, "doc.choices"), at(row, "doc.gold_index")
+    if "model_response" in row and isinstance(choices, list):  # lighteval
+        if isinstance(right, list) and len(right) == 1:
+            right = right[0]
+        found["answer"] = "doc.choices"
+        return choices[right] if isinstance(right, int) and right < len(choices) else None
+    if found.get("response") == "answer":
+        return next((row[name] for name in NAMES["answer"][1:] if row.get(name)), None)
+    published = first("answer")
+    name = found.get("answer")
+    if name != "answer" and "answer" not in columns and (
+            isinstance(published, bool) or (name == "label" and "predict" not in row)):
+        found.pop("answer", None)  # whether the response is right, not what is right
+        return None
+    return published
+
+
+def _bare(question: Any) -> Any:
+    """A question without the chat template around it."""
+    if not isinstance(question, str) or not ("<" in question or "[INST]" in question
+                                             or question.rstrip().endswith(("assistant", OPEN))):
+        return question
+    asked = [next(part for part in match.groups() if part is not None)
+             for match in _IN_TEMPLATE.finditer(question)]
+    return asked[-1].strip() if asked else question

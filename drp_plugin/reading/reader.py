@@ -1,0 +1,162 @@
+"""A file read row by row into the one shape, with what was found said in one line."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from drp_plugin.errors import UserError
+from drp_plugin.finish import ending
+from drp_plugin.reading import files, layouts
+from drp_plugin.reading.golds import is_open, is_prose
+from drp_plugin.thinking import CLOSE
+
+
+class Item(NamedTuple):
+    """A response of a row (or a row without one) in the one shape, or what is wrong with it."""
+
+    number: int
+    """The row, from 1."""
+    value: dict[str, Any] | None
+    """The row with id, question, answer, response, finish, dataset and model as `Trace` has them;
+    None where the row cannot be used."""
+    error: str
+    row: dict[str, Any] | None
+    """The row as it came; None where it is no JSON object."""
+    text: str
+    repeat: int = 0
+    """Which of the row's responses, from 0."""
+    repeats: int = 1
+
+
+def _say(text: str) -> None:
+    print(f"drp: {text}", file=sys.stderr, flush=True)
+
+
+class Seen:
+    """What the rows of a file are like, as far as it makes a result doubtful."""
+
+    def __init__(self) -> None:
+        self.responses = self.closed = self.silent = self.golds = self.prose = 0
+        """Responses, those with `</think>`, those that ended by themselves without it; gold
+        answers, those that are texts without a final answer."""
+
+    def add(self, answer: Any, completions: Sequence[Any]) -> None:
+        """Count a row's gold answer and completions, which have `text` and `finish`."""
+        self.responses += len(completions)
+        self.closed += sum(CLOSE in one.text for one in completions)
+        self.silent += sum(CLOSE not in one.text and ending(one.finish) == "stop"
+                           for one in completions)
+        self.golds += answer is not None
+        self.prose += is_prose(answer)
+
+    def doubt(self, graded: int = 0, right: int = 0, *, thinking: bool = True) -> str | None:
+        """Why a result of nothing may come from the file or how it was read; None without doubt.
+
+        `graded` and `right` count what came of the rows.
+        """
+        if self.golds and 2 * self.prose > self.golds:
+            return (f"{self.prose} of {self.golds} gold answers are texts in which no final answer "
+                    "is marked (#### 7, \\boxed{7}, The answer is 7): name the field that holds "
+                    "it, --columns answer=FIELD")
+        if thinking and self.responses and not self.closed:
+            return ("no response closes its thinking (</think>): it was stripped before, stands in "
+                    "a field that was not read (--columns thinking=FIELD), or the student does not "
+                    "think")
+        if graded and not right:
+            return (f"none of {graded} graded answers is right: are --columns question=…, "
+                    "response=…, answer=… the right fields, and is answer the final answer?")
+        return None
+
+
+class Reader:
+    """The rows of a file, read anew at each iteration.
+
+    `columns` names fields by hand; `answers=False` reads questions alone, one a row. Iterating
+    raises UserError when the file cannot be read.
+    """
+
+    def __init__(self, path: str | Path, columns: Mapping[str, str] | None = None, *,
+                 answers: bool = True, say: Callable[[str], None] = _say) -> None:
+        self.path, self.columns, self.answers = path, columns or {}, answers
+        self._say, self._said = say, set[str]()
+        self.seen = Seen()
+        """Of the last iteration."""
+
+    @property
+    def stem(self) -> str:
+        """What ids are made from where rows have none."""
+        return "stdin" if str(self.path) == "-" else Path(self.path).name.split(".")[0]
+
+    def __iter__(self) -> Iterator[Item]:
+        self.seen = Seen()
+        for row in files.rows(self.path):
+            if row.value is None:
+                yield Item(row.number, None, row.error or "bad row", None, row.text)
+                continue
+            try:
+                found = layouts.read(row.value, self.columns, self.answers)
+            except layouts.Unreadable as error:
+                yield Item(row.number, None, str(error), row.value, row.text)
+                continue
+            self._tell(row.value, found)
+            values = [{**found.fields, "response": one.text, "finish": ending(one.finish)}
+                      for one in found.said] or [found.fields]
+            for repeat, value in enumerate(values):
+                yield Item(row.number, value, "", row.value, row.text, repeat, len(values))
+
+    def total(self, limit: int | None = None) -> int:
+        """How many items there are, up to `limit`; a file that is no JSONL is read to its end.
+
+        So what is wrong with the file itself is known before anything is done with its rows.
+        """
+        return sum(1 for _ in islice(self, limit))
+
+    def _tell(self, row: Mapping[str, Any], found: layouts.Row) -> None:
+        self.seen.add(found.fields["answer"], found.said)
+        used = {field: name for field, name in found.found.items()
+                if field in ("question", "response", "thinking", "answer")}
+        if is_open(found.gold) and "open" not in self._said:
+            self._said.add("open")
+            self._say(f"{self.path}: a row lists several gold answers, which does not say whether "
+                      "all or any of them are asked for: such rows count as without gold")
+        if all(field == name for field, name in used.items()):
+            return
+        kind = _kind(row)
+        if kind not in self._said:
+            self._said.add(kind)
+            self._say(f"{self.path}: read as {kind}: "
+                      + ", ".join(f"{field}={name}" for field, name in used.items()))
+
+
+def _kind(row: Mapping[str, Any]) -> str:
+    """What wrote such rows."""
+    if "model_response" in row or {"full_prompt", "predictions"} <= row.keys():
+        return "samples of lighteval"
+    if "model_output" in row or "sample_score" in row:
+        return "samples of evalscope"
+    if "resps" in row or "filtered_resps" in row:
+        return "samples of lm-evaluation-harness"
+    if "custom_id" in row:
+        return "the output of a batch"
+    if {"predict", "label"} <= row.keys():
+        return "predictions of LLaMA-Factory"
+    if any(isinstance(row.get(name), list) for name in layouts.CONVERSATIONS):
+        return "conversations"
+    return "fields of other names"
+
+
+def parse_columns(text: str) -> dict[str, str]:
+    """`question=problem,response=output` as a mapping. Raises UserError."""
+    found = {}
+    for part in filter(None, (piece.strip() for piece in text.split(","))):
+        field, _, name = (piece.strip() for piece in part.partition("="))
+        if field not in layouts.NAMES or not name:
+            raise UserError(f"--columns: cannot read {part!r}",
+                            fix=f"Write e.g. question=problem,response=output; the fields are "
+                                f"{', '.join(layouts.NAMES)}")
+        found[field] = name
+    return found

@@ -1,0 +1,93 @@
+"""Rows as values with ids that are unique, bad rows included as rejects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.reading.reader import Item, Reader
+from drp_plugin.records import Reason, Reject, Trace
+from drp_plugin.seen import Numbers, digest
+
+
+def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
+    """Every row of a file of traces, in order; of questions alone where the reader asks for them.
+
+    A row that cannot be used becomes a reject of the stage `read`. A missing id is made from the
+    file's name and the row's number. Ids come out unique: where several rows share one (samples
+    of the same question), the second becomes `ID#2` and so on; a row whose id and response
+    both stood before (its id, in a file of questions) is a duplicate and is rejected.
+
+    Raises UserError when the file cannot be read or holds no usable row.
+    """
+    reader = source if isinstance(source, Reader) else Reader(source)
+    stood, turns = Numbers(), Numbers()
+    usable, first_problem = 0, "it is empty"
+    for item in reader:
+        result = _trace(item, reader)
+        if isinstance(result, Trace):
+            response = result.response if reader.answers else ""
+            earlier = stood.first(digest(result.id, response), item.number)
+            if earlier is None:
+                usable += 1
+                yield _unique(result, turns)
+                continue
+            result = _reject(item, result.id, "the same id" + " and response" * reader.answers
+                             + f" as in row {earlier}")
+        if first_problem == "it is empty":
+            first_problem = result.detail
+        yield result
+    if not usable:
+        what, fields = ("trace", '"question" and "response"') if reader.answers else (
+            "question", '"question"')
+        raise UserError(f"holds no usable {what}: {first_problem}", file=reader.path,
+                        fix=f"Each row must have {fields}; --columns names fields of other names")
+
+
+def _trace(item: Item, reader: Reader) -> Trace | Reject:
+    name = f"{reader.stem}-{item.number}"
+    if item.value is None:
+        return _reject(item, name, item.error)
+    row = dict(item.value)
+    if isinstance(row.get("id"), int | float) and not isinstance(row["id"], bool):
+        row["id"] = str(row["id"])
+    if row.get("id") in (None, ""):
+        row["id"] = name
+    if not reader.answers and not isinstance(row.get("response"), str):
+        row["response"] = ""
+    named = row["id"] if isinstance(row["id"], str) else name
+    try:
+        trace = Trace.model_validate(row)
+    except ValidationError as error:
+        why = "the output of a batch holds no question: join it with the batch's input by " \
+            "custom_id" if "question" not in row and "custom_id" in row else jsonl.explain(error)
+        return _reject(item, named, why)
+    return trace if trace.question.strip() else _reject(item, named, "field 'question' is empty")
+
+
+def _reject(item: Item, name: str, problem: str) -> Reject:
+    if item.row is None:
+        return Reject(id=name, stage="read", reason=Reason.NOT_JSON,
+                      detail=f"row {item.number}: {problem}", row={"text": item.text[:2000]})
+    return Reject(id=f"{name}@row{item.number}" + f".{item.repeat}" * bool(item.repeat),
+                  stage="read", reason=Reason.BAD_ROW, detail=f"row {item.number}: {problem}",
+                  row=item.row)
+
+
+def _unique(trace: Trace, turns: Numbers) -> Trace:
+    key = digest(trace.id)
+    turn = (turns.get(key) or 0) + 1
+    turns.put(key, turn)
+    if turn == 1:
+        return trace
+    name = f"{trace.id}#{turn}"
+    while turns.get(digest(name)):  # somebody's ids look like ours
+        turn += 1
+        name = f"{trace.id}#{turn}"
+    turns.put(key, turn)
+    turns.put(digest(name), 1)
+    return trace.model_copy(update={"id": name})
