@@ -1,18 +1,19 @@
-"""Statistics for whatever is measured: exact where they can be, seeded where they are sampled.
+"""Statistics for whatever is measured; problems are the units, samples of one are not independent.
 
-All of it runs on the standard library, so that the core needs no scipy.
+All of it is exact or closed form and runs on the standard library: no draws, no scipy. How often
+the intervals hold the truth is measured in the tests, at 30, 40 and 500 problems.
 """
 
 from __future__ import annotations
 
 import math
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
+from statistics import NormalDist, fmean, pstdev, variance
 from typing import NamedTuple
 
-Z95 = 1.959963984540054
-REPLICATES = 2_000
-SEED = 20_250_520
+Z95 = NormalDist().inv_cdf(0.975)
+_Z80 = NormalDist().inv_cdf(0.8)
 
 
 class Estimate(NamedTuple):
@@ -28,16 +29,181 @@ def wilson(hits: float, n: int) -> Estimate:
 
     `hits` may be a sum of shares, unrounded, so that the interval holds the share beside it.
     """
-    if n == 0:
-        return Estimate(0.0, 0.0, 1.0)
-    share, z2 = hits / n, Z95 * Z95
-    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
-    half = Z95 / (1 + z2 / n) * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n))
-    # at 0 and n the bound is exact; floats miss it by a hair
-    return Estimate(share, 0.0 if hits == 0 else max(0.0, middle - half),
-                    1.0 if hits == n else min(1.0, middle + half))
+    return _score(hits / n, n, Z95) if n else Estimate(0.0, 0.0, 1.0)
 
 
+def _score(share: float, n: float, z: float) -> Estimate:
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    # at 0 and 1 the bound is exact; floats miss it by a hair
+    return Estimate(share, 0.0 if share == 0 else max(0.0, middle - half),
+                    1.0 if share == 1 else min(1.0, middle + half))
+
+
+def mean_share(shares: Sequence[float], samples: int = 1) -> Estimate:
+    """The mean over problems of the share of right samples, with problems as clusters.
+
+    With one sample a problem this is Wilson's interval. With several it is the same formula for
+    as many independent answers as have the variance seen between problems, and Student's t.
+    """
+    n = len(shares)
+    if samples == 1 or n < 2:
+        return wilson(math.fsum(shares), n)
+    mean, spread = fmean(shares), variance(shares) / n
+    effective = min(n * samples, mean * (1 - mean) / spread) if spread else n
+    return _score(mean, effective, student_t(n - 1))
+
+
+def paired_difference(before: Sequence[float], after: Sequence[float],
+                      samples: tuple[int, int] = (1, 1)) -> Estimate:
+    """Mean share after − before on the same problems, with a score interval.
+
+    With one sample a problem it is Tango's (Statistics in Medicine 17, 1998, 891). With several it
+    is Newcombe's hybrid score interval (the same volume, 2635), which joins the intervals of the
+    two shares, here those of `mean_share`, by their correlation over problems.
+    """
+    if samples == (1, 1):
+        flips = [y - x for x, y in zip(before, after, strict=True)]
+        return _tango(flips.count(-1), flips.count(1), len(flips))
+    one, two = mean_share(before, samples[0]), mean_share(after, samples[1])
+    shared = fmean(x * y for x, y in zip(before, after, strict=True)) - one.value * two.value
+    if shared > 0:  # for continuity, of half a step, so that equal runs still have a width
+        shared = max(0.0, shared - 1 / (4 * len(before) * min(samples)))
+    spread = pstdev(before) * pstdev(after)
+    correlation = shared / spread if spread else 0.0
+
+    def joined(x: float, y: float) -> float:
+        return math.sqrt(max(0.0, x * x + y * y - 2 * correlation * x * y))
+
+    change = two.value - one.value
+    return Estimate(
+        change, max(-1.0, change - joined(two.value - two.low, one.high - one.value)),
+        min(1.0, change + joined(two.high - two.value, one.value - one.low)))
+
+
+def _tango(lost: int, won: int, n: int) -> Estimate:
+    """The differences that a score test at 5 % does not refuse, given that they are the truth."""
+    seen = (won - lost) / n
+
+    def refused(change: float) -> bool:
+        # the likeliest share of lost problems under this change, and the variance that follows
+        linear = (2 * n - won + lost) * change - won - lost
+        root = math.sqrt(max(0.0, linear ** 2 + 8 * n * lost * change * (1 - change)))
+        spread = (root - linear) / (2 * n) + change * (1 - change)
+        return n * (seen - change) ** 2 > Z95 ** 2 * spread
+
+    def bound(outer: float) -> float:
+        inner = seen
+        for _ in range(50):
+            middle = (inner + outer) / 2
+            inner, outer = (inner, middle) if refused(middle) else (middle, outer)
+        return inner
+
+    return Estimate(seen, bound(-1.0), bound(1.0))
+
+
+def relative_change(before: Sequence[float], after: Sequence[float]) -> Estimate:
+    """Mean after / mean before − 1 on the same problems, with Fieller's interval.
+
+    It holds for skewed lengths, where a bootstrap of 30 problems is too narrow. Without a bound
+    where the mean before is not distinguishable from 0.
+    """
+    n, one, two = len(before), fmean(before), fmean(after)
+    if one == 0:
+        return Estimate(0.0 if two == 0 else math.inf, -1.0, math.inf)
+    if n < 2:
+        return Estimate(two / one - 1, -1.0, math.inf)
+    t2 = student_t(n - 1) ** 2 / (n * (n - 1))
+    a = one ** 2 - t2 * math.fsum((x - one) ** 2 for x in before)
+    b = one * two - t2 * math.fsum((x - one) * (y - two)
+                                   for x, y in zip(before, after, strict=True))
+    c = two ** 2 - t2 * math.fsum((y - two) ** 2 for y in after)
+    if a <= 0:
+        return Estimate(two / one - 1, -1.0, math.inf)
+    half = math.sqrt(max(0.0, b * b - a * c))
+    return Estimate(two / one - 1, (b - half) / a - 1, (b + half) / a - 1)
+
+
+def detectable(before: Sequence[float], after: Sequence[float],
+               samples: tuple[int, int] = (1, 1)) -> float:
+    """The smallest true difference in accuracy that these problems show in 8 of 10 experiments.
+
+    At 5 %, two-sided, by Connor's approximation (Biometrics 43, 1987, 207), with a correction for
+    McNemar's test being exact. Problems are taken to vary as they did here, and a difference to
+    add to that by half of itself, by an eighth where its problems have several samples: so the
+    power comes out near 80 % in simulations.
+    """
+    n, flips = len(before), [y - x for x, y in zip(before, after, strict=True)]
+    single = samples == (1, 1)
+    if single:
+        noise = (2 * min(flips.count(-1), flips.count(1)) + 1) / n
+    else:
+        noise = variance(flips) if n > 1 else 1.0
+
+    def shown(change: float) -> bool:
+        square = max(change, noise + change / 2) if single else \
+            noise + max(change ** 2, change / 8)
+        needed = Z95 * math.sqrt(square) + _Z80 * math.sqrt(max(0.0, square - change ** 2))
+        return (n - single / change) * change ** 2 >= needed ** 2
+
+    low, high = 1e-9, 1.0
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if shown(middle) else (middle, high)
+    return high
+
+
+def mcnemar(only_before: int, only_after: int) -> float:
+    """Exact two-sided McNemar test on the discordant pairs; 1.0 where there are none.
+
+    Twice the smaller binomial tail with p = 1/2, in integers throughout.
+    """
+    n, k = only_before + only_after, min(only_before, only_after)
+    tail, term = 0, 1
+    for i in range(k + 1):
+        tail += term
+        term = term * (n - i) // (i + 1)
+    # integers divide exactly, however large
+    return min(1.0, (2 * tail) / (1 << n))
+
+
+def sign_flip(differences: Sequence[int]) -> float:
+    """Exact two-sided permutation test of paired differences, in whole units.
+
+    Of all ways to give each difference either sign, the share whose sum is at least as far from 0
+    as the sum seen. With differences of −1, 0 and 1 this is McNemar's test.
+    """
+    steps = [abs(d) for d in differences if d]
+    unit = math.gcd(*steps)
+    far = abs(sum(differences))
+    if not far:
+        return 1.0
+    steps, far = [d // unit for d in steps], far // unit
+    # how many patterns have which sum of positive terms: one number, a field for each sum
+    width, most = len(steps) + 1, (sum(steps) - far) // 2
+    kept = (1 << width * (most + 1)) - 1
+    ways = 1
+    for step in steps:
+        ways = (ways + (ways << step * width)) & kept
+    # the remainder is the sum of the fields
+    return min(1.0, 2 * (ways % ((1 << width) - 1)) / (1 << len(steps)))
+
+
+def holm(values: Sequence[float]) -> list[float]:
+    """p values adjusted for being several, by Holm's step-down method, in the order given."""
+    adjusted, running = [0.0] * len(values), 0.0
+    for rank, i in enumerate(sorted(range(len(values)), key=values.__getitem__)):
+        running = max(running, min(1.0, (len(values) - rank) * values[i]))
+        adjusted[i] = running
+    return adjusted
+
+
+def pass_at(right: int, samples: int, j: int) -> float:
+    """Chance that at least one of j of the samples is right: 1 − C(n−c, j) / C(n, j), unbiased."""
+    return 1 - math.comb(samples - right, j) / math.comb(samples, j)
+
+
+@lru_cache(maxsize=256)
 def student_t(freedom: int) -> float:
     """The 97.5 % point of Student's t, found by halving on its exact distribution."""
     low, high = 0.0, math.pi / 2
@@ -58,59 +224,3 @@ def _t_within(angle: float, freedom: int) -> float:
         term *= (i - 1) / i * cosine ** 2
     total *= math.sin(angle)
     return 2 / math.pi * (angle + total) if odd else total
-
-
-def mcnemar(only_before: int, only_after: int) -> float:
-    """Exact two-sided McNemar test on the discordant pairs; 1.0 where there are none.
-
-    Twice the smaller binomial tail with p = 1/2, in integers throughout.
-    """
-    n, k = only_before + only_after, min(only_before, only_after)
-    tail, term = 0, 1
-    for i in range(k + 1):
-        tail += term
-        term = term * (n - i) // (i + 1)
-    # integers divide exactly, however large
-    return min(1.0, (2 * tail) / (1 << n))
-
-
-def paired_bootstrap(before: Sequence[float], after: Sequence[float],
-                     statistic: Callable[[float, float], float], *, seed: int = SEED,
-                     replicates: int = REPLICATES) -> Estimate:
-    """`statistic(mean before, mean after)` and its percentile interval.
-
-    Whole pairs are drawn, so that the difficulty of a problem, which both methods share, drops
-    out. The same seed gives the same interval on every machine.
-    """
-    n = len(before)
-    if n == 0 or n != len(after):
-        raise ValueError("paired data must be of one length and not empty")
-    rng = random.Random(seed)
-    value = statistic(math.fsum(before) / n, math.fsum(after) / n)
-    drawn = []
-    indices = range(n)
-    for _ in range(replicates):
-        sample = rng.choices(indices, k=n)
-        drawn.append(statistic(sum(map(before.__getitem__, sample)) / n,
-                               sum(map(after.__getitem__, sample)) / n))
-    drawn.sort()
-    return Estimate(value, _quantile(drawn, 0.025), _quantile(drawn, 0.975))
-
-
-def _quantile(ordered: Sequence[float], share: float) -> float:
-    position = share * (len(ordered) - 1)
-    low = math.floor(position)
-    high = min(low + 1, len(ordered) - 1)
-    return ordered[low] + (ordered[high] - ordered[low]) * (position - low)
-
-
-def relative_change(before: float, after: float) -> float:
-    """(after − before) / before; 0 where both are 0."""
-    if before == 0:
-        return 0.0 if after == 0 else math.inf
-    return after / before - 1
-
-
-def difference(before: float, after: float) -> float:
-    """after − before."""
-    return after - before

@@ -17,6 +17,7 @@ EXAMPLES = """\b
 Examples:
   drp report evals/base evals/drp -o report
   drp report Base=evals/base DRP=evals/drp -o report --cutoff none
+  drp report Base=evals/base DRP=evals/s1 DRP=evals/s2 DRP=evals/s3 -o report
   drp report R1-Distill-Qwen-7B/Base=evals/7b R1-Distill-Qwen-7B/DRP=evals/7b-drp -o report
   drp report Base=evals/base DRP=evals/drp Default=evals/default -o report --table 2=Default,DRP
 """
@@ -40,7 +41,8 @@ class AblationTable(click.ParamType):
 @click.command("report", help=f"""Tables, figures and one HTML page from lmms-eval's output folders.
 
 Each EVAL_DIR is an --output_path of lmms-eval (with --log_samples); NAME=EVAL_DIR names the method,
-GROUP/NAME=EVAL_DIR also the student that it is compared on. The first method of a group is what
+GROUP/NAME=EVAL_DIR also the student that it is compared on. The same name several times means
+several runs of one method, such as seeds, and they are pooled. The first method of a group is what
 the others are compared with. Completions are graded and counted again, so that the figures with
 and without the cutoff come from the same samples. A run that is not complete is refused.
 
@@ -84,6 +86,9 @@ def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: 
               for s in score_run(run, counter, limit)]
     report = make_report(scored, limit, counter.name, base, dict(ablations))
     files, missing = write_report(report, scored, output, figures=not no_figures)
+    for sentence in report.headline:
+        print(sentence)
+    print()
     for table in report.tables:
         if table.name in ("table1", "comparisons"):
             show(table)
@@ -100,10 +105,11 @@ def show(table: Table) -> None:
 
     grid = Grid(title=table.title, title_justify="left", show_lines=False)
     for i, column in enumerate(table.columns):
-        grid.add_column(Text(column), justify="left" if i == 0 else "right", overflow="fold")
+        grid.add_column(Text(column.name), justify="left" if i == 0 else "right", overflow="fold")
     for line in table.lines:
         style = {"section": "bold", "paper": "italic dim"}.get(line.kind, "")
-        grid.add_row(*(Text(cell, style=style) for cell in line.cells))
+        grid.add_row(*(Text(cell.text + (f"\n{cell.small}" if cell.small else ""), style=style)
+                       for cell in line.cells))
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(grid)
     for note in table.notes:

@@ -11,7 +11,8 @@
 
 from drp_plugin.report.regrading import Scored, score_run
 from drp_plugin.report.results import Comparison, ResultRow
-from drp_plugin.report.runs import Run, read_runs
+from drp_plugin.report.runs import Run
+from drp_plugin.report.seeds import read_runs
 from drp_plugin.report.write import Results, make_report, write_report
 
 __all__ = ["Comparison", "ResultRow", "Results", "Run", "Scored", "make_report", "read_runs",

@@ -10,11 +10,12 @@ from drp_plugin.records import Record
 
 #: Settings of a backend that change what is generated; the rest is speed.
 _BACKEND = ("stop_at_cutoff", "stop_loops", "max_new_tokens", "max_gen_toks", "max_model_len",
-            "lora_alpha_scale", "system_prompt", "temperature", "top_p", "seed")
+            "lora_alpha_scale", "system_prompt", "temperature", "top_p")
 
 
 class Conditions(Record):
-    """The conditions of a run on a task (§4.5); equal protocols may share a table."""
+    """The conditions of a run on a task (§4.5); equal ones may share a table. Seeds are not
+    among them."""
 
     temperature: float | None
     top_p: float | None
@@ -59,7 +60,7 @@ class Conditions(Record):
 
 #: What our own tasks record and `Conditions` has as fields, or what a report decides anew.
 _FIELDS = ("temperature", "top_p", "max_new_tokens", "repeats", "prompt", "cutoff", "tokenizer",
-           "questions", "stop_at_cutoff", "stop_loops")
+           "questions", "stop_at_cutoff", "stop_loops", "seed")
 
 
 def recorded_conditions(told: dict[str, Any], shots: int, limited: int | None) -> Conditions:
@@ -82,13 +83,13 @@ def recorded_conditions(told: dict[str, Any], shots: int, limited: int | None) -
 def conditions_of(task: str, results: dict[str, Any], n: int,
                 told: dict[str, Any] | None = None) -> Conditions:
     """The protocol of one task: what our tasks recorded, else what lmms-eval's results say."""
-    config = _dict(_dict(results.get("configs")).get(task))
-    run = _dict(results.get("config"))
-    generation = _dict(config.get("generation_kwargs")) | pairs(run.get("gen_kwargs"))
+    config = mapping(mapping(results.get("configs")).get(task))
+    run = mapping(results.get("config"))
+    generation = mapping(config.get("generation_kwargs")) | pairs(run.get("gen_kwargs"))
     metadata = config.get("metadata")
-    metadata = _dict(metadata[0] if isinstance(metadata, list) and metadata else metadata)
+    metadata = mapping(metadata[0] if isinstance(metadata, list) and metadata else metadata)
     backend = pairs(run.get("model_args"))
-    total = _dict(_dict(results.get("n-samples")).get(task)).get("original")
+    total = mapping(mapping(results.get("n-samples")).get(task)).get("original")
     limited = n if isinstance(total, int) and n < total else None
     shots = _whole(config.get("num_fewshot")) or 0
     if told:
@@ -108,7 +109,8 @@ def conditions_of(task: str, results: dict[str, Any], n: int,
         prompt=str(metadata.get("prompt", "")), extra=extra)
 
 
-def _dict(value: Any) -> dict[str, Any]:
+def mapping(value: Any) -> dict[str, Any]:
+    """The value where it is a mapping, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 

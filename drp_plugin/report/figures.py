@@ -1,7 +1,8 @@
-"""The paper's Figures 3 and 4 for any runs, and accuracy against tokens.
+"""The paper's Figures 3 and 4 for any runs, accuracy at a budget, and accuracy against tokens.
 
 Drawn with matplotlib's objects, never pyplot: no window system, no global state. The same runs
-give the same bytes.
+give the same bytes. Methods differ by colour, marker and line style, so that nine can be told
+apart in black and white.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from drp_plugin.report.efficiency import at_budgets, budget_99, right_lengths
 from drp_plugin.report.paper import paper_figures
-from drp_plugin.report.regrading import Scored, early, readings
+from drp_plugin.report.regrading import Scored, readings
 from drp_plugin.report.results import ResultRow
 from drp_plugin.report.tables import heading, task_order
 
@@ -20,8 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_COLORS = ("#d9822b", "#2b6cb0", "#2f855a", "#805ad5", "#b83280", "#4a5568", "#c53030", "#0987a0")
-_SHARE = 0.99
+#: Okabe and Ito's colours, which the colour-blind tell apart; yellow, too pale for lines, left out.
+_COLORS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
+_MARKERS = "osD^vPX*<>"
+_DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+_SMALL = 1_000
 
 
 class Picture(NamedTuple):
@@ -37,75 +42,124 @@ class Picture(NamedTuple):
 def draw_all(scored: Sequence[Scored], rows: Sequence[ResultRow],
              cutoff: int | None) -> list[Picture]:
     """Every figure that these runs allow. Raises ImportError without matplotlib."""
-    found = [lengths(scored, cutoff), budgets(scored), tradeoff(rows, cutoff)]
+    found = [budgets(scored), tradeoff(scored, rows, cutoff), lengths(scored, cutoff),
+             recovered(scored)]
     return [picture for picture in found if picture is not None]
 
 
+def budgets(scored: Sequence[Scored]) -> Picture:
+    """Accuracy when every completion is cut at a budget, from one generation."""
+    curves = {id(s): at_budgets(s) for s in scored}
+    tokens = sorted(m.full.tokens for s in scored for k in s.measured for m in k)
+    small = bool(tokens) and tokens[len(tokens) // 2] < _SMALL
+
+    def panel(axes: Axes, task: str) -> None:
+        for one in _of(scored, task):
+            points = [(b, 100 * a) for b, a in curves[id(one)].items() if small or b >= _SMALL]
+            if points:
+                axes.plot(*zip(*points, strict=True), **_style(scored, one))
+        _log_ticks(axes, [b for one in _of(scored, task) for b in curves[id(one)]
+                          if small or b >= _SMALL])
+        axes.set_xlabel("budget, tokens")
+        axes.set_ylabel("Pass@1, %")
+
+    return _panels("budget", "Accuracy at a token budget",
+                   "Share of right answers when every completion is cut at the budget, all from "
+                   "one generation, log scale. A low budget alone hides a lower ceiling.",
+                   scored, panel)
+
+
+def tradeoff(scored: Sequence[Scored], rows: Sequence[ResultRow],
+             cutoff: int | None) -> Picture | None:
+    """Accuracy against tokens, one panel a task, with 95 % intervals."""
+    found = {(r.group, r.method, r.task): r for r in rows if r.cutoff == cutoff}
+    mine = [s for s in scored if (s.run.group, s.run.name, s.task.column) in found]
+    if not mine:
+        return None
+
+    def panel(axes: Axes, task: str) -> None:
+        papers = _paper_points(task, [s.run.group for s in mine])
+        widest = [p[0] for p in papers]
+        for one in _of(mine, task):
+            r = found[one.run.group, one.run.name, task]
+            axes.errorbar(r.tokens, 100 * r.accuracy, capsize=3, yerr=[
+                [100 * max(r.accuracy - r.accuracy_low, 0)],
+                [100 * max(r.accuracy_high - r.accuracy, 0)]],
+                **{**_style(scored, one), "linestyle": ""})
+            widest.append(r.tokens)
+        for tokens, accuracy, label in papers:
+            axes.scatter([tokens], [accuracy], marker="x", color="#888888", s=25)
+            axes.annotate(label, (tokens, accuracy), fontsize=6, color="#666666",
+                          xytext=(3, 3), textcoords="offset points")
+        axes.set_xlim(0, 1.3 * max(widest, default=1) or 1)     # room for the labels
+        axes.set_xlabel("tokens a completion")
+        axes.set_ylabel("Pass@1, %")
+
+    return _panels("tradeoff", "Accuracy against tokens",
+                   "Upper left is better. Bars are 95 % score intervals with problems as clusters; "
+                   "crosses are the paper's numbers, where it has the set.", mine, panel, scored)
+
+
 def lengths(scored: Sequence[Scored], cutoff: int | None) -> Picture | None:
-    """Figure 3: densities of normalised lengths, one panel a task."""
-    limit = cutoff or max((r.tokens for s in scored for p in readings(s, None) for r in p),
-                          default=0)
+    """Figure 3: densities of normalised lengths on a log scale, one panel a task."""
+    longest = max((m.full.tokens for s in scored for k in s.measured for m in k), default=0)
+    limit = cutoff or longest
     if not limit:
         return None
 
     def panel(axes: Axes, task: str) -> None:
         import numpy as np
 
+        low, high = 1.0, 0.0
         for i, one in enumerate(_of(scored, task)):
-            shares = np.array([r.tokens / limit for samples in readings(one, cutoff)
-                               for r in samples])
-            color = _color(scored, one)
-            axes.hist(shares, bins=[i / 40 for i in range(41)], density=True, alpha=0.25,
-                      color=color)
-            grid = np.linspace(0, 1.02, 300)
-            axes.plot(grid, _density(shares, grid), color=color, label=_label(one),
-                      linewidth=1.6, zorder=3 + i)
-        axes.set_xlim(0, 1.02)
-        axes.set_xlabel("normalised length")
+            values = np.array([max(r.tokens, 1) / limit for k in readings(one, cutoff) for r in k])
+            ends = np.quantile(values, [0.005, 0.995])
+            low, high = min(low, ends[0]), max(high, ends[1])
+            grid = np.geomspace(1 / limit, 1.1, 600)
+            style = _style(scored, one)
+            axes.plot(grid, _density(np.log10(values), np.log10(grid)), markevery=(7 * i, 50),
+                      **style)
+            if len(_of(scored, task)) <= 3:
+                axes.hist(values, bins=list(np.geomspace(1 / limit, 1, 81)), color=style["color"],
+                          weights=np.full(len(values), 80 / len(values) / math.log10(limit)),
+                          alpha=0.25)
+        axes.set_xlim(low / 1.3, min(1.1, 1.6 * high))
+        _log_ticks(axes, [])
+        axes.set_xlabel(f"normalised length (1 is {limit:,} tokens)")
         axes.set_ylabel("density")
 
     what = f"the cutoff of {cutoff:,} tokens" if cutoff else f"the longest completion ({limit:,})"
     return _panels("figure3", "Normalised length of completions (the paper's Figure 3)",
-                   f"Tokens of a completion over {what}; bars are the histogram, the line a "
-                   "Gaussian kernel estimate. Mass at 1 is what the cutoff clipped.", scored, panel)
+                   f"Tokens of a completion over {what}, on a log scale with a range of its own "
+                   "for each set; the paper's scale is linear. Lines are Gaussian kernel "
+                   "estimates. Mass at 1 is what the cutoff clipped.", scored, panel)
 
 
 def _density(values: Any, grid: Any) -> Any:
     """Gaussian kernels with Silverman's width, not below half a histogram bin."""
     import numpy as np
 
-    free = values[values < 1] if (values < 1).any() else values     # clipped ones are one peak
+    free = values[values < 0] if (values < 0).any() else values     # clipped ones are one peak
     spread = min(float(np.std(free)), float(np.subtract(*np.percentile(free, [75, 25]))) / 1.34)
-    width = max(0.9 * (spread or float(np.std(free))) * len(free) ** -0.2, 0.0125)
+    width = max(0.9 * (spread or float(np.std(free))) * len(free) ** -0.2, 0.02)
     distance = (grid[:, None] - values[None, :]) / width
     return np.exp(-0.5 * distance ** 2).sum(axis=1) / (len(values) * width * math.sqrt(2 * math.pi))
 
 
-def budget_curve(scored: Scored) -> tuple[list[int], int | None]:
-    """Lengths of the correct completions, ascending, and the budget that holds 99 % of them."""
-    found = sorted(r.tokens for samples in readings(scored, None) for r in samples if r.correct)
-    if not found:
-        return [], None
-    return found, found[math.ceil(_SHARE * len(found)) - 1]
-
-
-def budgets(scored: Sequence[Scored]) -> Picture | None:
+def recovered(scored: Sequence[Scored]) -> Picture | None:
     """Figure 4: share of correct answers recovered against the budget."""
-    known = [s for s in scored if not early(s) and budget_curve(s)[0]]
+    found = {id(s): right_lengths(s) for s in scored}
+    known = [s for s in scored if found[id(s)]]
     if not known:
         return None
 
     def panel(axes: Axes, task: str) -> None:
         for one in _of(known, task):
-            found, point = budget_curve(one)
-            if point is None:
-                continue
-            color = _color(scored, one)
-            xs = [0, *found]
-            axes.step(xs, [i / len(found) for i in range(len(found) + 1)], where="post",
-                      color=color, label=f"{_label(one)}: 99 % by {point:,}")
-            axes.axvline(point, color=color, linestyle=":", linewidth=1)
-        axes.axhline(_SHARE, color="#999999", linewidth=0.7)
+            right, style = found[id(one)], _style(scored, one)
+            axes.step([0, *right], [i / len(right) for i in range(len(right) + 1)], where="post",
+                      markevery=max(1, len(right) // 8), **style)
+            axes.axvline(budget_99(right) or 0, color=style["color"], linestyle=":", linewidth=1)
+        axes.axhline(0.99, color="#999999", linewidth=0.7)
         axes.set_xlabel("budget, tokens")
         axes.set_ylabel("share recovered")
         axes.set_ylim(0, 1.03)
@@ -113,40 +167,8 @@ def budgets(scored: Sequence[Scored]) -> Picture | None:
 
     return _panels("figure4", "Correct answers recovered within a budget (the paper's Figure 4)",
                    "Of all completions that are correct without a cutoff, the share that ends "
-                   "within the budget; the dotted line is where 99 % are reached.", known, panel)
-
-
-def tradeoff(rows: Sequence[ResultRow], cutoff: int | None) -> Picture | None:
-    """Accuracy against tokens, one panel a task, with Wilson intervals."""
-    mine = [r for r in rows if r.cutoff == cutoff]
-    if not mine:
-        return None
-    tasks = task_order([r.task for r in mine])
-    figure, grid = _grid(len(tasks))
-    methods = list(dict.fromkeys((r.group, r.method) for r in mine))
-    for axes, task in zip(grid, tasks, strict=False):
-        for r in mine:
-            if r.task != task:
-                continue
-            axes.errorbar(r.tokens, 100 * r.accuracy, fmt="o", capsize=3, yerr=[
-                [100 * max(r.accuracy - r.accuracy_low, 0)],
-                [100 * max(r.accuracy_high - r.accuracy, 0)]],
-                color=_COLORS[methods.index((r.group, r.method)) % len(_COLORS)],
-                label=_escape(f"{r.group}/{r.method}" if r.group else r.method))
-        papers = _paper_points(task, [r.group for r in mine])
-        for tokens, accuracy, label in papers:
-            axes.scatter([tokens], [accuracy], marker="x", color="#999999", s=25)
-            axes.annotate(label, (tokens, accuracy), fontsize=6, color="#777777",
-                          xytext=(3, 3), textcoords="offset points")
-        axes.set_title(heading(task), fontsize=10)
-        axes.set_xlabel("tokens a completion")
-        axes.set_ylabel("Pass@1, %")
-        axes.legend(fontsize=7)
-        widest = max([r.tokens for r in mine if r.task == task] + [p[0] for p in papers])
-        axes.set_xlim(0, 1.3 * widest or 1)     # room for the labels
-    return _finished(figure, "tradeoff", "Accuracy against tokens",
-                     "Upper left is better. Bars are Wilson's 95 % intervals; crosses are the "
-                     "paper's numbers, where it has the set.")
+                   "within the budget; the dotted line is where 99 % are reached.", known, panel,
+                   scored)
 
 
 def _paper_points(task: str, groups: Sequence[str]) -> list[tuple[float, float, str]]:
@@ -160,43 +182,54 @@ def _of(scored: Sequence[Scored], task: str) -> list[Scored]:
     return [s for s in scored if s.task.column == task]
 
 
-def _label(scored: Scored) -> str:
-    run = scored.run
-    return _escape(f"{run.group}/{run.name}" if run.group else run.name)
-
-
 def _escape(text: str) -> str:
     """matplotlib reads dollars as mathematics and a leading underscore as "no legend"."""
     text = "".join(c if c.isprintable() else "?" for c in text).replace("$", "\\$")
     return text if not text.startswith("_") else " " + text
 
 
-def _color(scored: Sequence[Scored], one: Scored) -> str:
-    keys = list(dict.fromkeys((s.run.group, s.run.name) for s in scored))
-    return _COLORS[keys.index((one.run.group, one.run.name)) % len(_COLORS)]
+def _style(scored: Sequence[Scored], one: Scored) -> dict[str, Any]:
+    """The same for a method in every figure; no two of the first 140 are alike."""
+    i = list(dict.fromkeys(s.label for s in scored)).index(one.label)
+    return {"color": _COLORS[i % 7], "marker": _MARKERS[i % 10], "linestyle": _DASHES[i % 4],
+            "linewidth": 1.6, "markersize": 5, "label": _escape(one.label)}
 
 
-def _grid(panels: int) -> tuple[Figure, list[Axes]]:
-    from matplotlib.figure import Figure
+def _log_ticks(axes: Axes, places: Sequence[int]) -> None:
+    from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
-    columns = min(panels, 2)
-    rows = math.ceil(panels / columns)
-    figure = Figure(figsize=(5.2 * columns, 3.4 * rows), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False)
-    flat = [axes for line in grid for axes in line]
-    for spare in flat[panels:]:
-        spare.set_visible(False)
-    return figure, flat
+    axes.set_xscale("log")
+    if places:
+        axes.xaxis.set_major_locator(FixedLocator(sorted(
+            {p for p in places if p in (62, 125, 250, 500, *(1_000 * 2 ** i for i in range(6)))})))
+    else:
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FuncFormatter(
+        lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
 
 
 def _panels(name: str, title: str, caption: str, scored: Sequence[Scored],
-            panel: Callable[[Axes, str], None]) -> Picture:
+            panel: Callable[[Axes, str], None], styled: Sequence[Scored] = ()) -> Picture:
+    """One panel a task and one legend for all of them; `styled` is who decides the styles."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
     tasks = task_order([s.task.column for s in scored])
-    figure, grid = _grid(len(tasks))
-    for axes, task in zip(grid, tasks, strict=False):
+    columns = min(len(tasks), 2)
+    rows = math.ceil(len(tasks) / columns)
+    methods = {s.label: _style(styled or scored, s) for s in scored}
+    figure = Figure(figsize=(5.2 * columns, 3.4 * rows + 0.25 * math.ceil(len(methods) / columns)),
+                    layout="constrained")
+    flat = [axes for line in figure.subplots(rows, columns, squeeze=False) for axes in line]
+    for axes, task in zip(flat, tasks, strict=False):
         panel(axes, task)
-        axes.set_title(heading(task), fontsize=10)
-        axes.legend(fontsize=7)
+        axes.set_title(_escape(heading(task)), fontsize=10)
+        axes.grid(alpha=0.25)
+    for spare in flat[len(tasks):]:
+        spare.set_visible(False)
+    figure.legend(handles=[Line2D([], [], **style) for style in methods.values()],
+                  loc="outside lower center", ncols=2 * columns - 1, fontsize=8, handlelength=4)
     return _finished(figure, name, title, caption)
 
 

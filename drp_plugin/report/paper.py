@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drp_plugin.report.layout import Line
+from drp_plugin.report.layout import Cell, Line, words
 
 
 class PaperFigure(NamedTuple):
@@ -27,9 +27,11 @@ class PaperFigure(NamedTuple):
         return float(Fraction(self.score) if "/" in self.score
                      else Fraction(self.score.rstrip("%")) / 100)
 
-    def cells(self) -> tuple[str, str]:
+    def cells(self) -> tuple[Cell, Cell]:
         """As they stand in a table."""
-        return self.score, f"{self.tokens:,}" + (f" ({self.change})" if self.change else "")
+        return (Cell(self.score, numbers=(self.accuracy,)), Cell(
+            f"{self.tokens:,}" + (f" ({self.change})" if self.change else ""),
+            numbers=(self.tokens, int(self.change.rstrip("%")) / 100 if self.change else None)))
 
 
 @lru_cache(maxsize=1)
@@ -60,10 +62,10 @@ def paper_lines(table: str, tasks: Sequence[str], groups: Sequence[str]) -> list
         return []
     lines = []
     for student, methods in paper_figures(table, groups).items():
-        lines.append(Line((f"{student}, the paper's numbers",), "section"))
+        lines.append(Line(words(f"{student}, the paper's numbers"), "section"))
         for method, found in methods.items():
-            cells = (found[task].cells() if task in found else ("", "") for task in tasks)
-            lines.append(Line((method, *(cell for pair in cells for cell in pair)), "paper"))
+            cells = (found[task].cells() if task in found else words("", "") for task in tasks)
+            lines.append(Line((Cell(method), *(cell for pair in cells for cell in pair)), "paper"))
     return lines
 
 

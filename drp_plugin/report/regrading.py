@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from drp_plugin.errors import UserError
 from drp_plugin.report.runs import Run, TaskRun
-from drp_plugin.scoring import DEFAULT_CUTOFF, Measured, Reading, measure_many
-from drp_plugin.scoring.samples import dataset_of
+from drp_plugin.scoring import DEFAULT_CUTOFF, Measured, Reading, measure_at, measure_many
+from drp_plugin.scoring.samples import Sample, dataset_of
 from drp_plugin.tokens import QWEN, TokenCounter
+
+#: Token budgets at which accuracy is told; those below 1,000 are for small models.
+BUDGETS = (62, 125, 250, 500, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000,
+           24_000, 32_000)
 
 
 def choose_cutoff(runs: Sequence[Run], asked: int | None) -> int | None:
@@ -53,41 +58,59 @@ def choose_counter(runs: Sequence[Run], asked: str | None) -> TokenCounter:
 
 
 class Scored(NamedTuple):
-    """A run on a task, regraded: `measured[i][k]` is repeat k of document i."""
+    """A run on a task, regraded: `measured[i][k]` is sample k of document i."""
 
     run: Run
     task: TaskRun
     measured: tuple[tuple[Measured, ...], ...]
+    within: tuple[tuple[tuple[bool, ...], ...], ...]
+    """`within[i][k][b]`: whether it is right when it is cut at `BUDGETS[b]` tokens."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        return self.run.group, self.run.name, self.task.task
+    def label(self) -> str:
+        """The method, with its group where it has one."""
+        return f"{self.run.group}/{self.run.name}" if self.run.group else self.run.name
 
 
 def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Scored]:
-    """Grade and count every completion of a run, with and without the cutoff."""
+    """Grade and count every completion of a run: with and without the cutoff, at every budget."""
     return [_score_task(run, task, counter, cutoff) for task in run.tasks.values()]
 
 
 def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
-    texts = [text for sample in task.samples for text in sample.completions]
-    golds = [sample.gold for sample in task.samples for _ in sample.completions]
-    datasets = [sample.dataset or dataset_of(task.task)
-                for sample in task.samples for _ in sample.completions]
-    ended = [end for sample in task.samples for end in sample.ended]
-    thinking = [sample.thinking for sample in task.samples for _ in sample.completions]
-    ids = [count for sample in task.samples for count in sample.backend_tokens]
-    flat: list[Measured] = []
-    for at in range(0, len(texts), 256):
-        part = slice(at, at + 256)
-        flat += measure_many(texts[part], golds[part], datasets[part], counter, cutoff,
-                             backend_tokens=ids[part], ended=ended[part],
-                             thinking=thinking[part])
-    measured, at = [], 0
+    flat = [(sample, k) for sample in task.samples for k in range(len(sample.completions))]
+    found: list[Measured] = []
+    for at in range(0, len(flat), 256):
+        part = flat[at:at + 256]
+        found += measure_many(
+            [s.completions[k] for s, k in part], [s.gold for s, _ in part],
+            [_dataset(s, task) for s, _ in part], counter, cutoff,
+            backend_tokens=[s.backend_tokens[k] for s, k in part],
+            ended=[s.ended[k] for s, k in part], thinking=[s.thinking for s, _ in part])
+    rest = iter(zip(found, flat, strict=True))
+    measured, within = [], []
     for sample in task.samples:
-        measured.append(tuple(flat[at:at + len(sample.completions)]))
-        at += len(sample.completions)
-    return Scored(run, task, tuple(measured))
+        own = list(itertools.islice(rest, len(sample.completions)))
+        measured.append(tuple(m for m, _ in own))
+        within.append(tuple(_within(sample, k, m, _dataset(sample, task), counter)
+                            for m, (_, k) in own))
+    return Scored(run, task, tuple(measured), tuple(within))
+
+
+def _dataset(sample: Sample, task: TaskRun) -> str:
+    return sample.dataset or dataset_of(task.task)
+
+
+def _within(sample: Sample, k: int, measured: Measured, dataset: str,
+            counter: TokenCounter) -> tuple[bool, ...]:
+    """Only a completion that is cut behind its thinking has to be read again."""
+    full = measured.full
+    again = [b for b in BUDGETS if b < full.tokens
+             and (b >= full.think_tokens or not sample.thinking)]
+    read = measure_at([sample.completions[k]], [sample.gold], [dataset], counter, again,
+                      thinking=sample.thinking)[0] if again else []
+    right = {b: bool(r.correct) for b, r in zip(again, read, strict=True)}
+    return tuple(right.get(b, b >= full.tokens and bool(full.correct)) for b in BUDGETS)
 
 
 def early(scored: Scored) -> bool:

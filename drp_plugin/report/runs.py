@@ -12,6 +12,7 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.records import Record
 from drp_plugin.report.conditions import Conditions, conditions_of, pairs
+from drp_plugin.report.provenance import Provenance, provenance_of
 from drp_plugin.scoring.samples import FAILED, SAMPLES, Sample, read_sample
 
 
@@ -27,6 +28,10 @@ class TaskRun(NamedTuple):
     """The task without its variant: drp_gsm8k for drp_gsm8k_tale."""
     told: dict[str, Any]
     file: Path
+    origin: tuple[Provenance, ...]
+    """Of each run that was pooled."""
+    sizes: tuple[int, ...]
+    """Completions of a problem in each run that was pooled."""
 
 
 class Run(NamedTuple):
@@ -62,21 +67,14 @@ def place(argument: str) -> Place:
     return Place(folder=Path(folder), name=name, group=group)
 
 
-def read_runs(arguments: Iterable[str]) -> list[Run]:
-    """The runs that the arguments name, each method once.
+def read_outputs(arguments: Iterable[str]) -> list[tuple[Run, bool]]:
+    """The runs that the arguments name, and whether the user named them.
 
     Raises UserError that lists everything that is missing when a run is not complete.
     """
-    found: list[Run] = []
     problems: list[str] = []
-    for where in map(place, arguments):
-        found += _read(where, problems)
-    seen: set[tuple[str, str]] = set()
-    for run in found:
-        if (run.group, run.name) in seen:
-            raise UserError(f"two runs are called {run.name!r}",
-                            fix="Tell them apart with NAME=FOLDER")
-        seen.add((run.group, run.name))
+    found = [(run, where.name is not None) for where in map(place, arguments)
+             for run in _read(where, problems)]
     if problems:
         raise UserError("incomplete runs: " + "; ".join(problems),
                         fix="Run lmms-eval to its end with --log_samples and --output_path")
@@ -182,8 +180,11 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
     if failed:
         problems.append(f"{file}: {failed} requests failed and have no completion")
     told = kept[0].told if kept else {}
+    date = file.name.partition("_samples_")[0]
     return TaskRun(task, tuple(kept), conditions_of(task, results, len(kept), told),
-                   int(numbers.get("original", wanted)), column_of(task), told, file)
+                   int(numbers.get("original", wanted)), column_of(task), told, file,
+                   (provenance_of(results, told, date),),
+                   (max((len(s.completions) for s in kept), default=0),))
 
 
 def column_of(task: str) -> str:

@@ -1,11 +1,11 @@
-"""The paper's tables for any runs: values first, then Markdown, CSV, HTML or the terminal."""
+"""The paper's tables for any runs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
-from drp_plugin.grading import suspects
-from drp_plugin.report.layout import Line, Table
+from drp_plugin.report.layout import Cell, Column, Line, Table, words
 from drp_plugin.report.paper import paper_lines
 from drp_plugin.report.results import Comparison, ResultRow
 
@@ -30,16 +30,14 @@ def task_order(tasks: Sequence[str]) -> list[str]:
                                          unique.index(t)))
 
 
-def score_cell(row: ResultRow) -> str:
-    """94.1%, or 15/30 for the sets that the paper counts."""
-    if row.task.removeprefix("drp_") in _COUNTED and row.repeats == 1:
-        return f"{row.correct:.0f}/{row.n}"
-    return f"{row.accuracy:.1%}"
-
-
 def percent(change: float) -> str:
     """A relative change as in Table 1: -64%."""
     return f"{change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
+
+
+def p_text(p: float) -> str:
+    """A p value in a few digits."""
+    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
 
 
 def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
@@ -52,12 +50,19 @@ def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
     groups = list(dict.fromkeys(r.group for r in mine))
     for group in groups:
         if group:
-            lines.append(Line((group,), "section"))
+            lines.append(Line(words(group), "section"))
         for method in dict.fromkeys(r.method for r in mine if r.group == group):
-            lines.append(Line((method, *_cells(mine, group, method, tasks, changes))))
+            lines.append(Line((Cell(method), *_cells(mine, group, method, tasks, changes))))
     lines += paper_lines(paper, tasks, groups)
-    return Table("table1", "Accuracy and tokens (the paper's Table 1)", _columns(tasks),
-                 tuple(lines), (*notes_for(rows, cutoff), *cautions))
+    notes = [*notes_for(rows, cutoff), "Small print: 95 % score intervals of Pass@1, with problems "
+             "as clusters, and of the change in tokens against the first method."]
+    if any(r.runs > 1 for r in mine):
+        notes.append("± is the standard deviation between runs of one method.")
+    if any(c.p_holm < 0.05 for c in changes.values()):
+        notes.append("* marks an accuracy that differs from the first method's at 5 %, Holm's "
+                     "correction over the methods of a task included.")
+    return Table("table1", "Accuracy and tokens (the paper's Table 1)", _columns(mine, tasks),
+                 tuple(lines), (*notes, *cautions))
 
 
 def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cutoff: int | None
@@ -83,19 +88,51 @@ def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cutof
     return changes, cautions
 
 
-def _columns(tasks: Sequence[str], first: str = "Method") -> tuple[str, ...]:
-    return (first, *(f"{heading(task)} {what}" for task in tasks for what in ("Pass@1", "#Tokens")))
+def _columns(rows: Sequence[ResultRow], tasks: Sequence[str]) -> tuple[Column, ...]:
+    columns = [Column("Method")]
+    for task in tasks:
+        sizes = sorted({r.n for r in rows if r.task == task})
+        n = f"n = {sizes[0]:,}" if len(sizes) == 1 else f"n = {sizes[0]:,} to {sizes[-1]:,}"
+        columns += [Column(f"{heading(task)} Pass@1", n, ("", "low", "high", "n", "sd")),
+                    Column(f"{heading(task)} #Tokens", "", ("", "change", "low", "high"))]
+    return tuple(columns)
 
 
 def _cells(rows: Sequence[ResultRow], group: str, method: str, tasks: Sequence[str],
-           changes: Mapping[tuple[str, str, str], Comparison]) -> list[str]:
+           changes: Mapping[tuple[str, str, str], Comparison]) -> list[Cell]:
     by_task = {r.task: r for r in rows if r.group == group and r.method == method}
-    cells = []
+    cells: list[Cell] = []
     for task in tasks:
         found, change = by_task.get(task), changes.get((group, method, task))
-        suffix = f" ({percent(change.tokens_change)})" if change else ""
-        cells += [score_cell(found), f"{found.tokens:,.0f}{suffix}"] if found else ["–", "–"]
+        if found is None:
+            cells += words("–", "–")
+            continue
+        cells += [_score(found, change), _tokens(found, change)]
     return cells
+
+
+def _score(row: ResultRow, change: Comparison | None) -> Cell:
+    """94.1%, or 15/30 for the sets that the paper counts."""
+    counted = row.task.removeprefix("drp_") in _COUNTED and row.repeats == 1
+    text = f"{row.correct:.0f}/{row.n}" if counted else f"{row.accuracy:.1%}"
+    if row.runs > 1 and row.spread is not None:
+        text += f" ± {100 * row.spread:.1f}"
+    return Cell(text + ("*" if change and change.p_holm < 0.05 else ""),
+                f"{100 * row.accuracy_low:.1f} to {100 * row.accuracy_high:.1f}",
+                (row.accuracy, row.accuracy_low, row.accuracy_high, row.n, row.spread))
+
+
+def _tokens(row: ResultRow, change: Comparison | None) -> Cell:
+    if change is None:
+        return Cell(f"{row.tokens:,.0f}", numbers=(row.tokens,))
+    interval = (change.tokens_change_low, change.tokens_change_high)
+    return Cell(f"{row.tokens:,.0f} ({percent(change.tokens_change)})", span(*interval),
+                (row.tokens, change.tokens_change, *interval))
+
+
+def span(low: float, high: float) -> str:
+    """An interval of a relative change."""
+    return f"{percent(low)} to {percent(high)}" if math.isfinite(high) else "no bound"
 
 
 #: The paper's ablations by their numbers.
@@ -124,87 +161,25 @@ def ablation_tables(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
 
 def cutoff_table(rows: Sequence[ResultRow], cutoff: int) -> Table | None:
     """Table 5: every method without and with the cutoff, from the same completions."""
-    whole = {(r.group, r.method) for r in rows if r.cutoff is None}
+    whole = dict.fromkeys((r.group, r.method) for r in rows if r.cutoff is None)
     if not whole:
         return None
-    tasks = task_order([r.task for r in rows if r.cutoff is None])
-    lines = []
-    for group, method in dict.fromkeys((r.group, r.method) for r in rows):
-        if (group, method) not in whole:
-            continue
+    mine = [r for r in rows if r.cutoff is None]
+    tasks = task_order([r.task for r in mine])
+    lines, loops = [], []
+    for group, method in whole:
         label = f"{group}/{method}" if group else method
-        for limit, words in ((None, "no cutoff"), (cutoff, f"{cutoff:,}-token cutoff")):
-            mine = [r for r in rows if r.cutoff == limit]
-            lines.append(Line((f"{label} ({words})", *_cells(mine, group, method, tasks, {}))))
+        for limit, said in ((None, "no cutoff"), (cutoff, f"{cutoff:,}-token cutoff")):
+            cells = _cells([r for r in rows if r.cutoff == limit], group, method, tasks, {})
+            lines.append(Line((Cell(f"{label} ({said})"), *cells)))
+        number = sum(r.loops for r in mine if (r.group, r.method) == (group, method))
+        loops.append(f"{number} of {label}")
     lines += paper_lines("table5", tasks, ["7b"])
-    loops = [f"{sum(r.loops for r in rows if r.cutoff is None and (r.group, r.method) == key)} "
-             f"of {key[1]}" for key in dict.fromkeys((r.group, r.method) for r in rows)
-             if key in whole]
     notes = ("Both lines of a method come from the same completions: clipped tokens, and answers "
              "that are complete within the cutoff.",
              f"Completions that end in a loop: {', '.join(loops)}.")
-    return Table("table5", "With and without the cutoff (the paper's Table 5)", _columns(tasks),
-                 tuple(lines), notes)
-
-
-def detail_table(rows: Sequence[ResultRow], cutoff: int | None) -> Table:
-    """What Table 1 leaves out: intervals, thinking tokens, truncated, no answer, loops."""
-    columns = ("Task", "Method", "n", "Pass@1 (Wilson 95 %)", "#Tokens", "thinking", "truncated",
-               "no answer", "loops", "backend's count differs")
-    lines = []
-    for task in task_order([r.task for r in rows]):
-        for r in rows:
-            if r.task != task or r.cutoff != cutoff:
-                continue
-            differs = "–" if r.backend_tokens_differ is None else f"{r.backend_tokens_differ:,}"
-            lines.append(Line((
-                heading(task), f"{r.group}/{r.method}" if r.group else r.method, f"{r.n:,}",
-                f"{r.accuracy:.1%} ({r.accuracy_low:.1%} to {r.accuracy_high:.1%})",
-                f"{r.tokens:,.0f}", f"{r.think_tokens:,.0f}", f"{r.truncated:,}",
-                f"{r.no_answer:,}", f"{r.loops:,}", differs)))
-    notes = ["Backend's count differs: completions whose generated ids, a stop token aside, are "
-             "not as many as the text's tokens; – where the backend reported none."]
-    if any(r.repeats > 1 for r in rows if r.cutoff == cutoff):
-        notes.append("n is the number of problems, for the intervals too; truncated, no answer and "
-                     "loops count completions.")
-    for task in {r.task for r in rows}:
-        listed = suspects(task)
-        if listed:
-            places = ", ".join(str(s.index) for s in listed)
-            notes.append(f"{heading(task)}: the official gold answers of rows {places} are "
-                         "probably wrong; they are graded as they are.")
-    return Table("details", "Details", columns, tuple(lines), tuple(notes))
-
-
-def comparison_table(comparisons: Sequence[Comparison], cutoff: int | None) -> Table:
-    """Every method against its base on the same problems, with tests and intervals."""
-    columns = ("Task", "Before → after", "n", "Pass@1", "Change (95 %)", "Lost / won",
-               "McNemar p", "#Tokens", "Change (95 %)")
-    lines = []
-    for c in comparisons:
-        if c.cutoff != cutoff:
-            continue
-        p = "–" if c.mcnemar_p is None else f"{c.mcnemar_p:.3g}"
-        name = f"{c.group}/" if c.group else ""
-        lines.append(Line((
-            heading(c.task), f"{name}{c.before} → {c.after}", f"{c.n:,}",
-            f"{c.accuracy_before:.1%} → {c.accuracy_after:.1%}",
-            f"{100 * c.accuracy_change:+.1f} points ({100 * c.accuracy_change_low:+.1f} to "
-            f"{100 * c.accuracy_change_high:+.1f})",
-            f"{c.only_before} / {c.only_after}", p,
-            f"{c.tokens_before:,.0f} → {c.tokens_after:,.0f}",
-            f"{c.tokens_change:+.1%} ({c.tokens_change_low:+.1%} to {c.tokens_change_high:+.1%})")))
-    notes = ["Paired on the same problems: exact two-sided McNemar test for accuracy, bootstrap "
-             "over problems (2,000 draws, fixed seed) for the intervals."]
-    if any(c.cutoff == cutoff and c.mcnemar_p is None for c in comparisons):
-        notes.append("With several samples a problem Pass@1 is the mean over them, while Lost / "
-                     "won compares the first sample of each problem alone and has no test.")
-    different = [c for c in comparisons if c.cutoff == cutoff and not c.same_protocol]
-    if different:
-        names = ", ".join(sorted({f"{c.before} and {c.after} on {c.task}" for c in different}))
-        notes.append(f"CAUTION: made under different protocols: {names}.")
-    return Table("comparisons", "Before and after, problem by problem", columns, tuple(lines),
-                 tuple(notes))
+    return Table("table5", "With and without the cutoff (the paper's Table 5)",
+                 _columns(mine, tasks), tuple(lines), notes)
 
 
 def notes_for(rows: Sequence[ResultRow], cutoff: int | None) -> tuple[str, ...]:

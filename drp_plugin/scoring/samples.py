@@ -34,6 +34,9 @@ class Sample(NamedTuple):
     dataset: str | None
     told: dict[str, Any]
     """The protocol, where our own task recorded it."""
+    question: str = ""
+    level: str = ""
+    """Difficulty, where the set has one, e.g. MATH's `Level 5`."""
 
     @property
     def thinking(self) -> bool:
@@ -53,6 +56,8 @@ class _Told(Record):
 
     id: str | int | None = None
     dataset: str | None = None
+    question: str | None = None
+    level: str | int | None = None
     completions: tuple[_Made, ...] = ()
     protocol: dict[str, Any] = Field(default_factory=dict)
 
@@ -77,11 +82,14 @@ def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
                         row=number, fix="Run lmms-eval again, or leave `drp` as it was "
                         "written") from None
     doc = value["doc_id"] if own.id is None else own.id
+    row = value.get("doc")
+    level = own.level if own.level is not None or not isinstance(row, dict) else row.get("level")
     return Sample(
         doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}", gold=_gold(value["target"]),
         completions=completions, backend_tokens=tuple(m.backend_tokens for m in made),
         ended=tuple(ended(m.finish) for m in made), dataset=own.dataset,
-        told=own.protocol)
+        told=own.protocol, question=own.question or str(value.get("input") or ""),
+        level="" if level is None else str(level))
 
 
 def one_repeat(value: dict[str, Any], sample: Sample, repeat: int) -> dict[str, Any]:

@@ -57,8 +57,8 @@ def test_page_is_self_contained_and_inert(page: Path) -> None:
         assert not any(name.startswith("on") for name in attributes), (tag, attributes)
         source = attributes.get("src")
         assert source is None or source.startswith("data:image/svg+xml;base64,")
-        assert "href" not in attributes
-    assert sum(tag == "img" for tag, _ in tags.seen) == 3
+        assert attributes.get("href", "completions.html").split("#")[0] == "completions.html"
+    assert sum(tag == "img" for tag, _ in tags.seen) == 4
     assert "\u202e" not in text and "U+202E" in text
     assert "{{ 7 * 7 }}" in text
     assert "http-equiv=\"Content-Security-Policy\"" in text
@@ -101,7 +101,7 @@ addEventListener("load", () => {
     found = json.loads(told.replace("&amp;", "&").replace("&lt;", "<").replace("&gt;", ">"))
     assert found["title"] == "DRP evaluation report"
     assert found["headings"] == ["DRP evaluation report"]
-    assert len(found["images"]) == 3
+    assert len(found["images"]) == 4
     assert all(complete and width > 300 for complete, width in found["images"])
     assert len(found["tables"]) >= 4
     assert all(rows >= 2 and height > 40 for rows, height in found["tables"])

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from pathlib import Path
+from statistics import stdev
 
 import pytest
 from click.testing import CliRunner
@@ -13,10 +14,10 @@ from click.testing import CliRunner
 from drp_plugin.cli import group
 from drp_plugin.errors import UserError
 from drp_plugin.report import make_report, read_runs, score_run
-from drp_plugin.report.layout import markdown, shown
+from drp_plugin.report.layout import Table, markdown, shown
 from drp_plugin.report.paper import paper_figures
 from drp_plugin.report.regrading import choose_counter, choose_cutoff
-from drp_plugin.statistics import wilson
+from drp_plugin.statistics import mean_share
 from drp_plugin.tokens import TokenCounter
 
 from .conftest import GREEDY, Writer, documents
@@ -26,6 +27,10 @@ def made(runs: list[str], counter: TokenCounter, cutoff: int | None = 12_000, ba
          ablations: dict[int, tuple[str, ...]] | None = None):
     scored = [s for run in read_runs(runs) for s in score_run(run, counter, cutoff)]
     return make_report(scored, cutoff, counter.name, base or None, ablations)
+
+
+def lines(table: Table, kind: str = "ours") -> list[tuple[str, ...]]:
+    return [tuple(c.text for c in line.cells) for line in table.lines if line.kind == kind]
 
 
 @pytest.fixture()
@@ -56,13 +61,17 @@ def test_rows_and_comparisons(two: list[str], counter: TokenCounter) -> None:
 
 def test_table_1_layout(two: list[str], counter: TokenCounter) -> None:
     table = made(two, counter).tables[0]
-    assert table.columns == ("Method", "GSM8K Pass@1", "GSM8K #Tokens", "AIME24 (OOD) Pass@1",
-                             "AIME24 (OOD) #Tokens")
-    ours = [line.cells for line in table.lines if line.kind == "ours"]
+    assert [c.name for c in table.columns] == [
+        "Method", "GSM8K Pass@1", "GSM8K #Tokens", "AIME24 (OOD) Pass@1", "AIME24 (OOD) #Tokens"]
+    assert [c.small for c in table.columns] == ["", "n = 40", "", "n = 30", ""]
+    ours = lines(table)
     assert ours[0][1] == "92.5%" and ours[0][3] == "15/30"
     assert ours[1][3] == "14/30" and ours[1][2].endswith("%)") and "(-" in ours[1][2]
+    first = next(line.cells for line in table.lines if line.kind == "ours")
+    assert first[1].small == "80.1 to 97.4", "the interval stands in Table 1"
+    assert first[1].numbers[:4] == pytest.approx((0.925, 0.8014, 0.9742, 40), abs=1e-4)
     # both students of the paper, since no group says which one this is
-    paper = [line.cells for line in table.lines if line.kind == "paper"]
+    paper = lines(table, "paper")
     assert len(paper) == 9
     assert ("+DRP", "94.1%", "328 (-64%)", "15/30", "4,966 (-43%)") in paper
     assert ("+DRP", "83.4%", "721 (-50%)", "10/30", "6,135 (-42%)") in paper
@@ -71,7 +80,7 @@ def test_table_1_layout(two: list[str], counter: TokenCounter) -> None:
 def test_the_group_chooses_the_papers_student(two: list[str], counter: TokenCounter) -> None:
     named = [f"R1-Distill-Qwen-1.5B/{run}" for run in two]
     table = made(named, counter).tables[0]
-    sections = [line.cells[0] for line in table.lines if line.kind == "section"]
+    sections = [cells[0] for cells in lines(table, "section")]
     assert sections == ["R1-Distill-Qwen-1.5B", "R1-Distill-Qwen-1.5B, the paper's numbers"]
 
 
@@ -87,7 +96,7 @@ def test_cutoff_and_table_5(write: Writer, counter: TokenCounter) -> None:
     assert (cut.truncated, whole.truncated, cut.loops) == (2, 1, 1)
     assert cut.tokens < whole.tokens
     table = next(t for t in report.tables if t.name == "table5")
-    assert [line.cells[0] for line in table.lines[:2]] == [
+    assert [line.cells[0].text for line in table.lines[:2]] == [
         "Base (no cutoff)", "Base (1,000-token cutoff)"]
 
 
@@ -111,12 +120,11 @@ def test_ablation_tables(write: Writer, counter: TokenCounter) -> None:
     report = made(runs, counter, ablations={2: ("x", "Distilled Reasoning Pruning"),
                                             4: ("Distill", "Base")})
     tables = {t.name: t for t in report.tables}
-    assert [line.cells[0] for line in tables["table2"].lines if line.kind == "ours"] == [
+    assert [cells[0] for cells in lines(tables["table2"])] == [
         "Base", "x", "Distilled Reasoning Pruning"]
-    assert [line.cells[0] for line in tables["table4"].lines if line.kind == "ours"] == [
-        "Base", "Distill"]
+    assert [cells[0] for cells in lines(tables["table4"])] == ["Base", "Distill"]
     assert "direct distillation" in tables["table4"].title
-    assert any(line.cells[0] == "Default" for line in tables["table2"].lines)
+    assert any(cells[0] == "Default" for cells in lines(tables["table2"], "paper"))
     assert not {"table2", "table3", "table4"} & {t.name for t in made(runs, counter).tables}
 
 
@@ -125,7 +133,7 @@ def test_ablation_tables_of_several_students(write: Writer, counter: TokenCounte
             for name in ("A/Base", "A/DRP", "B/Base", "B/Default")]
     table = next(t for t in made(runs, counter, ablations={2: ("Default",)}).tables
                  if t.name == "table2")
-    assert [line.cells[0] for line in table.lines if line.kind != "paper"] == [
+    assert [line.cells[0].text for line in table.lines if line.kind != "paper"] == [
         "B", "Base", "Default", "R1-Distill-Qwen-7B, the paper's numbers"]
 
 
@@ -227,24 +235,32 @@ def test_several_samples_have_their_own_interval(write: Writer, counter: TokenCo
     rows = documents(8, set(), 10)
     folder = write("one", {"drp_gsm8k": several(rows[:4], 0) + several(rows[4:], 1)})
     row = made([f"A={folder}"], counter).rows[0]
-    assert (row.n, row.repeats, row.correct) == (8, 3, pytest.approx(20 / 3))
-    assert (row.accuracy_low, row.accuracy_high) == wilson(row.correct, 8)[1:]
-    assert wilson(row.correct, 8)[1:] != wilson(7, 8)[1:]
+    assert (row.n, row.repeats, row.runs, row.correct) == (8, 3, 1, pytest.approx(20 / 3))
+    assert (row.accuracy, row.accuracy_low, row.accuracy_high) == mean_share(
+        [1.0] * 4 + [2 / 3] * 4, 3)
+    assert row.accuracy_se == pytest.approx(stdev([1.0] * 4 + [2 / 3] * 4) / 8 ** 0.5)
+    # of the three samples the first of every problem is right, and the last of four is not
+    assert row.spread == pytest.approx(stdev([1.0, 1.0, 0.5]))
+    assert row.pass_at == pytest.approx((5 / 6, 1.0, 1.0))
+    assert row.majority == 1.0
 
 
-def test_lost_and_won_of_several_samples_say_what_they_count(
+def test_problems_with_several_samples_are_compared_by_their_shares(
         write: Writer, counter: TokenCounter) -> None:
+    """5 problems, of 3 samples each all right before and one right after."""
     runs = [f"{name}={write(name, {'drp_gsm8k': several(documents(5, set(), 10), wrong)})}"
             for name, wrong in (("A", 0), ("B", 2))]
     report = made(runs, counter)
     c = report.comparisons[0]
     assert (c.only_before, c.mcnemar_p, c.accuracy_after) == (0, None, pytest.approx(1 / 3))
+    assert (c.worse, c.better, c.p) == (5, 0, 2 / 2 ** 5), "all five the same way, of 32 patterns"
     notes = {t.name: t.notes for t in report.tables}
-    assert any("first sample of each problem alone" in note for note in notes["comparisons"])
+    assert any("sign-flip" in note for note in notes["comparisons"])
     assert any("n is the number of problems" in note for note in notes["details"])
     single = made([f"A={write('C', {'drp_gsm8k': documents(5, set(), 10)})}",
                    f"B={write('D', {'drp_gsm8k': documents(5, set(), 9)})}"], counter)
-    assert not any("first sample" in note for t in single.tables for note in t.notes)
+    assert single.comparisons[0].p == single.comparisons[0].mcnemar_p == 1.0
+    assert "samples" not in {t.name for t in single.tables}
 
 
 @pytest.mark.parametrize("name", ["DRP", "Default"])
@@ -258,7 +274,7 @@ def test_a_change_over_other_problems_does_not_stand_in_the_table(
     tables = [t for t in report.tables if t.name in ("table1", "table2")]
     assert len(tables) == (2 if name == "Default" else 1)
     for table in tables:
-        ours = {line.cells[0]: line.cells for line in table.lines if line.kind == "ours"}
+        ours = {cells[0]: cells for cells in lines(table)}
         assert "%" not in ours[name][2]
         (caution,) = [note for note in table.notes if note.startswith("CAUTION")]
         assert f"Base has 40 problems of GSM8K, {name} 12, and 12 are the same" in caution
@@ -344,8 +360,9 @@ def test_wrong_folders(tmp_path: Path, write: Writer) -> None:
     with pytest.raises(UserError, match="holds 2 models"):
         read_runs([f"A={folder}"])
     assert [run.name for run in read_runs([str(folder)])] == ["other", "some__model"]
-    with pytest.raises(UserError, match="two runs are called"):
-        read_runs([f"A={folder}/other", f"A={folder}/some__model"])
+    again = write("two", {"drp_gsm8k": documents(3, set(), 5)}, model="other")
+    with pytest.raises(UserError, match="two runs are called 'other'"):
+        read_runs([str(folder), str(again)])
 
 
 def test_the_latest_date_of_a_task_counts(write: Writer) -> None:
