@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from drp_plugin.llm.redact import HIDDEN, redact
+from drp_plugin.redact import HIDDEN, redact
 
 
 @pytest.mark.parametrize("text", [

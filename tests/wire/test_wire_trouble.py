@@ -17,7 +17,7 @@ from faults import Faults
 from provider import Provider
 
 from drp_plugin.llm.ledger import Ledger
-from drp_plugin.runner import progress
+from drp_plugin import progress
 
 
 class _Usage(NamedTuple):
