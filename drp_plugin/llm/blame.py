@@ -117,8 +117,8 @@ def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None 
     error = body.get("error", body)
     error = error if isinstance(error, dict) else {"message": error}
     code = error.get("code")
-    if status is None and str(code).isdigit() and 100 <= int(code) < 600:
-        status = int(code)
+    if status is None and re.fullmatch(r"[1-5]\d\d", str(code)):
+        status = int(str(code))
     # an error page speaks of anything: its status alone counts
     words = "" if "page" in body else " ".join(_leaves(body))[:8000].lower()
     said = error.get("message") or error.get("detail") or body.get("message") or words or "no words"

@@ -160,7 +160,8 @@ class GeminiBatch:
             except Transient as fault:
                 return fault
         error = row.get("error") or row.get("status") or {}
-        status = _RPC.get(error.get("code"), error.get("code"))
+        code = error.get("code")
+        status = _RPC.get(code, code) if isinstance(code, int) else None
         return explain(read_error(status, {"error": error}), self._teacher.name, KEY)
 
 
