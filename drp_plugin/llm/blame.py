@@ -16,6 +16,7 @@ everything (`Persistent`).
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,7 @@ _OTHER_SETTINGS = ("top_k", "reasoning_effort", "skip_special_tokens", "min_p",
 _SETTING = "|".join(sorted((*_ADVICE, *_NAMES, *_OTHER_SETTINGS), key=len, reverse=True))
 _NOT_TAKEN = (r"unsupported|unknown|unrecognized|unexpected|extra (?:inputs|fields)|not supported|"
               r"n[o']t support|isn't supported|not permitted|not allowed|forbid|deprecated|invalid|"
-              r"must be|cannot be used|may not|too large|at most|only the default")
+              r"must be|cannot (?:be used|both)|may not|too large|at most|only the default")
 _REFUSED_SETTING = re.compile(
     rf"(?:{_NOT_TAKEN})\b.{{0,120}}?(?<![\w])(?P<one>{_SETTING})(?![\w])"
     rf"|(?<![\w])(?P<two>{_SETTING})(?![\w]).{{0,160}}?(?:{_NOT_TAKEN})"
@@ -106,11 +107,11 @@ def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None 
     if isinstance(body, bytes):
         body = body[:20_000].decode("utf-8", "replace")
     if isinstance(body, str):
-        try:
+        with contextlib.suppress(ValueError, RecursionError):
             body = json.loads(body)
-        except (ValueError, RecursionError):
-            body = {"message": body[:2000]} if not body.lstrip().startswith("<") else \
-                {"page": body[:2000], "message": body[:200]}
+    if isinstance(body, str):
+        page = {"page": True} if body.lstrip().startswith("<") else {}
+        body = {"message": body[:200 if page else 2000], **page}
     if isinstance(body, list):
         body = next((item for item in body if isinstance(item, dict)), {})
     body = body if isinstance(body, dict) else {"message": str(body)[:2000]}
@@ -121,7 +122,8 @@ def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None 
         status = int(str(code))
     # an error page speaks of anything: its status alone counts
     words = "" if "page" in body else " ".join(_leaves(body))[:8000].lower()
-    said = error.get("message") or error.get("detail") or body.get("message") or words or "no words"
+    said = next((s for s in (error.get("message"), error.get("detail"), body.get("message"), words)
+                 if s and isinstance(s, str)), "no words")
     named = " ".join(dict.fromkeys(str(x) for x in (code, error.get("type"), error.get("status"))
                                    if x and not str(x).isdigit()))
     text = redact(f"HTTP {status}: {said}" if status else str(said))[:500]
@@ -186,9 +188,10 @@ def explain(said: Said, name: str, variable: str) -> Exception:
         return Unusable(f"{name} is not there ({text})",
                         fix="Check the model's name and --base-url")
     if setting and not (moment and status):
-        return Unusable(f"{name} does not take a setting ({text})",
-                        fix=_ADVICE.get(setting, f"Leave --extra {setting}=… out, or do not have "
-                                                 "it sent"))
+        fix = _ADVICE.get(setting, f"Leave --extra {setting}=… out")
+        if setting == "max_tokens" and has("use .?max_completion_tokens"):
+            fix = "Give --extra max_completion_tokens=N in place of --max-tokens"
+        return Unusable(f"{name} does not take a setting ({text})", fix=fix)
     if (has(_MANNER) and status != 429) or status in (405, 410, 501):
         return Unusable(f"{name} refuses every such request ({text})",
                         fix="Check the model's name and --base-url, or choose another teacher")

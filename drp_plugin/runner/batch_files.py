@@ -134,5 +134,3 @@ class BatchFiles:
         sent.file.unlink(missing_ok=True)
         for file in self.folder.glob("*.results.jsonl"):
             file.unlink(missing_ok=True)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()  # nothing else is out
