@@ -22,7 +22,7 @@ CONNECT_S = 20.0
 LONGEST_BODY = 32 * 2 ** 20
 """Bytes of a reply, unpacked: many times what the longest text of a model takes."""
 # what `with_raw_response` sends: the reply comes back with its headers, unparsed
-_RAW = {"X-Stainless-Raw-Response": "true"}
+RAW = {"X-Stainless-Raw-Response": "true"}
 
 
 class _Endless(Exception):
@@ -105,7 +105,7 @@ class OpenAITeacher(Teacher):
             # the library's own way for a ready body: `chat.completions.create` walks through
             # every message against its type hints, which costs more than the rest of a request
             response: Any = await self.client.post(
-                "/chat/completions", body=body, cast_to=ChatCompletion, options={"headers": _RAW})
+                "/chat/completions", body=body, cast_to=ChatCompletion, options={"headers": RAW})
             content = response.http_response.content
         except Exception as error:  # a peer that is no HTTP server raises whatever it likes
             raise self._explain(error) from None
@@ -233,10 +233,12 @@ def read_completion(body: dict[str, Any]) -> Reply:
 
 
 def finish_of(said: Any) -> Finish:
-    """How a whole reply ended; servers that say nothing, or a word that nobody knows, mean that
-    it did."""
+    """How a reply ended. Servers that say nothing, or a word that nobody knows, mean that it did;
+    `other` is no end."""
     found = ending(said)
-    return found if found in ("length", "refusal") else "stop"
+    if found in ("length", "refusal"):
+        return found
+    return "other" if found == "error" else "stop"
 
 
 def _text(content: Any) -> str:

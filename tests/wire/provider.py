@@ -57,6 +57,8 @@ class Provider:
         self.answered: Counter[str] = Counter()
         """Answers given (live or batch) by request hash; content faults included."""
         self.bodies: list[dict[str, Any]] = []
+        self.urls: list[str] = []
+        """Path and query of every live request to OpenAI's or Azure's routes."""
         self.in_flight = self.peak = 0
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, BatchJob] = {}
@@ -106,6 +108,8 @@ class Provider:
     def app(self) -> Starlette:
         return Starlette(routes=[
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/openai/deployments/{deployment}/chat/completions", self.chat,
+                  methods=["POST"]),
             Route("/v1/models", self.models),
             Route("/v1/files", self.upload, methods=["POST"]),
             Route("/v1/files/{id}/content", self.content),
@@ -144,6 +148,7 @@ class Provider:
         self.received += 1
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
+        self.urls.append(http.url.path + "?" + http.url.query)
         try:
             body = await http.json()
             self.bodies.append({k: v for k, v in body.items() if k != "messages"})

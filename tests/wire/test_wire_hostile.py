@@ -141,8 +141,8 @@ def test_what_earlier_releases_stored_without_a_good_end_is_asked_again(tmp_path
         assert ledger.totals().cost_usd == 2.0 and len(ledger) == 2
 
 
-@pytest.mark.parametrize("fault", ["parts", "eos", "null-finish", "new-word", "surrogate",
-                                   "negative", "absurd", "text-usage", "no-usage"])
+@pytest.mark.parametrize("fault", ["parts", "eos", "null-finish", "new-word", "negative",
+                                   "absurd", "text-usage", "no-usage"])
 def test_an_answer_in_another_dress_is_one(tmp_path, drp, rules, fault):
     data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
     with Provider(rules, faults=Faults(rate=1.0, kinds=(fault,))) as provider:
@@ -153,6 +153,22 @@ def test_an_answer_in_another_dress_is_one(tmp_path, drp, rules, fault):
         assert drp(*command).code == 0 and provider.received == 4
     pruned, _, summary = rows_of(run)
     assert len(pruned) == 2 and (summary["cost_usd"] or 0) >= 0
+
+
+def test_half_a_character_costs_no_row_for_good(tmp_path, drp, rules):
+    """Of the reply, and of the trace that is asked about."""
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    data.write_text(data.read_text().replace("Okay, so", "Okay \\ud83d, so"))
+
+    async def answer(request):
+        reply = await rules(request)
+        return reply.model_copy(update={"text": reply.text.replace("Let me", "\ud83d Let me", 1)})
+
+    with Provider(answer) as provider:
+        for _ in range(2):
+            assert drp(*remote(provider, data, run)).code in (0, 2)
+            _, rejects, summary = rows_of(run)
+            assert "internal_error" not in summary["rejects"], rejects
 
 
 # -- whose fault ------------------------------------------------------------------------------
@@ -208,7 +224,7 @@ def test_a_page_of_500_is_not_a_server_that_does_not_run(tmp_path, drp, rules):
     data = traces(tmp_path / "t.jsonl", 1)
     with Provider(rules, faults=Faults(rate=1.0, kinds=("brackets",))) as provider:
         ran = drp(*remote(provider, data, tmp_path / "run"))
-    assert ran.code == 2 and "Is the server running" not in ran.err and "server's log" in ran.err
+    assert ran.code == 2 and "Is the server running" not in ran.err and "its log" in ran.err
     assert "[/INST] [red]boom[/] \\x1b[31m" in ran.err
 
 
@@ -385,3 +401,45 @@ def test_openings_and_removals_side_by_side(tmp_path):
     for thread in threads:
         thread.join()
     assert not lost
+
+
+# -- Azure, and addresses with a query ----------------------------------------------------------
+
+
+def test_azure_is_a_provider(tmp_path, drp, rules, monkeypatch):
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    command = ("prune", data, "-o", run, "--teacher", "azure:my-4o")
+    for missing in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION"):
+        ran = drp(*command)
+        assert ran.code == 2 and ran.err.count("\n") == 1 and missing in ran.err
+        with Provider(rules) as provider:
+            monkeypatch.setenv(missing, {"AZURE_OPENAI_API_KEY": "azure-Secret-123456",
+                                         "AZURE_OPENAI_ENDPOINT": provider.gemini_url,
+                                         "OPENAI_API_VERSION": "2024-10-21"}[missing])
+    with Provider(rules) as provider:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", provider.gemini_url)
+        ran = drp(*command, "--strict")
+        assert ran.code == 0, ran.err
+        assert set(provider.urls) == {
+            "/openai/deployments/my-4o/chat/completions?api-version=2024-10-21"}
+    assert b"azure-Secret" not in everything_written(run)
+    assert drp(*command, "--batch").code == 2
+
+
+def test_the_query_of_an_address_goes_with_every_request(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 1), tmp_path / "run"
+    with Provider(rules) as provider:
+        ran = drp("prune", data, "-o", run, "--teacher", "openai:m", "--base-url",
+                  f"{provider.url}?api-version=preview&x=1", "--strict")
+        assert ran.code == 0, ran.err
+        assert set(provider.urls) == {"/v1/chat/completions?api-version=preview&x=1"}
+
+
+@pytest.mark.parametrize(("option", "value"), [("--max-cost", "nan"), ("--max-cost", "inf"),
+                                               ("--timeout", "nan"), ("--price", "nan,1")])
+def test_what_is_no_number_stops_nothing_but_the_run(tmp_path, drp, rules, option, value):
+    with Provider(rules) as provider:
+        ran = drp(*remote(provider, traces(tmp_path / "t.jsonl", 1), tmp_path / "run",
+                          *(("--price", "1,1") if option == "--max-cost" else ()), option, value))
+        assert ran.code == 2 and ran.err.count("\n") == 1 and provider.received == 0
+    assert option in ran.err
