@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from drp_plugin.redact import redact
+
 
 class UserError(Exception):
     """Something the user gave is wrong.
 
     The command line prints the text as one line, without a traceback, and exits with 2. The
-    text names the file (and row, where there is one), what is wrong, and how to mend it.
+    text names the file (and row, where there is one), what is wrong, and how to mend it; no key
+    is in it.
     """
 
     def __init__(self, what: str, *, fix: str = "", file: str | Path | None = None,
                  row: int | None = None) -> None:
         where = "" if file is None else f"{file}: " if row is None else f"{file}: row {row}: "
         text = where + what.strip().rstrip(".") + (f". {fix.strip()}" if fix else "")
-        super().__init__(" ".join(text.split()))
+        super().__init__(redact(text))
 
 
 #: What the core does without, by the extra that brings it.

@@ -142,8 +142,11 @@ def dumps(value: Record | dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path) -> Iterator[IO[str]]:
-    """A text file that takes the place of `path` when the block ends without an exception."""
+def replacing(path: str | Path, *, private: bool = False) -> Iterator[IO[str]]:
+    """A text file that takes the place of `path` when the block ends without an exception.
+
+    With `private` nobody else may read it, unless the file before it let them.
+    """
     path = Path(path)
     if path.is_symlink():  # what it points to is replaced, not the link
         path = path.resolve()
@@ -154,7 +157,9 @@ def replacing(path: str | Path) -> Iterator[IO[str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(temporary, "w", encoding="utf-8") as file:
+        mode = 0o666 if not private else path.stat().st_mode & 0o777 if path.exists() else 0o600
+        opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
+        with open(opened, "w", encoding="utf-8") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

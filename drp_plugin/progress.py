@@ -40,8 +40,10 @@ class Display:
         self._timer: asyncio.TimerHandle | None = None
         if self._console.is_terminal:
             self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}"), TextColumn("{task.fields[status]}"),
+                # a server's words may hold brackets: they are no markup
+                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+                TextColumn("{task.fields[rate]}", markup=False),
+                TextColumn("{task.fields[status]}", markup=False),
                 TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
                 console=self._console, refresh_per_second=4)
 

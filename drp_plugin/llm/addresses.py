@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-import re
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 from drp_plugin.errors import UserError
+from drp_plugin.redact import holds_a_secret
 
 # the providers' libraries send requests to what these name, where no --base-url is given
-_VARIABLES = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL"}
+_VARIABLES = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL",
+              "azure": "AZURE_OPENAI_ENDPOINT"}
 _HOSTS = {"openai": "api.openai.com", "gemini": "googleapis.com"}
-_SIGNED_IN = re.compile(r"(?:[a-z][a-z0-9+.-]*://)?[^/?#]*@", re.IGNORECASE)
+_LONGEST_LABEL, _LONGEST_HOST = 63, 253
+"""Characters (RFC 1035)."""
 
 
 def find_key(*variables: str) -> str | None:
@@ -35,12 +38,36 @@ def uses_vertex() -> bool:
     return os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
 
 
-def check_address(url: str) -> None:
-    """Raises UserError, without the password, for an address that holds one: addresses are
-    stored and shown."""
-    if _SIGNED_IN.match(url):
-        raise UserError("--base-url: the address holds a user name or a password, and addresses "
-                        "are stored", fix="Leave it out; a key is taken from the environment")
+def check_address(url: str, *, option: str = "--base-url", variable: str | None = None) -> None:
+    """Raises UserError, without what is secret in it, for what is no address or holds a password
+    or a key: addresses are stored and shown."""
+    if holds_a_secret(url) or "@" in url.partition("://")[2].split("/")[0]:
+        raise UserError(f"{option}: the address holds a user name, a password or a key, and "
+                        "addresses are stored",
+                        fix="Leave it out; a key is taken from the environment")
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port  # a port that is none raises
+        good = parts.scheme in ("http", "https") and host and len(host) <= _LONGEST_HOST and \
+            all(0 < len(label) <= _LONGEST_LABEL for label in host.rstrip(".").split("."))
+    except ValueError:
+        good = False
+    if not good:
+        shown = url if len(url) <= 100 else url[:80] + "…"
+        without = "" if variable is None else \
+            f"; without the option, the environment variable {variable} has it"
+        raise UserError(f"{option} {shown}: not an address",
+                        fix=f"Give it as http://HOST:PORT/v1{without}")
+
+
+def client_address(url: str | None) -> dict[str, Any]:
+    """The `openai` library's arguments for an address: its query (`?api-version=…`) goes with
+    every request, where the library would put the path behind it."""
+    if url is None:
+        return {"base_url": None}
+    parts = urlsplit(url)
+    return {"base_url": urlunsplit(parts._replace(query="", fragment="")),
+            "default_query": dict(parse_qsl(parts.query, keep_blank_values=True)) or None}
 
 
 def find_base_url(spec: str, given: str | None) -> str | None:

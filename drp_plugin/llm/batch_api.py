@@ -20,20 +20,13 @@ class Limits:
     bytes: int
 
 
-class Fault(NamedTuple):
-    """A request of a batch that was not answered."""
-
-    text: str
-    final: bool
-    """Asking again cannot help."""
-
-
 class Status(NamedTuple):
     """Where a batch stands."""
 
-    state: Literal["running", "ended", "too_large", "invalid"]
+    state: Literal["running", "ended", "too_large", "invalid", "gone"]
     """`ended`, whether complete, expired or cancelled: what was answered can be had. `too_large`:
-    the account's limit of queued tokens. `invalid`: the provider refused the file."""
+    the account's limit of queued tokens. `invalid`: the provider refused the file. `gone`: the
+    provider does not know it (any more)."""
     done: int = 0
     detail: str = ""
 
@@ -75,11 +68,12 @@ class BatchApi(Protocol):
         ...
 
     async def fetch(self, batch_id: str, folder: Path) -> list[Path]:
-        """Download the result files of an ended batch."""
+        """Download the result files of an ended batch, as many as the provider still has."""
         ...
 
-    def results(self, file: Path) -> Iterator[tuple[str, Reply | Fault]]:
-        """The answers in a result file by key, in whatever order; unreadable lines left out."""
+    def results(self, file: Path) -> Iterator[tuple[str, Reply | Exception]]:
+        """The answers in a result file by key, in whatever order, and what the others failed
+        with (see `blame`); unreadable lines left out."""
         ...
 
 

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from drp_plugin.llm.batch_api import Creation, Fault, Limits, Status, none_here
-from drp_plugin.llm.gemini_client import GeminiTeacher, generation, read_response
+from drp_plugin.llm.batch_api import Creation, Limits, Status, none_here
+from drp_plugin.llm.blame import explain, read_error
+from drp_plugin.llm.gemini_client import KEY, GeminiTeacher, generation, read_response
 from drp_plugin.llm.messages import Reply, Request
-from drp_plugin.llm.redact import redact
-from drp_plugin.llm.retry import Transient
+from drp_plugin.llm.retry import Transient, Unusable
+from drp_plugin.redact import redact
 
 _TOP_LEVEL = {"system_instruction", "safety_settings"}
 _ENDED = {"JOB_STATE_SUCCEEDED", "JOB_STATE_EXPIRED", "JOB_STATE_CANCELLED",
           "JOB_STATE_PARTIALLY_SUCCEEDED"}
 _LOOK_BACK = 1000
+_RPC = {3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 13: 500, 14: 503, 16: 401}
+"""The HTTP statuses of google.rpc's codes."""
 
 
 class GeminiBatch:
@@ -29,28 +33,20 @@ class GeminiBatch:
         self._teacher = teacher
         self._client = teacher.client.aio
 
-    async def _call(self, what: Any, explain: Callable[[Any], Exception] | None = None) -> Any:
-        from google.genai import errors
-
+    async def _call(self, what: Any, meaning: Callable[[Any], Exception] | None = None) -> Any:
         async def attempt() -> Any:
             try:
                 return await what()
-            except errors.APIError as error:
-                raise (explain or self._teacher._explain)(error) from None
-            except (OSError, ValueError, KeyError) as error:
-                raise Transient(self._teacher._clean(f"{type(error).__name__}: {error}")) from None
-            except Exception as error:
-                # the HTTP library's own errors: httpx or aiohttp, whichever is installed
-                if type(error).__module__.split(".")[0] in ("httpx", "httpx2", "httpcore",
-                                                            "httpcore2", "aiohttp"):
-                    raise Transient(self._teacher._clean(str(error))) from None
+            except (TimeoutError, Unusable):
                 raise
+            except Exception as error:  # the HTTP library's own errors come through as they are
+                raise (meaning or self._teacher._explain)(error) from None
 
         return await self._teacher.persistent.run(attempt)
 
     def _explain(self, error: Any) -> Exception:
         """What the failure of a call that begins something means."""
-        if error.code in (404, 405):
+        if getattr(error, "code", None) in (404, 405):
             return none_here(self._teacher.name,
                              self._teacher._clean(f"HTTP {error.code}: {error.message or error}"))
         return self._teacher._explain(error)
@@ -107,7 +103,9 @@ class GeminiBatch:
         return None
 
     async def status(self, batch_id: str) -> Status:
-        job = await self._call(lambda: self._client.batches.get(name=batch_id))
+        job = await self._known(lambda: self._client.batches.get(name=batch_id))
+        if job is None:
+            return Status("gone", 0, "the provider does not know it")
         state = job.state.name if job.state else "unknown"
         word = state.removeprefix("JOB_STATE_").lower()
         counts = getattr(job, "completion_stats", None)
@@ -120,17 +118,33 @@ class GeminiBatch:
         quota = "quota" in text.lower() or "exhausted" in text.lower()
         return Status("too_large" if quota else "invalid", done, text)
 
+    async def _known(self, what: Any) -> Any:
+        """What a call comes to; None where the provider does not know what it is about."""
+        from google.genai import errors
+
+        async def attempt() -> Any:
+            try:
+                return await what()
+            except errors.APIError as error:
+                if error.code != 404:
+                    raise
+                return None
+
+        return await self._call(attempt)
+
     async def fetch(self, batch_id: str, folder: Path) -> list[Path]:
-        job = await self._call(lambda: self._client.batches.get(name=batch_id))
-        name = job.dest.file_name if job.dest else None
-        if not name:
+        job = await self._known(lambda: self._client.batches.get(name=batch_id))
+        name = job.dest.file_name if job is not None and job.dest else None
+        content = await self._known(lambda: self._client.files.download(file=name)) \
+            if name else None
+        if content is None:
             return []
-        target = folder / f"{name.replace('/', '-')}.results.jsonl"
-        content = await self._call(lambda: self._client.files.download(file=name))
+        # the server's name is no name for a file
+        target = folder / f"{hashlib.sha256(batch_id.encode()).hexdigest()}.results.jsonl"
         target.write_bytes(content)
         return [target]
 
-    def results(self, file: Path) -> Iterator[tuple[str, Reply | Fault]]:
+    def results(self, file: Path) -> Iterator[tuple[str, Reply | Exception]]:
         with open(file, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 try:
@@ -139,15 +153,16 @@ class GeminiBatch:
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError):
                     continue
 
-    def _read(self, row: dict[str, Any]) -> Reply | Fault:
+    def _read(self, row: dict[str, Any]) -> Reply | Exception:
         if row.get("response"):
-            reply = read_response(row["response"])
-            return reply if reply is not None else Fault("the reply holds no candidate", False)
+            try:
+                return read_response(row["response"])
+            except Transient as fault:
+                return fault
         error = row.get("error") or row.get("status") or {}
         code = error.get("code")
-        text = redact(f"{code}: {error.get('message') or 'no answer'}", self._teacher._key)
-        # google.rpc codes: 3 invalid argument, 7 permission denied, 9 failed precondition
-        return Fault(text, final=code in (3, 7, 9, 400, 403))
+        status = _RPC.get(code, code) if isinstance(code, int) else None
+        return explain(read_error(status, {"error": error}), self._teacher.name, KEY)
 
 
 def _camel(name: str) -> str:

@@ -6,17 +6,19 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import find_key, uses_vertex
-from drp_plugin.llm.limiter import seconds
-from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, TeacherError
-from drp_plugin.llm.redact import redact
-from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply
-from drp_plugin.records import Usage
+from drp_plugin.llm.blame import explain, read_error
+from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, plain, usage_of
+from drp_plugin.llm.openai_client import finish_of, http_client
+from drp_plugin.llm.retry import Persistent, Transient, no_reply
+from drp_plugin.redact import redact
 
 if TYPE_CHECKING:
     from drp_plugin.llm.batch_api import BatchApi
 
-_REFUSALS = {"SAFETY", "RECITATION", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "LANGUAGE"}
+KEY = "GEMINI_API_KEY"
+_COUNTS = ("prompt_token_count", "candidates_token_count", "thoughts_token_count")
 _HARM = ("HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH",
          "HARM_CATEGORY_SEXUALLY_EXPLICIT", "HARM_CATEGORY_DANGEROUS_CONTENT")
 
@@ -32,7 +34,7 @@ class GeminiTeacher(Teacher):
         self.model = model
         self.name = f"gemini:{model}"
         self.vertex = uses_vertex()
-        self._key = api_key or find_key("GEMINI_API_KEY", "GOOGLE_API_KEY")
+        self._key = api_key or find_key(KEY, "GOOGLE_API_KEY")
         if not self._key and not self.vertex:
             raise UserError(
                 f"teacher {self.name} needs an API key",
@@ -42,7 +44,11 @@ class GeminiTeacher(Teacher):
         if base_url:
             self.identity["base_url"] = base_url.rstrip("/")
         self.persistent: Persistent = persistent
+        # the library's own transport would read a body of any length
+        given = "httpx_async_client" in types.HttpOptions.model_fields and not self.vertex
+        self._http = http_client() if given else None
         options = types.HttpOptions(
+            **({"httpx_async_client": self._http} if given else {}),
             base_url=base_url, timeout=int(persistent.timeout_s * 1000),
             # batch mode and JSON schemas live in v1beta; behind a base_url the library would
             # otherwise leave it out
@@ -62,30 +68,16 @@ class GeminiTeacher(Teacher):
         return await self.persistent.run(lambda: self._once(contents, config), keep=True)
 
     async def _once(self, contents: Any, config: Any) -> Reply:
-        from google.genai import errors
 
         try:
             response = await self.client.aio.models.generate_content(
                 model=self.model, contents=contents, config=config)
-        except errors.APIError as error:
-            raise self._explain(error) from None
         except (TimeoutError, TeacherError, Transient):
             raise
-        except Exception as error:
-            if isinstance(error, KeyboardInterrupt | SystemExit):
-                raise
-            # the library lets its HTTP client's own errors through (aiohttp or httpx), and
-            # JSON errors for a body that was cut
-            for parsing in (error, error.__cause__):
-                if isinstance(parsing, json.JSONDecodeError):
-                    raise no_reply(self._clean(parsing.doc[:2000])) from None
-            unreachable = "connect" in type(error).__name__.lower()
-            raise Transient(self._clean(f"{type(error).__name__}: {error}"),
-                            unreachable=unreachable) from None
+        except Exception as error:  # the HTTP library's own errors come through as they are
+            raise self._explain(error) from None
         reply = read_response(response.model_dump(mode="json", exclude_none=True, include={
             "candidates", "prompt_feedback", "usage_metadata"}))
-        if reply is None:
-            raise Transient("the reply holds no candidate")
         self.persistent.limiter.answered(
             None, reply.usage.prompt_tokens + reply.usage.completion_tokens)
         return reply
@@ -93,22 +85,21 @@ class GeminiTeacher(Teacher):
     def _clean(self, text: str) -> str:
         return redact(text, self._key)[:500]
 
-    def _explain(self, error: Any) -> Exception:
-        text = self._clean(f"HTTP {error.code} {error.status or ''}: {error.message or error}")
-        if error.code in (401, 403) or "API key" in str(error.message):
-            return Unusable(f"{self.name} refuses the key ({text})",
-                            fix="Check the environment variable GEMINI_API_KEY")
-        if error.code == 404:
-            return Unusable(f"{self.name} is not there ({text})", fix="Check the model's name")
-        if error.code == 402:
-            return Unusable(f"{self.name}: the account's balance is spent ({text})",
-                            fix="Add credit, then run the same command again")
-        if error.code == 429 and "per day" in str(error.message).lower():
-            return Unusable(f"{self.name}: the day's quota is spent ({text})",
-                            fix="Run the same command again tomorrow, or raise the quota")
-        if error.code in (408, 409, 429) or error.code >= 500:
-            return Transient(text, after_s=retry_delay(error), throttled=error.code == 429)
-        return TeacherError(text)
+    def _explain(self, error: Exception) -> Exception:
+        """What a failure means for this request and for the run."""
+        from google.genai import errors
+
+        if isinstance(error, errors.APIError):
+            body = error.details if isinstance(error.details, dict | list) else str(error)
+            headers = getattr(error.response, "headers", None)
+            return explain(read_error(error.code, body, headers), self.name, KEY)
+        # JSON errors for a body that was cut, or another server's page
+        for parsing in (error, error.__cause__):
+            if isinstance(parsing, json.JSONDecodeError):
+                return no_reply(self._clean(parsing.doc[:2000]))
+        return Transient(self._clean(f"{type(error).__name__}: {error}"),
+                         unreachable=any(w in type(error).__name__ for w in ("Connect", "Protocol",
+                                                                            "Url", "Unicode")))
 
     def batch(self) -> BatchApi:
         """Gemini's batch mode. Raises UserError on Vertex AI, whose batches are other ones."""
@@ -122,16 +113,8 @@ class GeminiTeacher(Teacher):
     async def close(self) -> None:
         """Close the connections."""
         await self.client.aio.aclose()
-
-
-def retry_delay(error: Any) -> float | None:
-    """The wait that Gemini asks for, in its body's RetryInfo or in the header, in seconds."""
-    details = error.details if isinstance(error.details, dict) else {}
-    for detail in (details.get("error") or details).get("details") or []:
-        if isinstance(detail, dict) and "retryDelay" in detail:
-            return seconds(str(detail["retryDelay"]))
-    headers = getattr(error.response, "headers", None)
-    return seconds(headers.get("retry-after")) if headers is not None else None
+        if self._http is not None:
+            await self._http.aclose()
 
 
 def generation(request: Request) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -154,27 +137,28 @@ def generation(request: Request) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return contents, {key: value for key, value in config.items() if value is not None}
 
 
-def read_response(body: dict[str, Any]) -> Reply | None:
-    """A generateContent response (snake or camel case) as a reply; None where it holds none."""
+def read_response(body: dict[str, Any]) -> Reply:
+    """A generateContent response (snake or camel case) as a reply. Raises Transient where it
+    holds none."""
     def get(value: dict[str, Any], name: str) -> Any:
         head, *rest = name.split("_")
         return value.get(name, value.get(head + "".join(w.title() for w in rest)))
 
     counts = get(body, "usage_metadata") or {}
-    usage = Usage(requests=1, prompt_tokens=get(counts, "prompt_token_count") or 0,
-                  # thinking is billed as output
-                  completion_tokens=(get(counts, "candidates_token_count") or 0)
-                  + (get(counts, "thoughts_token_count") or 0))
+    # thinking is billed as output
+    usage = usage_of({n: get(counts, n) for n in _COUNTS}, *_COUNTS)
     blocked = get(get(body, "prompt_feedback") or {}, "block_reason")
     candidates = body.get("candidates") or []
     if not candidates:
-        return Reply(text=f"blocked: {blocked}", finish_reason="refusal", usage=usage) \
-            if blocked else None
+        if not blocked:
+            raise Transient("the reply holds no candidate")
+        return Reply(text=f"blocked: {blocked}", finish_reason="refusal", usage=usage)
     parts = (candidates[0].get("content") or {}).get("parts") or []
-    text = "".join(p.get("text") or "" for p in parts if not p.get("thought"))
-    reason = str(get(candidates[0], "finish_reason") or "STOP")
-    if reason in _REFUSALS:
-        return Reply(text=text or f"blocked: {reason}", finish_reason="refusal", usage=usage)
-    finish: Finish = "stop" if reason == "STOP" else "length" if reason == "MAX_TOKENS" \
-        else "other"
+    text = plain("".join(p.get("text") or "" for p in parts if not p.get("thought")))
+    said = get(candidates[0], "finish_reason")
+    if ending(said) == "error":
+        raise Transient(f"the reply ended with {said!r}")
+    finish = finish_of(said)
+    if finish == "refusal":
+        text = text or f"blocked: {said}"
     return Reply(text=text, finish_reason=finish, usage=usage)

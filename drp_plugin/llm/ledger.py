@@ -12,29 +12,29 @@ into a single transaction, and each caller goes on only once that transaction is
 Claims are kernel locks on one byte of a file beside the ledger (the byte's offset is taken from
 the key). A process that dies, however it dies, loses its claims in the same instant, so there
 are no leases to wait for and no heartbeats to miss.
+
+On a network disk the file has a rollback journal in place of the write-ahead log, whose shared
+memory is one machine's; whether several machines may share it is up to the disk's locks (`locks`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import os
 import queue
-import shutil
 import sqlite3
-import struct
 import threading
-import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drp_plugin.errors import UserError
+from drp_plugin.llm.ledger_disk import Entry, Put, as_row, check_room, refusal, resolve
+from drp_plugin.llm.locks import Locks, shared_by_locks
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -46,18 +46,6 @@ CREATE TABLE IF NOT EXISTS replies (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _BUSY_S = 60.0
-_ROOM = 2 ** 22
-"""Bytes that must be free at the start: about what the replies in flight take."""
-_FREE_THE_DISK = "Free the disk, then run the same command again"
-_MAKE_WRITABLE = "Make the file and its folder writable, then run the same command again"
-_SYSTEM = {errno.ENOSPC: _FREE_THE_DISK, errno.EDQUOT: _FREE_THE_DISK}
-"""What mends a refusal of the operating system; the others are taken for missing rights."""
-_SQLITE = {
-    sqlite3.SQLITE_FULL: _FREE_THE_DISK, sqlite3.SQLITE_IOERR: _FREE_THE_DISK,
-    sqlite3.SQLITE_READONLY: _MAKE_WRITABLE, sqlite3.SQLITE_CANTOPEN: _MAKE_WRITABLE,
-    sqlite3.SQLITE_PERM: _MAKE_WRITABLE,
-    sqlite3.SQLITE_BUSY: "Another process holds it: run the same command again when it has ended",
-}
 
 
 def request_key(payload: Mapping[str, Any]) -> str:
@@ -69,15 +57,6 @@ def request_key(payload: Mapping[str, Any]) -> str:
     """
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-class Entry(NamedTuple):
-    """One answer to be stored."""
-
-    key: str
-    value: Mapping[str, Any]
-    tag: str = ""
-    cost_usd: float | None = None
 
 
 class Totals(NamedTuple):
@@ -99,16 +78,18 @@ class Ledger:
         self.path = Path(path)
         self.path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _check_room(self.path.parent)
-            self._locks = _Locks(self.path.with_name(self.path.name + ".lock"))
-            with self._locks.held(0):  # two processes may create the file at the same moment
+            check_room(self.path.parent)
+            self.shared = shared_by_locks(self.path.parent)
+            self._locks = Locks(self.path.with_name(self.path.name + ".lock"))
+            with self._locks.creating():  # two processes may create the file at the same moment
+                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._writer = self._connect()
                 self._writer.executescript(_SCHEMA)
             self._reader = self._connect()
         except (sqlite3.Error, OSError) as error:
-            raise _refusal(error, self.path) from None
+            raise refusal(error, self.path) from None
         self._reading = threading.Lock()
-        self._queue: queue.SimpleQueue[_Put | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Put | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._write_forever, daemon=True, name="ledger")
         self._thread.start()
@@ -116,7 +97,7 @@ class Ledger:
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_S, check_same_thread=False,
                                      isolation_level=None, cached_statements=32)
-        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute(f"PRAGMA journal_mode={'WAL' if self.shared is None else 'DELETE'}")
         connection.execute("PRAGMA synchronous=FULL")  # a commit that returned survives a crash
         return connection
 
@@ -167,7 +148,7 @@ class Ledger:
     def put_many(self, entries: Iterable[Entry]) -> None:
         """Store answers in one transaction; they are on the disk when this returns."""
         done: Future[None] = Future()
-        self._submit(_Put([_row(e) for e in entries], None, done))
+        self._submit(Put([as_row(e) for e in entries], None, done))
         done.result()
 
     async def aput(self, key: str, value: Mapping[str, Any], *, tag: str = "",
@@ -175,10 +156,10 @@ class Ledger:
         """`put` for a coroutine: other coroutines run while the disk is waited for."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[None] = loop.create_future()
-        self._submit(_Put([_row(Entry(key, value, tag, cost_usd))], loop, done))
+        self._submit(Put([as_row(Entry(key, value, tag, cost_usd))], loop, done))
         await done
 
-    def _submit(self, put: _Put) -> None:
+    def _submit(self, put: Put) -> None:
         if self._closed:
             raise RuntimeError("the ledger is closed")
         self._queue.put(put)
@@ -197,10 +178,10 @@ class Ledger:
                 if puts:
                     self._commit([row for put in puts for row in put.rows])
             except sqlite3.Error as caught:
-                error = _refusal(caught, self.path)
+                error = refusal(caught, self.path)
             except BaseException as caught:
                 error = caught
-            _resolve(puts, error)
+            resolve(puts, error)
 
     def _commit(self, rows: list[tuple[str, str, str, float | None]]) -> None:
         self._writer.execute("BEGIN IMMEDIATE")
@@ -226,6 +207,10 @@ class Ledger:
     def release(self, key: str) -> None:
         """Give a claim up, after the answer was stored or could not be had."""
         self._locks.free(_offset(key))
+
+    def holder(self, key: str) -> str:
+        """Who claims `key`, for a person."""
+        return self._locks.holder(_offset(key))
 
     # -- notes: small durable facts about the run (open batches, …) -------------------------
 
@@ -259,7 +244,22 @@ class Ledger:
         try:
             yield
         except (sqlite3.Error, json.JSONDecodeError) as error:
-            raise _refusal(error, self.path) from None
+            raise refusal(error, self.path) from None
+
+    def set_aside(self, key: str) -> None:
+        """Keep what is stored under `key` as paid for, and no longer as its answer."""
+        with self._exclusive() as connection:
+            connection.execute("UPDATE replies SET key=? WHERE key=?", (aside(key), key))
+
+    def discard(self) -> bool:
+        """Close a ledger that holds nothing and remove it, unless another process has it open."""
+        empty = not self.totals().replies and not self.notes()
+        remove = empty and self._locks.alone()
+        if remove:
+            for end in ("", "-wal", "-shm", "-journal", ".lock"):
+                self.path.with_name(self.path.name + end).unlink(missing_ok=True)
+        self.close()
+        return remove
 
     def close(self) -> None:
         """Write what is waiting, free the claims and close the file."""
@@ -279,107 +279,11 @@ class Ledger:
         self.close()
 
 
-def _check_room(folder: Path) -> None:
-    """Raises OSError on a full disk: replies that find no room are paid for and lost."""
-    disk = shutil.disk_usage(folder)
-    if disk.total and disk.free < _ROOM:  # some network disks tell nothing
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-
-def _refusal(error: Exception, path: Path) -> UserError:
-    """What to do about a ledger that does not work. Its replies are paid for: none of it tells
-    to drop them."""
-    if isinstance(error, OSError):
-        return UserError(f"cannot be written ({error.strerror or error})", file=path,
-                         fix=_SYSTEM.get(error.errno or 0, _MAKE_WRITABLE))
-    # the low byte is the kind, the others say where; errors of Python's own have no code
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
-    if code in _SQLITE:
-        return UserError(f"cannot be written ({error})", file=path, fix=_SQLITE[code])
-    if code == sqlite3.SQLITE_NOTADB:
-        return UserError(f"cannot be used as the run's ledger ({error})", file=path,
-                         fix="Give another run directory, or move the file away")
-    return UserError(f"is damaged, or no ledger ({error})", file=path,
-                     fix="Put a copy in its place, or what `sqlite3 FILE .recover` still reads: "
-                         "its replies are paid for")
-
-
-class _Put(NamedTuple):
-    rows: list[tuple[str, str, str, float | None]]
-    loop: asyncio.AbstractEventLoop | None
-    done: Any
-
-
-def _row(entry: Entry) -> tuple[str, str, str, float | None]:
-    # lone surrogates cannot be stored as UTF-8: ASCII escapes keep them as they came
-    text = json.dumps(entry.value, ensure_ascii=True, separators=(",", ":"))
-    return entry.key, text, entry.tag, entry.cost_usd
-
-
-def _resolve(puts: list[_Put], error: BaseException | None) -> None:
-    """Wake the callers: one wake-up for each event loop, not one for each put."""
-    by_loop: dict[asyncio.AbstractEventLoop, list[Any]] = {}
-    for put in puts:
-        if put.loop is not None:
-            by_loop.setdefault(put.loop, []).append(put.done)
-        elif error is None:
-            put.done.set_result(None)
-        else:
-            put.done.set_exception(error)
-    for loop, waiting in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
-            loop.call_soon_threadsafe(_wake, waiting, error)
-
-
-def _wake(waiting: list[asyncio.Future[None]], error: BaseException | None) -> None:
-    for done in waiting:
-        if done.done():
-            continue  # the caller was cancelled; the answer is stored all the same
-        if error is None:
-            done.set_result(None)
-        else:
-            done.set_exception(error)
+def aside(key: str, mark: str = "") -> str:
+    """A key for a reply to `key` that was paid for and is no answer."""
+    return f"{key}/{mark or uuid.uuid4().hex}"
 
 
 def _offset(key: str) -> int:
     """A byte of the lock file for a key: 60 bits, so that two keys never share one."""
     return int(hashlib.sha256(key.encode()).hexdigest()[:15], 16) + 1
-
-
-class _Locks:
-    """Locks on single bytes of a file, held by this open file and gone with the process."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        # open-file-description locks (Linux) belong to this descriptor alone; classic ones
-        # belong to the process, which is enough as long as it opens the ledger once
-        self._command = getattr(fcntl, "F_OFD_SETLK", None)
-
-    def take(self, offset: int) -> bool:
-        try:
-            self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.F_WRLCK, offset)
-        except (BlockingIOError, PermissionError):
-            return False
-        return True
-
-    def free(self, offset: int) -> None:
-        self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, offset)
-
-    def _set(self, flags: int, kind: int, offset: int) -> None:
-        if self._command is None:
-            fcntl.lockf(self._file, flags, 1, offset)
-        else:
-            fcntl.fcntl(self._file, self._command,
-                        struct.pack("@hhqqi4x", kind, os.SEEK_SET, offset, 1, 0))
-
-    @contextlib.contextmanager
-    def held(self, offset: int):  # type: ignore[no-untyped-def]
-        while not self.take(offset):
-            time.sleep(0.01)
-        try:
-            yield
-        finally:
-            self.free(offset)
-
-    def close(self) -> None:
-        os.close(self._file)

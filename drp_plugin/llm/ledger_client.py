@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from typing import Any
 
 from drp_plugin.llm.budget import Budget
-from drp_plugin.llm.ledger import Ledger, request_key
-from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError
+from drp_plugin.llm.ledger import Ledger, aside, request_key
+from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError, plain
 from drp_plugin.llm.prices import Price, counted
 from drp_plugin.llm.retry import finished, stopping
 from drp_plugin.records import Usage
+from drp_plugin.redact import hide
 
 _POLL_S = 0.05
+_SAY_AFTER_S = 5.0
+EMPTY_ATTEMPTS = 3
+"""So many replies without a text, and the request is given up for this run."""
 
 
 class Pending(BaseException):
@@ -42,9 +47,10 @@ def key_of(identity: dict[str, Any], request: Request) -> str:
 
 
 def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[str, Any]:
-    """What the ledger keeps of a reply. Its cost is what it cost then, whatever prices do."""
+    """What the ledger keeps of a reply, without a key that it may repeat. Its cost is what it
+    cost then, whatever prices do."""
     value: dict[str, Any] = {
-        "text": reply.text, "finish_reason": reply.finish_reason,
+        "text": hide(reply.text), "finish_reason": reply.finish_reason,
         "prompt_tokens": reply.usage.prompt_tokens,
         "completion_tokens": reply.usage.completion_tokens,
     }
@@ -67,9 +73,17 @@ def charge(value: dict[str, Any], most: float) -> float:
 
 def from_value(value: dict[str, Any], key: str = "") -> Reply:
     """The reply that the ledger keeps under `key`."""
-    return Reply(key=key, text=value["text"], finish_reason=value["finish_reason"], usage=Usage(
-        requests=1, prompt_tokens=value["prompt_tokens"],
-        completion_tokens=value["completion_tokens"], cost_usd=value.get("cost_usd")))
+    usage = Usage(requests=1, prompt_tokens=value["prompt_tokens"],
+                  completion_tokens=value["completion_tokens"], cost_usd=value.get("cost_usd"))
+    return Reply(key=key, text=plain(value["text"]), finish_reason=value["finish_reason"],
+                 usage=usage)
+
+
+def usable(value: dict[str, Any]) -> bool:
+    """Whether what is stored is an answer. Replies without a text, or (of earlier releases)
+    without a good end, are asked for again."""
+    return value["finish_reason"] in ("length", "refusal") or (
+        value["finish_reason"] == "stop" and bool(value["text"].strip()))
 
 
 class LedgerClient:
@@ -93,8 +107,10 @@ class LedgerClient:
         self.completion_tokens = 0
         self.pending: dict[str, Request] = {}
         """In replay: the requests without an answer, by key."""
-        self.failed: dict[str, str] = {}
+        self.failed: dict[str, TeacherError] = {}
         """In replay: requests that cannot be had, by key, and why."""
+        self.waits_for = ""
+        """The process whose answer is waited for, where it takes long."""
         self._replay = replay
         self._asking: dict[str, asyncio.Future[None]] = {}
 
@@ -102,9 +118,9 @@ class LedgerClient:
         """The reply. Raises what `Teacher.ask` raises; OverBudget; in replay, Pending."""
         key = key_of(self.teacher.identity, request)
         if self._replay:
-            stored = self.ledger.get(key)
+            stored = self._look(key)
             if stored is None and key in self.failed:
-                raise TeacherError(self.failed[key])
+                raise self.failed[key]
             if stored is None:
                 self.pending[key] = request
                 raise Pending(key, request)
@@ -121,22 +137,52 @@ class LedgerClient:
             mine.set_result(None)
 
     async def _claimed(self, key: str, request: Request) -> Reply:
+        waited = 0.0
         while not self.ledger.claim(key):
             stored = self.ledger.get(key)
-            if stored is not None:
+            if stored is not None and usable(stored):
                 return self._stored(key, stored)
             await asyncio.sleep(_POLL_S)  # another process asks: its answer will be ours
+            waited += _POLL_S
+            if waited >= _SAY_AFTER_S and waited % _SAY_AFTER_S < _POLL_S:
+                self._tell(self.ledger.holder(key))
         try:
-            stored = self.ledger.get(key)
+            stored = self._look(key)
             if stored is not None:
                 return self._stored(key, stored)
             return await self._ask(key, request)
         finally:
+            self.waits_for = ""
             self.ledger.release(key)
 
+    def _look(self, key: str) -> dict[str, Any] | None:
+        """The stored answer; what is stored and is none is put aside."""
+        stored = self.ledger.get(key)
+        if stored is None or usable(stored):
+            return stored
+        self.ledger.set_aside(key)
+        return None
+
+    def _tell(self, holder: str) -> None:
+        if holder != self.waits_for:
+            self.waits_for = holder
+            print(f"drp: waiting for {holder}: it asks what is needed here", file=sys.stderr,
+                  flush=True)
+
     async def _ask(self, key: str, request: Request) -> Reply:
-        if stopping():  # a flow may go on after a request that failed while the run ended
-            raise asyncio.CancelledError
+        for attempt in range(1, EMPTY_ATTEMPTS + 1):
+            if stopping():  # a flow may go on after a request that failed while the run ended
+                raise asyncio.CancelledError
+            reply, value = await self._paid(key, request)
+            self.count(reply, value)
+            if stopping():
+                raise asyncio.CancelledError
+            if usable(value) or attempt == EMPTY_ATTEMPTS:
+                return from_value(value, key)
+        raise AssertionError
+
+    async def _paid(self, key: str, request: Request) -> tuple[Reply, dict[str, Any]]:
+        """A reply, within the budget and stored."""
         reserved = 0.0 if self.budget is None else await self.budget.reserve(request)
         cost = 0.0
         try:
@@ -146,15 +192,12 @@ class LedgerClient:
                 cost = charge(value, reserved)
             # a paid answer is stored even when the run is being stopped around it, and before
             # the claim on it ends
-            await finished(self.ledger.aput(key, value, tag=request.tag,
-                                            cost_usd=value.get("cost_usd")))
+            await finished(self.ledger.aput(key if usable(value) else aside(key), value,
+                                            tag=request.tag, cost_usd=value.get("cost_usd")))
         finally:
             if self.budget is not None:
                 self.budget.settle(reserved, cost)
-        self.count(reply, value)
-        if stopping():
-            raise asyncio.CancelledError
-        return from_value(value, key)
+        return reply, value
 
     def _stored(self, key: str, value: dict[str, Any]) -> Reply:
         reply = from_value(value, key)

@@ -9,24 +9,35 @@ them, hold requests back before they are refused.
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from email.utils import parsedate_to_datetime
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+LONGEST_WAIT_S = 300.0
+"""Whatever a header says: after so long it is tried again."""
+_FIRST_PAUSE_S = 0.05
 
 
 def seconds(text: str | None) -> float | None:
-    """A header's duration (`20ms`, `1m30s`, `12`, `0.5`) in seconds; None where it is none."""
-    if not text:
-        return None
+    """A header's duration (`20ms`, `1m30s`, `12`, `0.5`) or HTTP date in seconds from now; None
+    where it is none."""
+    text = (text or "")[:100]
     try:
-        return max(0.0, float(text))
+        found = float(text)
+        return max(0.0, found) if math.isfinite(found) else None
     except ValueError:
         parts = _DURATION.findall(text)
-        return sum(float(n) * _UNIT_S[unit] for n, unit in parts) if parts else None
+    if parts and _DURATION.sub("", text).strip() == "":
+        return sum(float(n) * _UNIT_S[unit] for n, unit in parts)
+    try:
+        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return None
 
 
 class Limiter:
@@ -46,6 +57,8 @@ class Limiter:
         self._probing = True
         self._paused_until = 0.0
         self._last_cut = 0.0
+        self._refused = 0
+        """Times that the provider said 429 since it last answered."""
         self._permits: float | None = None
         self._permits_until = 0.0
         self._mean_tokens = 0.0
@@ -78,6 +91,7 @@ class Limiter:
 
     def answered(self, headers: Mapping[str, str] | None = None, tokens: int = 0) -> None:
         """A request was answered: allow a little more, within what the headers leave."""
+        self._refused = 0
         if self.limit < self.ceiling:
             self.limit = min(self.ceiling, self.limit + (1 if self._probing else 1 / self.limit))
         if tokens:
@@ -98,7 +112,14 @@ class Limiter:
         if sent_at >= self._last_cut:
             self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
             self._last_cut = now
-        self._paused_until = max(self._paused_until, now + wait)
+            self._refused += 1
+        # "again at once" is not taken at its word for ever
+        wait = max(wait, min(LONGEST_WAIT_S, _FIRST_PAUSE_S * 2 ** min(self._refused, 16)))
+        self._paused_until = max(self._paused_until, now + min(wait, LONGEST_WAIT_S))
+
+    def paused_s(self) -> float:
+        """How long no request goes out, as the provider asked, in seconds."""
+        return max(0.0, self._paused_until - self._clock())
 
     def _read(self, headers: Mapping[str, str]) -> None:
         """How many more requests the headers allow before they renew."""
@@ -108,7 +129,7 @@ class Limiter:
             left = seconds(headers.get(f"x-ratelimit-remaining-{what}"))
             renew = seconds(headers.get(f"x-ratelimit-reset-{what}"))
             if left is not None and renew is not None:
-                allowed.append((left / each, renew))
+                allowed.append((left / each, min(renew, LONGEST_WAIT_S)))
         if not allowed:
             return
         left, renew = min(allowed)

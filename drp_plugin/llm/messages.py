@@ -50,6 +50,33 @@ class Request(Record):
 
 
 Finish = Literal["stop", "length", "refusal", "other"]
+"""`other` is what earlier releases stored of a reply that had no good end."""
+
+
+_MOST_TOKENS = 100_000_000
+"""Of one request: more is no count."""
+
+
+def plain(text: str) -> str:
+    """`text` without lone surrogates, which no UTF-8 file or request can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def usage_of(counts: Any, prompt: str, *completion: str) -> Usage:
+    """What a reply took, from these fields of the provider's counts. Counts that can be none
+    (negative, absurd, no numbers) leave it uncounted."""
+    def read(name: str) -> int:
+        value = counts.get(name) or 0
+        if isinstance(value, bool) or not isinstance(value, int | float) \
+                or not 0 <= value <= _MOST_TOKENS:
+            raise ValueError(name)
+        return int(value)
+
+    try:
+        return Usage(requests=1, prompt_tokens=read(prompt),
+                     completion_tokens=sum(map(read, completion)))
+    except (ValueError, AttributeError):
+        return Usage(requests=1)
 
 
 class Reply(Record):
@@ -66,9 +93,19 @@ class Reply(Record):
 class TeacherError(Exception):
     """A request failed for good: retries are used up, or cannot help. The text holds no key."""
 
-    def __init__(self, text: str, reason: Reason = Reason.REQUEST_FAILED) -> None:
+    def __init__(self, text: str, reason: Reason = Reason.REQUEST_FAILED, *,
+                 understood: bool = True) -> None:
         super().__init__(text)
         self.reason = reason
+        self.understood = understood
+        """That it is this request's fault; else a server may refuse every request so."""
+
+
+class TooLong(TeacherError):
+    """The request holds more than the teacher takes at once: a shorter one may be answered."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, Reason.CUT_REPLY)
 
 
 class Teacher(abc.ABC):

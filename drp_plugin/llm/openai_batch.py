@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from drp_plugin.llm.batch_api import Creation, Fault, Limits, Status, none_here
+from drp_plugin.llm.batch_api import Creation, Limits, Status, none_here
+from drp_plugin.llm.blame import explain, read_error
 from drp_plugin.llm.messages import Reply, Request
-from drp_plugin.llm.openai_client import OpenAITeacher, chat_body, read_completion
-from drp_plugin.llm.redact import redact
+from drp_plugin.llm.openai_client import OpenAITeacher, chat_body
+from drp_plugin.redact import redact
 
 ENDPOINT: Literal["/v1/chat/completions"] = "/v1/chat/completions"
 _ENDED = {"completed", "expired", "cancelled"}
@@ -27,15 +29,15 @@ class OpenAIBatch:
         self._teacher = teacher
         self._client = teacher.client
 
-    async def _call(self, what: Any, explain: Callable[[Any], Exception] | None = None) -> Any:
+    async def _call(self, what: Any, meaning: Callable[[Any], Exception] | None = None) -> Any:
         """One API call with the client's errors explained, retried where that can help."""
         import openai
 
         async def attempt() -> Any:
             try:
                 return await what()
-            except openai.OpenAIError as error:
-                raise (explain or self._teacher._explain)(error) from None
+            except (openai.OpenAIError, OSError, ValueError) as error:
+                raise (meaning or self._teacher._explain)(error) from None
 
         return await self._teacher.persistent.run(attempt)
 
@@ -89,7 +91,9 @@ class OpenAIBatch:
         return None
 
     async def status(self, batch_id: str) -> Status:
-        batch = await self._call(lambda: self._client.batches.retrieve(batch_id))
+        batch = await self._batch(batch_id)
+        if batch is None:
+            return Status("gone", 0, "the provider does not know it")
         counts = batch.request_counts
         done = (counts.completed + counts.failed) if counts else 0
         if batch.status in _ENDED:
@@ -102,22 +106,43 @@ class OpenAIBatch:
             return Status("too_large", done, text)
         return Status("invalid", done, text)
 
+    async def _batch(self, batch_id: str) -> Any:
+        """The batch as the provider has it; None where it does not know it."""
+        import openai
+
+        async def retrieve() -> Any:
+            try:
+                return await self._client.batches.retrieve(batch_id)
+            except (openai.NotFoundError, openai.BadRequestError):
+                return None
+
+        return await self._call(retrieve)
+
     async def fetch(self, batch_id: str, folder: Path) -> list[Path]:
-        batch = await self._call(lambda: self._client.batches.retrieve(batch_id))
+        import openai
+
+        batch = await self._batch(batch_id)
+        names = (batch.output_file_id, batch.error_file_id) if batch is not None else ()
         files = []
-        for name in filter(None, (batch.output_file_id, batch.error_file_id)):
-            target = folder / f"{name}.results.jsonl"
+        for number, name in enumerate(names):
+            # the server's name is no name for a file
+            target = folder / f"{hashlib.sha256(batch_id.encode()).hexdigest()}-{number}" \
+                              ".results.jsonl"
 
-            async def download(name: str = name, target: Path = target) -> None:
-                streaming = self._client.files.with_streaming_response
-                async with streaming.content(name) as response:
-                    await response.stream_to_file(target)
+            async def download(name: str | None = name, target: Path = target) -> bool:
+                try:
+                    streaming = self._client.files.with_streaming_response
+                    async with streaming.content(str(name)) as response:
+                        await response.stream_to_file(target)
+                except openai.NotFoundError:
+                    return False  # deleted, or past its time
+                return True
 
-            await self._call(download)
-            files.append(target)
+            if name and await self._call(download):
+                files.append(target)
         return files
 
-    def results(self, file: Path) -> Iterator[tuple[str, Reply | Fault]]:
+    def results(self, file: Path) -> Iterator[tuple[str, Reply | Exception]]:
         with open(file, encoding="utf-8", errors="replace") as lines:
             for line in lines:
                 try:
@@ -126,13 +151,13 @@ class OpenAIBatch:
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError):
                     continue
 
-    def _read(self, row: dict[str, Any]) -> Reply | Fault:
+    def _read(self, row: dict[str, Any]) -> Reply | Exception:
         response = row.get("response") or {}
         status = response.get("status_code")
-        if status == 200:
-            return read_completion(response["body"])
-        error = (response.get("body") or {}).get("error") or row.get("error") or {}
-        text = redact(f"{status or error.get('code')}: {error.get('message') or 'no answer'}",
-                      self._teacher._key)
-        return Fault(text, final=status is not None and status not in (408, 409, 429)
-                     and status < 500)
+        try:
+            if status == 200:
+                return self._teacher.read(response["body"])
+        except Exception as fault:
+            return fault
+        return explain(read_error(status, response.get("body") or row.get("error") or {}),
+                       self._teacher.name, self._teacher.variable)

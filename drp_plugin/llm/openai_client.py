@@ -3,67 +3,94 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.addresses import find_base_url, find_key, is_official
-from drp_plugin.llm.limiter import seconds
-from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, TeacherError
-from drp_plugin.llm.redact import redact
-from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply
-from drp_plugin.records import Reason, Usage
+from drp_plugin.finish import ending
+from drp_plugin.llm.addresses import client_address, find_base_url, find_key, is_official
+from drp_plugin.llm.blame import explain, read_error
+from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, plain, usage_of
+from drp_plugin.llm.retry import Persistent, Transient, no_reply
+from drp_plugin.redact import redact
 
 if TYPE_CHECKING:
     from drp_plugin.llm.batch_api import BatchApi
 
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
-_FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "max_tokens": "length",
-                             "content_filter": "refusal"}
-_SETTINGS = {"temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model",
-             "response_format", "reasoning_effort"}
+LONGEST_BODY = 32 * 2 ** 20
+"""Bytes of a reply, unpacked: many times what the longest text of a model takes."""
 # what `with_raw_response` sends: the reply comes back with its headers, unparsed
-_RAW = {"X-Stainless-Raw-Response": "true"}
+RAW = {"X-Stainless-Raw-Response": "true"}
 
 
-def _http_client() -> Any:
+class _Endless(Exception):
+    """A reply is longer than any of a model."""
+
+
+async def _bounded(response: Any) -> None:
+    """Read a reply's body, unpacked piece by piece, as long as it is no longer than it may be.
+
+    The files of batches, which may be long, go to the disk.
+    """
+    if response.request.url.path.endswith(("/content", ":download")):
+        return
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > LONGEST_BODY:
+            await response.aclose()
+            raise _Endless(f"the reply is longer than {LONGEST_BODY >> 20} MiB")
+    response._content = b"".join(parts)  # what the library's own `aread` leaves there
+
+
+def http_client() -> Any:
     """The library's aiohttp transport where aiohttp is installed: it takes half the CPU at many
-    requests at once. None leaves the library its default."""
-    try:
-        from openai import DefaultAioHttpClient
+    requests at once."""
+    from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
 
-        return DefaultAioHttpClient()
-    except (ImportError, RuntimeError):
-        return None
+    hooks: dict[str, Any] = {"event_hooks": {"response": [_bounded]}}
+    try:
+        return DefaultAioHttpClient(**hooks)
+    except RuntimeError:
+        return DefaultAsyncHttpxClient(**hooks)
 
 
 class OpenAITeacher(Teacher):
     """`openai:MODEL`, or any model behind an OpenAI-compatible `base_url`."""
 
+    kind, variable = "openai", KEY
+
     def __init__(self, model: str, *, base_url: str | None, persistent: Persistent,
                  api_key: str | None = None) -> None:
-        from openai import AsyncOpenAI, Timeout
-
         self.model = model
-        self.name = f"openai:{model}"
+        self.name = f"{self.kind}:{model}"
         self.base_url = find_base_url(self.name, base_url or None)
         self.official = is_official(self.name, self.base_url)
-        key = api_key or find_key(KEY)
+        key = api_key or find_key(self.variable)
         if not key:
-            if self.official:
+            if self.official or self.kind == "azure":
                 raise UserError(f"teacher {self.name} needs an API key",
-                                fix=f"Set the environment variable {KEY}")
+                                fix=f"Set the environment variable {self.variable}")
             key = "none"  # local servers take any, and the library wants one
         self._key = key
-        self.identity = {"kind": "openai", "model": model}
+        self.identity = {"kind": self.kind, "model": model}
         if not self.official:
             self.identity["base_url"] = str(self.base_url).rstrip("/")
         self.persistent: Persistent = persistent
         persistent.where = self.base_url or persistent.where
-        self.client = AsyncOpenAI(api_key=self._key, base_url=self.base_url, max_retries=0,
-                                  http_client=_http_client(), timeout=Timeout(
-                                      persistent.timeout_s,
-                                      connect=min(CONNECT_S, persistent.timeout_s)))
+        self.client = self._client()
+
+    def _client(self, **more: Any) -> Any:
+        from openai import AsyncAzureOpenAI, AsyncOpenAI, Timeout
+
+        timeout = Timeout(self.persistent.timeout_s,
+                          connect=min(CONNECT_S, self.persistent.timeout_s))
+        made = AsyncAzureOpenAI if more else AsyncOpenAI
+        return made(api_key=self._key, max_retries=0, http_client=http_client(), timeout=timeout,
+                    **(more or client_address(self.base_url)))
 
     async def ask(self, request: Request) -> Reply:
         """Answer one request; see `Persistent.run` for what it raises."""
@@ -72,25 +99,33 @@ class OpenAITeacher(Teacher):
         return await self.persistent.run(lambda: self._once(body), keep=True)
 
     async def _once(self, body: dict[str, Any]) -> Reply:
-        import openai
         from openai.types.chat import ChatCompletion
 
         try:
             # the library's own way for a ready body: `chat.completions.create` walks through
             # every message against its type hints, which costs more than the rest of a request
             response: Any = await self.client.post(
-                "/chat/completions", body=body, cast_to=ChatCompletion, options={"headers": _RAW})
+                "/chat/completions", body=body, cast_to=ChatCompletion, options={"headers": RAW})
             content = response.http_response.content
-        except openai.OpenAIError as error:
+        except Exception as error:  # a peer that is no HTTP server raises whatever it likes
             raise self._explain(error) from None
-        try:
-            reply = read_completion(json.loads(content))
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            text = content[:2000].decode("utf-8", "replace")
-            raise no_reply(self._clean(text)) from None
+        reply = self.read(content)
         self.persistent.limiter.answered(
             response.headers, reply.usage.prompt_tokens + reply.usage.completion_tokens)
         return reply
+
+    def read(self, content: bytes | dict[str, Any]) -> Reply:
+        """A body with status 200 as a reply; raises what the error in it means."""
+        try:
+            body = json.loads(content) if isinstance(content, bytes) else content
+            fault = error_within(body)
+            if fault is None:
+                return read_completion(body)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+            text = content[:2000].decode("utf-8", "replace") if isinstance(content, bytes) \
+                else json.dumps(content)[:2000]
+            raise no_reply(self._clean(text)) from None
+        raise explain(read_error(None, fault), self.name, self.variable)
 
     def _clean(self, text: str) -> str:
         return redact(text, self._key)[:500]
@@ -99,37 +134,20 @@ class OpenAITeacher(Teacher):
         """What a failure means for this request and for the run."""
         import openai
 
+        if isinstance(error, openai.APIStatusError):
+            body = error.body if isinstance(error.body, dict | list) else error.response.text
+            return explain(read_error(error.status_code, body, error.response.headers),
+                           self.name, self.variable)
         cause = error.__cause__ or error
         # through aiohttp a refused connection comes as a connect time-out: nobody is there either
         connecting = type(cause).__name__.startswith("Connect")
         if isinstance(error, openai.APITimeoutError) and not connecting:
-            return Transient(f"no answer within {self.persistent.timeout_s:g} s")
-        if isinstance(error, openai.APIConnectionError):
-            return Transient(f"connection failed ({self._clean(str(cause))})", unreachable=True)
-        if not isinstance(error, openai.APIStatusError):
-            return Transient(self._clean(str(error)))
-        status, headers = error.status_code, error.response.headers
-        code = str(error.code or error.type or "")
-        text = self._clean(f"HTTP {status}: {_message(error)}")
-        if status in (401, 403):
-            return Unusable(f"{self.name} refuses the key ({text})",
-                            fix=f"Check the environment variable {KEY}")
-        if status == 404:
-            return Unusable(f"{self.name} is not there ({text})",
-                            fix="Check the model's name and --base-url")
-        if status == 402 or code in ("insufficient_quota", "billing_hard_limit_reached"):
-            return Unusable(f"{self.name}: the account's quota is spent ({text})",
-                            fix="Add credit, then run the same command again")
-        if status in (408, 409, 429) or status >= 500:
-            if headers.get("x-should-retry") == "false":
-                return TeacherError(text)
-            return Transient(text, after_s=retry_after(headers), throttled=status == 429)
-        if code in ("content_filter", "content_policy_violation", "invalid_prompt"):
-            return TeacherError(text, Reason.REFUSED)
-        if error.param and str(error.param).split(".")[0] in _SETTINGS:
-            return Unusable(f"{self.name} does not take a setting ({text})",
-                            fix="Change it in the sampling options; null leaves one out")
-        return TeacherError(text)
+            return Transient(f"no answer within {self.persistent.timeout_s:g} s",
+                             fix="Give a higher --timeout, or look at the server's log")
+        if isinstance(cause, _Endless):
+            return Transient(str(cause))
+        text = self._clean(f"{cause}" or type(cause).__name__)
+        return Transient(f"connection failed ({text})", unreachable=True)
 
     def batch(self) -> BatchApi:
         """OpenAI's Batch API, or that of a compatible server."""
@@ -142,17 +160,25 @@ class OpenAITeacher(Teacher):
         await self.client.close()
 
 
-def _message(error: Any) -> str:
-    body = error.body
-    if isinstance(body, dict) and body.get("message"):
-        return str(body["message"])
-    return str(getattr(error, "message", error))
+class AzureTeacher(OpenAITeacher):
+    """`azure:DEPLOYMENT`: Azure OpenAI, at `base_url` or AZURE_OPENAI_ENDPOINT."""
 
+    kind, variable = "azure", "AZURE_OPENAI_API_KEY"
 
-def retry_after(headers: Any) -> float | None:
-    """The wait that a provider asks for, in seconds."""
-    milliseconds = seconds(headers.get("retry-after-ms"))
-    return milliseconds / 1000 if milliseconds is not None else seconds(headers.get("retry-after"))
+    def _client(self) -> Any:  # type: ignore[override]
+        version = os.environ.get("OPENAI_API_VERSION", "").strip()
+        if not self.base_url:
+            raise UserError(f"teacher {self.name} needs the resource's address",
+                            fix="Set the environment variable AZURE_OPENAI_ENDPOINT")
+        if not version:
+            raise UserError(f"teacher {self.name} needs the API's version", fix="Set the "
+                            "environment variable OPENAI_API_VERSION, for example 2024-10-21")
+        return super()._client(azure_endpoint=self.base_url, azure_deployment=self.model,
+                               api_version=version)
+
+    def batch(self) -> BatchApi:
+        """Raises UserError: Azure's batches need a deployment of their own kind."""
+        raise UserError(f"teacher {self.name} has no batch API here", fix="Leave --batch out")
 
 
 def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]:
@@ -160,7 +186,7 @@ def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+        "messages": [{"role": m.role, "content": plain(m.content)} for m in request.messages],
         "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed,
         # OpenAI's newer models refuse max_tokens; most compatible servers know only that
         "max_completion_tokens" if official else "max_tokens": sampling.max_tokens,
@@ -179,18 +205,48 @@ def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]
     return known
 
 
+def error_within(body: Any) -> Any:
+    """The error that a body with status 200 holds in place of a whole answer; None where it holds
+    none. Raises KeyError, TypeError, … for what is no completion."""
+    if not body.get("choices") and any(map(body.get, ("error", "errors", "detail", "message"))):
+        return body
+    choice = body["choices"][0]
+    error = choice.get("error") or body.get("error")
+    if error:
+        return {"error": error}
+    said = choice.get("finish_reason")
+    return {"message": f"the reply ended with {said!r}"} if ending(said) == "error" else None
+
+
 def read_completion(body: dict[str, Any]) -> Reply:
     """A chat completion as a reply. Raises KeyError, TypeError, … when it is none."""
     choice = body["choices"][0]
     message = choice["message"]
     refusal = message.get("refusal")
-    text = message.get("content") or ""
-    if not isinstance(text, str):
+    text = _text(message.get("content"))
+    finish = finish_of(choice.get("finish_reason"))
+    if refusal or (finish == "refusal" and not text):
+        return Reply(text=str(refusal or "withheld by a filter"), finish_reason="refusal",
+                     usage=usage_of(body.get("usage"), "prompt_tokens", "completion_tokens"))
+    return Reply(text=plain(text), finish_reason=finish,
+                 usage=usage_of(body.get("usage"), "prompt_tokens", "completion_tokens"))
+
+
+def finish_of(said: Any) -> Finish:
+    """How a reply ended. Servers that say nothing, or a word that nobody knows, mean that it did;
+    `other` is no end."""
+    found = ending(said)
+    if found in ("length", "refusal"):
+        return found
+    return "other" if found == "error" else "stop"
+
+
+def _text(content: Any) -> str:
+    """A message's text; parts that show the model's thinking are no part of it."""
+    if isinstance(content, list):
+        return "".join(part if isinstance(part, str) else str(part.get("text") or "")
+                       for part in content if isinstance(part, str)
+                       or part.get("type", "text") in ("text", "output_text"))
+    if content is not None and not isinstance(content, str):
         raise TypeError("content is no text")
-    usage = body.get("usage") or {}
-    finish: Finish = _FINISH.get(choice.get("finish_reason") or "stop", "other")
-    if refusal:
-        finish = "refusal"
-    return Reply(text=refusal or text, finish_reason=finish, usage=Usage(
-        requests=1, prompt_tokens=usage.get("prompt_tokens") or 0,
-        completion_tokens=usage.get("completion_tokens") or 0))
+    return content or ""

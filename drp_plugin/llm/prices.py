@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import Field
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Record, Usage
@@ -19,9 +20,9 @@ _SNAPSHOT = re.compile(r"-(\d{4}-\d{2}-\d{2}|\d{4}|\d{3}|latest)$")
 class Price(Record):
     """USD for a million tokens of one model."""
 
-    input: float
-    output: float
-    batch: float = 0.5
+    input: float = Field(ge=0, allow_inf_nan=False)
+    output: float = Field(ge=0, allow_inf_nan=False)
+    batch: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     """Cost of a batch request relative to a live one."""
     max_output: int | None = None
     """Most tokens that one reply can have; None where it is not known."""

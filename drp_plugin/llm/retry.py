@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.limiter import Limiter
+from drp_plugin.llm.limiter import LONGEST_WAIT_S, Limiter
 from drp_plugin.llm.messages import TeacherError
 from drp_plugin.records import Reason
 
@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 SILENT_ATTEMPTS = 4
 """So many attempts at a server that has never given a reply."""
+REFUSED_REQUESTS = 8
+"""So many requests refused, each for good, by a server that has never given a reply."""
 _TELL_AFTER_S = 0.3
 
 
@@ -35,10 +37,12 @@ class Transient(Exception):
     """A request failed in a way that another attempt may mend. The text holds no key."""
 
     def __init__(self, text: str, *, after_s: float | None = None, throttled: bool = False,
-                 unreachable: bool = False) -> None:
+                 unreachable: bool = False, fix: str = "") -> None:
         super().__init__(text)
         self.after_s = after_s
         """How long the provider asks to wait, in seconds."""
+        self.fix = fix
+        """What to do if it never gets better."""
         self.throttled = throttled
         self.unreachable = unreachable
         """There was no server to talk to, or one of another kind."""
@@ -77,7 +81,8 @@ def no_reply(text: str) -> Transient:
     `text` holds no key.
     """
     return Transient(f"the reply is none of a model: {text[:160]!r}",
-                     unreachable=text.startswith("<"))
+                     unreachable=text.startswith("<"),
+                     fix="Something else than a model's server answers there: check --base-url")
 
 
 @dataclass
@@ -90,7 +95,7 @@ class Retries:
     """The first wait; each further one doubles, with full jitter."""
     cap_s: float = 60.0
     patience_s: float = 3600.0
-    """How long one request may be throttled in all before it is given up."""
+    """How long one request may be throttled, by the clock, before it is given up."""
 
 
 class Persistent:
@@ -109,6 +114,7 @@ class Persistent:
         self.fault = ""
         """What went wrong last, while nothing has gone right since."""
         self._reached = False
+        self._refused = 0
         self._running = 0
         self._told = False
 
@@ -127,7 +133,8 @@ class Persistent:
             self._running -= 1
 
     async def _run(self, attempt: Callable[[], Awaitable[T]], keep: bool) -> T:
-        tried, throttled_s = 0, 0.0
+        tried = throttles = 0
+        throttled_since: float | None = None
         while True:
             await self.limiter.acquire()
             sent_at = self.limiter.now()
@@ -137,31 +144,43 @@ class Persistent:
                 self._reached, self.fault = True, ""
                 return value
             except TimeoutError:
-                fault = Transient(f"no answer within {self.timeout_s:g} s")
+                fault = Transient(f"no answer within {self.timeout_s:g} s",
+                                  fix="Give a higher --timeout, or look at the server's log")
             except Transient as caught:
                 fault = caught
                 if caught.throttled:
                     self.limiter.throttled(caught.after_s, sent_at)
+            except TeacherError as error:
+                raise self._one_of_all(error) from None
             finally:
                 self.limiter.release()
             self.fault = str(fault)
             if keep and stopping():
                 raise asyncio.CancelledError
-            wait = self._wait(tried, fault)
             if fault.throttled:
-                throttled_s += wait
-                if throttled_s > self.retries.patience_s:
-                    text = f"throttled for {throttled_s:.0f} s: {fault}"
-                    raise self._never(text) if self._silent(fault) else TeacherError(text)
+                throttles += 1
+                throttled_since = sent_at if throttled_since is None else throttled_since
+                waited = self.limiter.now() - throttled_since
+                if waited > self.retries.patience_s:
+                    fault = Transient(f"throttled for {waited:.0f} s: {fault}", fix=fault.fix)
+                    raise self._never(fault) if self._silent(fault) else TeacherError(str(fault))
             else:
                 tried += 1
                 if tried >= SILENT_ATTEMPTS and self._silent(fault):
-                    raise self._never(str(fault))
+                    raise self._never(fault)
                 if tried >= self.retries.attempts:
                     raise TeacherError(f"gave up after {tried} attempts: {fault}",
                                        Reason.REQUEST_FAILED)
             self.retried += 1
-            await asyncio.sleep(wait)
+            await asyncio.sleep(self._wait(tried + throttles - 1, fault))
+
+    def _one_of_all(self, error: TeacherError) -> Exception:
+        """A refusal of one request, or, where a server never took any, of them all."""
+        self._refused += not error.understood
+        if self._refused < REFUSED_REQUESTS or self._reached or self.answered_before:
+            return error
+        return Unusable(f"{self.where} refuses every request: {error}",
+                        fix="Check the model's name, --base-url and the sampling options")
 
     async def _timed(self, attempt: Callable[[], Awaitable[T]]) -> T:
         # the clients' own timeouts count silence between bytes; this one counts it all
@@ -175,16 +194,20 @@ class Persistent:
         """
         return not self._reached and (fault.unreachable or not self.answered_before)
 
-    def _never(self, text: str) -> Unusable:
-        return Unusable(f"no answer from {self.where}: {text}",
-                        fix="Is the server running, and the address right?")
+    def _never(self, fault: Transient) -> Unusable:
+        return Unusable(f"no answer from {self.where}: {fault}", fix=fault.fix or (
+            "Is the server running, and the address right?" if fault.unreachable else
+            "Look at the server's log, or try again later"))
 
     def status(self) -> str:
         """What is out, and what is waited for, in a few words; empty where nothing is."""
         out = self.limiter.in_flight
         parts = [f"{out} in flight"] if out else []
         if self.fault:
-            parts.append(f"{self._running - out} waiting; the last fault: {self.fault[:160]}")
+            paused = self.limiter.paused_s()
+            parts.append(f"{self._running - out} waiting"
+                         + (f", none goes out for {paused:.0f} s" if paused >= 1 else "")
+                         + f"; the last fault: {self.fault[:160]}")
         return ", ".join(parts)
 
     def _tell(self) -> None:
@@ -200,9 +223,13 @@ class Persistent:
                   f"{'them' if out > 1 else 'it'}", file=sys.stderr, flush=True)
 
     def _wait(self, tried: int, fault: Transient) -> float:
-        grown = min(self.retries.cap_s, self.retries.base_s * 2 ** min(tried, 16))
-        jitter = random.uniform(0.25, 1.0) * grown
-        if fault.after_s is None:
-            return jitter
-        # all that were refused together must not come back in the same instant
-        return fault.after_s + random.uniform(0, min(1.0, 0.1 * fault.after_s + 0.05))
+        """How long to wait before the next attempt, after `tried` earlier ones, in seconds.
+
+        It grows where the provider asks for a wait, too: one that says "at once" for ever is not
+        asked for ever at once, and all that were refused together do not come back together.
+        """
+        base, asked = self.retries.base_s, 0.0
+        if fault.after_s is not None:
+            base, asked = base / 20, min(fault.after_s, LONGEST_WAIT_S)
+        return asked + random.uniform(0.25, 1.0) * min(self.retries.cap_s,
+                                                       base * 2 ** min(tried, 16))

@@ -73,7 +73,7 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
                 limit = min(limit, windows.count_tokens(at, end)) // 2
                 if limit < _SMALLEST_WINDOW or windows.units_between(at, end) <= 1:
                     raise Rejection("decompose", Reason.CUT_REPLY,
-                                    "the reply was cut at the output limit even for a small part",
+                                    f"{cut}, even for a small part",
                                     cut.reply.text) from None
                 continue
             more = True

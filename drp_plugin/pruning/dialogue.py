@@ -6,13 +6,16 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from drp_plugin.llm.ledger_client import RowClient
-from drp_plugin.llm.messages import Message, Reply, Request, TeacherError
+from drp_plugin.llm.messages import Message, Reply, Request, TeacherError, TooLong
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.records import Reason, Reject, Trace, Usage
 from drp_plugin.thinking import CLOSE, OPEN
 
 T = TypeVar("T")
+
+_SHOWN = 100_000
+"""Characters of a wrong reply that the teacher is shown again: one that loops has no end."""
 
 
 class Rejection(Exception):
@@ -38,10 +41,10 @@ class FormatError(Exception):
 
 
 class CutReply(Exception):
-    """The teacher stopped at its output limit."""
+    """What was asked for is more than the teacher reads or writes at once. The text says which."""
 
-    def __init__(self, reply: Reply) -> None:
-        super().__init__("the reply was cut at the output limit")
+    def __init__(self, reply: Reply, text: str = "the reply was cut at the output limit") -> None:
+        super().__init__(text)
         self.reply = reply
 
 
@@ -64,6 +67,9 @@ class Dialogue:
                             f"still not through after {len(self._client.replies)} requests")
         try:
             reply = await self._client(request)
+        except TooLong as error:
+            raise CutReply(Reply(text=""), f"the teacher does not take a request so long "
+                                           f"({error})") from None
         except TeacherError as error:
             raise Rejection(stage, error.reason, str(error)) from None
         if reply.finish_reason == "refusal":
@@ -73,24 +79,33 @@ class Dialogue:
         return reply
 
     async def ask(self, stage: str, prompt: str, parse: Callable[[str], T], *,
-                  schema: dict[str, Any] | None = None) -> T:
+                  schema: dict[str, Any] | None = None,
+                  check_cut: Callable[[str], None] = lambda text: None) -> T:
         """What `parse` makes of the reply; out of format, the teacher is told and asked again.
 
-        Raises CutReply when the output limit was hit (the caller splits), Rejection when no
-        answer can be had.
+        `check_cut` raises FormatError for a cut reply that is wrong besides: it is told that.
+        Raises CutReply when the output limit was hit, or the prompt too long (the caller
+        splits), Rejection when no answer can be had.
         """
         messages = [Message(role="user", content=prompt)]
         for repair in range(self.options.repairs + 1):
-            reply = await self.reply(stage, Request(
-                messages=tuple(messages), sampling=self.options.sampling, json_schema=schema,
-                tag="repair" if repair else stage))
             try:
+                reply = await self.reply(stage, Request(
+                    messages=tuple(messages), sampling=self.options.sampling, json_schema=schema,
+                    tag="repair" if repair else stage))
                 return _parsed(reply.text, parse)
+            except CutReply as cut:
+                reply = cut.reply
+                try:
+                    check_cut(reply.text)
+                    raise
+                except FormatError as error:
+                    problem = error
             except FormatError as error:
                 problem = error
             again = self.prompts.render("repair", error=str(problem))
             messages = [messages[0],
-                        Message(role="assistant", content=reply.text.strip() or "(empty)"),
+                        Message(role="assistant", content=reply.text.strip()[:_SHOWN] or "(empty)"),
                         Message(role="user", content=again)]
         raise Rejection(stage, problem.reason, str(problem), reply.text)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 from drp_plugin.pruning.assemble import assemble, pieces
@@ -17,7 +18,9 @@ from drp_plugin.pruning.revision import ACTIONS
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Action, Reason, Revision, Step
+from drp_plugin.scoring.loops import loop_period
 from drp_plugin.segment import Span, units
+from drp_plugin.thinking import CLOSE, OPEN
 
 _TAIL = 1500
 
@@ -97,9 +100,7 @@ def parse_indexed(reply: str, first: int, last: int) -> Indexed:
     expected = first
     for number, item in enumerate(value["steps"], start=1):
         part = _part(item, number)
-        if part.first != expected or part.last < part.first or part.last > last:
-            raise FormatError(f"step {number} covers units {part.first}-{part.last}, but the next "
-                              f"unit is {expected} and the last one {last}.")
+        _check_range(part, expected, last, number)
         expected = part.last + 1
         _check_text(part, parts, number)
         parts.append(part)
@@ -150,22 +151,48 @@ def _check_text(part: Part, before: list[Part], number: int) -> None:
 def whole_parts(reply: str, first: int, last: int) -> tuple[Part, ...]:
     """The steps that a cut reply holds whole, as far as they are right; the last may be missing
     what follows it and is left out, a MERGE that the cut may have split goes with it."""
-    body = reply[reply.find("[") + 1 :] if "[" in reply else ""
+    return _settled(_read_cut(reply, first, last)[0])
+
+
+def check_cut(reply: str, first: int, last: int) -> None:
+    """Raises FormatError for a cut reply that is not cut because it is long: it goes round in
+    circles, or its first step is whole and wrong. A shorter window would not mend that."""
+    parts, wrong = _read_cut(reply, first, last)
+    if wrong is not None and not _settled(parts):
+        raise wrong
+    if not _settled(parts) and loop_period(reply) is not None:
+        raise FormatError("it repeats itself and comes to no end.")
+
+
+def _read_cut(reply: str, first: int, last: int) -> tuple[list[Part], FormatError | None]:
+    """The steps of a cut reply that are whole and right, and what is wrong with the next one."""
+    _, thought, said = reply.rpartition(CLOSE)
+    if not thought and said.lstrip().startswith(OPEN):
+        said = ""  # cut while it thought
+    body = said[said.find("[") + 1 :] if "[" in said else ""
     decoder = json.JSONDecoder()
     parts: list[Part] = []
     at, expected = 0, first
     while (at := body.find("{", at)) >= 0:
         try:
             item, at = decoder.raw_decode(body, at)
+        except (ValueError, RecursionError):
+            break  # the cut
+        try:
             part = _part(item, len(parts) + 1)
-            if part.first != expected or not part.first <= part.last <= last:
-                break
+            _check_range(part, expected, last, len(parts) + 1)
             _check_text(part, parts, len(parts) + 1)
-        except (ValueError, RecursionError, FormatError):
-            break
+        except FormatError as error:
+            return parts, error
         parts.append(part)
         expected = part.last + 1
-    return _settled(parts)
+    return parts, None
+
+
+def _check_range(part: Part, expected: int, last: int, number: int) -> None:
+    if part.first != expected or not part.first <= part.last <= last:
+        raise FormatError(f"step {number} covers units {part.first}-{part.last}, but the next "
+                          f"unit is {expected} and the last one {last}.")
 
 
 def _settled(parts: list[Part]) -> tuple[Part, ...]:
@@ -205,7 +232,9 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
             return parse_indexed(reply, first, last)
 
         try:
-            reply = await dialogue.ask("indexed", message, parse, schema=SCHEMA)
+            reply = await dialogue.ask(
+                "indexed", message, parse, schema=SCHEMA,
+                check_cut=partial(check_cut, first=first, last=last))
             found = reply.parts
             if more:
                 found = _settled(list(found)) or found
@@ -217,7 +246,7 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
                 limit = min(limit, windows.count_tokens(begin, end)) // 2
                 if first == last or limit < 1:
                     raise Rejection("decompose", Reason.CUT_REPLY,
-                                    "the reply was cut at the output limit even for one unit",
+                                    f"{cut}, even for one unit",
                                     cut.reply.text) from None
                 continue
         parts += found

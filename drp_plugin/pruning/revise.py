@@ -40,8 +40,8 @@ async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialo
         except CutReply as cut:
             if len(group) == 1:
                 raise Rejection("revise", Reason.CUT_REPLY,
-                                f"the reply was cut at the output limit even for step "
-                                f"{group[0].index} alone", cut.reply.text) from None
+                                f"{cut}, even for step {group[0].index} alone",
+                                cut.reply.text) from None
             half = len(group) // 2
             waiting[:0] = [group[:half], group[half:]]
             continue

@@ -9,18 +9,27 @@ and batch answer for each other, and a restart goes on from what the ledger hold
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.batch_api import BatchApi, Fault, Limits, Refused
+from drp_plugin.llm.batch_api import BatchApi, Limits, Refused
 from drp_plugin.llm.budget import OverBudget
-from drp_plugin.llm.ledger import Entry, Ledger
-from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient, charge, to_value
+from drp_plugin.llm.ledger import Entry, Ledger, aside
+from drp_plugin.llm.ledger_client import (
+    LedgerClient,
+    Pending,
+    RowClient,
+    charge,
+    to_value,
+    usable,
+)
 from drp_plugin.llm.messages import Reply, TeacherError
+from drp_plugin.llm.retry import Transient, Unusable
 from drp_plugin.progress import Display
-from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.records import Pruned, Reason, Reject
 from drp_plugin.runner.batch_files import BatchFiles, Sent
-from drp_plugin.runner.job import Job, run_row
+from drp_plugin.runner.job import Job, Row, run_row
 from drp_plugin.runner.live import window_for
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import outputs
@@ -46,15 +55,12 @@ class BatchRun:
         self.say = say or display.say
         size = min(api.limits.requests, batch_size or api.limits.requests)
         self.limits = Limits(size, api.limits.bytes)
-        self.files = BatchFiles(job.run_dir, ledger)
+        self.files = BatchFiles(job.run_dir, ledger, client.teacher.name)
         self._faults: dict[str, int] = {}
 
     async def run(self) -> Tally:
         """Run to the end; returns the run's figures. Raises UserError."""
-        if not self.ledger.claim("batch-runner"):
-            raise UserError("another process runs the batches of this run", file=self.job.run_dir,
-                            fix="Let it finish, or stop it first")
-        try:
+        with self._claimed():
             self.files.sweep()
             while True:
                 await self._settle_open()
@@ -62,6 +68,40 @@ class BatchRun:
                     return await self._pass()
                 except _NotYet:
                     await self._submit()
+
+    async def collect(self, *, leave: bool) -> None:
+        """For a run without batches: store what those that are out have answered.
+
+        One that still runs keeps the run from going on, so that nothing is paid twice; with
+        `leave` it is given up. Raises UserError.
+        """
+        if not self.files.open():
+            return
+        with self._claimed():
+            for sent in self.files.open():
+                if leave:
+                    self.say(f"batch {sent.id or sent.label} is given up: what it has not "
+                             "answered by now is asked again")
+            try:
+                await self._settle_open(wait=False, leave=leave)
+            except (UserError, TeacherError) as error:
+                if not leave:
+                    raise
+                self.say(f"what the batches answered cannot be had: {error}")
+                for sent in self.files.open():
+                    self.files.forget(sent)
+        if self.files.open():
+            raise UserError("requests of this run are out in batches", file=self.job.run_dir,
+                            fix="Run it with --batch to wait for them, so that none is paid "
+                                "twice; or add --anew to give them up")
+
+    @contextlib.contextmanager
+    def _claimed(self) -> Iterator[None]:
+        if not self.ledger.claim("batch-runner"):
+            raise UserError(f"{self.ledger.holder('batch-runner')} runs the batches of this run",
+                            file=self.job.run_dir, fix="Let it finish, or stop it first")
+        try:
+            yield
         except TeacherError as error:
             raise UserError(f"the batch API of {self.client.teacher.name} fails: {error}",
                             fix="Run the same command again to go on") from None
@@ -85,23 +125,23 @@ class BatchRun:
                     return
                 collect.add(pending.key, pending.request)
 
-            async def work(row: Trace | Reject) -> tuple[Pruned | Reject | None, RowClient]:
+            async def work(row: Row) -> tuple[Row, Pruned | Reject | None, RowClient]:
                 row_client = RowClient(self.client)
                 try:
-                    return await run_row(row, self.job.flow, row_client), row_client
+                    return row, await run_row(row, self.job.flow, row_client), row_client
                 except (Pending, OverBudget):
                     # a flow that asks several things at once leaves several of them
                     for key, request in list(self.client.pending.items()):
                         take(Pending(key, request))
                     self.client.pending.clear()
-                    return None, row_client
+                    return row, None, row_client
 
             try:
                 with outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
                     self.display.done = 0
-                    async for result, used in in_order(self.job.rows(), work, active=_ACTIVE,
-                                                        window=window_for(_ACTIVE)):
-                        written.add(result, used.replies)
+                    async for row, result, used in in_order(
+                            self.job.rows(), work, active=_ACTIVE, window=window_for(_ACTIVE)):
+                        written.add(row, result, used.replies)
                         if result is not None:
                             self.display.advance()
                     if collect.keys:
@@ -140,9 +180,10 @@ class BatchRun:
         self.files.note(sent._replace(id=batch_id))
         self.say(f"submitted a batch of {sent.size} requests ({batch_id})")
 
-    async def _settle_open(self) -> None:
-        """Wait for every batch that is out and store its answers.
+    async def _settle_open(self, *, wait: bool = True, leave: bool = False) -> None:
+        """Store the answers of every batch that is out, waiting for those that still run.
 
+        One that the provider does not know any more is forgotten: its requests are asked again.
         Raises UserError where the provider refused one, but not before the others are in: what
         is out would keep a run without --batch from going on.
         """
@@ -165,8 +206,14 @@ class BatchRun:
                 assert sent.id is not None
                 status = await self.api.status(sent.id)
                 done += status.done
-                if status.state == "running":
+                if status.state == "running" and not leave:
                     still.append(sent)
+                elif status.state == "running":
+                    self.files.forget(sent)
+                elif status.state == "gone":
+                    self.files.forget(sent)
+                    self.say(f"batch {sent.id}: {status.detail}; what it was to answer is asked "
+                             "again")
                 elif status.state == "ended":
                     await self._harvest(sent, status.detail)
                 elif status.state == "too_large" and sent.size > 1:
@@ -176,13 +223,15 @@ class BatchRun:
                     refused.append(f"batch {sent.id} was refused: {status.detail}")
                     if len(waiting) > 1:
                         self.say(f"{refused[-1]}; the others are waited for")
+            if not wait:
+                break
             if still:
                 total = sum(s.size for s in still)
                 self.display.note(f"{len(still)} batches out, {done}/{total} requests done")
                 await asyncio.sleep(wait_s)
                 wait_s = min(self.poll_s, wait_s * 2)
             waiting = still
-        if refused:
+        if refused and wait:
             raise UserError(refused[0], file=self.job.run_dir,
                             fix="Run without --batch, or mend it")
 
@@ -195,41 +244,60 @@ class BatchRun:
                  f"requests at a time")
 
     async def _harvest(self, sent: Sent, how: str) -> None:
-        """Store a batch's answers; what was not answered is pending again."""
+        """Store a batch's answers; what was not answered is pending again.
+
+        Raises Unusable, after that, where a request's error is the account's or the run's.
+        """
         assert sent.id is not None
         answered, faults = 0, []
         most = self._most(sent)
         entries: list[Entry] = []
         left = set(self.files.keys(sent))
+        lost = not left  # the input file is gone: whatever comes is ours
+        # stored by a process that died over it: paid for, and counted, once
+        before = set(self.ledger.get_many([*left, *(aside(k, sent.label) for k in left)]))
         for file in await self.api.fetch(sent.id, self.files.folder):
             for key, result in self.api.results(file):
-                if key not in left:
+                if (key not in left and not lost) or key in before:
+                    left.discard(key)
                     continue  # not ours, or twice
                 left.discard(key)
-                if isinstance(result, Reply):
-                    value = to_value(result, self.client.price, batch=True)
+                if not isinstance(result, Reply):
+                    faults.append((key, result))
+                    continue
+                value = to_value(result, self.client.price, batch=True)
+                name = key if usable(value) else aside(key, sent.label)
+                if name != key:
+                    faults.append((key, TeacherError("an empty reply", Reason.EMPTY_REPLY)))
+                if name not in before:
                     if self.client.budget is not None:
                         self.client.budget.spent_usd += charge(value, most)
-                    entries.append(Entry(key, value, "batch", value.get("cost_usd")))
+                    entries.append(Entry(name, value, "batch", value.get("cost_usd")))
                     self.client.count(result, value)
-                    answered += 1
-                else:
-                    faults.append((key, result))
+                answered += usable(value)
                 if len(entries) >= _CHUNK:
                     self.ledger.put_many(entries)
                     entries = []
         self.ledger.put_many(entries)
-        faults += [(key, Fault(f"not answered (the batch {how})", False)) for key in left]
-        for key, fault in faults:
-            self._faults[key] = self._faults.get(key, 0) + (ATTEMPTS if fault.final else 1)
-            if self._faults[key] >= ATTEMPTS:
-                self.client.failed[key] = fault.text
+        faults += [(key, Transient(f"not answered (the batch {how})")) for key in left - before]
         self.files.forget(sent)
         self.say(f"batch {sent.id} {how}: {answered} answered"
                  + (f", {len(faults)} not" if faults else ""))
+        for key, fault in faults:
+            self._blame(key, fault)
+
+    def _blame(self, key: str, fault: Exception) -> None:
+        """What becomes of a request that a batch did not answer."""
+        if isinstance(fault, Unusable):
+            raise fault
+        last = isinstance(fault, TeacherError) and fault.reason is not Reason.EMPTY_REPLY
+        self._faults[key] = self._faults.get(key, 0) + (ATTEMPTS if last else 1)
+        if self._faults[key] >= ATTEMPTS:
+            self.client.failed[key] = fault if isinstance(fault, TeacherError) \
+                else TeacherError(str(fault))
 
     def _most(self, sent: Sent) -> float:
         """The most that one request of a batch can have cost: their lines' mean is its size."""
         budget = self.client.budget
-        return 0.0 if budget is None else (
+        return 0.0 if budget is None or not sent.file.exists() else (
             budget.at_most(sent.file.stat().st_size // max(1, sent.size)) * budget.price.batch)

@@ -25,6 +25,8 @@ class Sent(NamedTuple):
     size: int
     """Requests in it."""
     id: str | None = None
+    teacher: str | None = None
+    """Whom it asks; earlier releases did not note it."""
 
 
 class Collector:
@@ -63,9 +65,10 @@ class Collector:
 class BatchFiles:
     """The folder RUN_DIR/batches and the ledger's notes of it."""
 
-    def __init__(self, run_dir: Path, ledger: Ledger) -> None:
+    def __init__(self, run_dir: Path, ledger: Ledger, teacher: str) -> None:
         self.folder = run_dir / "batches"
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.teacher = teacher
         self.at_once: int | None = None
         """Most batches out at once; None is no limit."""
         self._ledger = ledger
@@ -97,23 +100,29 @@ class BatchFiles:
     def note(self, sent: Sent) -> None:
         """Remember a batch, durably."""
         self._ledger.note(NOTE + sent.label, {"file": sent.file.name, "size": sent.size,
-                                              "id": sent.id})
+                                              "id": sent.id, "teacher": self.teacher})
 
     def open(self) -> list[Sent]:
-        """The batches that are out."""
-        return [Sent(name.removeprefix(NOTE), self.folder / n["file"], n["size"], n["id"])
+        """The batches of this teacher that are out."""
+        return [sent for sent in self._noted() if sent.teacher in (None, self.teacher)]
+
+    def _noted(self) -> list[Sent]:
+        return [Sent(name.removeprefix(NOTE), self.folder / Path(n["file"]).name, n["size"],
+                     n["id"], n.get("teacher"))
                 for name, n in self._ledger.notes(NOTE).items()]
 
     def sweep(self) -> None:
         """Remove input files that belong to no batch: an earlier process was killed over them,
         or what came before them was not taken."""
-        noted = {sent.file for sent in self.open()}
+        noted = {sent.file for sent in self._noted()}
         for file in self.folder.glob("drp-*.jsonl"):
             if file not in noted:
                 file.unlink(missing_ok=True)
 
     def keys(self, sent: Sent) -> Iterator[str]:
-        """The keys of a batch's requests, from its input file."""
+        """The keys of a batch's requests, from its input file; none where that is gone."""
+        if not sent.file.exists():
+            return
         with open(sent.file, encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)

@@ -11,8 +11,11 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.records import Pruned, Reason, Reject, Trace
+from drp_plugin.redact import redact
 
-Rows = Callable[[], Iterator[Trace | Reject]]
+Row = Trace | Reject
+"""A row of the input; one that cannot be used is a reject."""
+Rows = Callable[[], Iterator[Row]]
 """Reads the input anew each time it is called: every row, unusable ones as rejects."""
 Flow = Callable[[Trace, RowClient], Awaitable[Pruned | Reject]]
 """All stages for one row. With equal replies it gives equal results."""
@@ -44,7 +47,7 @@ class RunOptions:
     """Only forecast, from this many rows."""
 
 
-async def run_row(row: Trace | Reject, flow: Flow, client: RowClient) -> Pruned | Reject:
+async def run_row(row: Row, flow: Flow, client: RowClient) -> Pruned | Reject:
     """A row's result. A fault of our own code rejects the row; it does not end the run."""
     if isinstance(row, Reject):
         return row
@@ -54,7 +57,7 @@ async def run_row(row: Trace | Reject, flow: Flow, client: RowClient) -> Pruned 
             TypeError, ValueError) as error:
         return Reject(id=row.id, stage="flow", reason=Reason.INTERNAL_ERROR,
                       detail=f"a fault of this program, please report it: "
-                             f"{type(error).__name__}: {' '.join(str(error).split())[:300]}",
+                             f"{type(error).__name__}: {redact(str(error))[:300]}",
                       row=row.model_dump(mode="json", exclude_none=True), usage=client.usage)
 
 
@@ -72,7 +75,7 @@ def rereadable(path: str, run_dir: Path) -> str:
         return path
     copy = run_dir / "stdin.jsonl"
     # its bytes: a row that is no text is a row to be rejected, not the end of all
-    with jsonl.opened(path) as given, jsonl.replacing(copy) as file, \
+    with jsonl.opened(path) as given, jsonl.replacing(copy, private=True) as file, \
             open(file.fileno(), "wb", closefd=False) as raw:
         raw.writelines(jsonl.chunks(given, path))
     return str(copy)

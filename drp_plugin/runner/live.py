@@ -11,8 +11,8 @@ from drp_plugin.llm.budget import OverBudget
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient
 from drp_plugin.progress import Display
-from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.runner.job import Job, run_row
+from drp_plugin.records import Pruned, Reject
+from drp_plugin.runner.job import Job, Row, run_row
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import outputs
 from drp_plugin.runner.tally import Tally
@@ -29,18 +29,18 @@ async def run_live(job: Job, client: LedgerClient, ledger: Ledger, *, active: in
 
     A row that was stopped by the budget (or is pending, in replay) is counted as not reached.
     """
-    async def work(row: Trace | Reject) -> tuple[Pruned | Reject | None, RowClient]:
+    async def work(row: Row) -> tuple[Row, Pruned | Reject | None, RowClient]:
         row_client = RowClient(client)
         try:
-            return await run_row(row, job.flow, row_client), row_client
+            return row, await run_row(row, job.flow, row_client), row_client
         except (OverBudget, Pending):
-            return None, row_client
+            return row, None, row_client
 
     results = in_order(job.rows(), work, active=active, window=window_for(active))
     with outputs(job.run_dir, ledger, job.settings) as written:
         async with contextlib.aclosing(results):
-            async for result, used in results:
-                written.add(result, used.replies)
+            async for row, result, used in results:
+                written.add(row, result, used.replies)
                 display.advance()
     return written.tally
 

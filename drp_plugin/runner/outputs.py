@@ -8,16 +8,20 @@ import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
-from drp_plugin.records import Pruned, Reject
-from drp_plugin.run_dir import PRUNED, REJECTS, SUMMARY
+from drp_plugin.records import Pruned, Reason, Reject, Trace
+from drp_plugin.run_dir import PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.runner.tally import Tally
+from drp_plugin.seen import digest
 
+_made: set[Path] = set()
+"""Run directories that this process made."""
+_UNASKED = (Reason.REQUEST_FAILED, Reason.EMPTY_REPLY)
 _LEFTOVER = re.compile(r"^\..+\.(\d+)\.tmp$")
 
 
@@ -27,6 +31,8 @@ def prepare(run_dir: Path) -> None:
     Raises UserError when it cannot be made.
     """
     try:
+        if not run_dir.exists():
+            _made.add(run_dir)
         run_dir.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError("is a file, not a folder", file=run_dir, fix="Give another -o") from None
@@ -36,6 +42,33 @@ def prepare(run_dir: Path) -> None:
         match = _LEFTOVER.match(file.name)
         if match and not Path(f"/proc/{match[1]}").exists() and not _alive(int(match[1])):
             file.unlink(missing_ok=True)
+
+
+def unmake(run_dir: Path) -> None:
+    """Remove what a run that came to nothing left in its folder, and the folder if it made it."""
+    if (run_dir / PRUNED).exists():
+        return
+    for name in (SETTINGS, SUMMARY, "stdin.jsonl"):
+        (run_dir / name).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        (run_dir / "batches").rmdir()
+    if run_dir in _made:
+        with contextlib.suppress(OSError):  # there is something of the user's in it
+            run_dir.rmdir()
+
+
+def same(*texts: Any) -> bytes:
+    """What these texts are known by as they are in a file, where lone surrogates cannot be."""
+    return digest(*(str(text).encode("utf-8", "replace").decode() for text in texts))
+
+
+def pruned_before(run_dir: Path) -> dict[bytes, int]:
+    """The lines of a run's pruned rows, by what their questions are known by."""
+    path = run_dir / PRUNED
+    if not path.exists():
+        return {}
+    return {same(row.value["id"], row.value.get("question")): row.number
+            for row in jsonl.rows(path) if row.value is not None and "id" in row.value}
 
 
 def _alive(pid: int) -> bool:
@@ -51,17 +84,31 @@ def _alive(pid: int) -> bool:
 class Outputs:
     """Takes results in input order; the files appear when the run ends."""
 
-    def __init__(self, pruned: IO[str], rejects: IO[str]) -> None:
-        self._pruned, self._rejects = pruned, rejects
+    def __init__(self, pruned: IO[str], rejects: IO[str], before: dict[bytes, int]) -> None:
+        self._pruned, self._rejects, self._before = pruned, rejects, before
+        self._lost, self._first = 0, ""
         self.tally = Tally()
 
-    def add(self, result: Pruned | Reject | None,
+    def add(self, row: Trace | Reject, result: Pruned | Reject | None,
             replies: Iterable[Reply] = ()) -> None:
         """Write and count one row's result (see `Tally.add`)."""
         self.tally.add(result, replies)
+        unasked = result is None or (isinstance(result, Reject) and result.reason in _UNASKED)
+        if unasked and isinstance(row, Trace) and same(row.id, row.question) in self._before:
+            self._lost += 1
+            self._first = self._first or ("not reached" if result is None else
+                                          getattr(result, "detail", ""))
         if result is not None:
             file = self._rejects if isinstance(result, Reject) else self._pruned
             file.write(jsonl.dumps(result) + "\n")
+
+    def check(self, run_dir: Path) -> None:
+        """Raises UserError where rows that were pruned before could not be asked now."""
+        if self._lost:
+            raise UserError(f"{self._lost} rows that were pruned before could not be had now (the "
+                            f"first: {self._first}): {PRUNED} and the others stay as they were",
+                            file=run_dir, fix="Run it again when the teacher answers, or give "
+                                              "another -o")
 
 
 @contextlib.contextmanager
@@ -70,14 +117,16 @@ def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Itera
 
     While the run goes on, and after a crash, what an earlier run left stays.
     """
-    with jsonl.replacing(run_dir / PRUNED) as pruned, jsonl.replacing(run_dir / REJECTS) as rejects:
-        written = Outputs(pruned, rejects)
+    with (jsonl.replacing(run_dir / PRUNED, private=True) as pruned,
+          jsonl.replacing(run_dir / REJECTS, private=True) as rejects):
+        written = Outputs(pruned, rejects, pruned_before(run_dir))
         yield written
+        written.check(run_dir)
     totals = ledger.totals()
     summary: dict[str, object] = {**written.tally.summary(), "balanced": written.tally.balanced,
                "paid": {"requests": totals.replies, "cost_usd": totals.cost_usd and
                         round(totals.cost_usd, 6)},
                **{k: settings[k] for k in ("command", "teacher", "decompose", "tokenizer",
                                            "prompts_hash") if k in settings}}
-    with jsonl.replacing(run_dir / SUMMARY) as file:
+    with jsonl.replacing(run_dir / SUMMARY, private=True) as file:
         file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")

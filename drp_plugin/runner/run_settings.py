@@ -11,7 +11,7 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.records import Reject, Trace
 from drp_plugin.run_dir import PRUNED, SETTINGS
-from drp_plugin.seen import digest
+from drp_plugin.runner.outputs import pruned_before, same
 
 FREE = {"input", "limit", "version"}
 """Recorded, but free to change: rows may be added, and releases come."""
@@ -34,7 +34,7 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
                                           "replies stay; what the change touches is asked anew)")
     if before != plain:
         run_dir.mkdir(parents=True, exist_ok=True)
-        with jsonl.replacing(path) as file:
+        with jsonl.replacing(path, private=True) as file:
             file.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
     return changes
 
@@ -57,30 +57,17 @@ def check_rows(run_dir: Path, rows: Callable[[], Iterable[Trace | Reject]]) -> N
     The run would replace pruned.jsonl, and what another input had left there would be gone. An
     input that grew has all of them.
     """
-    left = _pruned(run_dir / PRUNED)
+    left = pruned_before(run_dir)
     if not left:
         return
     for row in rows():
         if isinstance(row, Trace):
-            left.pop(_same(row.id, row.question), 0)
+            left.pop(same(row.id, row.question), 0)
             if not left:
                 return
     raise UserError(f"{len(left)} rows of its {PRUNED} are not in this input (the first: row "
                     f"{min(left.values())})", file=run_dir,
                     fix="Give another -o, or add --anew to replace what is there")
-
-
-def _pruned(path: Path) -> dict[bytes, int]:
-    """The lines of a run's pruned rows, by what their questions are known by."""
-    if not path.exists():
-        return {}
-    return {_same(row.value["id"], row.value.get("question")): row.number
-            for row in jsonl.rows(path) if row.value is not None and "id" in row.value}
-
-
-def _same(*texts: Any) -> bytes:
-    """What these texts are known by as they are in a file, where lone surrogates cannot be."""
-    return digest(*(str(text).encode("utf-8", "replace").decode() for text in texts))
 
 
 def _show(value: Any) -> str:

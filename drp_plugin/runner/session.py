@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from datetime import date
 
@@ -13,12 +14,14 @@ from drp_plugin.llm.messages import Request, Teacher
 from drp_plugin.llm.prices import Price
 from drp_plugin.progress import Display
 from drp_plugin.reading import Reader
-from drp_plugin.run_dir import LEDGER, SUMMARY
+from drp_plugin.redact import redact
+from drp_plugin.run_dir import LEDGER, PRUNED, SUMMARY
 from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE
 from drp_plugin.runner.forecast import Forecast, lines, make_forecast
 from drp_plugin.runner.job import Job, RunOptions
 from drp_plugin.runner.live import run_live, terminable
+from drp_plugin.runner.outputs import unmake
 from drp_plugin.runner.run_settings import check_rows, settle
 from drp_plugin.runner.tally import Tally
 from drp_plugin.teachers.registry import TeacherSettings
@@ -27,9 +30,13 @@ STOPPED = 3
 """Exit code of a run that --max-cost stopped: its results hold a part of the rows."""
 
 
+NOTHING = 2
+"""Exit code of a run in which not a single row came through."""
+
+
 def say(text: str) -> None:
     """One line of status on stderr."""
-    print(f"drp: {text}", file=sys.stderr, flush=True)
+    print(f"drp: {redact(text)}", file=sys.stderr, flush=True)
 
 
 async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
@@ -39,38 +46,56 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
     price = settings.find_price(teacher)
     _check_price(teacher, price, run)
     _check_budget(price, settings, run)
+    ledger = Ledger(job.run_dir / LEDGER)
+    try:
+        with terminable():
+            return await _run(job, teacher, settings, run, price, ledger)
+    except BaseException:
+        if ledger.discard():  # nothing came of it
+            unmake(job.run_dir)
+        raise
+    finally:
+        ledger.close()
+        await teacher.close()
+
+
+async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOptions,
+               price: Price | None, ledger: Ledger) -> Tally | Forecast:
+    if ledger.shared is False:
+        say(f"{job.run_dir}: this network disk keeps no locks between machines: use it from one "
+            "machine at a time")
     if run.pilot is None and not run.anew and job.settings.get("limit") is None:
         check_rows(job.run_dir, job.rows)
-    changes = settle(job.run_dir, job.settings, anew=run.anew)
-    if changes:
+    # settings that no reply was asked with, nor a result had, may change
+    begun = bool(len(ledger)) or (job.run_dir / PRUNED).exists()
+    changes = settle(job.run_dir, job.settings, anew=run.anew or not begun)
+    if changes and begun:
         say(f"{job.run_dir}: going on with changed settings: {'; '.join(changes)}")
         (job.run_dir / SUMMARY).unlink(missing_ok=True)
-    try:
-        with terminable(), Ledger(job.run_dir / LEDGER) as ledger:
-            if not run.batch and ledger.notes(NOTE):
-                raise UserError("requests of this run are out in batches", file=job.run_dir,
-                                fix="Run it with --batch to collect them, so that none is paid "
-                                    "twice")
-            budget = None
-            if run.max_cost_usd is not None:
-                assert price is not None
-                budget = Budget(run.max_cost_usd, price, _spent(job, ledger, price))
-            client = LedgerClient(teacher, ledger, price=price, budget=budget,
+    budget = None
+    if run.max_cost_usd is not None:
+        assert price is not None
+        budget = Budget(run.max_cost_usd, price, _spent(job, ledger, price))
+    client = LedgerClient(teacher, ledger, price=price, budget=budget,
                           replay=run.batch and run.pilot is None)
-            with Display(str(job.settings["command"]), run.pilot or job.total,
-                         status=lambda: _status(client)) as display:
-                if run.pilot is not None:
-                    return await make_forecast(job, client, ledger, rows=run.pilot,
-                                               active=settings.concurrency, display=display)
-                if run.batch:
-                    batch_run = BatchRun(job, client, ledger, teacher.batch(), display=display,
-                                   poll_s=run.poll_s, batch_size=run.batch_size)
-                    tally = await batch_run.run()
-                else:
-                    tally = await run_live(job, client, ledger, active=settings.concurrency,
-                                           display=display)
-    finally:
-        await teacher.close()
+    with Display(str(job.settings["command"]), run.pilot or job.total,
+                 status=lambda: _status(client)) as display:
+        if not run.batch and ledger.notes(NOTE):
+            try:
+                api = teacher.batch()
+            except UserError:
+                pass  # it has none: the batches are another teacher's
+            else:
+                await BatchRun(job, client, ledger, api, display=display).collect(leave=run.anew)
+        if run.pilot is not None:
+            return await make_forecast(job, client, ledger, rows=run.pilot,
+                                       active=settings.concurrency, display=display)
+        if run.batch:
+            tally = await BatchRun(job, client, ledger, teacher.batch(), display=display,
+                                   poll_s=run.poll_s, batch_size=run.batch_size).run()
+        else:
+            tally = await run_live(job, client, ledger, active=settings.concurrency,
+                                   display=display)
     if client.uncounted and price is not None and price.paid:
         say("there are replies without usage: what they cost is not known"
             + ("" if budget is None else ", the most that it can be counts for --max-cost"))
@@ -79,6 +104,10 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
 
 
 def _check_price(teacher: Teacher, price: Price | None, run: RunOptions) -> None:
+    if run.max_cost_usd is not None and not (math.isfinite(run.max_cost_usd)
+                                             and run.max_cost_usd > 0):
+        raise UserError(f"--max-cost {run.max_cost_usd}: not a sum of money",
+                        fix="Give it in USD, or leave it out")
     if price is None and run.max_cost_usd is not None:
         raise UserError(f"--max-cost: no price is known for {teacher.name}",
                         fix="Give --price IN,OUT (USD for a million tokens)")
@@ -127,6 +156,8 @@ def _status(client: LedgerClient) -> str:
         parts.append(f"{client.found} from the ledger")
     if client.spent_usd:
         parts.append(f"${client.spent_usd:.2f}")
+    if client.waits_for:
+        parts.append(f"waiting for {client.waits_for}")
     persistent = client.teacher.persistent
     if persistent is not None and (state := persistent.status()):
         parts.append(state)
@@ -164,10 +195,14 @@ def doubt_run(outcome: Tally | Forecast, reader: Reader) -> None:
 
 
 def finish(outcome: Tally | Forecast, *, strict: bool) -> int:
-    """Print a forecast; the command's exit code, STOPPED where rows were not reached."""
+    """Print a forecast; the command's exit code: STOPPED where rows were not reached, NOTHING
+    where nothing was gained."""
     if isinstance(outcome, Forecast):
         print("\n".join(lines(outcome)))
         return 0
     if outcome.not_reached:
         return STOPPED
+    if outcome.rows and not outcome.pruned:
+        say(f"no row was pruned; the first reject: {outcome.first_reject}")
+        return NOTHING
     return 1 if strict and outcome.rejected else 0

@@ -18,6 +18,7 @@ class Tally:
         self.rows = 0
         """Rows read."""
         self.pruned = 0
+        self.first_reject = ""
         self.not_reached = 0
         """Rows without a result because the run was stopped (budget, pilot)."""
         self.reasons: Counter[str] = Counter()
@@ -53,6 +54,7 @@ class Tally:
                 self._use(reply.usage)
         if isinstance(result, Reject):
             self.reasons[result.reason.value] += 1
+            self.first_reject = self.first_reject or f"{result.reason.value}: {result.detail}"
             self.stages[result.stage] += 1
             return
         self.pruned += 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from drp_plugin.llm.messages import Sampling, Teacher
 from drp_plugin.llm.prices import Price, find_price
 from drp_plugin.llm.retry import Persistent, Retries
 
-KINDS = "openai:MODEL, gemini:MODEL, vllm:PATH, offline, or a method of `drp prune --help`"
+KINDS = ("openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, offline, or a method of "
+         "`drp prune --help`")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,8 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
                  engine: dict[str, Any] | None = None) -> Teacher:
     """The teacher that `spec` names.
 
-    `base_url` sends an `openai:` teacher to any compatible endpoint. `concurrency` is the most
+    `base_url` sends an `openai:` teacher to any compatible endpoint (an `azure:` one to a
+    resource). `concurrency` is the most
     requests in flight, `engine` holds arguments of vLLM's engine. Raises UserError for an
     unknown teacher or a missing key.
     """
@@ -66,7 +69,7 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
         from drp_plugin.teachers.offline import OfflineTeacher
 
         return OfflineTeacher()
-    if kind not in ("openai", "gemini", "vllm"):
+    if kind not in ("openai", "azure", "gemini", "vllm"):
         raise UserError(f"unknown teacher {spec!r}", fix=f"Teachers are {KINDS}")
     if not model:
         raise UserError(f"teacher {spec!r} names no model", fix=f"Teachers are {KINDS}")
@@ -74,21 +77,20 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
         raise UserError("--base-url is for servers; vllm:PATH runs in this process",
                         fix="Use openai:MODEL with --base-url for a vLLM server")
     if base_url is not None:
-        check_address(base_url)
-    if base_url is not None and not base_url.startswith(("http://", "https://")):
-        raise UserError(f"--base-url {base_url}: not an address",
-                        fix=f"Give it as http://HOST:PORT/v1; without the option, the "
-                            f"environment variable {base_url_variable(kind)} has it")
+        check_address(base_url, variable=base_url_variable(kind))
+    if not (math.isfinite(timeout_s) and timeout_s > 0):
+        raise UserError(f"--timeout {timeout_s}: not a time", fix="Give it in seconds")
     if kind == "vllm":
         from drp_plugin.teachers.vllm_local import VllmTeacher
 
         return VllmTeacher(model, concurrency=concurrency, engine=engine)
     persistent = Persistent(Limiter(concurrency), retries, timeout_s=timeout_s,
                             where=base_url or spec)
-    if kind == "openai":
-        from drp_plugin.llm.openai_client import OpenAITeacher
+    if kind in ("openai", "azure"):
+        from drp_plugin.llm.openai_client import AzureTeacher, OpenAITeacher
 
-        return OpenAITeacher(model, base_url=base_url, persistent=persistent)
+        remote = OpenAITeacher if kind == "openai" else AzureTeacher
+        return remote(model, base_url=base_url, persistent=persistent)
     from drp_plugin.llm.gemini_client import GeminiTeacher
 
     return GeminiTeacher(model, base_url=base_url, persistent=persistent)

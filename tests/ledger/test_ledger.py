@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -192,3 +193,23 @@ def test_a_full_disk_wakes_every_writer_and_leaves_the_rest(path, monkeypatch):
         failed = [e for e in asyncio.run(many(ledger)) if e is not None]
         assert failed and all("Free the disk" in str(e) for e in failed)
         assert ledger.get("before") == {"n": 1}
+
+
+@pytest.mark.parametrize(("mounts", "shared", "journal"), [
+    ("/dev/sda / ext4 rw 0 0", None, "wal"),
+    ("/dev/sda / ext4 rw 0 0\nserver:/x {} nfs4 rw,vers=4.2,local_lock=none 0 0", True, "delete"),
+    ("/dev/sda / ext4 rw 0 0\nserver:/x {} nfs rw,nolock,vers=3 0 0", False, "delete"),
+    ("//server/x {} cifs rw,nobrl 0 0\n/dev/sda / ext4 rw 0 0", False, "delete"),
+    ("lustre {} lustre rw,flock 0 0\n/dev/sda / ext4 rw 0 0", True, "delete"),
+])
+def test_a_network_disk_is_seen(tmp_path, monkeypatch, mounts, shared, journal):
+    """Its write-ahead log would need one machine's memory; who may share it is told."""
+    read = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda self, *a, **k: mounts.format(tmp_path)
+                        if str(self) == "/proc/self/mounts" else read(self, *a, **k))
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        assert ledger.shared is shared
+        assert ledger._writer.execute("PRAGMA journal_mode").fetchone() == (journal,)
+        ledger.put("k", {"a": 1})
+    with Ledger(tmp_path / "l.sqlite") as ledger:
+        assert ledger.get("k") == {"a": 1}

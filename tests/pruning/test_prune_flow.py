@@ -7,7 +7,7 @@ import json
 import pytest
 from scripted import ANSWER, INDEXED, REVISION, STEPS, THINKING, TRACE, Scripted, prune, words
 
-from drp_plugin.llm.messages import Reply, TeacherError
+from drp_plugin.llm.messages import Reply, TeacherError, TooLong
 from drp_plugin.pruning.flow import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject
 from drp_plugin.thinking import split_response
@@ -301,3 +301,39 @@ def test_every_layouts_control_tokens_are_known() -> None:
     from drp_plugin.training.templates import FAMILIES
 
     assert {mark for family in FAMILIES.values() for mark in family.marks()} <= set(CONTROL_TOKENS)
+
+
+LOOPING = INDEXED[:20] + "and so on and so on, " * 200
+WRONG = INDEXED.replace('"u": "1"', '"u": "4"')[:200]
+
+
+@pytest.mark.parametrize(("reply", "named"), [(LOOPING, "it repeats itself"),
+                                              (WRONG, "step 1 covers units 4-4")])
+def test_a_cut_reply_that_is_wrong_is_told_so_and_halves_nothing(reply: str, named: str) -> None:
+    teacher = Scripted(cut(reply), INDEXED)
+    assert isinstance(prune(teacher, PruneOptions(decompose="indexed")), Pruned)
+    assert named in teacher.requests[1].messages[-1].content
+    found = rejected(prune(Scripted(cut(reply), cut(reply)), PruneOptions(decompose="indexed")),
+                     "indexed", Reason.BAD_FORMAT)
+    assert named in found.detail
+
+
+def test_a_reply_that_is_cut_while_it_thinks_is_no_wrong_one() -> None:
+    thought = "<think>\nLet me see: [{" + '"u": "9", "a": "KEEP"} and so on, ' * 3
+    teacher = Scripted(cut(thought), *[INDEXED] * 3)
+    prune(teacher, PruneOptions(decompose="indexed"))
+    assert len(teacher.requests[1].messages) == 1, "a shorter window, and no complaint"
+
+
+@pytest.mark.parametrize("mode", ["skill", "indexed"])
+def test_a_prompt_over_the_context_is_halved_until_it_fits(mode: str) -> None:
+    whole = Scripted(TooLong("HTTP 400: context length"), TooLong("HTTP 400: context length"),
+                     "nonsense", "nonsense")
+    found = prune(whole, PruneOptions(decompose=mode), count=lambda text: 20 * len(text))
+    sizes = [len(r.messages[0].content) for r in whole.requests[:3]]
+    assert sizes[2] < min(sizes[:2])
+    assert isinstance(found, Reject) and found.reason is Reason.BAD_FORMAT
+    found = prune(Scripted(*[TooLong("HTTP 400: context length")] * 90),
+                  PruneOptions(decompose=mode), count=lambda text: 20 * len(text))
+    assert isinstance(found, Reject) and found.reason is Reason.CUT_REPLY
+    assert "so long" in found.detail and "context length" in found.detail

@@ -153,10 +153,10 @@ def test_a_run_again_gives_the_same_bytes_and_asks_nothing(tmp_path):
 def test_outputs_are_whole_or_not_there(tmp_path):
     with Ledger(tmp_path / "l.sqlite") as ledger:
         with outputs(tmp_path, ledger, {}) as written:
-            written.add(pruned(trace(1), Usage()))
+            written.add(trace(1), pruned(trace(1), Usage()))
         whole = (tmp_path / "pruned.jsonl").read_bytes()
         with pytest.raises(RuntimeError), outputs(tmp_path, ledger, {}) as written:
-            written.add(pruned(trace(2), Usage()))
+            written.add(trace(2), pruned(trace(2), Usage()))
             raise RuntimeError
         assert (tmp_path / "pruned.jsonl").read_bytes() == whole
         assert not list(tmp_path.glob(".*.tmp"))

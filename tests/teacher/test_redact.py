@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from drp_plugin.llm.redact import HIDDEN, redact
+from drp_plugin.errors import UserError
+from drp_plugin.llm.addresses import check_address
+from drp_plugin.redact import HIDDEN, hide, redact
 
 
 @pytest.mark.parametrize("text", [
@@ -32,3 +34,42 @@ def test_ordinary_text_stays():
     text = "HTTP 429: Rate limit reached for gpt-4o on tokens per min: limit 30000, used 29000"
     assert redact(text) == text
     assert redact("two\nlines") == "two lines"
+
+
+@pytest.mark.parametrize("variable", ["TOGETHER_API_KEY", "HF_TOKEN", "AZURE_OPENAI_API_KEY",
+                                      "AZURE_CLIENT_SECRET", "WANDB_API_KEY", "MY_SECRET_TOKEN"])
+def test_every_key_of_the_environment_is_hidden_wherever_text_leaves(monkeypatch, variable):
+    monkeypatch.setenv(variable, " swordfish-9a8b7c\n")
+    assert "swordfish" not in redact("got swordfish-9a8b7c, or swor***b7c")
+    assert hide("a\n  swordfish-9a8b7c\n") == f"a\n  {HIDDEN}\n"
+    assert "swordfish" not in str(UserError("no: swordfish-9a8b7c", file="/swordfish-9a8b7c/x"))
+
+
+def test_what_is_no_key_is_not_hidden(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
+    monkeypatch.setenv("TOKENIZERS_PARALLELISM", "false")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/home/user/key.json")
+    assert hide("none of it is false: /home/user/key.json") == \
+        "none of it is false: /home/user/key.json"
+
+
+@pytest.mark.parametrize("address", [
+    "https://user:hunter2@h/v1", "http:/user:hunter2@h", "user:hunter2@h:80/v1",
+    "https://h/v1?api-version=1&api-key=hunter2", "http//h/v1?key=hunter2", "h?token=hunter2#x",
+    "https://h/v1?access_token=hunter2", "http://h?subscription-key=hunter2", "://u:hunter2@h"])
+def test_addresses_with_secrets_are_refused_and_not_repeated(address):
+    assert "hunter2" not in redact(f"cannot reach {address}: no")
+    with pytest.raises(UserError, match="--base-url") as caught:
+        check_address(address)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", ["https://h.openai.azure.com/openai/v1?api-version=preview",
+                                     "http://127.0.0.1:8000/v1", "http://[::1]:80/v1"])
+def test_honest_addresses_pass(address):
+    check_address(address)
+    assert redact(f"at {address}") == f"at {address}"
+
+
+def test_nothing_of_a_server_writes_to_the_terminal():
+    assert redact("\x1b]0;title\x07 \x9b31m") == r"\x1b]0;title\x07 \x9b31m"

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import uvicorn
-from faults import Cut, Faults
+from faults import Cut, Faults, alter
 from starlette.applications import Starlette
 from starlette.requests import Request as Http
 from starlette.responses import JSONResponse, Response
@@ -57,11 +57,14 @@ class Provider:
         self.answered: Counter[str] = Counter()
         """Answers given (live or batch) by request hash; content faults included."""
         self.bodies: list[dict[str, Any]] = []
+        self.urls: list[str] = []
+        """Path and query of every live request to OpenAI's or Azure's routes."""
         self.in_flight = self.peak = 0
         self.files: dict[str, bytes] = {}
         self.batches: dict[str, BatchJob] = {}
-        self.batch_plan: Callable[[BatchJob, int], str] | None = None
-        """Fate of each line of a batch: ok, error, missing, half; by job and line number."""
+        self.batch_plan: Callable[[BatchJob, int], Any] | None = None
+        """Fate of each line of a batch: ok, error, missing, half, or the response in its error
+        file; by job and line number."""
         self.batch_end = "completed"
         self.lose_create_reply = 0
         """So many batch creations succeed, but their reply is cut off."""
@@ -105,6 +108,8 @@ class Provider:
     def app(self) -> Starlette:
         return Starlette(routes=[
             Route("/v1/chat/completions", self.chat, methods=["POST"]),
+            Route("/openai/deployments/{deployment}/chat/completions", self.chat,
+                  methods=["POST"]),
             Route("/v1/models", self.models),
             Route("/v1/files", self.upload, methods=["POST"]),
             Route("/v1/files/{id}/content", self.content),
@@ -143,6 +148,7 @@ class Provider:
         self.received += 1
         self.in_flight += 1
         self.peak = max(self.peak, self.in_flight)
+        self.urls.append(http.url.path + "?" + http.url.query)
         try:
             body = await http.json()
             self.bodies.append({k: v for k, v in body.items() if k != "messages"})
@@ -152,7 +158,10 @@ class Provider:
             broken = await self.faults.response(fault, http, False)
             if broken is not None:
                 return broken
-            return JSONResponse(await self._completion(body, fault), headers=self.headers())
+            completion = alter(fault, await self._completion(body, fault),
+                               http.headers.get("authorization", "").removeprefix("Bearer "))
+            return Response(json.dumps(completion), media_type="application/json",
+                            headers=self.headers())
         finally:
             self.in_flight -= 1
 
@@ -210,6 +219,8 @@ class Provider:
 
     async def content(self, http: Http) -> Response:
         name = http.path_params["id"]
+        if name not in self.files:
+            return JSONResponse({"error": {"message": "No such File object", "code": 404}}, 404)
         return Response(self.files[name], media_type="application/octet-stream")
 
     async def create_batch(self, http: Http) -> Response:
@@ -232,7 +243,9 @@ class Provider:
             self._openai_batch(j) for j in reversed(self.batches.values())]})
 
     async def get_batch(self, http: Http) -> Response:
-        job = self.batches[http.path_params["id"]]
+        job = self.batches.get(http.path_params["id"])
+        if job is None:
+            return JSONResponse({"error": {"message": "No batch found", "code": None}}, 404)
         await self._advance(job, gemini=False)
         return JSONResponse(self._openai_batch(job))
 
@@ -255,6 +268,9 @@ class Provider:
                 continue
             if gemini:
                 good.append(await self._gemini_line(line, fate))
+            elif isinstance(fate, dict):
+                bad.append(json.dumps({"id": f"r{number}", "custom_id": line["custom_id"],
+                                       "error": None, "response": fate}))
             elif fate == "error":
                 bad.append(json.dumps({"id": f"r{number}", "custom_id": line["custom_id"],
                                        "response": None, "error": {
@@ -355,7 +371,10 @@ class Provider:
                                             for j in reversed(self.batches.values())]})
 
     async def gemini_get(self, http: Http) -> Response:
-        job = self.batches[http.path_params["id"]]
+        job = self.batches.get(http.path_params["id"])
+        if job is None:
+            return JSONResponse({"error": {"message": "not found", "code": 404,
+                                           "status": "NOT_FOUND"}}, 404)
         await self._advance(job, gemini=True)
         return JSONResponse(self._gemini_batch(job))
 

@@ -180,7 +180,7 @@ def test_where_there_is_no_batch_api_the_run_goes_on_live(tmp_path, drp, rules, 
             ran = drp(*command)
             assert ran.code == 2 and "has no batch API (HTTP 404" in ran.err
             assert ran.err.count("\n") == 1 and "Run without --batch" in ran.err
-        assert not list((run / "batches").iterdir())
+        assert not run.exists(), "nothing came of it"
         live = drp(*[a for a in command if a != "--batch"])
         assert live.code == 0, live.err
     assert len(rows_of(run)[0]) == 3
@@ -273,3 +273,126 @@ def test_a_budget_holds_for_batches(tmp_path, drp, rules):
         assert 0 < summary["paid"]["cost_usd"] <= 0.005
         assert drp(*command, "--max-cost", "5").code == 0
     assert rows_of(run)[2]["complete"] and max(provider.answered.values()) == 1
+
+
+@both
+@pytest.mark.parametrize("way", [("--batch",), (), ("--anew",), ("--batch", "--anew")])
+def test_a_batch_that_the_provider_does_not_know_any_more_is_no_dead_end(tmp_path, drp, rules,
+                                                                         kind, way):
+    """Expired, deleted, or its files are: what was answered is kept, the rest is asked again."""
+    data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
+    with Provider(rules, polls=1) as provider:
+        provider.batch_plan = lambda job, number: "ok" if number < 2 else "missing"
+        live = [a for a in batch(provider, data, run, kind) if a not in ("--batch", "--poll",
+                                                                         "0.02")]
+        assert drp(*live, "--limit", "1").code == 0
+        held = provider.received
+        with Ledger(run / "ledger.sqlite") as ledger:
+            for number in range(2):
+                ledger.note(f"batch/drp-{number}", {"file": f"drp-{number}.jsonl", "size": 2,
+                                                    "id": f"batches/gone{number}"
+                                                    if kind == "gemini" else f"batch_{number}"})
+        provider.batch_plan = None
+        ran = drp(*live, *way, *(("--poll", "0.02") if "--batch" in way else ()))
+        assert ran.code == 0 and "does not know it" in ran.err, ran.err
+        asked = sum(provider.answered.values())
+    assert len(rows_of(run)[0]) == 4
+    assert max(provider.answered.values()) == 1 and asked == 8 and held == 2
+
+
+def test_files_of_an_ended_batch_that_are_deleted_are_no_dead_end(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    with Provider(rules) as provider:
+        advance = provider._advance
+
+        async def deleted(job, *, gemini):
+            await advance(job, gemini=gemini)
+            if len(provider.batches) == 1:
+                provider.files.clear()
+
+        provider._advance = deleted
+        assert drp(*batch(provider, data, run, "openai")).code == 0
+    assert len(rows_of(run)[0]) == 2 and len(provider.batches) == 3
+
+
+def test_a_running_batch_is_given_up_with_anew_and_only_so(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    with Provider(rules, polls=10 ** 9) as provider:
+        live = [a for a in batch(provider, data, run, "openai") if a not in ("--batch", "--poll",
+                                                                            "0.02")]
+        lines = [{"custom_id": "x"}]
+        from provider import BatchJob
+        provider.batches["batch_7"] = BatchJob("batch_7", lines, "{}")
+        with Ledger(run / "ledger.sqlite") as ledger:
+            ledger.note("batch/drp-7", {"file": "drp-7.jsonl", "size": 1, "id": "batch_7"})
+        ran = drp(*live)
+        assert ran.code == 2 and "--anew" in ran.err and provider.received == 0
+        ran = drp(*live, "--anew")
+        assert ran.code == 0 and "batch_7 is given up" in ran.err, ran.err
+    assert len(rows_of(run)[0]) == 2
+
+
+def test_a_harvest_that_is_repeated_is_charged_once(tmp_path, drp, rules, monkeypatch):
+    """Killed between the answers' commit and the note's end, with the money for one harvest."""
+    from drp_plugin.runner.batch_files import BatchFiles
+
+    data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
+    with Provider(rules) as provider:
+        command = batch(provider, data, run, "openai", "--price", "1000,1000")
+        forget, held = BatchFiles.forget, []
+
+        def die(self, sent):
+            held.append(sent)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(BatchFiles, "forget", die)
+        assert drp(*command).code == 130
+        monkeypatch.setattr(BatchFiles, "forget", forget)
+        with Ledger(run / "ledger.sqlite") as ledger:
+            once = ledger.totals().cost_usd
+        assert once and drp(*command).code == 0
+        with Ledger(run / "ledger.sqlite") as ledger:
+            whole = ledger.totals().cost_usd
+        # again from the killed one's state, with room for what it takes and not for twice
+        second = tmp_path / "second"
+        command[3] = second
+        monkeypatch.setattr(BatchFiles, "forget", die)
+        assert drp(*command).code == 130
+        monkeypatch.setattr(BatchFiles, "forget", forget)
+        from drp_plugin.llm.budget import Budget
+        monkeypatch.setattr(Budget, "most", lambda self, request: (whole - once) / 2)
+        monkeypatch.setattr("drp_plugin.runner.session._check_budget", lambda *_: None)
+        ran = drp(*command, "--max-cost", str(once + (whole - once) * 1.01))
+    assert ran.code == 0, ran.err
+
+
+@pytest.mark.parametrize(("body", "code", "says"), [
+    ({"status_code": 429, "body": {"error": {"code": "insufficient_quota", "message": "quota"}}},
+     2, "Add credit"),
+    ({"status_code": 400, "body": {"error": {"message": "This model only support stream mode"}}},
+     2, "another teacher"),
+    ({"status_code": 400, "body": {"error": {"message": "odd"}}}, 2, "request_failed: HTTP 400"),
+])
+def test_a_batch_in_which_every_line_is_refused_is_no_success(tmp_path, drp, rules, body, code,
+                                                             says):
+    data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
+    with Provider(rules) as provider:
+        provider.batch_plan = lambda job, number: body
+        ran = drp(*batch(provider, data, run, "openai"))
+        assert ran.code == code and says in ran.err, ran.err
+        assert len(provider.batches) == 1, "it is not sent three times"
+
+
+def test_a_name_of_the_server_is_no_path(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 1), tmp_path / "run"
+    with Provider(rules) as provider:
+        store = provider._store
+
+        def elsewhere(lines):
+            name = store(lines)
+            provider.files["../../evil"] = provider.files[name]
+            return "../../evil"
+
+        provider._store = elsewhere
+        drp(*batch(provider, data, run, "openai"))
+    assert not list(tmp_path.glob("**/*evil*")) and not list(tmp_path.parent.glob("evil*"))

@@ -1,0 +1,53 @@
+"""Keys never leave the process: what can reach a person or a file passes through here."""
+
+from __future__ import annotations
+
+import os
+import re
+
+HIDDEN = "[key]"
+_SHORTEST = 8
+"""Characters; what is shorter, such as a local server's `none`, is no key."""
+_HOLDS_A_KEY = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)(?:_|$)",
+                          re.IGNORECASE)
+# what keys look like, also when the provider quotes only a part of one (sk-abc***xyz)
+_LOOKS_LIKE_A_KEY = re.compile(
+    r"\b(?:sk|sess|rk|pk)-[A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-*.…]{6,}|\bAQ\.[\w\-*]{8,}"
+    r"|\bya29\.[\w\-.*]{8,}|\bhf_[A-Za-z0-9*]{8,}|(?i:\bbearer\s+)[\w\-.*~+/=]{6,}")
+_IN_AN_ADDRESS = re.compile(
+    r"(?<=//)[^\s/?#@\"']+(?=@)|(?<![^\s/\"'(])[^\s/?#@:\"']+:[^\s/?#@\"']+(?=@\S)"
+    r"|(?<=[?&;])(?:[a-z]+[-_])*(?:api)?(?:key|token|secret|password|sig|code)=[^&\s\"'#]+",
+    re.IGNORECASE)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+
+
+def holds_a_secret(address: str) -> bool:
+    """Whether an address, malformed or not, holds a password or a key."""
+    return bool(_IN_AN_ADDRESS.search(address))
+
+
+def _known(keys: tuple[str | None, ...]) -> list[str]:
+    held = {value.strip() for name, value in os.environ.items() if _HOLDS_A_KEY.search(name)}
+    found = {k for k in (*keys, *held) if k and len(k) >= _SHORTEST and "/" not in k[:2]}
+    return sorted(found, key=len, reverse=True)
+
+
+def hide(text: str, *keys: str | None) -> str:
+    """`text` as it is, but for these keys and those of the environment, whatever their
+    variables' names."""
+    for key in _known(keys):
+        text = text.replace(key, HIDDEN)
+    return text
+
+
+def redact(text: str, *keys: str | None) -> str:
+    """`text` in one line, without these keys, the environment's, or what looks like one.
+
+    A key's long pieces are hidden too: providers quote the beginning and the end. Control
+    characters are made visible: no server writes to the terminal.
+    """
+    text = hide(text, *keys)
+    for key in _known(keys):
+        text = re.sub(rf"{re.escape(key[:6])}[\w\-*.…]*{re.escape(key[-3:])}", HIDDEN, text)
+    text = _IN_AN_ADDRESS.sub(HIDDEN, _LOOKS_LIKE_A_KEY.sub(HIDDEN, text))
+    return _CONTROL.sub(lambda c: repr(c[0])[1:-1], " ".join(text.split()))

@@ -1,0 +1,445 @@
+"""Servers that misbehave: every row ends with a true reason, and a second run mends it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import threading
+import tracemalloc
+
+import pytest
+from conftest import KEY, everything_written, rows_of, traces
+from faults import BODIES, CONTENT, MESSAGES, SHORT, Faults, bomb
+from provider import Provider
+
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient, key_of, usable
+from drp_plugin.llm.messages import Message, Reply, Request, TeacherError
+from drp_plugin.llm.retry import Retries
+from drp_plugin.records import Usage
+from drp_plugin.teachers.registry import make_teacher
+
+
+def remote(provider, data, run, *more):
+    return ("prune", data, "-o", run, "--teacher", "openai:rules", "--base-url", provider.url,
+            *more)
+
+
+def identity(provider):
+    return {"kind": "openai", "model": "rules", "base_url": provider.url}
+
+
+def stored(run):
+    with Ledger(run / "ledger.sqlite") as ledger:
+        rows = ledger._reader.execute("SELECT key FROM replies").fetchall()
+        return {key for (key,) in rows if "/" not in key and usable(ledger.get(key))}
+
+
+class Memory:
+    """Answers by the rules, and knows what was asked although it had been stored."""
+
+    def __init__(self, rules):
+        self.rules, self.safe, self.again, self.provider = rules, set(), 0, None
+
+    async def __call__(self, request):
+        self.again += key_of(identity(self.provider), request) in self.safe
+        return await self.rules(request)
+
+
+def mixed(drp, memory, data, run, *more):
+    """A run with 30 % of replies of every kind, then the same command with a server that has
+    come to its senses."""
+    faults = Faults(rate=0.3, kinds=(*SHORT, *BODIES, *CONTENT, "429", "500", "cut", "half"))
+    with Provider(memory, faults=faults) as provider:
+        memory.provider = provider
+        command = remote(provider, data, run, "--concurrency", "16", "--retries", "3", *more)
+        ran = drp(*command)
+        assert ran.code == 0 and "Traceback" not in ran.err, ran.err[-2000:]
+        first = rows_of(run)
+        assert not set(faults.kinds) - set(faults.injected), "every kind happened"
+        memory.safe = stored(run)
+        provider.faults = Faults()
+        ran = drp(*command)
+        assert ran.code == 0, ran.err
+    return first, rows_of(run)
+
+
+def check(first, second, memory, run, rows):
+    for pruned, rejects, summary in (first, second):
+        assert len(pruned) + len(rejects) == rows and summary["balanced"]
+        assert "internal_error" not in summary["rejects"], [
+            r["detail"] for r in rejects if r["reason"] == "internal_error"][:3]
+        assert all(r["detail"] for r in rejects)
+    assert memory.again == 0, "what was answered is not asked again"
+    assert not {"request_failed", "empty_reply"} & set(second[2]["rejects"])
+    assert len(second[0]) >= len(first[0])
+    assert KEY.encode() not in everything_written(run)
+
+
+def test_every_kind_of_reply_mixed_in(tmp_path, drp, rules):
+    data, run, memory = traces(tmp_path / "t.jsonl", 200), tmp_path / "run", Memory(rules)
+    first, second = mixed(drp, memory, data, run)
+    check(first, second, memory, run, 200)
+    assert len(second[0]) > 100
+
+
+def test_every_kind_of_reply_mixed_into_real_traces(tmp_path, drp, rules, data_dir):
+    run, memory = tmp_path / "run", Memory(rules)
+    first, second = mixed(drp, memory, data_dir / "traces_math_train_r1distill.jsonl", run,
+                          "--keep-wrong", "--limit", "240")
+    check(first, second, memory, run, 240)
+
+
+# -- what counts as an answer ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["error-finish", "resource", "empty", "body-502", "no-choices"])
+def test_what_is_no_answer_is_asked_again_and_never_stored_as_one(tmp_path, drp, rules, fault):
+    data, run = traces(tmp_path / "t.jsonl", 1), tmp_path / "run"
+    with Provider(rules, faults=Faults(script=[fault])) as provider:
+        assert drp(*remote(provider, data, run, "--strict")).code == 0
+        assert provider.received == 3
+    assert len(rows_of(run)[0]) == 1
+
+
+def test_an_empty_reply_is_given_up_for_now_and_asked_by_the_next_run(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+
+    async def answer(request):
+        if "Tom has 14 apples" in request.messages[0].content and provider.latency_s == 0:
+            return Reply(text="  ", usage=Usage(prompt_tokens=9, completion_tokens=1))
+        return await rules(request)
+
+    with Provider(answer) as provider:
+        assert drp(*remote(provider, data, run, "--price", "1,1")).code == 0
+        summary = rows_of(run)[2]
+        assert summary["rejects"] == {"empty_reply": 1}
+        assert summary["paid"]["requests"] == provider.received, "paid is paid"
+        provider.latency_s = 0.001
+        assert drp(*remote(provider, data, run, "--price", "1,1", "--strict")).code == 0
+
+
+def test_what_earlier_releases_stored_without_a_good_end_is_asked_again(tmp_path, rules):
+    request = Request(messages=(Message(role="user", content="hi"),))
+    with Provider(lambda r: asyncio.sleep(0, Reply(text="yes"))) as provider, \
+            Ledger(tmp_path / "l.sqlite") as ledger:
+        teacher = make_teacher("openai:m", base_url=provider.url)
+        key = key_of(teacher.identity, request)
+        ledger.put(key, {"text": "half", "finish_reason": "other", "prompt_tokens": 1,
+                         "completion_tokens": 1}, cost_usd=2.0)
+
+        async def ask():
+            return await LedgerClient(teacher, ledger)(request)
+
+        assert asyncio.run(ask()).text == "yes"
+        assert ledger.totals().cost_usd == 2.0 and len(ledger) == 2
+
+
+@pytest.mark.parametrize("fault", ["parts", "eos", "null-finish", "new-word", "negative",
+                                   "absurd", "text-usage", "no-usage"])
+def test_an_answer_in_another_dress_is_one(tmp_path, drp, rules, fault):
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    with Provider(rules, faults=Faults(rate=1.0, kinds=(fault,))) as provider:
+        command = remote(provider, data, run, "--price", "1,1")
+        ran = drp(*command)
+        assert ran.code == 0 and provider.received == 4, ran.err
+        assert "$-" not in ran.err
+        assert drp(*command).code == 0 and provider.received == 4
+    pruned, _, summary = rows_of(run)
+    assert len(pruned) == 2 and (summary["cost_usd"] or 0) >= 0
+
+
+def test_half_a_character_costs_no_row_for_good(tmp_path, drp, rules):
+    """Of the reply, and of the trace that is asked about."""
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    data.write_text(data.read_text().replace("Okay, so", "Okay \\ud83d, so"))
+
+    async def answer(request):
+        reply = await rules(request)
+        return reply.model_copy(update={"text": reply.text.replace("Let me", "\ud83d Let me", 1)})
+
+    with Provider(answer) as provider:
+        for _ in range(2):
+            assert drp(*remote(provider, data, run)).code in (0, 2)
+            _, rejects, summary = rows_of(run)
+            assert "internal_error" not in summary["rejects"], rejects
+
+
+# -- whose fault ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("status", "body", "advice"), [
+    (400, {"error": {"message": "This model only support stream mode"}}, "another teacher"),
+    (400, {"error": {"message": "no"}}, "sampling options"),
+    (200, {"error": {"code": 402, "message": "no credits"}}, "Add credit"),
+    (422, {"detail": [{"loc": ["body", "temperature"], "msg": "Extra inputs are not permitted"}]},
+     "--temperature none"),
+])
+def test_a_server_that_refuses_everything_stops_the_run_in_its_words(tmp_path, drp, rules, status,
+                                                                    body, advice, monkeypatch):
+    """And the advice works: a run that no reply was had for has not begun."""
+    monkeypatch.setitem(MESSAGES, "all", (status, body, {}))
+    data, run = traces(tmp_path / "t.jsonl", 30), tmp_path / "run"
+    with Provider(rules, faults=Faults(rate=1.0, kinds=("all",))) as provider:
+        ran = drp(*remote(provider, data, run))
+        assert ran.code == 2 and ran.err.count("\n") == 1 and advice in ran.err, ran.err
+        assert provider.received < 30 and not run.exists(), "no half-made folder is left"
+        provider.faults = Faults()
+        assert drp(*remote(provider, data, run, "--temperature", "none")).code == 0
+
+
+def test_a_run_in_which_nothing_was_gained_says_so(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    with Provider(rules, faults=Faults(rate=1.0, kinds=("odd-400",))) as provider:
+        ran = drp(*remote(provider, data, run))
+    assert ran.code == 2 and "I do not like this one" in ran.err
+    assert rows_of(run)[2]["rejects"] == {"request_failed": 2}
+
+
+def test_a_prompt_over_the_context_is_asked_in_parts(tmp_path, drp, rules, data_dir):
+    async def small(fault, http, gemini):
+        if len(await http.body()) > 9000:
+            return await Faults.response(provider.faults, "tpm", http, gemini)
+        return None
+
+    run = tmp_path / "run"
+    with Provider(rules) as provider:
+        provider.faults.response = small
+        for mode in ("skill", "indexed"):
+            ran = drp(*remote(provider, data_dir / "traces_math_train_r1distill.jsonl",
+                              run / mode, "--limit", "12", "--keep-wrong", "--decompose", mode))
+            assert ran.code == 0, ran.err
+            pruned, rejects, summary = rows_of(run / mode)
+            assert "request_failed" not in summary["rejects"] and len(pruned) > 4
+            assert all("so long" in r["detail"] for r in rejects if r["reason"] == "cut_reply")
+
+
+def test_a_page_of_500_is_not_a_server_that_does_not_run(tmp_path, drp, rules):
+    data = traces(tmp_path / "t.jsonl", 1)
+    with Provider(rules, faults=Faults(rate=1.0, kinds=("brackets",))) as provider:
+        ran = drp(*remote(provider, data, tmp_path / "run"))
+    assert ran.code == 2 and "Is the server running" not in ran.err and "its log" in ran.err
+    assert "[/INST] [red]boom[/] \\x1b[31m" in ran.err
+
+
+# -- peers that are no servers -------------------------------------------------------------------
+
+
+class Peer:
+    """Says the same to everybody who connects."""
+
+    def __init__(self, says: bytes) -> None:
+        self.says = says
+
+    def __enter__(self) -> str:
+        self.socket = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+        return f"http://127.0.0.1:{self.socket.getsockname()[1]}/v1"
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                peer, _ = self.socket.accept()
+                with peer:
+                    peer.recv(65536)
+                    peer.sendall(self.says)
+            except OSError:
+                if self.socket.fileno() < 0:
+                    return
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
+
+
+@pytest.mark.parametrize("says", [
+    b"SSH-2.0-OpenSSH_9.6\r\n", b"", b"\x00" * 4096, OK + b"x-big: " + b"a" * 200_000 + b"\r\n\r\n",
+    OK + b"content-length: -5\r\n\r\n{}", OK + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+    OK + b"content-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
+    OK + b"content-length: 99999999999999999999\r\n\r\n{", b"HTTP/9.9 abc\r\n\r\n"],
+    ids=["ssh", "nothing", "zeros", "headers", "length", "chunks", "gzip", "huge", "version"])
+@pytest.mark.parametrize("kind", ["openai", "gemini"])
+def test_a_peer_that_is_no_server_is_one_line(tmp_path, drp, says, kind):
+    with Peer(says) as url:
+        ran = drp("prune", traces(tmp_path / "t.jsonl", 2), "-o", tmp_path / "run", "--teacher",
+                  f"{kind}:m", "--base-url", url, "--timeout", "5")
+    assert ran.code == 2 and ran.err.count("\n") == 1 and "Traceback" not in ran.err, ran.err
+    assert "127.0.0.1" in ran.err and not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("url", ["http://" + "a" * 300 + "/v1", "http://a..b/v1", "http://:80/v1",
+                                 "http://h:port/v1", "http://[::1/v1", "h:80/v1", "file:///x"])
+def test_an_address_that_is_none_is_one_line(tmp_path, drp, url):
+    for kind in ("openai", "gemini"):
+        ran = drp("prune", traces(tmp_path / "t.jsonl", 1), "-o", tmp_path / "run", "--teacher",
+                  f"{kind}:m", "--base-url", url)
+        assert ran.code == 2 and ran.err.count("\n") == 1 and "--base-url" in ran.err
+
+
+@pytest.mark.parametrize("kind", ["openai", "gemini"])
+def test_a_reply_without_an_end_is_not_read_to_it(kind, monkeypatch):
+    monkeypatch.setenv("GEMINI_API_KEY", KEY)
+    bomb()
+    with Provider(None, faults=Faults(rate=1.0, kinds=("bomb",))) as provider:
+        teacher = make_teacher(f"{kind}:m", retries=Retries(attempts=1), base_url=provider.url
+                               if kind == "openai" else provider.gemini_url)
+
+        async def ask():
+            try:
+                await teacher.ask(Request(messages=(Message(role="user", content="hi"),)))
+            finally:
+                await teacher.close()
+
+        tracemalloc.start()
+        try:
+            with pytest.raises(TeacherError, match="longer than 32 MiB"):
+                asyncio.run(ask())
+            assert tracemalloc.get_traced_memory()[1] < 150 * 2 ** 20
+        finally:
+            tracemalloc.stop()
+
+
+# -- files, processes ----------------------------------------------------------------------------
+
+
+def test_nobody_else_reads_what_was_paid_for(tmp_path, drp, rules):
+    run = tmp_path / "run"
+    with Provider(rules) as provider:
+        command = remote(provider, traces(tmp_path / "t.jsonl", 1), run)
+        assert drp(*command).code == 0
+        modes = {f.name: stat.S_IMODE(f.stat().st_mode) for f in run.iterdir()}
+        assert set(modes.values()) == {0o600}, modes
+        (run / "pruned.jsonl").chmod(0o644)
+        assert drp(*command).code == 0
+        assert stat.S_IMODE((run / "pruned.jsonl").stat().st_mode) == 0o644, "the user's choice"
+
+
+def test_good_rows_are_not_replaced_by_failures(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 6), tmp_path / "run"
+    with Provider(rules) as provider:
+        assert drp(*remote(provider, data, run)).code == 0
+        good = (run / "pruned.jsonl").read_bytes()
+        assert len(good.splitlines()) == 6
+        provider.faults = Faults(script=[None], rate=1.0, kinds=("odd-400",))
+        ran = drp(*remote(provider, data, run, "--temperature", "0.5", "--anew"))
+        assert ran.code == 2 and "pruned before" in ran.err and "Traceback" not in ran.err
+        assert (run / "pruned.jsonl").read_bytes() == good
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells who holds a lock")
+def test_who_is_waited_for_is_said(tmp_path, drp, rules, monkeypatch):
+    monkeypatch.setattr("drp_plugin.llm.ledger_client._SAY_AFTER_S", 0.2)
+    run = tmp_path / "run"
+    with Provider(rules) as provider:
+        data = traces(tmp_path / "t.jsonl", 1)
+        command = remote(provider, data, run, "--timeout", "30")
+        key = []
+
+        async def watched(request):
+            key.append(key_of(identity(provider), request))
+            return await rules(request)
+
+        provider.answer = watched
+        assert drp(*command).code == 0
+        (run / "ledger.sqlite").unlink()
+        holder = subprocess.Popen(
+            [sys.executable, "-c", "import sys, time; from drp_plugin.llm.ledger import Ledger\n"
+             "ledger = Ledger(sys.argv[1]); print(ledger.claim(sys.argv[2]), flush=True)\n"
+             "time.sleep(60)", str(run / "ledger.sqlite"), key[0]],
+            stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+        try:
+            assert holder.stdout.readline() == b"True\n"
+            holder.send_signal(signal.SIGSTOP)
+            threading.Timer(3, holder.kill).start()
+            ran = drp(*command)
+        finally:
+            holder.kill()
+            holder.wait()
+    assert ran.code == 0
+    assert f"waiting for process {holder.pid}, which is stopped (`kill -CONT" in ran.err
+
+
+def test_a_folder_with_a_run_in_it_is_not_removed(tmp_path, rules):
+    """Two processes: the one that fails removes nothing that the other one holds."""
+    with Ledger(tmp_path / "l.sqlite") as one:
+        other = Ledger(tmp_path / "l.sqlite")
+        assert not other.discard() and (tmp_path / "l.sqlite").exists()
+        one.put("k", {})
+    last = Ledger(tmp_path / "l.sqlite")
+    assert not last.discard(), "it holds a reply"
+    empty = Ledger(tmp_path / "e.sqlite")
+    assert empty.discard() and not list(tmp_path.glob("e.sqlite*"))
+
+
+def test_openings_and_removals_side_by_side(tmp_path):
+    path, lost = tmp_path / "l.sqlite", []
+
+    def work(number):
+        chance = random.Random(number)
+        for turn in range(15):
+            ledger = Ledger(path)
+            if chance.random() < 0.5:
+                ledger.discard()
+                continue
+            ledger.put(f"{number}-{turn}", {})
+            ledger.close()
+            with Ledger(path) as again:
+                if again.get(f"{number}-{turn}") is None:
+                    lost.append((number, turn))
+
+    threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not lost
+
+
+# -- Azure, and addresses with a query ----------------------------------------------------------
+
+
+def test_azure_is_a_provider(tmp_path, drp, rules, monkeypatch):
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    command = ("prune", data, "-o", run, "--teacher", "azure:my-4o")
+    for missing in ("AZURE_OPENAI_API_KEY", "AZURE_OPENAI_ENDPOINT", "OPENAI_API_VERSION"):
+        ran = drp(*command)
+        assert ran.code == 2 and ran.err.count("\n") == 1 and missing in ran.err
+        with Provider(rules) as provider:
+            monkeypatch.setenv(missing, {"AZURE_OPENAI_API_KEY": "azure-Secret-123456",
+                                         "AZURE_OPENAI_ENDPOINT": provider.gemini_url,
+                                         "OPENAI_API_VERSION": "2024-10-21"}[missing])
+    with Provider(rules) as provider:
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", provider.gemini_url)
+        ran = drp(*command, "--strict")
+        assert ran.code == 0, ran.err
+        assert set(provider.urls) == {
+            "/openai/deployments/my-4o/chat/completions?api-version=2024-10-21"}
+    assert b"azure-Secret" not in everything_written(run)
+    assert drp(*command, "--batch").code == 2
+
+
+def test_the_query_of_an_address_goes_with_every_request(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 1), tmp_path / "run"
+    with Provider(rules) as provider:
+        ran = drp("prune", data, "-o", run, "--teacher", "openai:m", "--base-url",
+                  f"{provider.url}?api-version=preview&x=1", "--strict")
+        assert ran.code == 0, ran.err
+        assert set(provider.urls) == {"/v1/chat/completions?api-version=preview&x=1"}
+
+
+@pytest.mark.parametrize(("option", "value"), [("--max-cost", "nan"), ("--max-cost", "inf"),
+                                               ("--timeout", "nan"), ("--price", "nan,1")])
+def test_what_is_no_number_stops_nothing_but_the_run(tmp_path, drp, rules, option, value):
+    with Provider(rules) as provider:
+        ran = drp(*remote(provider, traces(tmp_path / "t.jsonl", 1), tmp_path / "run",
+                          *(("--price", "1,1") if option == "--max-cost" else ()), option, value))
+        assert ran.code == 2 and ran.err.count("\n") == 1 and provider.received == 0
+    assert option in ran.err
