@@ -103,7 +103,7 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
             err=True)
     say(str(built.file))
     if push_to_hub:
-        from drp_plugin.training.hub import push
+        from drp_plugin.training.push import push
 
         say(push(built.file.parent, name, push_to_hub, private=not public))
     unfit = [d for d in built.dropped if d.reason is not Why.NOT_SAMPLED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -17,12 +18,19 @@ from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
 from drp_plugin.evaluation.generation import Generation
 from drp_plugin.evaluation.stop import loudly
-from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Message
+from drp_plugin.progress import Display
 from drp_plugin.sampling.arguments import check, flag, integer
-from drp_plugin.sampling.completions import Completion, Failed, Sampler, SampleRequest, derived_seed
-from drp_plugin.sampling.progress import Progress
-from drp_plugin.sampling.through_ledger import complete
+from drp_plugin.sampling.completions import (
+    Completion,
+    Failed,
+    Outcome,
+    Sampler,
+    SampleRequest,
+    derived_seed,
+)
+from drp_plugin.sampling.through_ledger import complete, opened
+from drp_plugin.sampling.traces import Tally
 
 COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops", "seed",
           "ledger", "chat_template", "revision", "trust_remote_code", "dtype")
@@ -187,20 +195,40 @@ class StudentModel(lmms):  # type: ignore[misc]
         return cutoff
 
     def _complete(self, requests: list[Instance], asked: list[SampleRequest]) -> list[Completion]:
-        path = self._ledger_file(requests)
-        ledger = None if path is None else Ledger(path)
-        try:
-            with Progress(len(asked), self.name, show=self._rank == 0) as progress:
-                outcomes = complete(self.sampler, asked, ledger=ledger, report=progress)
-        finally:
-            if ledger is not None:
-                ledger.close()
-        failed = [o for o in outcomes if isinstance(o, Failed)]
-        if failed:
-            kept = " Finished ones are kept: run the same command again" if ledger else ""
+        path, tally = self._ledger_file(requests), Tally()
+        with opened(path) as ledger, Display(self.name, len(asked), status=tally.status,
+                                             show=self._rank == 0) as display:
+            display.say(display.line())
+
+            def report(rows: int, outcome: Outcome | None) -> None:
+                tally(rows, outcome)
+                display.advance(rows)
+
+            outcomes = complete(self.sampler, asked, ledger, report)
+            display.say(display.line())
+        return self._whole(requests, outcomes, kept=path is not None)
+
+    def _whole(self, requests: list[Instance], outcomes: list[Outcome],
+               kept: bool) -> list[Completion]:
+        """A completion of every request.
+
+        A prompt that leaves no room in the context is the model's own limit: what it says there
+        is nothing, cut off after no tokens. Any other failure ends the run.
+        """
+        failed = [(r, o) for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Failed)]
+        long = [f"{r.args[4]} {self._doc(r).get('id', r.args[3])}"
+                for r, o in failed if o.reason == "too_long"]
+        if len(failed) > len(long) or len(long) == len(outcomes):
+            again = " Finished ones are kept: run the same command again" if kept else ""
+            first = next((o for _, o in failed if o.reason != "too_long"), failed[0][1])
             raise UserError(f"{len(failed)} of {len(outcomes)} completions failed, the first with: "
-                            f"{failed[0].error}", fix=f"Nothing was scored.{kept}")
-        return [o for o in outcomes if isinstance(o, Completion)]
+                            f"{first.error}", fix=f"Nothing was scored.{again}")
+        if long:
+            print(f"drp: {len(long)} of {len(outcomes)} prompts leave no room in the context and "
+                  f"count as cut off ({failed[0][1].error}): {', '.join(long[:5])}"
+                  + (" …" if len(long) > 5 else ""), file=sys.stderr, flush=True)
+        return [o if isinstance(o, Completion) else
+                Completion(text="", tokens=0, prompt_tokens=0, finish="length") for o in outcomes]
 
     def _ledger_file(self, requests: list[Instance]) -> Path | None:
         if self.ledger_path is not None:

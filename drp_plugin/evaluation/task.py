@@ -11,8 +11,8 @@ from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
 
 from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
-from drp_plugin.evaluation.protocol import Prompting, Protocol
 from drp_plugin.evaluation.stop import loudly
+from drp_plugin.evaluation.task_protocol import Prompting, TaskProtocol
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
@@ -30,7 +30,7 @@ _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
     """A set of questions under a protocol; completions reach the scorer as they came.
 
-    The YAML has, besides lmms-eval's own keys, `protocol:` (see `Protocol`), and `variant:`,
+    The YAML has, besides lmms-eval's own keys, `protocol:` (see `TaskProtocol`), and `variant:`,
     whose entries win over those of `protocol:`.
     """
 
@@ -46,7 +46,7 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
         self._counter: TokenCounter | None = None
         self._lock = threading.Lock()
         with loudly():
-            self.protocol = Protocol.parse(own, str(config.get("task")))
+            self.protocol = TaskProtocol.parse(own, str(config.get("task")))
             self.prompting = Prompting(self.protocol)
             metadata = {"version": 1.0, "prompt": self.protocol.prompt,
                         "protocol": self.protocol.model_dump(mode="json")}

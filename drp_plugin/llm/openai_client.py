@@ -23,7 +23,7 @@ _FINISH: dict[str, Finish] = {"stop": "stop", "length": "length", "max_tokens": 
 _SETTINGS = {"temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model",
              "response_format", "reasoning_effort"}
 # what `with_raw_response` sends: the reply comes back with its headers, unparsed
-_RAW = {"X-Stainless-Raw-Response": "true"}
+RAW = {"X-Stainless-Raw-Response": "true"}
 
 
 def _http_client() -> Any:
@@ -79,7 +79,7 @@ class OpenAITeacher(Teacher):
             # the library's own way for a ready body: `chat.completions.create` walks through
             # every message against its type hints, which costs more than the rest of a request
             response: Any = await self.client.post(
-                "/chat/completions", body=body, cast_to=ChatCompletion, options={"headers": _RAW})
+                "/chat/completions", body=body, cast_to=ChatCompletion, options={"headers": RAW})
             content = response.http_response.content
         except openai.OpenAIError as error:
             raise self._explain(error) from None

@@ -38,8 +38,8 @@ def load(spec: str) -> list[Question]:
 
     A name of `SETS` comes from the folder that DRP_DATA_DIR names (`<name>.jsonl`), else from the
     hub. `tiny:SPLIT:LEVEL+LEVEL:N` draws N problems of the embedded student's family, spread
-    evenly over the levels. Anything else is a JSONL file with `question` and, where they are
-    known, `id` and `answer`. Raises UserError.
+    evenly over the levels. Anything else is a JSONL file, or `-` for standard input, with
+    `question` and, where they are known, `id` and `answer`. Raises UserError.
     """
     if spec in SETS:
         folder = os.environ.get("DRP_DATA_DIR")
@@ -69,12 +69,14 @@ def _local(folder: Path, name: str) -> list[Question]:
 
 
 def _file(path: Path) -> list[Question]:
-    if not path.exists() and not path.suffix and os.sep not in str(path):
+    known = str(path) == "-" or path.exists()
+    if not known and not path.suffix and os.sep not in str(path):
         raise UserError(f"no set of questions {str(path)!r}", fix="Give a JSONL file, "
                         f"tiny:SPLIT:LEVELS:N, or one of {', '.join(SETS)}")
     from drp_plugin.jsonl import rows as lines
 
     found = []
+    stem = "stdin" if str(path) == "-" else path.stem
     for line in lines(path):
         value: dict[str, Any] | None = line.value
         if value is None:
@@ -84,7 +86,7 @@ def _file(path: Path) -> list[Question]:
             raise UserError("field 'question' is missing", file=path, row=line.number)
         answer, name = value.get("answer"), value.get("id")
         found.append(Question(
-            id=f"{path.stem}-{line.number}" if name is None else str(name), question=question,
+            id=f"{stem}-{line.number}" if name is None else str(name), question=question,
             answer=None if answer is None else str(answer), dataset=value.get("dataset")))
     return found
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from drp_plugin.grading import Grade, How, Outcome, grade
+from drp_plugin.loops import loop_period
 from drp_plugin.records import Record
-from drp_plugin.scoring.loops import loop_period
 from drp_plugin.tokens import TokenCount, TokenCounter
 
 #: Tokens; "empirically covers 99% of correct responses" (§4.6).

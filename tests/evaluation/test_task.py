@@ -279,7 +279,7 @@ def test_mistakes_in_a_yaml(tmp_path: Path, protocol: dict[str, Any], said: str,
 
 
 def test_budgets() -> None:
-    from drp_plugin.evaluation.protocol import budget
+    from drp_plugin.evaluation.task_protocol import budget
 
     assert budget("[[12]] or [[ 30 ]]") == 30
     assert budget("[[0]]") is budget("12") is budget("[[-3]]") is budget("") is None

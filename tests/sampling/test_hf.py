@@ -65,7 +65,7 @@ def test_processes_draw_the_same(sampler: HFSampler, random_student: Path) -> No
 def test_a_dead_process_is_an_error(random_student: Path) -> None:
     requests = [asked(i) for i in range(4)]
     with pytest.raises(RuntimeError, match="ended with"):
-        list(pool.run({"model": "/nowhere"}, requests, 2))
+        list(pool.run(HFSampler, {"model": "/nowhere"}, requests, 2))
 
 
 def test_context_and_limits(sampler: HFSampler) -> None:
@@ -75,7 +75,23 @@ def test_context_and_limits(sampler: HFSampler) -> None:
     outcomes = dict(sampler.sample([long, full, cut]))
     assert isinstance(outcomes[0], Failed) and "context 1024" in outcomes[0].error
     assert outcomes[1].prompt_tokens + outcomes[1].tokens <= 1024
-    assert (outcomes[2].finish, outcomes[2].tokens) == ("cutoff", 7)
+    assert (outcomes[2].finish, outcomes[2].tokens) == ("cutoff", 8)
+
+
+def test_a_completion_that_ends_at_the_cutoff_is_whole(sampler: HFSampler) -> None:
+    """It is told apart from one that would have gone on, by one token more."""
+    whole = next(o for o in dict(sampler.sample([asked(i, max_new_tokens=300)
+                                                 for i in range(20)])).values()
+                 if o.finish == "stop" and o.tokens > 3)
+    index = next(i for i in range(20)
+                 if dict(sampler.sample([asked(i, max_new_tokens=300)]))[0] == whole)
+    n = whole.tokens
+    for cutoff, finish in ((n + 1, "stop"), (n, "stop"), (n - 1, "cutoff")):
+        found = dict(sampler.sample([asked(index, max_new_tokens=300, cutoff=cutoff)]))[0]
+        assert (found.finish, found.tokens) == (finish, n), cutoff
+    # the protocol's own limit stays what it is
+    limited = dict(sampler.sample([asked(index, max_new_tokens=n - 1, cutoff=n)]))[0]
+    assert (limited.finish, limited.tokens) == ("length", n - 1)
 
 
 def test_stop_loops(sampler: HFSampler, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -339,7 +339,7 @@ def test_command(write_rows, tmp_path, byte_model):
 
 def test_push_uploads_set_and_card_without_local_paths(write_rows, tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    from drp_plugin.training.hub import push
+    from drp_plugin.training.push import push
 
     build([write_rows(tiny.rows(4))], tmp_path / "d", Settings(name="x"))
     seen: dict[str, object] = {}
@@ -362,7 +362,7 @@ def test_push_uploads_set_and_card_without_local_paths(write_rows, tmp_path, mon
 
 def test_push_refused_is_one_line(write_rows, tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    from drp_plugin.training.hub import push
+    from drp_plugin.training.push import push
 
     build([write_rows(tiny.rows(4))], tmp_path / "d", Settings(name="x"))
 

@@ -17,7 +17,7 @@ from drp_plugin.scoring import DEFAULT_CUTOFF
 _BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")
 
 
-class Protocol(Record):
+class TaskProtocol(Record):
     """The `protocol:` mapping of a task's YAML."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,7 +45,7 @@ class Protocol(Record):
     """False for models without `<think>`."""
 
     @classmethod
-    def parse(cls, values: dict[str, Any], where: str) -> Protocol:
+    def parse(cls, values: dict[str, Any], where: str) -> TaskProtocol:
         """Raises UserError that names the task and the field."""
         try:
             return cls.model_validate(values)
@@ -57,7 +57,7 @@ class Protocol(Record):
 class Prompting:
     """The messages of a question, under a protocol."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: TaskProtocol) -> None:
         from pathlib import Path
 
         self.protocol = protocol
