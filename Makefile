@@ -1,6 +1,7 @@
 # Two commands for a new machine, each doing its own set-up: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+LINT = $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 .PHONY: setup demo test lint bench clean
 setup:
@@ -10,13 +11,11 @@ demo: setup  ## the whole loop on this machine's CPU, from the student's traces 
 	$(BIN)/drp demo
 
 test: setup  ## lint, types and every test; the true frameworks run, nothing is downloaded
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(LINT)
 	$(BIN)/python -m pytest $(ARGS)
 
-lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/mypy
+lint: setup  ## style, types, and that each package imports from the floors below it alone
+	$(LINT)
 
 bench: setup  ## speed, memory and token figures, as ratios measured side by side
 	$(BIN)/python -m benchmarks

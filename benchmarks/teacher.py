@@ -125,9 +125,10 @@ async def pipeline(rows: Path, out: Path, url: str, concurrency: int) -> None:
     from drp_plugin.progress import Display
     from drp_plugin.pruning.read import traces
     from drp_plugin.records import Pruned, Trace
+    from drp_plugin.run_dir import LEDGER
     from drp_plugin.runner.job import Job
     from drp_plugin.runner.live import run_live
-    from drp_plugin.runner.outputs import LEDGER, prepare
+    from drp_plugin.runner.outputs import prepare
     from drp_plugin.teachers.registry import make_teacher
 
     teacher: Any = (make_teacher("openai:m", base_url=url, concurrency=concurrency)

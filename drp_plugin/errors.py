@@ -19,6 +19,21 @@ class UserError(Exception):
         super().__init__(" ".join(text.split()))
 
 
+#: What the core does without, by the extra that brings it.
+EXTRAS = {"torch": "eval", "transformers": "eval", "peft": "eval", "datasets": "eval",
+          "lmms_eval": "eval", "llamafactory": "train", "vllm": "vllm", "ray": "ray", "trl": "rl",
+          "matplotlib": "report", "starlette": "serve", "uvicorn": "serve"}
+
+
+def absent(error: ModuleNotFoundError) -> UserError | None:
+    """The line for a module that an extra brings; None where something else is broken."""
+    module = (error.name or "").partition(".")[0]
+    if module not in EXTRAS:
+        return None
+    return UserError(f"this needs {module}, which is not installed",
+                     fix=f'pip install "drp-plugin[{EXTRAS[module]}]"')
+
+
 def refusal(error: UserError | OSError) -> str:
     """The user's mistake, or what the operating system refused, in one line, the file first."""
     if isinstance(error, UserError):

@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def resource(name: str) -> Path:
-    """The folder `prompts`, `lmms_eval_tasks` or `llamafactory_configs`.
+    """The folder `prompts`, `lmms_eval_tasks`, `llamafactory_configs` or `recipes`.
 
     Raises FileNotFoundError when the installation is broken.
     """

@@ -62,10 +62,22 @@ class Experiment:
         return replace(self, name=name, title=title, sections=sections, notes=notes,
                        commands=self.commands if commands is None else commands)
 
+    def merge(self) -> list[str]:
+        """The command that merges what this trains; none for a file that is itself an export."""
+        output = self.sections.get("output", {}).get("output_dir")
+        if not output:
+            return []
+        student = next(base for base in (DRP_7B, DRP_SMALL, DRP_TINY)
+                       if base.sections["model"]["model_name_or_path"]
+                       == self.sections["model"]["model_name_or_path"])
+        command = f"llamafactory-cli export {PREFIX}export/{student.name}.yaml"
+        return [command] if student is self else merge_of(command, output)
+
     def text(self) -> str:
         """The file."""
         lines = [f"# {self.title}", "#"]
-        lines += [f"#   {c.format(file=PREFIX + self.name + '.yaml')}" for c in self.commands]
+        lines += [f"#   {command}" for command in (
+            *(c.format(file=f"{PREFIX}{self.name}.yaml") for c in self.commands), *self.merge())]
         if self.notes:
             lines += ["#", *(f"# {note}" for note in self.notes)]
         for section, values in self.sections.items():
@@ -160,24 +172,27 @@ DRP_TINY = DRP_7B.derive(
     eval_strategy=Set("epoch"), per_device_eval_batch_size=8)
 
 
-def export(base: Experiment, adapter: str = "", **changes: object) -> Experiment:
-    """The YAML that merges the adapter of `base` into its model."""
-    name = base.name.rsplit("/", 1)[-1]
-    model = base.sections["model"]["model_name_or_path"]
-    template = base.sections["dataset"]["template"]
-    tiny = base.name == "drp_tiny"
-    made = Experiment(
-        f"export/{name}", f"Merge the adapter of {base.name}.yaml into its model",
-        {"model": {"model_name_or_path": model,
-                   "adapter_name_or_path": Set(adapter or base.sections["output"]["output_dir"]),
-                   "template": Set(str(template)),
-                   "infer_dtype": Set("float32" if tiny else "bfloat16")},
-         "export": {"export_dir": Set(f"saves/{name}_merged"),
+def merge_of(command: str, folder: str) -> list[str]:
+    """An export command for the adapter in `folder`, on two lines."""
+    return [f"{command} \\", f"  adapter_name_or_path={folder} export_dir={folder}_merged"]
+
+
+def export(student: Experiment) -> Experiment:
+    """The YAML that merges an adapter of this student: its DRP adapter, or any on request."""
+    command = "llamafactory-cli export {file}"
+    return Experiment(
+        f"export/{student.name}", f"Merge an adapter into the student of {student.name}.yaml",
+        {"model": {"model_name_or_path": student.sections["model"]["model_name_or_path"],
+                   "adapter_name_or_path": student.sections["output"]["output_dir"],
+                   "template": Set("deepseekr1"),
+                   "infer_dtype": Set("float32" if student is DRP_TINY else "bfloat16")},
+         "export": {"export_dir": Set(f"saves/{student.name}_merged"),
                     "export_size": Set(5, "gigabytes a file"),
                     "export_device": Set("cpu", "or auto for a GPU"),
                     "export_legacy_format": Set(False, "safetensors")}},
-        commands=("llamafactory-cli export {file}",))
-    return made
+        commands=(command, *merge_of(command, "saves/ADAPTER")),
+        notes=("The first merges the adapter of that file, the second any other of this student.",
+               "Each training file names its own command."))
 
 
 def ablations() -> Iterator[Experiment]:
@@ -217,7 +232,13 @@ def cot_valve() -> Iterator[Experiment]:
                    else "shorter chains"),
                 notes=(f"Its data: drp build SOLUTION_{solution}.jsonl -o data "
                        f"--name cot_valve_s{solution}",
-                       *(() if first else (f"Continues the adapter of round {4 - solution}.",))),
+                       *(() if first else (f"Continues the adapter of round {4 - solution}.",)),
+                       *(() if solution else (
+                           "At strength α (0.4 to 0.8 longer chains, 1.2 shorter ones):",
+                           "  python recipes/cot_valve/scale.py \\",
+                           f"    saves/cot_valve_{student}_s0 0.6 "
+                           f"-o saves/cot_valve_{student}_alpha0.6",
+                           "and the same export with that folder as the adapter."))),
                 model_name_or_path=model, dataset=f"cot_valve_s{solution}",
                 output_dir=f"saves/cot_valve_{student}_s{solution}",
                 lora_rank=Set(32, "the method's own, as are the settings below without a comment"),
@@ -300,7 +321,7 @@ def scale() -> Iterator[Experiment]:
     yield DRP_7B.derive(
         "scale/qlora_24gb", "DRP 7B on one card of 24 GB: 4-bit weights (QLoRA)",
         commands=("pip install 'drp-plugin[qlora]'", "llamafactory-cli train {file}"),
-        notes=("Merge into the unquantized model (export/qlora_24gb.yaml), not into this one.",),
+        notes=("The second command merges into the unquantized model, as it must be.",),
         quantization_bit=Set(4), quantization_method="bnb", quantization_type="nf4",
         double_quantization=True,
         upcast_layernorm=Set(True, "as LLaMA-Factory recommends for quantized weights"),
@@ -310,31 +331,10 @@ def scale() -> Iterator[Experiment]:
         output_dir="saves/drp_qwen7b_qlora")
 
 
-def scaled_merges() -> Iterator[Experiment]:
-    """CoT-Valve's valve: the trained direction at strength α, merged."""
-    for student, model in STUDENTS:
-        for alpha in ("0.4", "0.6", "0.8", "1.2"):
-            folder = f"saves/cot_valve_{student}_alpha{alpha}"
-            yield Experiment(
-                f"export/cot_valve_{student}_alpha{alpha}",
-                f"CoT-Valve at α = {alpha}: the adapter scaled, then merged",
-                {"model": {"model_name_or_path": model, "adapter_name_or_path": Set(folder),
-                           "template": Set("deepseekr1"), "infer_dtype": Set("bfloat16")},
-                 "export": {"export_dir": Set(f"{folder}_merged"),
-                            "export_size": Set(5, "gigabytes a file"),
-                            "export_device": Set("cpu", "or auto for a GPU"),
-                            "export_legacy_format": Set(False, "safetensors")}},
-                commands=("python -m drp_plugin.training.scale "
-                          f"saves/cot_valve_{student}_s0 {alpha} -o {folder}",
-                          "llamafactory-cli export {file}"),
-                notes=("α under 1 gives longer chains than the last round's, over 1 shorter ones.",
-                       ))
-
-
 def experiments() -> list[Experiment]:
     """Every file, training ones first."""
     training = [DRP_7B, DRP_SMALL, DRP_TINY, *ablations(), *cot_valve(), *tale(), *scale()]
-    return [*training, *map(export, training), *scaled_merges()]
+    return [*training, *map(export, (DRP_7B, DRP_SMALL, DRP_TINY))]
 
 
 def files() -> dict[Path, str]:

@@ -9,7 +9,7 @@ import sys
 import click
 
 from drp_plugin import __version__
-from drp_plugin.errors import UserError, refusal
+from drp_plugin.errors import UserError, absent, refusal
 
 COMMANDS = {
     "generate": "Sample the student's own traces.",
@@ -23,6 +23,7 @@ COMMANDS = {
     "judge": "Pairwise comparison of two decompositions by an LLM judge.",
     "init": "Make a workspace of YAML configs with their paths filled in.",
     "serve-teacher": "Serve the offline rule teacher behind an OpenAI-compatible endpoint.",
+    "experiment": "A whole experiment from one file: methods, seeds, tasks, one report.",
     "demo": "The whole loop on a CPU with what ships in the package.",
 }
 
@@ -70,10 +71,16 @@ def main(arguments: list[str] | None = None) -> None:
     0 done, 1 rows rejected under --strict, 2 the user's mistake, 3 stopped by --max-cost,
     130 interrupted.
     """
+    if sys.platform not in ("linux", "darwin"):
+        fail(f"runs on Linux and macOS, not on {sys.platform}. On Windows, install it in WSL")
     try:
         code = group.main(arguments, prog_name="drp", standalone_mode=False)
     except UserError as error:
         fail(str(error))
+    except ModuleNotFoundError as error:
+        if (said := absent(error)) is None:
+            raise
+        fail(str(said))
     except click.ClickException as error:
         context = getattr(error, "ctx", None)
         hint = f" (see {context.command_path} --help)" if context else ""

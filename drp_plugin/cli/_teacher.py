@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,40 +105,44 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
             for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
+_SHARED: tuple[Callable[[Any], Any], ...] = (
+    click.option("--base-url", metavar="URL",
+                 help="Any OpenAI-compatible endpoint for openai:MODEL "
+                      "(a vLLM server, Ollama, …); by default $OPENAI_BASE_URL, where set."),
+    click.option("--temperature", type=TemperatureType(), default=0.0, show_default=True,
+                 help="none leaves it to the provider."),
+    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True)),
+    click.option("--seed", type=int, help="Sent to providers that take one."),
+    click.option("--max-tokens", type=click.IntRange(1),
+                 help="Longest reply; by default the model's own limit."),
+    click.option("--extra", type=PairType(json_or_text), multiple=True,
+                 help="Any further field of the request, e.g. reasoning_effort=low."),
+    click.option("--engine-arg", "engine", type=PairType(), multiple=True,
+                 help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
+    click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
+                 help="Most requests in flight; fewer when the provider's limits ask for it."),
+    click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=600.0,
+                 show_default=True, help="Seconds for one request."),
+    click.option("--retries", type=click.IntRange(0, 100), default=7, show_default=True,
+                 help="Further attempts for a request that can be retried."),
+    click.option("--price", metavar="IN,OUT",
+                 help="USD for a million tokens in and out, in place of the price table."),
+    click.option("--prices", type=click.Path(path_type=Path, dir_okay=False),
+                 help="A price table of your own (YAML)."),
+    click.option("--config", callback=read_config, is_eager=True, expose_value=False,
+                 metavar="YAML", help="Take options from a file: one `option: value` a line; "
+                                      "the command line wins."),
+)
+"""What a teacher is asked with: the same for every command."""
+
+
 def teacher_options(option: str = "--teacher", *, default: str | None = None,
                     required: bool = True) -> Callable[[F], F]:
     """Adds the options; the command is called with `settings: TeacherSettings` in their place."""
-    options: Iterable[Callable[[F], F]] = (
-        click.option(option, "teacher", required=required and default is None, default=default,
-                     metavar="KIND:MODEL", show_default=default is not None,
-                     help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no model)."),
-        click.option("--base-url", metavar="URL",
-                     help="Any OpenAI-compatible endpoint for openai:MODEL "
-                          "(a vLLM server, Ollama, …); by default $OPENAI_BASE_URL, where set."),
-        click.option("--temperature", type=TemperatureType(), default=0.0, show_default=True,
-                     help="none leaves it to the provider."),
-        click.option("--top-p", type=click.FloatRange(0, 1, min_open=True)),
-        click.option("--seed", type=int, help="Sent to providers that take one."),
-        click.option("--max-tokens", type=click.IntRange(1),
-                     help="Longest reply; by default the model's own limit."),
-        click.option("--extra", type=PairType(json_or_text), multiple=True,
-                     help="Any further field of the request, e.g. reasoning_effort=low."),
-        click.option("--engine-arg", "engine", type=PairType(), multiple=True,
-                     help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
-        click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
-                     help="Most requests in flight; fewer when the provider's limits ask for it."),
-        click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=600.0,
-                     show_default=True, help="Seconds for one request."),
-        click.option("--retries", type=click.IntRange(0, 100), default=7, show_default=True,
-                     help="Further attempts for a request that can be retried."),
-        click.option("--price", metavar="IN,OUT",
-                     help="USD for a million tokens in and out, in place of the price table."),
-        click.option("--prices", type=click.Path(path_type=Path, dir_okay=False),
-                     help="A price table of your own (YAML)."),
-        click.option("--config", callback=read_config, is_eager=True, expose_value=False,
-                     metavar="YAML", help="Take options from a file: one `option: value` a line; "
-                                          "the command line wins."),
-    )
+    first = click.option(
+        option, "teacher", required=required and default is None, default=default,
+        metavar="KIND:MODEL", show_default=default is not None,
+        help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no model).")
 
     def decorate(command: F) -> F:
         def call(**given: Any) -> Any:
@@ -158,7 +162,7 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
         # options that the command itself got before these stay attached to it
         call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
         wrapped: Any = call
-        for add in reversed(list(options)):
+        for add in reversed((first, *_SHARED)):
             wrapped = add(wrapped)
         return wrapped  # type: ignore[no-any-return]
 

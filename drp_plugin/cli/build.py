@@ -64,13 +64,14 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
     from rich.console import Console
     from rich.progress import Progress
 
-    from drp_plugin.inspection.statistics import not_reached
-    from drp_plugin.tokens import TokenCounter
+    from drp_plugin.cli._counter import counter as token_counter
+    from drp_plugin.inspection.run_statistics import not_reached
     from drp_plugin.training.mixing import parse_ratio
     from drp_plugin.training.sft_set import Settings, build
     from drp_plugin.training.sources import Why
 
-    count = TokenCounter.load(tokenizer).count if tokenizer else None
+    counter = token_counter(tokenizer) if tokenizer else None
+    count = counter.count if counter else None
     settings = Settings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,
                         seed=seed, template=template, cutoff_len=cutoff_len,
                         keep_over_cutoff=keep_over_cutoff, pairs=pairs)
@@ -80,8 +81,8 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
             task = bar.add_task("reading rows", total=total)
             return lambda: bar.advance(task)
 
-        built = build(sources, output, settings, tokenizer=tokenizer, count=count,
-                      exclude=exclude, progress=progress)
+        built = build(sources, output, settings, count=count, exclude=exclude, progress=progress,
+                      tokenizer=counter.name if counter else None)
     facts = built.card
     say = click.echo
     say(f"{built.rows} of {facts['rows_in']} rows in {name}: "

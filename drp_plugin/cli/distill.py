@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from drp_plugin.cli._counter import counter as token_counter
 from drp_plugin.cli._teacher import run_options, teacher_options
 from drp_plugin.errors import UserError
 from drp_plugin.runner.job import RunOptions
@@ -54,7 +55,6 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
     from drp_plugin.runner.job import Job, count_rows, rereadable
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import finish, run_session
-    from drp_plugin.tokens import TokenCounter
 
     if questions != "-" and not Path(questions).is_file():
         raise UserError("no such file", file=questions, fix="Check the path")
@@ -65,7 +65,7 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
     teacher = settings.make()
     prompts = Prompts(prompts_dir)
     prompts.check(["distill", *["repair"] * bool(repairs)])
-    counter = TokenCounter.load(tokenizer)
+    counter = token_counter(tokenizer)
     options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, repairs=repairs,
                            keep_wrong=keep_wrong)
     prepare(run_dir)

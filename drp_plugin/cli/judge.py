@@ -6,12 +6,17 @@ import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from drp_plugin.cli._teacher import teacher_options
-from drp_plugin.llm.messages import Teacher
 from drp_plugin.teachers.registry import TeacherSettings
+
+if TYPE_CHECKING:
+    from drp_plugin.inspection.pairwise import Judged, Pair
+    from drp_plugin.llm.messages import Teacher
+    from drp_plugin.prompts import Prompts
 
 HELP = """Compare the decompositions of two runs by an LLM judge (the paper's Appendix D).
 
@@ -44,21 +49,13 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
             sample: int | None, shuffle_seed: int, prompts_dir: Path | None) -> None:
     from drp_plugin import jsonl
     from drp_plugin.inspection.pairwise import (
-        Judged,
-        Pair,
-        judge_pair,
         load,
         make_pairs,
         summarize,
         table,
     )
-    from drp_plugin.llm.ledger import Ledger
-    from drp_plugin.llm.ledger_client import LedgerClient
-    from drp_plugin.progress import Display
     from drp_plugin.prompts import Prompts
-    from drp_plugin.runner.live import terminable
-    from drp_plugin.runner.order import in_order
-    from drp_plugin.runner.outputs import LEDGER, prepare
+    from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import say
 
     one, two = load(run_a), load(run_b)
@@ -69,26 +66,7 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
     folder = out or run_a / f"judge-{run_b.resolve().name}"
     prepare(folder)
 
-    async def run(teacher: Teacher) -> list[Judged]:
-        judged = []
-        with (Ledger(folder / LEDGER) as ledger,
-              Display("judge", len(pairs), status=lambda: f"{client.asked} asked") as display,
-              terminable()):
-            client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))
-
-            async def work(pair: Pair) -> Judged:
-                return await judge_pair(pair, client, prompts, settings.sampling)
-
-            try:
-                async for result in in_order(pairs, work, active=settings.concurrency,
-                                             window=4 * settings.concurrency):
-                    judged.append(result)
-                    display.advance()
-            finally:
-                await teacher.close()
-        return judged
-
-    judged = asyncio.run(run(judge))
+    judged = asyncio.run(_judge(pairs, folder, judge, settings, prompts))
     summary = {"judge": judge.name, "run_a": str(run_a), "run_b": str(run_b),
                "prompts_hash": prompts.hash, **summarize(judged, one, two)}
     jsonl.write(folder / "judgements.jsonl",
@@ -100,3 +78,33 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
         say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
             f"{folder / 'judgements.jsonl'}")
     say(f"written to {folder}")
+
+
+async def _judge(pairs: list[Pair], folder: Path, judge: Teacher, settings: TeacherSettings,
+                 prompts: Prompts) -> list[Judged]:
+    """What the judge says of each pair, in order."""
+    from drp_plugin.inspection.pairwise import judge_pair
+    from drp_plugin.llm.ledger import Ledger
+    from drp_plugin.llm.ledger_client import LedgerClient
+    from drp_plugin.progress import Display
+    from drp_plugin.run_dir import LEDGER
+    from drp_plugin.runner.live import terminable
+    from drp_plugin.runner.order import in_order
+
+    judged = []
+    with (Ledger(folder / LEDGER) as ledger,
+          Display("judge", len(pairs), status=lambda: f"{client.asked} asked") as display,
+          terminable()):
+        client = LedgerClient(judge, ledger, price=settings.find_price(judge))
+
+        async def work(pair: Pair) -> Judged:
+            return await judge_pair(pair, client, prompts, settings.sampling)
+
+        try:
+            async for result in in_order(pairs, work, active=settings.concurrency,
+                                         window=4 * settings.concurrency):
+                judged.append(result)
+                display.advance()
+        finally:
+            await judge.close()
+    return judged

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drp_plugin.cli._counter import counter as token_counter
 from drp_plugin.cli._teacher import run_options, teacher_options
 from drp_plugin.errors import UserError
 from drp_plugin.runner.job import RunOptions
@@ -87,14 +88,13 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
     from drp_plugin.runner.job import Job, count_rows, rereadable
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import finish, run_session
-    from drp_plugin.tokens import TokenCounter
 
     if traces != "-" and not Path(traces).is_file():
         raise UserError("no such file", file=traces, fix="Check the path")
     method = TeacherFree(settings.teacher) if settings.teacher in TEACHER_FREE else None
     teacher = method or settings.make()
     prompts = Prompts(prompts_dir)
-    counter = TokenCounter.load(tokenizer)
+    counter = token_counter(tokenizer)
     chosen = PruneOptions.model_validate({**options, "teacher": teacher.name,
                                           "decompose": decompose,
                                           "sampling": settings.sampling})

@@ -4,18 +4,37 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
 from drp_plugin.cli.score import Cutoff, check_folder
-from drp_plugin.report.tables import Table
+from drp_plugin.errors import UserError
+from drp_plugin.report.layout import Table
+from drp_plugin.report.tables import ABLATIONS
 
 EXAMPLES = """\b
 Examples:
   drp report evals/base evals/drp -o report
   drp report Base=evals/base DRP=evals/drp -o report --cutoff none
   drp report R1-Distill-Qwen-7B/Base=evals/7b R1-Distill-Qwen-7B/DRP=evals/7b-drp -o report
+  drp report Base=evals/base DRP=evals/drp Default=evals/default -o report --table 2=Default,DRP
 """
+
+
+class AblationTable(click.ParamType):
+    """`2=Default,DRP`: the number of one of the paper's ablation tables, and its methods."""
+
+    name = "N=METHOD,..."
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> tuple[int, tuple[str, ...]]:
+        number, _, names = str(value).partition("=")
+        methods = tuple(name.strip() for name in names.split(",") if name.strip())
+        if number.strip() not in map(str, ABLATIONS) or not methods:
+            self.fail(f"{value!r} is not one of {', '.join(map(str, ABLATIONS))}, then = and "
+                      "methods, as 2=Default,DRP", param, ctx)
+        return int(number), methods
 
 
 @click.command("report", help=f"""Tables, figures and one HTML page from lmms-eval's output folders.
@@ -35,34 +54,41 @@ and without the cutoff come from the same samples. A run that is not complete is
               "tokenizer.json, or a hub name [default: what the runs recorded, else qwen].")
 @click.option("--base", metavar="NAME", help="The method that others are compared with "
               "[default: the first of each group].")
+@click.option("--table", "ablations", type=AblationTable(), multiple=True, help="Make one of "
+              "the paper's ablation tables, 2 (decomposition), 3 (teachers) or 4 (direct "
+              "distillation), of these methods and the base. May be repeated.")
 @click.option("--no-figures", is_flag=True, help="Tables only.")
 def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: str | None,
-            base: str | None, no_figures: bool) -> None:
+            base: str | None, ablations: tuple[tuple[int, tuple[str, ...]], ...],
+            no_figures: bool) -> None:
     from rich.console import Console
     from rich.progress import track
 
-    from drp_plugin.errors import UserError
     from drp_plugin.report import make_report, read_runs, score_run, write_report
-    from drp_plugin.report.settings import choose_counter, choose_cutoff
+    from drp_plugin.report.regrading import choose_counter, choose_cutoff
 
     check_folder(output)
     found = read_runs(runs)
-    if base is not None and all(run.name != base for run in found):
-        raise UserError(f"--base {base!r} is none of the runs",
-                        fix=f"Give one of: {', '.join(run.name for run in found)}")
+    names = [run.name for run in found]
+    asked = [("--base", base)] * (base is not None) + [
+        ("--table", name) for _, methods in ablations for name in methods]
+    for option, name in asked:
+        if name not in names:
+            raise UserError(f"{option} {name!r} is none of the runs",
+                            fix=f"Give one of: {', '.join(dict.fromkeys(names))}")
     limit = choose_cutoff(found, cutoff)
     counter = choose_counter(found, tokenizer)
     status = Console(stderr=True)
     scored = [s for run in track(found, "Grading", console=status, transient=True,
                                  disable=not sys.stderr.isatty())
               for s in score_run(run, counter, limit)]
-    report = make_report(scored, limit, counter.name, base)
+    report = make_report(scored, limit, counter.name, base, dict(ablations))
     files, missing = write_report(report, scored, output, figures=not no_figures)
     for table in report.tables:
         if table.name in ("table1", "comparisons"):
             show(table)
     if missing:
-        status.print(missing)
+        status.print(missing, markup=False)
     status.print(f"Wrote {', '.join(f.name for f in files)} to {output}", highlight=False)
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from drp_plugin import jsonl
+from drp_plugin.cli._counter import counter as token_counter
 from drp_plugin.errors import UserError
 from drp_plugin.scoring import (
     DEFAULT_CUTOFF,
@@ -23,7 +24,7 @@ from drp_plugin.scoring import (
     summarize,
 )
 from drp_plugin.scoring.samples import dataset_of, is_sample, one_repeat, read_sample, task_of
-from drp_plugin.tokens import QWEN, TokenCounter
+from drp_plugin.tokens import PIECES, QWEN, TokenCounter
 
 _CHUNK = 256
 M = TypeVar("M")
@@ -99,7 +100,7 @@ def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tok
     if first is None:
         raise UserError("holds no rows", file=completions)
     rows = itertools.chain([first], rows)
-    counter = TokenCounter.load(tokenizer)
+    counter = token_counter(tokenizer)
     if limits is not None:
         jsonl.write(output, _table(rows, counter, limits))
         return
@@ -208,6 +209,7 @@ def _scored(rows: Iterable[Completion], counter: TokenCounter, cutoff: int | Non
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+    named = {"tokenizer": counter.name} if counter.name == PIECES else {}
     state = TextColumn("{task.completed:,.0f} scored, {task.fields[rate]}/s")
     with Progress(SpinnerColumn(), state, TimeElapsedColumn(), console=Console(stderr=True),
                   transient=True, disable=not sys.stderr.isatty()) as progress:
@@ -219,7 +221,7 @@ def _scored(rows: Iterable[Completion], counter: TokenCounter, cutoff: int | Non
                                  ended=[c.ended for c in chunk])
             for completion, measured in zip(chunk, found, strict=True):
                 seen.append((completion.problem, measured))
-                yield completion.row | added_fields(measured)
+                yield completion.row | added_fields(measured) | named
             speed = progress.tasks[task].speed or 0
             progress.update(task, advance=len(chunk), rate=f"{speed:,.0f}")
 

@@ -1,4 +1,4 @@
-"""One demo at a time in a folder, and no orphan of a killed one beside it."""
+"""One experiment at a time in a folder, and no orphan of a killed one beside it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import fcntl
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -27,10 +27,10 @@ def _alive(pid: int) -> bool:
 
 
 class Lock:
-    """A lock that the running stage holds too, since it inherits the open file.
+    """A lock that the running stages hold too, since they inherit the open file.
 
-    Killed with -9, the demo leaves its stage running. The next demo finds the lock held, sees
-    that its owner is gone, and ends the stage: every stage can be killed at any moment.
+    Killed with -9, an experiment leaves its stages running. The next one finds the lock held, sees
+    that its owner is gone, and ends them: every stage can be killed at any moment.
     """
 
     def __init__(self, file: IO[str]) -> None:
@@ -41,17 +41,17 @@ class Lock:
         """For `pass_fds` of the stage's process."""
         return self.file.fileno()
 
-    def note(self, stage_group: int | None = None) -> None:
-        """Write down who we are and which process group runs the stage."""
+    def note(self, groups: Iterable[int] = ()) -> None:
+        """Write down who we are and which process groups run stages."""
         self.file.seek(0)
         self.file.truncate()
-        self.file.write(f"{os.getpid()} {stage_group or 0}\n")
+        self.file.write(" ".join(map(str, (os.getpid(), *groups))) + "\n")
         self.file.flush()
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[Lock]:
-    """Hold the folder. Raises UserError where another demo is at work in it."""
+    """Hold the folder. Raises UserError where another experiment is at work in it."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + WAIT_SECONDS
@@ -61,11 +61,12 @@ def locked(folder: Path) -> Iterator[Lock]:
                 break
             except BlockingIOError:
                 file.seek(0)
-                owner, group = (int(x) for x in (file.read().split() or ["0", "0"])[:2])
+                owner, *groups = (int(x) for x in file.read().split() or ["0"])
                 if (owner and _alive(owner)) or time.monotonic() > deadline:
-                    raise UserError(f"another demo (process {owner}) is at work here", file=folder,
-                                    fix="Wait for it, or give another folder with -o") from None
-                if group:
+                    raise UserError(f"another experiment (process {owner}) is at work here",
+                                    file=folder, fix="Wait for it, or give another folder "
+                                                     "with -o") from None
+                for group in groups:
                     with contextlib.suppress(ProcessLookupError, PermissionError):
                         os.killpg(group, signal.SIGKILL)
                 time.sleep(0.2)

@@ -1,138 +1,238 @@
-"""Runs stages one after the other, says how far it is, and can be killed at any moment."""
+"""Runs the stages that are not done, side by side where they may, and can be killed at any moment.
+
+The graph is doit's: which stage is ready, and how many run at once. Whether a stage is done is
+told by marks of our own, since doit writes down what it did only when it ends.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
-import sys
+import threading
 import time
-from collections.abc import Callable
+from collections import Counter
+from io import StringIO
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from drp_plugin.errors import UserError
 from drp_plugin.experiment.lock import Lock
+from drp_plugin.experiment.moved import moved
 from drp_plugin.experiment.stages import Marks, Stage, fraction
+from drp_plugin.progress import duration
 
 POLL_SECONDS = 0.5
 PLAIN_LINE_SECONDS = 30
 """How often progress is said where there is no terminal to draw a bar in."""
+WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
+           "export": 16.0, "evaluate": 75.0, "report": 5.0}
+"""Seconds that a stage of each kind took in the demo, for the time that is left until stages of
+the kind have been seen."""
 
 ENVIRONMENT = {
-    **os.environ,
-    # a model this small is several times faster on one thread than on many
+    # a model that runs on a CPU is several times faster on one thread than on many
     "OMP_NUM_THREADS": "1",
-    # the demo needs nothing from a hub, and says so rather than waiting for one
-    "HF_HUB_OFFLINE": "1",
     "PYTHONUNBUFFERED": "1",
 }
 
 
 class StageFailed(Exception):
-    """A stage's command ended badly; the text is for the user."""
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(max(0, round(seconds)), 60)
-    return f"{minutes}:{rest:02d}"
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End the stage and what it started: it runs in a process group of its own."""
-    for number in (signal.SIGINT, signal.SIGKILL):
-        if process.poll() is None:
-            os.killpg(process.pid, number)
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                continue
+    """Stages ended badly; the text is for the user."""
 
 
 class Runner:
-    """Runs the stages that are not done yet.
+    """Runs stages.
 
-    `folder` holds logs and marks. `console` is where progress goes (standard error).
+    `folder` holds logs and marks. `console` is where progress goes (standard error). `offline`
+    tells the frameworks that no hub is needed.
     """
 
-    def __init__(self, folder: Path, stages: list[Stage], console: Console, lock: Lock) -> None:
+    def __init__(self, folder: Path, stages: list[Stage], console: Console, lock: Lock, *,
+                 jobs: int = 1, offline: bool = False) -> None:
         self.folder, self.stages, self.console, self.lock = folder, stages, console, lock
+        self.jobs = jobs
         self.marks = Marks(folder / ".done")
-        self.speed = 1.0
-        """Seconds that this machine takes for a second of the estimates."""
+        self.digests = self.marks.digests(stages)
+        self.failures: list[str] = []
+        self._environment = {**ENVIRONMENT, **os.environ, **(
+            {"HF_HUB_OFFLINE": "1"} if offline else {})}
+        self._ran: set[str] = set()
+        self._dropped: set[str] = set()
+        self._begun = 0
+        self._took: dict[str, list[float]] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._stop = threading.Event()
+        self._guard = threading.Lock()
+        self._bars = Progress(
+            TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
+            TextColumn("[dim]{task.fields[left]}[/dim]"), console=console, transient=True,
+            disable=not console.is_terminal)
+
+    def done(self, stage: Stage) -> bool:
+        """Whether a stage, and nothing that it stands on, has to be run."""
+        return not (self._ran & set(stage.needs)) \
+            and self.marks.done(stage, self.digests[stage.name])
 
     def run(self) -> None:
         """Run what is not done. Raises StageFailed, and KeyboardInterrupt after cleaning up."""
-        digests = self.marks.digests(self.stages)
-        redo = False
-        for number, stage in enumerate(self.stages, start=1):
-            head = f"[{number}/{len(self.stages)}] {stage.title}"
-            redo = redo or not self.marks.done(stage, digests[stage.name])
-            if not redo and not stage.show:
-                self.console.print(f"{head} [dim]done before[/dim]", highlight=False)
-                continue
-            began = time.monotonic()
-            later = sum(s.seconds for s in self.stages[number:])
-            self._run_one(stage, head, later)
-            took = time.monotonic() - began
-            # short stages are mostly start-up time and say little about the machine
-            if stage.seconds >= 20:
-                self.speed = took / stage.seconds
-            self.marks.set(stage, digests[stage.name])
-            self.console.print(f"{head} [green]done[/green] in {_clock(took)}", highlight=False)
+        from doit.doit_cmd import DoitMain
 
-    def _run_one(self, stage: Stage, head: str, later: float) -> None:
-        log = self.folder / "logs" / f"{stage.name}.log"
+        with self._bars:
+            try:
+                code = DoitMain(_loader(self), config_filenames=()).run(["run"])
+            finally:
+                self.stop()
+        if self.failures:
+            raise StageFailed("\n".join(self.failures))
+        if code:
+            raise StageFailed("the stages could not be run")
+
+    def stop(self) -> None:
+        """End the stages that are running and what they started."""
+        self._stop.set()
+        with self._guard:
+            running = list(self._running.values())
+        for number in (signal.SIGINT, signal.SIGKILL):
+            for process in running:
+                if process.poll() is None:
+                    with contextlib.suppress(ProcessLookupError):
+                        os.killpg(process.pid, number)
+            deadline = time.monotonic() + 10
+            for process in running:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(max(0.1, deadline - time.monotonic()))
+
+    # -- one stage -----------------------------------------------------------------------------
+
+    def skip(self, stage: Stage) -> bool:
+        """Whether there is nothing to do, told to the user. Called when its needs are met."""
+        if stage.still and (set(stage.needs) & self._dropped or not moved(stage.still)):
+            self._dropped.add(stage.name)
+            self._say(stage, "[dim]not needed: the curve no longer moves[/dim]")
+            return True
+        if self.done(stage) and not stage.show:
+            self._say(stage, "[dim]done before[/dim]")
+            return True
+        return False
+
+    def execute(self, stage: Stage) -> bool:
+        """Run one stage to its end; False where it failed."""
+        if self._stop.is_set():
+            return False
+        self._ran.add(stage.name)
+        began = time.monotonic()
+        log = self.folder / "logs" / f"{stage.name.replace('/', '__')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, "wb") as sink:
-            process = subprocess.Popen(
-                stage.command, cwd=stage.cwd, env=ENVIRONMENT, stdin=subprocess.DEVNULL,
-                stdout=None if stage.show else sink, stderr=sink, start_new_session=True,
-                pass_fds=(self.lock.fd,),
-            )
-            self.lock.note(process.pid)
             try:
-                self._watch(process, head, lambda: fraction(log), stage.seconds, later)
-            finally:
-                _stop(process)
+                process = subprocess.Popen(
+                    stage.command, cwd=stage.cwd, env=self._environment,
+                    stdin=subprocess.DEVNULL, stdout=None if stage.show else sink, stderr=sink,
+                    start_new_session=True, pass_fds=(self.lock.fd,))
+            except OSError as error:
+                self.failures.append(f"{stage.name}: {stage.command[0]}: {error.strerror}")
+                return False
+            with self._guard:
+                self._running[stage.name] = process
+                self.lock.note([p.pid for p in self._running.values()])
+            self._watch(process, stage, log)
+            with self._guard:
+                del self._running[stage.name]
+                self.lock.note([p.pid for p in self._running.values()])
         if process.returncode != 0 or not stage.made_all():
-            lines = log.read_text(errors="replace").splitlines()[-15:]
-            raise StageFailed(
-                f"{stage.name} failed (exit code {process.returncode}). The end of {log}:\n"
-                + "\n".join("    " + line for line in lines)
-            )
+            if not self._stop.is_set():
+                self.failures.append(_failure(stage, process.returncode, log))
+            return False
+        took = time.monotonic() - began
+        self._took.setdefault(stage.kind, []).append(took)
+        self.marks.set(stage, self.digests[stage.name])
+        self._say(stage, f"[green]done[/green] in {duration(took)}")
+        return True
 
-    def _watch(self, process: subprocess.Popen[bytes], head: str,
-               done: Callable[[], float | None], expected: float, later: float) -> None:
-        began = time.monotonic()
-        last_line = began
+    def _say(self, stage: Stage, what: str) -> None:
+        with self._guard:
+            self._begun += 1
+            head = f"\\[{self._begun}/{len(self.stages)}] {escape(stage.title)}"
+        self.console.print(f"{head} {what}", highlight=False)
 
-        def left(part: float | None, elapsed: float) -> float:
-            here = max(expected * self.speed - elapsed, 0.0)
-            if part and elapsed > 5:
-                here = elapsed * (1 - part) / part
-            return here + later * self.speed
-
+    def _watch(self, process: subprocess.Popen[bytes], stage: Stage, log: Path) -> None:
+        told = time.monotonic()
+        title = escape(stage.title)
+        task: TaskID = self._bars.add_task(title, total=1.0, left="")
         if not self.console.is_terminal:
-            self.console.print(f"{head} …", highlight=False)
-        with Progress(TextColumn("{task.description}"), BarColumn(bar_width=24),
-                      TimeElapsedColumn(), TextColumn("[dim]{task.fields[left]}[/dim]"),
-                      console=self.console, transient=True,
-                      disable=not self.console.is_terminal) as bar:
-            task = bar.add_task(head, total=1.0, left="")
-            while process.poll() is None:
-                time.sleep(POLL_SECONDS)
-                elapsed, part = time.monotonic() - began, done()
-                text = f"about {_clock(left(part, elapsed))} left in all"
-                bar.update(task, completed=part or 0.0, left=text)
-                if bar.disable and time.monotonic() - last_line > PLAIN_LINE_SECONDS:
-                    last_line = time.monotonic()
-                    percent = "" if part is None else f" {part:.0%},"
-                    self.console.print(f"{head}{percent} {text}", highlight=False)
+            self.console.print(f"{title} …", highlight=False)
+        while process.poll() is None:
+            time.sleep(POLL_SECONDS)
+            part = fraction(log)
+            left = f"about {duration(self.seconds_left())} left in all"
+            self._bars.update(task, completed=part or 0.0, left=left)
+            if not self.console.is_terminal and time.monotonic() - told > PLAIN_LINE_SECONDS:
+                told = time.monotonic()
+                percent = "" if part is None else f" {part:.0%},"
+                self.console.print(f"{title}{percent} {left}", highlight=False)
+        self._bars.remove_task(task)
+
+    def seconds_left(self) -> float:
+        """A guess: what stages of each kind took here, else what they took in the demo, scaled."""
+        seen = {kind: sum(took) / len(took) for kind, took in self._took.items()}
+        scale = [seen[k] / WEIGHTS.get(k, 60.0) for k in seen if WEIGHTS.get(k, 60.0) >= 20]
+        speed = sum(scale) / len(scale) if scale else 1.0
+        kinds = Counter(s.kind for s in self.stages
+                        if not self.marks.done(s, self.digests[s.name]))
+        return sum(n * seen.get(kind, WEIGHTS.get(kind, 60.0) * speed)
+                   for kind, n in kinds.items()) / self.jobs
 
 
-def tool(name: str) -> str:
-    """A console script of this very environment, also when it is not on PATH."""
-    beside = Path(sys.executable).parent / name
-    return str(beside) if beside.exists() else name
+def _failure(stage: Stage, code: int, log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines()[-15:]
+    return (f"{stage.name} failed (exit code {code}). The end of {log}:\n"
+            + "\n".join("    " + line for line in lines))
+
+
+def _loader(runner: Runner) -> Any:
+    """What doit loads: a task for each stage."""
+    from doit.cmd_base import TaskLoader2
+    from doit.reporter import ZeroReporter
+    from doit.task import dict_to_task
+
+    class Loader(TaskLoader2):  # type: ignore[misc]
+        def load_doit_config(self) -> dict[str, Any]:
+            return {"backend": "json", "dep_file": str(runner.folder / ".doit.json"),
+                    "reporter": ZeroReporter(StringIO(), {}), "verbosity": 2, "continue": True,
+                    "num_process": runner.jobs if runner.jobs > 1 else 0, "par_type": "thread"}
+
+        def load_tasks(self, cmd: Any, pos_args: Any) -> list[Any]:
+            return [dict_to_task({
+                "name": stage.name, "actions": [(runner.execute, [stage])],
+                "task_dep": list(stage.needs), "io": {"capture": False},
+                "uptodate": [(runner.skip, [stage])]})
+                for stage in runner.stages]
+
+    return Loader()
+
+
+def choose(stages: list[Stage], *, until: str | None = None,
+           only: tuple[str, ...] = ()) -> list[Stage]:
+    """The stages up to a kind, for some methods alone, with all that they stand on.
+
+    Raises UserError for a method that the experiment does not have.
+    """
+    known = {s.method for s in stages if s.method}
+    for name in only:
+        if name not in known:
+            raise UserError(f"--only {name}: no such method",
+                            fix=f"They are: {', '.join(sorted(known))}")
+    order = list(WEIGHTS)
+    wanted = {s.name for s in stages
+              if (until is None or order.index(s.kind) <= order.index(until))
+              and (not only or s.method in only)}
+    for stage in reversed(stages):
+        if stage.name in wanted:
+            wanted |= set(stage.needs)
+    return [s for s in stages if s.name in wanted]

@@ -1,10 +1,11 @@
-"""A stage of the demo: one command, what it must leave behind, and whether that is there."""
+"""A stage of an experiment: one command, what it needs, and whether what it leaves is there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,19 +14,27 @@ TAIL_BYTES = 4096
 
 @dataclass(frozen=True)
 class Stage:
-    """One command of the loop."""
+    """One command."""
 
     name: str
     title: str
     command: tuple[str, ...]
     outputs: tuple[Path, ...]
     """Paths that a finished stage has made; parts that hold a `*` are patterns."""
-    seconds: float
-    """What it took on the machine it was measured on (2 cores); only its share matters, and only
-    for the estimate of the time that is left."""
+    kind: str = ""
+    """`file.Kind`: what it does."""
+    needs: tuple[str, ...] = ()
+    """Names of the stages whose outputs it reads."""
+    method: str = ""
+    """The method that it is for; empty where it is for all."""
+    rows: int | None = None
+    """Questions that go through it, where that is known: for projections."""
     cwd: Path | None = None
     show: bool = False
     """Whether its standard output is for the user rather than for the log."""
+    still: tuple[str, ...] = ()
+    """Folders of the measurements of earlier rounds, in order: where the last two are alike, the
+    curve no longer moves, and the stage is not needed."""
 
     def made_all(self) -> bool:
         """Whether every output is there."""
@@ -39,32 +48,47 @@ def _exists(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Marks:
-    """Which stages are done, on disk, so that a killed demo goes on where it was.
+    """Which stages are done, on disk, so that a killed experiment goes on where it was.
 
-    A mark holds a digest over the command and all commands before it: a changed setting redoes
-    the stage and what follows it, nothing else.
+    A mark holds a digest over the command and over the digests of all that it needs: a changed
+    setting redoes the stage and what stands on it, nothing else.
     """
 
     folder: Path
 
-    def digests(self, stages: list[Stage]) -> dict[str, str]:
-        """Each stage's digest, chained along the list."""
-        chain = ""
-        result = {}
+    def digests(self, stages: Iterable[Stage]) -> dict[str, str]:
+        """Each stage's digest; a stage comes after those that it needs."""
+        found: dict[str, str] = {}
         for stage in stages:
-            text = json.dumps([chain, stage.command])
-            chain = result[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return result
+            text = json.dumps([[found[name] for name in stage.needs if name in found],
+                               stage.command, _read(stage)])
+            found[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return found
 
     def done(self, stage: Stage, digest: str) -> bool:
         """Whether this very stage has finished and its outputs are still there."""
-        mark = self.folder / stage.name
+        mark = self._path(stage)
         return mark.is_file() and mark.read_text().strip() == digest and stage.made_all()
 
     def set(self, stage: Stage, digest: str) -> None:
         """Remember that it has finished."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / stage.name).write_text(digest + "\n")
+        mark = self._path(stage)
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        temporary = mark.with_suffix(".tmp")
+        temporary.write_text(digest + "\n")
+        temporary.replace(mark)
+
+    def _path(self, stage: Stage) -> Path:
+        return self.folder / stage.name.replace("/", "__")
+
+
+def _read(stage: Stage) -> list[str]:
+    """Size and time of the files that a command names and no stage makes: the user's own input."""
+    if stage.kind not in ("generate", "prune"):
+        return []
+    files = [Path(word) for word in stage.command[1:] if len(word) < 1000 and Path(word).is_file()
+             and not stage.needs]
+    return [f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
 
 
 _PERCENT = re.compile(rb"(\d{1,3}(?:\.\d+)?)\s?%")

@@ -8,6 +8,7 @@ CPU seconds for each question and replaced when it dies or hangs.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import json
 import os
 import subprocess
@@ -124,7 +125,8 @@ def _serve() -> None:
     import signal
     from types import FrameType
 
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    with contextlib.suppress(ValueError, OSError):  # macOS has no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     from math_verify import LatexExtractionConfig, parse, verify
 
     def ring(signum: int, frame: FrameType | None) -> None:

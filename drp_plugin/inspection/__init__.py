@@ -2,7 +2,7 @@
 
 | file | what |
 |---|---|
-| `statistics` | what a run did, in numbers |
+| `run_statistics` | what a run did, in numbers |
 | `page` with `.html`, `.css`, `.js` | one self-contained page; text is data, never markup |
 | `edits` | `edits.jsonl`: accepted, rejected and rewritten rows |
 """

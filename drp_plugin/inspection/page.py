@@ -12,13 +12,15 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from statistics import mean, median
 from typing import IO, Any
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import read_edits
-from drp_plugin.inspection.statistics import Statistics, median, not_reached
+from drp_plugin.inspection.run_statistics import Statistics, not_reached
 from drp_plugin.records import Action, Pruned, Reject
+from drp_plugin.run_dir import PRUNED, REJECTS
 from drp_plugin.thinking import split_response
 
 _HERE = Path(__file__).parent
@@ -27,7 +29,7 @@ _UNSAFE = re.compile("[<>&\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u20
 
 def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
     """The pruned rows and then the rejects of a run; raises UserError where it is none."""
-    pruned, rejects = run_dir / "pruned.jsonl", run_dir / "rejects.jsonl"
+    pruned, rejects = run_dir / PRUNED, run_dir / REJECTS
     if not run_dir.is_dir():
         raise UserError("no such folder", file=run_dir, fix="Give the folder that drp prune wrote")
     if not pruned.exists() and not rejects.exists():
@@ -116,9 +118,7 @@ def _data(row: Pruned | Reject) -> dict[str, Any]:
 
 def statistics_html(statistics: Statistics) -> str:
     """The figures at the head of the page, readable without the script."""
-    reduction = statistics.reduction
-    ratio, steps = median(statistics.ratios), median(statistics.steps)
-    mean = sum(statistics.steps) / len(statistics.steps) if statistics.steps else None
+    reduction, steps = statistics.reduction, statistics.steps
     facts = [
         ("pruned", f"{statistics.pruned:,}"),
         ("rejected", f"{sum(statistics.rejected.values()):,}"),
@@ -126,8 +126,8 @@ def statistics_html(statistics: Statistics) -> str:
         ("tokens before", f"{statistics.before:,}"),
         ("tokens after", f"{statistics.after:,}"),
         ("token reduction", "–" if reduction is None else f"{reduction:.1%}"),
-        ("median share kept", "–" if ratio is None else f"{ratio:.1%}"),
-        ("steps an example", "–" if mean is None else f"{mean:.1f} (median {steps:g})"),
+        ("median share kept", f"{median(statistics.ratios):.1%}" if statistics.ratios else "–"),
+        ("steps an example", f"{mean(steps):.1f} (median {median(steps):g})" if steps else "–"),
     ]
     parts = ["<dl class=facts>", *(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>"
                                    for k, v in facts), "</dl>", "<div class=charts>"]

@@ -19,6 +19,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Ask, Message, Request, Sampling, TeacherError
 from drp_plugin.prompts import Prompts
 from drp_plugin.records import Pruned
+from drp_plugin.run_dir import PRUNED
 from drp_plugin.runner.forecast import Estimate, wilson
 
 Verdict = Literal["A", "B", "Same"]
@@ -78,9 +79,9 @@ def parse_verdict(text: str) -> Verdict | None:
 
 def load(run_dir: Path) -> dict[str, Pruned]:
     """A run's pruned rows with steps, by id. Raises UserError."""
-    file = run_dir / "pruned.jsonl"
+    file = run_dir / PRUNED
     if not file.is_file():
-        raise UserError("no pruned.jsonl here", file=run_dir, fix="Give folders of drp prune")
+        raise UserError(f"no {PRUNED} here", file=run_dir, fix="Give folders of drp prune")
     rows = {row.id: row for row in jsonl.read(file, Pruned) if row.steps}
     if not rows:
         raise UserError("no row has steps", file=file,

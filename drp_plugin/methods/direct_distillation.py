@@ -13,7 +13,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.grading import equal, extract
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, unbraced
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.records import Pruned, Question, Reason, Reject, Trace
 from drp_plugin.thinking import join_response
@@ -64,20 +64,13 @@ def parse_answer(reply: str) -> tuple[str, str]:
     marks = list(_PARTS.finditer(reply))
     if [m[1] for m in marks] != ["REASONING", "ANSWER"]:
         raise FormatError('it must have one line "## REASONING" and then one line "## ANSWER".')
-    reasoning = _bare(reply[marks[0].end():marks[1].start()])
-    answer = _bare(reply[marks[1].end():])
+    reasoning = unbraced(reply[marks[0].end():marks[1].start()])
+    answer = unbraced(reply[marks[1].end():])
     if not reasoning:
         raise FormatError("nothing stands under ## REASONING.")
     if not answer:
         raise FormatError("nothing stands under ## ANSWER.")
     return reasoning, answer
-
-
-def _bare(text: str) -> str:
-    text = text.strip()
-    if text.startswith("{{") and text.endswith("}}"):
-        text = text[2:-2].strip()
-    return text
 
 
 async def distill(question: Trace, client: RowClient, options: PruneOptions, *,

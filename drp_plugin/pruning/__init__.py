@@ -3,10 +3,10 @@
 | file | the paper's word for it |
 |---|---|
 | `read` | traces as they come from the student |
-| `decompose`, `steps`, `locate`, `windows` | D(T) → (s_i, k_i), and how much of T the steps hold |
+| `decompose`, `steps`, `windows` | D(T) → (s_i, k_i), and how much of T the steps hold |
 | `revise`, `revision` | Revise(s_i) → ŝ_i, the synthesis T̂, the revised answer part Â |
 | `indexed` | both in one structured reply, over numbered units of T |
-| `earliest` | the shortest prefix that is right, without a teacher |
 | `verify`, `numbers`, `language` | what a pruned response must be to go into training |
-| `flow` | all of it for one trace |
+| `flow`, `values` | all of it for one trace, and what the stages hand to one another |
+| `dialogue` | the row's talk with the teacher |
 """

@@ -5,8 +5,15 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
-from drp_plugin.pruning.locate import Located, coverage, first_gap, locate, visible
-from drp_plugin.pruning.steps import Labelled, parse_steps
+from drp_plugin.pruning.steps import (
+    Labelled,
+    Located,
+    coverage,
+    first_gap,
+    locate,
+    parse_steps,
+    visible,
+)
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Reason, Step
 from drp_plugin.segment import units

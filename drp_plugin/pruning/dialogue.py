@@ -95,6 +95,14 @@ class Dialogue:
         raise Rejection(stage, problem.reason, str(problem), reply.text)
 
 
+def unbraced(text: str) -> str:
+    """Text without the braces `{{…}}` in which the prompts show what belongs in a place."""
+    text = text.strip()
+    if text.startswith("{{") and text.endswith("}}"):
+        text = text[2:-2].strip()
+    return text
+
+
 def _parsed(text: str, parse: Callable[[str], T]) -> T:
     """The reply, parsed; a teacher that reasons itself may show that, and it is no answer.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from drp_plugin.pruning.dialogue import FormatError
+from drp_plugin.pruning.dialogue import FormatError, unbraced
 from drp_plugin.records import Action, Revision
 
 _ACTION = (r"(KEEP|DELETE|REMOVE|SINGLE[- ]STEP COMPRESS|MULTI[- ]STEP COMPRESS|COMPRESS|REWRITE"
@@ -77,19 +77,12 @@ def _sections(reply: str) -> tuple[str, str, str | None]:
         return reply, "", None
     for match in headings:
         if match.start() >= text_at and _ANSWER_WORDS.match(match[1]):
-            end, answer = match.start(), _unbraced(reply[match.end() :])
+            end, answer = match.start(), unbraced(reply[match.end() :])
             break
-    synthesis = _unbraced(reply[text_at:end])
+    synthesis = unbraced(reply[text_at:end])
     if answer is not None and answer.strip("*_ .`").upper() in ("UNCHANGED", ""):
         answer = None
     return reply[:start], synthesis, answer
-
-
-def _unbraced(text: str) -> str:
-    text = text.strip()
-    if text.startswith("{{") and text.endswith("}}"):
-        text = text[2:-2].strip()
-    return text
 
 
 def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
@@ -110,7 +103,7 @@ def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
             if action is Action.MERGE:
                 steps = sorted({*steps, *_numbers(covered[1])})
         text = _SEPARATOR.sub("", text, count=1).strip()
-        text = _unbraced(_REVISED.sub("", text, count=1))
+        text = unbraced(_REVISED.sub("", text, count=1))
         new = [step for step in steps if step not in seen]
         if any(step not in expected for step in steps):
             raise FormatError(f"step {next(s for s in steps if s not in expected)} was not given; "

@@ -11,9 +11,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from drp_plugin.report.line import Line
-from drp_plugin.report.paper import paper_lines
-from drp_plugin.report.rows import Row, Scored, early, readings
+from drp_plugin.report.paper import paper_figures
+from drp_plugin.report.regrading import Scored, early, readings
+from drp_plugin.report.results import ResultRow
 from drp_plugin.report.tables import heading, task_order
 
 if TYPE_CHECKING:
@@ -34,7 +34,8 @@ class Picture(NamedTuple):
     png: bytes
 
 
-def draw_all(scored: Sequence[Scored], rows: Sequence[Row], cutoff: int | None) -> list[Picture]:
+def draw_all(scored: Sequence[Scored], rows: Sequence[ResultRow],
+             cutoff: int | None) -> list[Picture]:
     """Every figure that these runs allow. Raises ImportError without matplotlib."""
     found = [lengths(scored, cutoff), budgets(scored), tradeoff(rows, cutoff)]
     return [picture for picture in found if picture is not None]
@@ -115,7 +116,7 @@ def budgets(scored: Sequence[Scored]) -> Picture | None:
                    "within the budget; the dotted line is where 99 % are reached.", known, panel)
 
 
-def tradeoff(rows: Sequence[Row], cutoff: int | None) -> Picture | None:
+def tradeoff(rows: Sequence[ResultRow], cutoff: int | None) -> Picture | None:
     """Accuracy against tokens, one panel a task, with Wilson intervals."""
     mine = [r for r in rows if r.cutoff == cutoff]
     if not mine:
@@ -149,19 +150,10 @@ def tradeoff(rows: Sequence[Row], cutoff: int | None) -> Picture | None:
 
 
 def _paper_points(task: str, groups: Sequence[str]) -> list[tuple[float, float, str]]:
-    points = []
-    student = ""
-    lines: list[Line] = paper_lines("table1", [task], groups)
-    for line in lines:
-        if line.kind == "section":
-            student = line.cells[0].split(",")[0].rpartition("-")[2]
-            continue
-        method, score, tokens = line.cells
-        top, slash, bottom = score.rstrip("%").partition("/")
-        accuracy = 100 * float(top) / float(bottom) if slash else float(top)
-        points.append((float(tokens.split(" ")[0].replace(",", "")), accuracy,
-                       f"{student} {method} (paper)"))
-    return points
+    return [(found[task].tokens, 100 * found[task].accuracy,
+             f"{student.rpartition('-')[2]} {method} (paper)")
+            for student, methods in paper_figures("table1", groups).items()
+            for method, found in methods.items() if task in found]
 
 
 def _of(scored: Sequence[Scored], task: str) -> list[Scored]:

@@ -4,11 +4,32 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from drp_plugin.report.line import Line
+from drp_plugin.report.layout import Line
+
+
+class PaperFigure(NamedTuple):
+    """What a table of the paper prints for one method on one set."""
+
+    score: str
+    """Pass@1: 94.1%, or 15/30."""
+    tokens: int
+    change: str = ""
+    """The change in tokens, where the paper prints one."""
+
+    @property
+    def accuracy(self) -> float:
+        """The score as a share."""
+        return float(Fraction(self.score) if "/" in self.score
+                     else Fraction(self.score.rstrip("%")) / 100)
+
+    def cells(self) -> tuple[str, str]:
+        """As they stand in a table."""
+        return self.score, f"{self.tokens:,}" + (f" ({self.change})" if self.change else "")
 
 
 @lru_cache(maxsize=1)
@@ -18,35 +39,31 @@ def _data() -> dict[str, Any]:
     return data
 
 
-def paper_lines(table: str, tasks: Sequence[str], groups: Sequence[str]) -> list[Line]:
-    """The paper's lines of a table ("table1" to "table5") for these task columns.
+def paper_figures(table: str, groups: Sequence[str]
+                  ) -> dict[str, dict[str, dict[str, PaperFigure]]]:
+    """A table of the paper ("table1" to "table5"): student, method, task, figure.
 
-    Only for the sets that the paper has; of the two students the one that a group names, both
-    where no group names one. Empty where no column is one of the paper's.
+    Of the two students the one that a group names, both where no group names one.
     """
     data = _data()
-    order: list[str] = data["tasks"]
-    if not set(order) & set(tasks):
-        return []
-    students = list(data.get(table, {}))
+    students = data[table]
     named = [s for s in students if any(_size(s) in group.lower() for group in groups)]
+    return {student: {method: {task: PaperFigure(*cell)
+                               for task, cell in zip(data["tasks"], cells, strict=True)}
+                      for method, *cells in students[student]}
+            for student in named or students}
+
+
+def paper_lines(table: str, tasks: Sequence[str], groups: Sequence[str]) -> list[Line]:
+    """The same as lines under these task columns; empty where none is one of the paper's."""
+    if not set(_data()["tasks"]) & set(tasks):
+        return []
     lines = []
-    for student in named or students:
+    for student, methods in paper_figures(table, groups).items():
         lines.append(Line((f"{student}, the paper's numbers",), "section"))
-        first = data[table][student][0]
-        for method, *values in data[table][student]:
-            cells = [method]
-            for task in tasks:
-                if task not in order:
-                    cells += ["", ""]
-                    continue
-                at = 2 * order.index(task)
-                tokens = f"{values[at + 1]:,}"
-                if table == "table1" and method.startswith("+"):
-                    change = values[at + 1] / first[at + 2] - 1
-                    tokens += f" ({change:+.0%})"
-                cells += [values[at], tokens]
-            lines.append(Line(tuple(cells), "paper"))
+        for method, found in methods.items():
+            cells = (found[task].cells() if task in found else ("", "") for task in tasks)
+            lines.append(Line((method, *(cell for pair in cells for cell in pair)), "paper"))
     return lines
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.records import Record
-from drp_plugin.report.protocol import Protocol, pairs, protocol_of
+from drp_plugin.report.conditions import Conditions, conditions_of, pairs
 from drp_plugin.scoring.samples import FAILED, SAMPLES, Sample, read_sample
 
 
@@ -20,7 +20,7 @@ class TaskRun(NamedTuple):
 
     task: str
     samples: tuple[Sample, ...]
-    protocol: Protocol
+    protocol: Conditions
     total: int
     """Documents that the task holds; more than the samples where --limit was given."""
     column: str
@@ -182,7 +182,7 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
     if failed:
         problems.append(f"{file}: {failed} requests failed and have no completion")
     told = kept[0].told if kept else {}
-    return TaskRun(task, tuple(kept), protocol_of(task, results, len(kept), told),
+    return TaskRun(task, tuple(kept), conditions_of(task, results, len(kept), told),
                    int(numbers.get("original", wanted)), column_of(task), told, file)
 
 

@@ -2,33 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from drp_plugin.grading import suspects
-from drp_plugin.report.line import Line
+from drp_plugin.report.layout import Line, Table
 from drp_plugin.report.paper import paper_lines
-from drp_plugin.report.rows import Comparison, Row
-from drp_plugin.report.text import shown
+from drp_plugin.report.results import Comparison, ResultRow
 
 #: Column order and headings of the paper's sets; other tasks follow in the order given.
 KNOWN = {"gsm8k": "GSM8K", "math500": "MATH500 (OOD)", "aime24": "AIME24 (OOD)",
          "amc23": "AMC (OOD)"}
 #: Sets so small that the paper gives counts in place of percentages.
 _COUNTED = ("aime24", "amc23")
-
-
-class Table(NamedTuple):
-    """A table before it is written in any format."""
-
-    name: str
-    """File name without ending."""
-    title: str
-    columns: tuple[str, ...]
-    lines: tuple[Line, ...]
-    notes: tuple[str, ...] = ()
 
 
 def heading(task: str) -> str:
@@ -45,7 +30,7 @@ def task_order(tasks: Sequence[str]) -> list[str]:
                                          unique.index(t)))
 
 
-def score_cell(row: Row) -> str:
+def score_cell(row: ResultRow) -> str:
     """94.1%, or 15/30 for the sets that the paper counts."""
     if row.task.removeprefix("drp_") in _COUNTED and row.repeats == 1:
         return f"{row.correct:.0f}/{row.n}"
@@ -57,8 +42,8 @@ def percent(change: float) -> str:
     return f"{change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
 
 
-def main_table(rows: Sequence[Row], comparisons: Sequence[Comparison],
-               cutoff: int | None) -> Table:
+def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
+               cutoff: int | None, paper: str = "table1") -> Table:
     """Table 1: Pass@1 and #Tokens of every method on every task, with the change in tokens."""
     mine = [r for r in rows if r.cutoff == cutoff]
     tasks = task_order([r.task for r in mine])
@@ -70,12 +55,12 @@ def main_table(rows: Sequence[Row], comparisons: Sequence[Comparison],
             lines.append(Line((group,), "section"))
         for method in dict.fromkeys(r.method for r in mine if r.group == group):
             lines.append(Line((method, *_cells(mine, group, method, tasks, changes))))
-    lines += paper_lines("table1", tasks, groups)
+    lines += paper_lines(paper, tasks, groups)
     return Table("table1", "Accuracy and tokens (the paper's Table 1)", _columns(tasks),
                  tuple(lines), (*notes_for(rows, cutoff), *cautions))
 
 
-def _changes(rows: Sequence[Row], comparisons: Sequence[Comparison], cutoff: int | None
+def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cutoff: int | None
              ) -> tuple[dict[tuple[str, str, str], Comparison], list[str]]:
     """The comparisons that are over the very problems of the rows, and a caution on the others.
 
@@ -102,7 +87,7 @@ def _columns(tasks: Sequence[str], first: str = "Method") -> tuple[str, ...]:
     return (first, *(f"{heading(task)} {what}" for task in tasks for what in ("Pass@1", "#Tokens")))
 
 
-def _cells(rows: Sequence[Row], group: str, method: str, tasks: Sequence[str],
+def _cells(rows: Sequence[ResultRow], group: str, method: str, tasks: Sequence[str],
            changes: Mapping[tuple[str, str, str], Comparison]) -> list[str]:
     by_task = {r.task: r for r in rows if r.group == group and r.method == method}
     cells = []
@@ -113,57 +98,31 @@ def _cells(rows: Sequence[Row], group: str, method: str, tasks: Sequence[str],
     return cells
 
 
-#: The paper's ablations: which methods stand in which table, by words in their names.
-_ABLATIONS = (
-    ("table2", "Skill-based decomposition against default step split (the paper's Table 2)",
-     ("default",), ("drp", "skill")),
-    ("table3", "Influence of the teacher (the paper's Table 3)",
-     ("gemini", "chatgpt", "gpt-3.5", "teacher"), ("drp", "gpt-4o")),
-    ("table4", "Structured pruning against direct distillation (the paper's Table 4)",
-     ("distill",), ("drp",)),
-)
+#: The paper's ablations by their numbers.
+ABLATIONS = {
+    2: "Skill-based decomposition against default step split (the paper's Table 2)",
+    3: "Influence of the teacher (the paper's Table 3)",
+    4: "Structured pruning against direct distillation (the paper's Table 4)",
+}
 
 
-def ablation_tables(rows: Sequence[Row], comparisons: Sequence[Comparison],
-                    cutoff: int | None) -> list[Table]:
-    """Tables 2 to 4, each where a run's name says that it is of that ablation."""
-    mine = [r for r in rows if r.cutoff == cutoff]
+def ablation_tables(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
+                    cutoff: int | None, wanted: Mapping[int, Sequence[str]]) -> list[Table]:
+    """Tables 2 to 4: of each group its base, then the methods that the table is `wanted` for."""
+    bases = {c.group: c.before for c in comparisons}
     tables = []
-    for name, title, own, beside in _ABLATIONS:
-        lines: list[Line] = []
-        shown: list[Row] = []
-        cautions: list[str] = []
-        for group in dict.fromkeys(r.group for r in mine):
-            methods = list(dict.fromkeys(r.method for r in mine if r.group == group))
-            if not any(_says(method, own) for method in methods):
-                continue
-            kept = [m for i, m in enumerate(methods) if i == 0 or _says(m, own)
-                    or (_says(m, beside) and not _other_ablation(m, name))]
-            shown += [r for r in mine if r.group == group and r.method in kept]
-            tasks = task_order([r.task for r in mine])
-            lines += [Line((group,), "section")] if group else []
-            changes, more = _changes([r for r in mine if r.group == group], [
-                c for c in comparisons if c.group == group and c.after in kept], cutoff)
-            cautions += more
-            lines += [Line((m, *_cells(mine, group, m, tasks, changes))) for m in kept]
-        if lines:
-            tasks = task_order([r.task for r in mine])
-            lines += paper_lines(name, tasks, ["7b"])
-            tables.append(Table(name, title, _columns(tasks), tuple(lines),
-                                (*notes_for(shown, cutoff), *cautions)))
+    for number, methods in sorted(wanted.items()):
+        groups = dict.fromkeys(r.group for r in rows if r.method in methods)
+        chosen = [r for group in groups
+                  for method in dict.fromkeys([bases.get(group, methods[0]), *methods])
+                  for r in rows if (r.group, r.method, r.cutoff) == (group, method, cutoff)]
+        mine = [c for c in comparisons if c.group in groups and c.after in methods]
+        table = main_table(chosen, mine, cutoff, paper=f"table{number}")
+        tables.append(table._replace(name=f"table{number}", title=ABLATIONS[number]))
     return tables
 
 
-def _says(method: str, words: Sequence[str]) -> bool:
-    plain = method.lower().replace("r1-distill", "").replace("_", " ")
-    return any(word in plain for word in words)
-
-
-def _other_ablation(method: str, name: str) -> bool:
-    return any(_says(method, own) for other, _, own, _ in _ABLATIONS if other != name)
-
-
-def cutoff_table(rows: Sequence[Row], cutoff: int) -> Table | None:
+def cutoff_table(rows: Sequence[ResultRow], cutoff: int) -> Table | None:
     """Table 5: every method without and with the cutoff, from the same completions."""
     whole = {(r.group, r.method) for r in rows if r.cutoff is None}
     if not whole:
@@ -188,7 +147,7 @@ def cutoff_table(rows: Sequence[Row], cutoff: int) -> Table | None:
                  tuple(lines), notes)
 
 
-def detail_table(rows: Sequence[Row], cutoff: int | None) -> Table:
+def detail_table(rows: Sequence[ResultRow], cutoff: int | None) -> Table:
     """What Table 1 leaves out: intervals, thinking tokens, truncated, no answer, loops."""
     columns = ("Task", "Method", "n", "Pass@1 (Wilson 95 %)", "#Tokens", "thinking", "truncated",
                "no answer", "loops", "backend's count differs")
@@ -248,7 +207,7 @@ def comparison_table(comparisons: Sequence[Comparison], cutoff: int | None) -> T
                  tuple(notes))
 
 
-def notes_for(rows: Sequence[Row], cutoff: int | None) -> tuple[str, ...]:
+def notes_for(rows: Sequence[ResultRow], cutoff: int | None) -> tuple[str, ...]:
     """What a reader must know before comparing a table's rows."""
     rows = [r for r in rows if r.cutoff == cutoff]
     limit = "no cutoff" if cutoff is None else (
@@ -271,41 +230,3 @@ def notes_for(rows: Sequence[Row], cutoff: int | None) -> tuple[str, ...]:
                          + ", ".join(sorted(map(heading, mixed))) + ".")
         notes += [f"Protocol of {', '.join(who)}: {text}." for text, who in protocols.items()]
     return tuple(notes)
-
-
-def markdown(table: Table) -> str:
-    """GitHub's Markdown."""
-    def cell(text: str) -> str:
-        return shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") \
-            .replace("\n", " ")
-
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(map(cell, cells)) + " |"
-
-    out = [f"## {table.title}", "", line(table.columns),
-           "|" + "|".join(["---"] + ["---:"] * (len(table.columns) - 1)) + "|"]
-    for entry in table.lines:
-        padded = list(entry.cells) + [""] * (len(table.columns) - len(entry.cells))
-        if entry.kind == "section":
-            padded[0] = f"**{padded[0]}**"
-        elif entry.kind == "paper":
-            padded = [f"*{text}*" if text else "" for text in padded]
-        out.append(line(padded))
-    return "\n".join(out + [""] + [f"- {note}" for note in table.notes]) + "\n"
-
-
-def csv_text(table: Table) -> str:
-    """Comma-separated, with a last column that tells our numbers from the paper's."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*table.columns, "source"])
-    section = ""
-    for entry in table.lines:
-        if entry.kind == "section":
-            section = entry.cells[0]
-            continue
-        padded = list(entry.cells) + [""] * (len(table.columns) - len(entry.cells))
-        # a spreadsheet must not run a method's name as a formula
-        safe = ["'" + text if text[:1] in "=@" else text for text in padded]
-        writer.writerow([*safe, f"{entry.kind} {section}".strip()])
-    return out.getvalue()

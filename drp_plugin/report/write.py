@@ -3,40 +3,43 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from drp_plugin.report.examples import examples
-from drp_plugin.report.page import page
-from drp_plugin.report.rows import Comparison, Row, Scored, comparisons, early, row
+from drp_plugin.report.excerpts import excerpts
+from drp_plugin.report.html_page import page
+from drp_plugin.report.layout import Table, csv_text, markdown
+from drp_plugin.report.regrading import Scored, early
+from drp_plugin.report.results import Comparison, ResultRow, comparisons, row
 from drp_plugin.report.tables import (
-    Table,
     ablation_tables,
     comparison_table,
-    csv_text,
     cutoff_table,
     detail_table,
     main_table,
-    markdown,
 )
 
 if TYPE_CHECKING:
     from drp_plugin.report.figures import Picture
 
 
-class Report(NamedTuple):
+class Results(NamedTuple):
     """What a report shows."""
 
-    rows: tuple[Row, ...]
+    rows: tuple[ResultRow, ...]
     comparisons: tuple[Comparison, ...]
     tables: tuple[Table, ...]
     cutoff: int | None
 
 
 def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
-                base: str | None = None) -> Report:
-    """Rows, comparisons and tables of regraded runs."""
+                base: str | None = None, ablations: Mapping[int, Sequence[str]] | None = None
+                ) -> Results:
+    """Rows, comparisons and tables of regraded runs.
+
+    `ablations` says which methods stand in which of the paper's Tables 2 to 4.
+    """
     cutoffs = [None] if cutoff is None else [cutoff, None]
     rows = tuple(row(s, c, tokenizer) for c in cutoffs for s in scored
                  if c is not None or not early(s))
@@ -44,13 +47,13 @@ def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
     tables = [main_table(rows, compared, cutoff)]
     if compared:
         tables.append(comparison_table(compared, cutoff))
-    tables += ablation_tables(rows, compared, cutoff)
+    tables += ablation_tables(rows, compared, cutoff, ablations or {})
     with_and_without = cutoff_table(rows, cutoff) if cutoff is not None else None
     tables += [t for t in (with_and_without, detail_table(rows, cutoff)) if t]
-    return Report(rows, compared, tuple(tables), cutoff)
+    return Results(rows, compared, tuple(tables), cutoff)
 
 
-def results_json(report: Report) -> dict[str, Any]:
+def results_json(report: Results) -> dict[str, Any]:
     """The figures for machines."""
     return {"rows": [r.model_dump(mode="json") for r in report.rows],
             "comparisons": [c.model_dump(mode="json") for c in report.comparisons]}
@@ -59,7 +62,7 @@ def results_json(report: Report) -> dict[str, Any]:
 NO_FIGURES = "No figures: matplotlib is not installed (pip install 'drp-plugin[report]')."
 
 
-def write_report(report: Report, scored: Sequence[Scored], out: Path, *,
+def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
                  figures: bool = True) -> tuple[list[Path], str]:
     """Write results.json, tables (Markdown, CSV), figures (SVG, PNG) and report.html.
 
@@ -78,7 +81,7 @@ def write_report(report: Report, scored: Sequence[Scored], out: Path, *,
     contents: dict[str, str | bytes] = {
         "results.json": json.dumps(results_json(report), indent=1, ensure_ascii=False) + "\n",
         "report.md": _markdown(report, pictures),
-        "report.html": page(report.tables, pictures, examples(scored, report.cutoff), toy=toy,
+        "report.html": page(report.tables, pictures, excerpts(scored, report.cutoff), toy=toy,
                             missing=missing)}
     contents |= {f"{table.name}.csv": csv_text(table) for table in report.tables}
     for picture in pictures:
@@ -92,7 +95,7 @@ def write_report(report: Report, scored: Sequence[Scored], out: Path, *,
     return [out / name for name in contents], missing
 
 
-def _markdown(report: Report, pictures: Sequence[Picture]) -> str:
+def _markdown(report: Results, pictures: Sequence[Picture]) -> str:
     parts = ["# DRP evaluation report\n", *map(markdown, report.tables)]
     parts += [f"## {p.title}\n\n![{p.title}]({p.name}.png)\n\n{p.caption}\n" for p in pictures]
     return "\n".join(parts)

@@ -26,17 +26,7 @@ from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.runner.job import Job, run_row
 from drp_plugin.runner.order import in_order
-
-_Z = 1.959964
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
+from drp_plugin.statistics import Estimate, student_t, wilson
 
 
 @dataclass
@@ -217,25 +207,8 @@ def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> 
             freedom += n - 1
     if not freedom and any(p.rows > len(p.results) for p in parts):
         return Estimate(value, 0.0, math.inf)  # one row says nothing of how much rows differ
-    half = student(max(1, freedom)) * math.sqrt(variance)
+    half = student_t(max(1, freedom)) * math.sqrt(variance)
     return Estimate(value, max(0.0, value - half), value + half)
-
-
-def student(freedom: int) -> float:
-    """The 97.5 % point of Student's t, by the expansion in 1/freedom."""
-    z, n = _Z, freedom
-    return (z + (z ** 3 + z) / (4 * n) + (5 * z ** 5 + 16 * z ** 3 + 3 * z) / (96 * n ** 2)
-            + (3 * z ** 7 + 19 * z ** 5 + 17 * z ** 3 - 15 * z) / (384 * n ** 3))
-
-
-def wilson(hits: int, n: int) -> Estimate:
-    """A share with its 95 % Wilson interval."""
-    if n == 0:
-        return Estimate(0.0, 0.0, 1.0)
-    share = hits / n
-    middle = (share + _Z * _Z / (2 * n)) / (1 + _Z * _Z / n)
-    half = _Z * math.sqrt(share * (1 - share) / n + _Z * _Z / (4 * n * n)) / (1 + _Z * _Z / n)
-    return Estimate(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
 def lines(forecast: Forecast) -> list[str]:

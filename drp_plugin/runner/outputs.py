@@ -15,9 +15,9 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
 from drp_plugin.records import Pruned, Reject
+from drp_plugin.run_dir import PRUNED, REJECTS, SUMMARY
 from drp_plugin.runner.tally import Tally
 
-PRUNED, REJECTS, SUMMARY, LEDGER = "pruned.jsonl", "rejects.jsonl", "summary.json", "ledger.sqlite"
 _LEFTOVER = re.compile(r"^\..+\.(\d+)\.tmp$")
 
 

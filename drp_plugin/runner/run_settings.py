@@ -10,10 +10,9 @@ from typing import Any
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.records import Reject, Trace
-from drp_plugin.runner.outputs import PRUNED
+from drp_plugin.run_dir import PRUNED, SETTINGS
 from drp_plugin.seen import digest
 
-FILE = "settings.json"
 FREE = {"input", "limit", "version"}
 """Recorded, but free to change: rows may be added, and releases come."""
 
@@ -25,7 +24,7 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
     setting replaces the run's results, and may pay for all of it again. So a difference is an
     error, in one line, unless `anew` is set. Returns the differences. Raises UserError.
     """
-    path = run_dir / FILE
+    path = run_dir / SETTINGS
     plain = json.loads(json.dumps(settings))
     before = _read(path)
     changes = [] if before is None else differences(before, plain)

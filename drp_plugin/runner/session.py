@@ -12,12 +12,12 @@ from drp_plugin.llm.ledger_client import LedgerClient, from_value
 from drp_plugin.llm.messages import Request, Teacher
 from drp_plugin.llm.prices import Price
 from drp_plugin.progress import Display
+from drp_plugin.run_dir import LEDGER, SUMMARY
 from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE
 from drp_plugin.runner.forecast import Forecast, lines, make_forecast
 from drp_plugin.runner.job import Job, RunOptions
 from drp_plugin.runner.live import run_live, terminable
-from drp_plugin.runner.outputs import LEDGER, SUMMARY
 from drp_plugin.runner.run_settings import check_rows, settle
 from drp_plugin.runner.tally import Tally
 from drp_plugin.teachers.registry import TeacherSettings

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import json
 import os
 import queue
@@ -233,6 +234,8 @@ def arguments(model: str, lora: str | None, revision: str | None, trust_remote_c
 
 
 def _without_gpu() -> bool:
+    if importlib.util.find_spec("torch") is None:
+        return False  # nor is there a vLLM, which is said where that is imported
     import torch
 
     return not torch.cuda.is_available() and not getattr(torch, "xpu", torch.cuda).is_available()

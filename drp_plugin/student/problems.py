@@ -19,7 +19,7 @@ _SYMBOL = {"add": "+", "sub": "-", "mul": "*", "div": "/", "price": "*", "produc
 
 
 @dataclass(frozen=True)
-class Step:
+class Operation:
     """One operation of the chain, `left symbol right = result`, and the clause that tells it."""
 
     clause: str
@@ -44,7 +44,7 @@ class Problem:
     level: str
     opening: str
     """The clause with the first amount (it is also the first step's when that is a product)."""
-    steps: tuple[Step, ...]
+    steps: tuple[Operation, ...]
     noise: tuple[tuple[int, str], ...]
     """Clauses that change nothing, each with the index of the step it stands before."""
     goal: str
@@ -150,13 +150,13 @@ def _draw(level: str, rng: random.Random) -> Problem | None:
     people = rng.sample(stories.NAMES, k=length + 2)
     _set_people(words, people)
 
-    steps: list[Step] = []
+    steps: list[Operation] = []
     noise: list[tuple[int, str]] = []
     if rng.random() < 0.3:
         a, b = rng.randint(2, size.factor), rng.randint(3, 12 if size is _SMALL else 30)
         amount = a * b
         opening = rng.choice(story.product).format(**words, a=a, b=b)
-        steps.append(Step(opening, "*", a, b, amount))
+        steps.append(Operation(opening, "*", a, b, amount))
     else:
         amount = rng.randint(*size.first)
         opening = rng.choice(story.start).format(**words, n=amount)
@@ -175,7 +175,7 @@ def _draw(level: str, rng: random.Random) -> Problem | None:
         if story.chain and operation != "price":
             words["next"] = people[1][0]
         clause = rng.choice(getattr(story, operation)).format(**words, n=number)
-        steps.append(Step(clause, _SYMBOL[operation], amount, number, result))
+        steps.append(Operation(clause, _SYMBOL[operation], amount, number, result))
         amount = result
         if story.chain and operation != "price":
             people = people[1:]

@@ -22,7 +22,7 @@ from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
 from drp_plugin.pruning.assemble import Piece, assemble
 from drp_plugin.records import Action, Reason, Usage
 from drp_plugin.teachers.offline_cues import SEQUENCE, Clause
-from drp_plugin.teachers.offline_plan import Judge, Judgement, concludes
+from drp_plugin.teachers.offline_plan import Judge, Judgement
 from drp_plugin.teachers.offline_prompts import (
     Decision,
     Given,
@@ -33,8 +33,8 @@ from drp_plugin.teachers.offline_prompts import (
     write_revision,
     write_steps,
 )
-from drp_plugin.teachers.offline_steps import Group, groups, split
-from drp_plugin.teachers.offline_text import statement, tighten
+from drp_plugin.teachers.offline_steps import StepGroup, groups, split
+from drp_plugin.teachers.offline_text import concludes, statement, tighten
 
 NAME = "offline:rules"
 _ROOT = Path(__file__).resolve().parents[1]
@@ -155,7 +155,7 @@ def _indexed(known: _Known, given: list[Given], *, whole: bool) -> str:
 def _revision(known: _Known, given: list[Given], *, whole: bool) -> str:
     if not given:
         raise TeacherError("the prompt shows no steps", Reason.BAD_FORMAT)
-    found = [Group(i, i, step.skill or "") for i, step in enumerate(given)]
+    found = [StepGroup(i, i, step.skill or "") for i, step in enumerate(given)]
     bodies = [segment.texts(step.text, segment.units(step.text)) for step in given]
     indices = [step.index for step in given]
     judgement, final = _judgement(known, bodies, whole=whole)
@@ -172,7 +172,7 @@ def _judgement(known: _Known, bodies: Sequence[Sequence[str]], *,
     return judgement, final if whole else None
 
 
-def _decide(judgement: Judgement, final: str | None, found: Sequence[Group],
+def _decide(judgement: Judgement, final: str | None, found: Sequence[StepGroup],
             bodies: Sequence[Sequence[str]], firsts: Sequence[int],
             lasts: Sequence[int]) -> tuple[list[Decision], str]:
     """An action for each step, and the text that the kept and rewritten ones make."""

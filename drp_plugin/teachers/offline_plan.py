@@ -6,34 +6,19 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from drp_plugin.teachers.offline_cues import (
-    ALTERNATIVE,
-    CHECK,
-    CONFIRM,
-    GOAL,
-    GUESS,
-    HEADING,
-    IRRELEVANT,
-    META,
-    PLAN,
-    RESTATE,
-    RETRACT,
-    SEQUENCE,
-    Clause,
-    content_words,
-)
+from drp_plugin.teachers import offline_cues as cues
+from drp_plugin.teachers.offline_cues import Clause, content_words
 from drp_plugin.teachers.offline_reach import Goal, reach
+from drp_plugin.teachers.offline_text import Said, concludes
 
 _LONGEST_ASIDE = 60
 """Clauses; a re-check that runs on longer is taken for a part of the reasoning."""
 _LOOKBACK = 8
 _LOOKAHEAD = 10
 _MEMORY = 60
-"""Kept clauses that a new one is compared with."""
-
+"""Places of a number that are looked at."""
 
 _HANGING = re.compile(r"(?:which|giving|resulting|leaving|meaning|because|since|while|whereas)\b")
-_SAID = re.compile(r"\banswer (?:is|should be|must be)\b", re.IGNORECASE)
 
 
 @dataclass
@@ -99,7 +84,7 @@ class Judge:
         for i in range(self.reached + 1, min(self.reached + _LOOKAHEAD, len(self.clauses))):
             clause = self.clauses[i]
             if concludes(clause.body) and self.goal.stated(clause) and not clause.equations \
-                    and not GUESS.search(clause.body):
+                    and not cues.GUESS.search(clause.body):
                 return i
         return None
 
@@ -117,8 +102,8 @@ class Judge:
         i = 0
         while i < self.reached:
             body = self.clauses[i].body
-            starts = CHECK.search(body) or ALTERNATIVE.search(body)
-            if not starts or self._brings(i, i + 1) or GOAL.search(body):
+            starts = cues.CHECK.search(body) or cues.ALTERNATIVE.search(body)
+            if not starts or self._brings(i, i + 1) or cues.GOAL.search(body):
                 i += 1
                 continue
             end = i + 1
@@ -126,10 +111,10 @@ class Judge:
                 clause = self.clauses[end]
                 if self._brings(end, end + 1):
                     break
-                if CONFIRM.match(clause.body):
+                if cues.CONFIRM.match(clause.body):
                     end += 1
                     break
-                if SEQUENCE.match(clause.body) and not CHECK.search(clause.body):
+                if cues.SEQUENCE.match(clause.body) and not cues.CHECK.search(clause.body):
                     break
                 end += 1
             for j in range(i, end):
@@ -141,16 +126,17 @@ class Judge:
         for i, clause in enumerate(self.clauses[: self.reached]):
             if self.drop[i]:
                 continue
-            takes_back = RETRACT.search(clause.body)
-            if not takes_back and not IRRELEVANT.search(clause.body):
+            takes_back = cues.RETRACT.search(clause.body)
+            if not takes_back and not cues.IRRELEVANT.search(clause.body):
                 continue
             self.drop[i] = "taken back"
             for j in range(i - 1, max(-1, i - 1 - (_LOOKBACK if takes_back else 1)), -1):
                 before = self.clauses[j]
-                doubtful = before.computes or GUESS.search(before.body) or META.search(before.body)
+                doubtful = before.computes or cues.GUESS.search(before.body) \
+                    or cues.META.search(before.body)
                 if takes_back and not doubtful and before.math:
                     break
-                if self._brings(j, j + 1) or SEQUENCE.match(before.body):
+                if self._brings(j, j + 1) or cues.SEQUENCE.match(before.body):
                     break
                 self.drop[j] = self.drop[j] or "taken back"
 
@@ -161,7 +147,7 @@ class Judge:
             clause = self.clauses[i]
             if self.drop[i] or i == self.reached:
                 continue
-            if not goal_said and GOAL.search(clause.body) and not clause.body.endswith("?"):
+            if not goal_said and cues.GOAL.search(clause.body) and not clause.body.endswith("?"):
                 goal_said = True
                 continue
             self.drop[i] = self._idle(i, clause)
@@ -169,32 +155,32 @@ class Judge:
     def _idle(self, i: int, clause: Clause) -> str:
         body = clause.body
         brings = self._brings(i, i + 1)
-        if HEADING.match(body):
+        if cues.HEADING.match(body):
             return "heading"
         if body.endswith("?") and not brings:
             return "question"
-        if CONFIRM.match(body) and not brings and not clause.equations:
+        if cues.CONFIRM.match(body) and not brings and not clause.equations:
             return "confirmation"
         if not clause.math:
             return self._idle_words(clause)
         if brings or clause.equations:
             return ""
         new = set(clause.numbers) - self.given
-        if GOAL.search(body) or RESTATE.search(body):
+        if cues.GOAL.search(body) or cues.RESTATE.search(body):
             return "restatement" if not new else ""
         if self._restates(clause):
             return "" if self._leads(i) and not self._said_again(i) else "restatement"
-        if PLAN.search(body) and self._done_next(i):
+        if cues.PLAN.search(body) and self._done_next(i):
             return "plan"
-        if META.search(body) and not new:
+        if cues.META.search(body) and not new:
             return "hesitation"
         return ""
 
     def _idle_words(self, clause: Clause) -> str:
         body = clause.body
-        if META.search(body) or RESTATE.search(body) or GOAL.search(body):
+        if cues.META.search(body) or cues.RESTATE.search(body) or cues.GOAL.search(body):
             return "hesitation"
-        if PLAN.search(body):
+        if cues.PLAN.search(body):
             return "plan"
         words = clause.words
         if len(words) < 3:
@@ -231,37 +217,15 @@ class Judge:
 
     def _repetitions(self) -> None:
         """What has been said before: the same equations, or the same words and numbers."""
-        equations: set[str] = set()
-        numbers: set[str] = set()
-        memory: list[Clause] = []
+        said = Said(self.given)
         for i in range(self.reached + 1):
             clause = self.clauses[i]
             if self.drop[i]:
                 continue
-            if i < self.reached and self._said(clause, equations, numbers, memory):
+            if i < self.reached and said.before(clause):
                 self.drop[i] = "repetition"
-                continue
-            equations.update(clause.equations)
-            numbers.update(clause.numbers)
-            memory = [*memory[-_MEMORY:], clause]
-
-    def _said(self, clause: Clause, equations: set[str], numbers: set[str],
-              memory: list[Clause]) -> bool:
-        mine = set(clause.numbers)
-        if clause.equations:
-            return all(equation in equations for equation in clause.equations) \
-                and mine <= numbers | self.given
-        if mine - numbers - self.given:
-            return False
-        if clause.body.endswith(":"):
-            return False
-        words = clause.words
-        for other in memory:
-            if mine <= set(other.numbers) and other.math == clause.math:
-                common = len(words & other.words)
-                if common >= 0.8 * len(words) and (words or mine == set(other.numbers)):
-                    return True
-        return False
+            else:
+                said.add(clause)
 
     def _dangling(self) -> None:
         """Lead-ins whose formula has gone, and full stops of nothing."""
@@ -295,7 +259,7 @@ class Judge:
             if self.drop[i]:
                 continue
             bare = before.body.endswith(":") and (len(clause.body) < 25 or not clause.computes)
-            if self.drop[i - 1] and (_HANGING.match(clause.body) or (bare and not META.search(
+            if self.drop[i - 1] and (_HANGING.match(clause.body) or (bare and not cues.META.search(
                     before.body))):
                 self.drop[i - 1] = ""
             elif self.drop[i - 1] and bare and not clause.words and not clause.equations:
@@ -326,13 +290,8 @@ class Judge:
     def _source(self, number: str, before: int) -> int | None:
         candidates = [j for j in self.places.get(number, [])[:_MEMORY] if j < before]
         for j in candidates:
-            if number in self.clauses[j].results and not GUESS.search(self.clauses[j].body) \
-                    and not RETRACT.search(self.clauses[j].body):
+            if number in self.clauses[j].results and not cues.GUESS.search(self.clauses[j].body) \
+                    and not cues.RETRACT.search(self.clauses[j].body):
                 return j if self.drop[j] else None
         return next((j for j in candidates if self.drop[j] and not
                      self.clauses[j].body.endswith("?")), None)
-
-
-def concludes(text: str) -> bool:
-    """Whether a text states the final answer in so many words."""
-    return bool(_SAID.search(text))

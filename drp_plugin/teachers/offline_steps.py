@@ -21,7 +21,7 @@ _READING = frozenset({"Interpreting a quantity", "Logical inference", "Compariso
                       "Case analysis", "Counting"})
 
 
-class Group(NamedTuple):
+class StepGroup(NamedTuple):
     """Units [first, last] by position, and the skill of the step that they make."""
 
     first: int
@@ -29,14 +29,14 @@ class Group(NamedTuple):
     skill: str
 
 
-def groups(units: Sequence[str], skills: Sequence[str] = ()) -> list[Group]:
+def groups(units: Sequence[str], skills: Sequence[str] = ()) -> list[StepGroup]:
     """Steps of one skill each; they partition the units.
 
     A lead-in that ends with a colon stays with what it leads to, short units with their
     neighbours, and talk is never put together with mathematics. `skills` are the units' own
     where they are known better than from their wording ("" where not).
     """
-    found: list[Group] = []
+    found: list[StepGroup] = []
     length = 0
     for index, unit in enumerate(units):
         name = (skills[index] if skills else "") or skill(unit)
@@ -46,10 +46,10 @@ def groups(units: Sequence[str], skills: Sequence[str] = ()) -> list[Group]:
             last = units[before.last]
             if _belongs(before.skill, last, name, unit):
                 kept = name if last.rstrip().endswith(":") or len(last) < _SHORT else before.skill
-                found[-1] = Group(before.first, index, kept)
+                found[-1] = StepGroup(before.first, index, kept)
                 length += len(unit)
                 continue
-        found.append(Group(index, index, name))
+        found.append(StepGroup(index, index, name))
         length = len(unit)
     return found
 
@@ -69,13 +69,14 @@ def _belongs(before: str, last: str, name: str, unit: str) -> bool:
     return len(unit.strip()) < _SHORT or len(last.strip()) < _SHORT
 
 
-def split(found: Sequence[Group], units: Sequence[str], short: Sequence[str]) -> list[Group]:
+def split(found: Sequence[StepGroup], units: Sequence[str],
+          short: Sequence[str]) -> list[StepGroup]:
     """Groups cut where units stay as they are beside others that go or change.
 
     `short` is what becomes of each unit, "" where it goes. Then most steps can be kept or deleted
     whole, and little has to be written anew.
     """
-    result: list[Group] = []
+    result: list[StepGroup] = []
     for group in found:
         runs: list[list[int]] = []
         fates: list[str] = []
@@ -93,9 +94,9 @@ def split(found: Sequence[Group], units: Sequence[str], short: Sequence[str]) ->
             if fate == "changes" or size < _WORTH_A_STEP:
                 continue
             if run[0] > start:
-                result.append(Group(start, run[0] - 1, group.skill))
-            result.append(Group(run[0], run[-1], group.skill))
+                result.append(StepGroup(start, run[0] - 1, group.skill))
+            result.append(StepGroup(run[0], run[-1], group.skill))
             start = run[-1] + 1
         if start <= group.last:
-            result.append(Group(start, group.last, group.skill))
+            result.append(StepGroup(start, group.last, group.skill))
     return result

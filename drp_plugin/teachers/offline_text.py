@@ -1,10 +1,12 @@
-"""The rule teacher's pen: a clause said with fewer words, still in the student's own."""
+"""The rule teacher's ear and pen: what was said before, and what can be said with fewer words."""
 
 from __future__ import annotations
 
 import re
+from collections import deque
 
 from drp_plugin.pruning.assemble import capitalised
+from drp_plugin.teachers.offline_cues import Clause
 
 _I = re.IGNORECASE
 
@@ -36,9 +38,10 @@ _FILLED_GOAL = re.compile(
 _BOXED = re.compile(r"\\boxed\{([^{}]*(?:\{[^{}]*\}[^{}]*)*)\}")
 _EMPTY = re.compile(r"^\W*(?:so|now|then|and|but|well|okay|thus|therefore|hence|that is"
                     r"|which is)?\W*\Z", _I)
+_CONCLUDES = re.compile(r"\banswer (?:is|should be|must be)\b", re.IGNORECASE)
 _EMPHASIS = re.compile(r"\*\*([^*\n]{1,200})\*\*")
-
-
+_MEMORY = 60
+"""Kept clauses that a new one is compared with."""
 _LONGEST = 3000
 """Characters; a clause that is longer is no prose."""
 
@@ -75,3 +78,39 @@ def statement(final: str) -> str:
     bare = "$" not in final and "\\(" not in final
     latex = bare and ("\\" in final or "^" in final or "_" in final)
     return f"The answer is {f'${final}$' if latex else final}."
+
+
+def concludes(text: str) -> bool:
+    """Whether a text states the final answer in so many words."""
+    return bool(_CONCLUDES.search(text))
+
+
+class Said:
+    """What a text has said so far. `given` are the numbers of the question."""
+
+    def __init__(self, given: set[str]) -> None:
+        self._given = given
+        self._equations: set[str] = set()
+        self._numbers: set[str] = set()
+        self._memory: deque[Clause] = deque(maxlen=_MEMORY)
+
+    def add(self, clause: Clause) -> None:
+        self._equations.update(clause.equations)
+        self._numbers.update(clause.numbers)
+        self._memory.append(clause)
+
+    def before(self, clause: Clause) -> bool:
+        """Whether the clause says nothing new."""
+        mine = set(clause.numbers)
+        if clause.equations:
+            return all(equation in self._equations for equation in clause.equations) \
+                and mine <= self._numbers | self._given
+        if mine - self._numbers - self._given or clause.body.endswith(":"):
+            return False
+        words = clause.words
+        for other in self._memory:
+            if mine <= set(other.numbers) and other.math == clause.math:
+                common = len(words & other.words)
+                if common >= 0.8 * len(words) and (words or mine == set(other.numbers)):
+                    return True
+        return False

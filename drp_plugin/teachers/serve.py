@@ -7,7 +7,7 @@ import uuid
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.messages import Message, Request, Sampling, Teacher, TeacherError
+from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, TeacherError
 
 
 def make_app(teacher: Teacher, *, model: str = "offline-rules", delay_s: float = 0.0) -> Any:
@@ -47,21 +47,26 @@ def make_app(teacher: Teacher, *, model: str = "offline-rules", delay_s: float =
             reply = await teacher.ask(request)
         except TeacherError as error:
             return wrong(str(error), 500)
-        finish = {"refusal": "content_filter", "other": "stop"}.get(reply.finish_reason,
-                                                                     reply.finish_reason)
-        return JSONResponse({
-            "id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion",
-            "created": int(time.time()), "model": model,
-            "choices": [{"index": 0, "finish_reason": finish, "logprobs": None,
-                         "message": {"role": "assistant", "content": reply.text,
-                                     "refusal": None}}],
-            "usage": {"prompt_tokens": reply.usage.prompt_tokens,
-                      "completion_tokens": reply.usage.completion_tokens,
-                      "total_tokens": reply.usage.prompt_tokens + reply.usage.completion_tokens},
-        })
+        return JSONResponse(_completion(reply, model))
 
     return Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"]),
                              Route("/v1/models", models)])
+
+
+def _completion(reply: Reply, model: str) -> dict[str, Any]:
+    """A reply as the body of a chat completion."""
+    finish = {"refusal": "content_filter", "other": "stop"}.get(
+        reply.finish_reason, reply.finish_reason)
+    return {
+        "id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion",
+        "created": int(time.time()), "model": model,
+        "choices": [{"index": 0, "finish_reason": finish, "logprobs": None,
+                     "message": {"role": "assistant", "content": reply.text,
+                                 "refusal": None}}],
+        "usage": {"prompt_tokens": reply.usage.prompt_tokens,
+                  "completion_tokens": reply.usage.completion_tokens,
+                  "total_tokens": reply.usage.prompt_tokens + reply.usage.completion_tokens},
+    }
 
 
 def read_request(body: dict[str, Any]) -> Request:

@@ -48,9 +48,9 @@ def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> s
 
 
 def _shipped() -> list[tuple[Path, Path]]:
-    """Each shipped file and its place in a workspace."""
+    """Each shipped file and its place in a workspace, recipes with the code that runs them."""
     return [(path, path.relative_to(root)) for root in (resource(FOLDER), resource(RECIPES))
-            for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json")]
+            for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json", ".py")]
 
 
 def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None = None,
@@ -71,7 +71,9 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
     for source, place in _shipped():
         target = folder / place
         text = source.read_text(encoding="utf-8")
-        if source.suffix == ".yaml" and source.parent.name != "accelerate":
+        if source.suffix == ".py":
+            text = text.replace(f"{RECIPES}/", "")
+        elif source.suffix == ".yaml" and source.parent.name != "accelerate":
             text = filled(text, folder, data, models.resolve() if models else None)
         if target.exists() and not force:
             continue

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from cpu import effort
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,10 +25,11 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=[h[:16] for h in HOSTILE])
 def test_hostile_text_is_graded_soon(text: str) -> None:
-    start = time.process_time()
-    for completion in (f"t</think>\\boxed{{{text}}}", f"t</think>{text}"):
-        assert grade(completion, "7", "math500").outcome in ("wrong", "no_answer")
-    assert time.process_time() - start < 10
+    def both() -> None:
+        for completion in (f"t</think>\\boxed{{{text}}}", f"t</think>{text}"):
+            assert grade(completion, "7", "math500").outcome in ("wrong", "no_answer")
+
+    assert effort(both) < 300
 
 
 #: What Python takes for digits or letters and a number's grammar does not, and pieces of LaTeX.
@@ -66,10 +68,10 @@ def test_an_error_in_the_grammar_is_no_equality(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize("text", ["\\sum_{k=1}^{10^{10}} k^{k}", "9^{9^{9^9}}+\\int x"])
-def test_what_sends_sympy_astray_is_stopped(text: str) -> None:
-    start = time.monotonic()
+def test_what_sends_sympy_astray_is_stopped(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # by the CPU time that it takes, not by the clock on the wall
+    monkeypatch.setattr(worker, "WALL_SECONDS", 1e6)
     assert not equal(text, "5")
-    assert time.monotonic() - start < worker.WALL_SECONDS
     assert equal("\\sum_{k=1}^{4} k", "10"), "the worker must be there again"
 
 
@@ -126,3 +128,19 @@ def test_the_worker_ends_with_its_parent() -> None:
             return
         time.sleep(0.1)
     pytest.fail("the worker is still there")
+
+
+@pytest.mark.parametrize("refused", [ValueError, OSError])
+def test_a_system_that_refuses_the_memory_limit_grades_all_the_same(refused: type) -> None:
+    """macOS does, and so does a hard limit that is lower already."""
+    code = ("import resource\n"
+            "limit = resource.setrlimit\n"
+            "def setrlimit(which, values):\n"
+            f"    if which == resource.RLIMIT_AS: raise {refused.__name__}('no')\n"
+            "    limit(which, values)\n"
+            "resource.setrlimit = setrlimit\n"
+            "from drp_plugin.grading.worker import _serve\n"
+            "_serve()")
+    done = subprocess.run([sys.executable, "-c", code], input='["7", "14/2"]\n',
+                          capture_output=True, text=True)
+    assert done.stdout.split() == ["ready", "true"], done.stderr

@@ -13,18 +13,19 @@ from click.testing import CliRunner
 from drp_plugin.cli import group
 from drp_plugin.errors import UserError
 from drp_plugin.report import make_report, read_runs, score_run
-from drp_plugin.report.settings import choose_counter, choose_cutoff
-from drp_plugin.report.stats import wilson
-from drp_plugin.report.tables import markdown
-from drp_plugin.report.text import shown
+from drp_plugin.report.layout import markdown, shown
+from drp_plugin.report.paper import paper_figures
+from drp_plugin.report.regrading import choose_counter, choose_cutoff
+from drp_plugin.statistics import wilson
 from drp_plugin.tokens import TokenCounter
 
 from .conftest import GREEDY, Writer, documents
 
 
-def made(runs: list[str], counter: TokenCounter, cutoff: int | None = 12_000, base: str = ""):
+def made(runs: list[str], counter: TokenCounter, cutoff: int | None = 12_000, base: str = "",
+         ablations: dict[int, tuple[str, ...]] | None = None):
     scored = [s for run in read_runs(runs) for s in score_run(run, counter, cutoff)]
-    return make_report(scored, cutoff, counter.name, base or None)
+    return make_report(scored, cutoff, counter.name, base or None, ablations)
 
 
 @pytest.fixture()
@@ -64,7 +65,7 @@ def test_table_1_layout(two: list[str], counter: TokenCounter) -> None:
     paper = [line.cells for line in table.lines if line.kind == "paper"]
     assert len(paper) == 9
     assert ("+DRP", "94.1%", "328 (-64%)", "15/30", "4,966 (-43%)") in paper
-    assert ("+DRP", "83.4%", "721 (-50%)", "10/30", "6,135 (-41%)") in paper
+    assert ("+DRP", "83.4%", "721 (-50%)", "10/30", "6,135 (-42%)") in paper
 
 
 def test_the_group_chooses_the_papers_student(two: list[str], counter: TokenCounter) -> None:
@@ -90,17 +91,51 @@ def test_cutoff_and_table_5(write: Writer, counter: TokenCounter) -> None:
         "Base (no cutoff)", "Base (1,000-token cutoff)"]
 
 
+def test_the_paper_s_numbers_are_those_it_prints() -> None:
+    """Changes that the paper prints stand as printed; where it prints none, there is none."""
+    small, large = paper_figures("table1", []).values()
+    assert [f.change for f in small["+DRP"].values()] == ["-50%", "-35%", "-42%", "-44%"]
+    assert [f.change for f in large["+DRP"].values()] == ["-64%", "-28%", "-43%", "-33%"]
+    assert not any(f.change for table in ("table1", "table2", "table3", "table4", "table5")
+                   for methods in paper_figures(table, []).values()
+                   for method, tasks in methods.items()
+                   for f in tasks.values() if (table, method) != ("table1", "+DRP"))
+    assert (large["Base"]["drp_aime24"].accuracy, large["+DRP"]["drp_gsm8k"].accuracy) == (
+        0.5, 0.941)
+
+
 def test_ablation_tables(write: Writer, counter: TokenCounter) -> None:
+    """Methods stand in a table because somebody said so, whatever they are called."""
     runs = [f"{name}={write(name, {'drp_gsm8k': documents(5, set(), 10)})}"
-            for name in ("Base", "DRP", "Default", "Distill", "Gemini")]
-    tables = {t.name: t for t in made(runs, counter).tables}
+            for name in ("Base", "Distilled Reasoning Pruning", "x", "Distill", "Gemini")]
+    report = made(runs, counter, ablations={2: ("x", "Distilled Reasoning Pruning"),
+                                            4: ("Distill", "Base")})
+    tables = {t.name: t for t in report.tables}
     assert [line.cells[0] for line in tables["table2"].lines if line.kind == "ours"] == [
-        "Base", "DRP", "Default"]
-    assert [line.cells[0] for line in tables["table3"].lines if line.kind == "ours"] == [
-        "Base", "DRP", "Gemini"]
+        "Base", "x", "Distilled Reasoning Pruning"]
     assert [line.cells[0] for line in tables["table4"].lines if line.kind == "ours"] == [
-        "Base", "DRP", "Distill"]
-    assert not {"table2", "table3", "table4"} & {t.name for t in made(runs[:2], counter).tables}
+        "Base", "Distill"]
+    assert "direct distillation" in tables["table4"].title
+    assert any(line.cells[0] == "Default" for line in tables["table2"].lines)
+    assert not {"table2", "table3", "table4"} & {t.name for t in made(runs, counter).tables}
+
+
+def test_ablation_tables_of_several_students(write: Writer, counter: TokenCounter) -> None:
+    runs = [f"{name}={write(name, {'drp_gsm8k': documents(5, set(), 10)})}"
+            for name in ("A/Base", "A/DRP", "B/Base", "B/Default")]
+    table = next(t for t in made(runs, counter, ablations={2: ("Default",)}).tables
+                 if t.name == "table2")
+    assert [line.cells[0] for line in table.lines if line.kind != "paper"] == [
+        "B", "Base", "Default", "R1-Distill-Qwen-7B, the paper's numbers"]
+
+
+@pytest.mark.parametrize(("given", "said"), [
+    ("5=DRP", "2=Default,DRP"), ("2", "2=Default,DRP"), ("2=", "2=Default,DRP"),
+    ("2=nobody", "Base, DRP")])
+def test_wrong_tables(two: list[str], tmp_path: Path, given: str, said: str) -> None:
+    done = CliRunner().invoke(group, ["report", *two, "-o", str(tmp_path), "--table", given])
+    assert done.exit_code != 0
+    assert said in done.output + str(done.exception)
 
 
 def test_toy_runs_say_so_and_stand_beside_no_paper(write: Writer, counter: TokenCounter) -> None:
@@ -193,7 +228,8 @@ def test_several_samples_have_their_own_interval(write: Writer, counter: TokenCo
     folder = write("one", {"drp_gsm8k": several(rows[:4], 0) + several(rows[4:], 1)})
     row = made([f"A={folder}"], counter).rows[0]
     assert (row.n, row.repeats, row.correct) == (8, 3, pytest.approx(20 / 3))
-    assert (row.accuracy_low, row.accuracy_high) == wilson(row.correct, 8) != wilson(7, 8)
+    assert (row.accuracy_low, row.accuracy_high) == wilson(row.correct, 8)[1:]
+    assert wilson(row.correct, 8)[1:] != wilson(7, 8)[1:]
 
 
 def test_lost_and_won_of_several_samples_say_what_they_count(
@@ -217,7 +253,8 @@ def test_a_change_over_other_problems_does_not_stand_in_the_table(
     """40 problems against 12 of them; in Table 1 and, for `Default`, in Table 2 too."""
     base = write("base", {"drp_gsm8k": documents(40, set(), 60, 20)})
     few = write("few", {"drp_gsm8k": documents(12, set(), 30, 5)})
-    report = made([f"Base={base}", f"{name}={few}"], counter)
+    report = made([f"Base={base}", f"{name}={few}"], counter,
+                  ablations={2: (name,)} if name == "Default" else {})
     tables = [t for t in report.tables if t.name in ("table1", "table2")]
     assert len(tables) == (2 if name == "Default" else 1)
     for table in tables:
@@ -346,10 +383,11 @@ def test_without_matplotlib_the_tables_still_come(two: list[str], tmp_path: Path
         monkeypatch.setitem(sys.modules, name, None)
     done = CliRunner().invoke(group, ["report", *two, "-o", str(tmp_path / "o")],
                               catch_exceptions=False)
-    assert done.exit_code == 0
+    assert done.exit_code == 0 and "pip install 'drp-plugin[report]'" in done.stderr
     assert (tmp_path / "o" / "table1.csv").is_file()
     assert not list((tmp_path / "o").glob("*.png"))
     assert "matplotlib is not installed" in (tmp_path / "o" / "report.html").read_text()
+    assert "pip install 'drp-plugin[report]'" in " ".join(done.stderr.split())
 
 
 def test_the_output_is_looked_at_first(two: list[str], tmp_path: Path) -> None:

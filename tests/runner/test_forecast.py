@@ -9,7 +9,7 @@ import pytest
 
 from drp_plugin.llm.prices import Price
 from drp_plugin.records import Pruned, Reason, Reject, Usage
-from drp_plugin.runner.forecast import lines, project, strata, student, wilson
+from drp_plugin.runner.forecast import lines, project, strata
 
 
 def result(tokens: int, *, reject: bool = False) -> Pruned | Reject:
@@ -68,12 +68,6 @@ def test_intervals_hold_the_truth_about_as_often_as_they_say(pilot):
     assert width < 0.5, "and they say something"
 
 
-@pytest.mark.parametrize(("freedom", "value"), [(4, 2.776), (8, 2.306), (20, 2.086),
-                                                (1000, 1.962)])
-def test_student(freedom, value):
-    assert student(freedom) == pytest.approx(value, abs=0.01)
-
-
 def test_failed_rows_are_left_out_of_the_estimate():
     failed = Reject(id="x", stage="decompose", reason=Reason.REQUEST_FAILED, detail="HTTP 400")
     parts = strata([1] * 40, 8)
@@ -115,10 +109,3 @@ def test_yield_by_reason():
     assert forecast.tokens_saved == pytest.approx(0.6)
     text = "\n".join(lines(forecast))
     assert "no price is known" in text and "new_number" in text
-
-
-def test_wilson_against_known_values():
-    e = wilson(33, 50)
-    assert (round(e.low, 3), round(e.high, 3)) == (0.522, 0.776)
-    assert wilson(0, 10).low == 0.0 and 0.27 < wilson(0, 10).high < 0.28
-    assert (wilson(0, 0).low, wilson(0, 0).high) == (0.0, 1.0)

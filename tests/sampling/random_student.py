@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from checkout import script
+
 WORDS = ("so wait let me check the total number of apples plus minus is equal to answer final "
          "okay first then boxed \\boxed{12} The answer is 0 1 2 3 4 5 6 7 8 9 + - * = . , ? !\n")
 
@@ -12,7 +14,7 @@ def make(folder: Path, *, seed: int = 0, layers: int = 2, context: int = 2048,
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from drp_plugin.student.tokenizer import train_tokenizer
+    train_tokenizer = script("scripts/student/vocabulary.py").train_tokenizer
 
     tokenizer = train_tokenizer([WORDS] * 4, vocab_size=320)
     torch.manual_seed(seed)

@@ -6,15 +6,19 @@ import base64
 import json
 import subprocess
 import sys
-import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from checkout import script
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drp_plugin.errors import UserError
-from drp_plugin.tokens import R1_ADDED, TokenCounter, _dashscope_ranks, qwen_tokenizer_json
+from drp_plugin.tokens import PIECES, QWEN_VARIABLE, R1_ADDED, TokenCounter, _counter
+
+qwen_tokenizer = script("scripts/qwen_tokenizer.py")
 
 TEXTS = ["Hello world", "12345 + 678 = 13023", "  spaces\n\n\tand tabs ", "naïve café 数学 😀",
          "\\frac{1}{2} \\boxed{\\dfrac{3}{4}}", "don't we'll I'M", "a" * 50, "\r\n\r\n", "x²+y²≤1"]
@@ -37,7 +41,7 @@ def test_ids_of_r1(qwen: TokenCounter) -> None:
 
 def test_equals_tiktoken(qwen: TokenCounter) -> None:
     tiktoken = pytest.importorskip("tiktoken")
-    file = _dashscope_ranks()
+    file = qwen_tokenizer.published_ranks()
     if file is None:
         pytest.skip("no published ranks here")
     ranks = {base64.b64decode(t): int(n) for t, n in map(bytes.split, file.read_bytes().split(
@@ -56,7 +60,7 @@ def test_replay_of_ranks() -> None:
     """A small vocabulary: bytes, then 'ab', 'abc' = ab+c, 'bc' learned later."""
     tokens = [bytes([i]) for i in range(256)] + [b"ab", b"abc", b"bc"]
     ranks = b"\n".join(base64.b64encode(t) + b" %d" % i for i, t in enumerate(tokens))
-    made = qwen_tokenizer_json(ranks)
+    made = qwen_tokenizer.qwen_tokenizer_json(ranks)
     assert made["model"]["merges"] == [["a", "b"], ["ab", "c"], ["b", "c"]]  # type: ignore[index]
 
 
@@ -125,11 +129,89 @@ def test_unknown_specs_are_one_line(spec: str) -> None:
     assert "\n" not in str(raised.value) and "qwen" in str(raised.value)
 
 
-def test_offline_hub_names_fail_at_once() -> None:
-    start = time.monotonic()
+def test_offline_hub_names_fail_without_a_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[object] = []
+    monkeypatch.setattr("socket.create_connection", lambda *a, **k: tried.append(a))
     with pytest.raises(UserError, match="hub"):
         TokenCounter.load("nobody/nothing-here")
-    assert time.monotonic() - start < 5
+    assert not tried
+
+
+@pytest.fixture
+def no_qwen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """A machine on which Qwen's tokenizer cannot be had."""
+    monkeypatch.delenv(QWEN_VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("drp_plugin.tokens._cached", lambda repository: None)
+    _counter.cache_clear()
+    yield
+    _counter.cache_clear()
+
+
+def test_without_qwen_the_pieces_count_by_name_or_not_at_all(no_qwen: None) -> None:
+    with pytest.raises(UserError, match=QWEN_VARIABLE):
+        TokenCounter.load("qwen")
+    counter = TokenCounter.load("qwen", exact=False)
+    assert counter.name == PIECES
+    assert counter.count("Wait, 12 + 3 = 15.") == 13  # each digit, each sign with its space
+    assert counter.split_counts(["<think>\nhm\n</think>ok"])[0] == (6, 5)
+    assert counter.clip("so it is", 2) == "so it"
+    assert counter.count("数学") == 2
+    with pytest.raises(UserError):  # no stand-in for a folder that was named
+        TokenCounter.load("/no/such/folder", exact=False)
+
+
+def test_pieces_are_never_more_than_qwens_tokens(qwen: TokenCounter) -> None:
+    pieces = TokenCounter.load(PIECES)
+    for text in [*(t for t in TEXTS if "数" not in t), Path(__file__).read_text(encoding="utf-8")]:
+        assert 0 < pieces.count(text) <= qwen.count(text), text
+
+
+def test_pieces_on_real_traces(qwen: TokenCounter, data_dir: Path) -> None:
+    """What the note on stderr and the docstring claim."""
+    path = data_dir / "traces_math_train_r1distill.jsonl"
+    rows = [json.loads(line)["response"] for line in path.read_text("utf-8").splitlines()]
+    shares = [a / b for a, b in zip(TokenCounter.load(PIECES).counts(rows), qwen.counts(rows),
+                                    strict=True)]
+    assert min(shares) > 0.87 and max(shares) <= 1
+    total = sum(TokenCounter.load(PIECES).counts(rows)) / sum(qwen.counts(rows))
+    assert round(total, 3) == 0.973
+
+
+def test_the_variable_names_a_file_or_its_folder(no_qwen: None, tmp_path: Path,
+                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    TokenCounter.load(PIECES)._tokenizer.save(str(tmp_path / "tokenizer.json"))
+    for named in (tmp_path, tmp_path / "tokenizer.json"):
+        monkeypatch.setenv(QWEN_VARIABLE, str(named))
+        _counter.cache_clear()
+        assert TokenCounter.load("qwen").name == "qwen"
+    monkeypatch.setenv(QWEN_VARIABLE, str(tmp_path / "nowhere"))
+    _counter.cache_clear()
+    for exact in (True, False):  # a wrong path is a mistake, not a reason to approximate
+        with pytest.raises(UserError, match="nowhere"):
+            TokenCounter.load("qwen", exact=exact)
+
+
+def test_the_script_writes_where_it_is_looked_for(no_qwen: None, capsys) -> None:
+    if qwen_tokenizer.published_ranks() is None:
+        pytest.skip("no published ranks here")
+    assert qwen_tokenizer.main([]) == 0
+    assert TokenCounter.load("qwen").count("Hello world") == 2
+
+
+def test_score_and_prune_name_the_stand_in(no_qwen: None, tmp_path: Path) -> None:
+    from drp_plugin.cli import group
+
+    (tmp_path / "c.jsonl").write_text(json.dumps({
+        "id": "1", "question": "1+1?", "answer": "2",
+        "response": "<think>\n1+1 is 2. Wait, so 2.\n</think>\n\n\\boxed{2}"}) + "\n")
+    for arguments in (["score", "c.jsonl", "-o", "s.jsonl"],
+                      ["prune", "c.jsonl", "-o", "run", "--teacher", "offline"]):
+        done = CliRunner().invoke(group, [a if "." not in a and a != "run" else str(tmp_path / a)
+                                          for a in arguments])
+        assert done.exit_code == 0 and f"counted by {PIECES}" in done.stderr
+    assert json.loads((tmp_path / "s.jsonl").read_text())["tokenizer"] == PIECES
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["tokenizer"] == PIECES
 
 
 def test_not_a_tokenizer(tmp_path: Path) -> None:
@@ -154,13 +236,13 @@ def test_importing_loads_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]"
 
 
-PIECES = list("abXYZ  \n\n\r\t'sStTrReEvVmMlLdD0123456789.,;!?()[]{}<>/\\|-_=+*^$%é×²³½πθ数한"
+SNIPPETS = list("abXYZ  \n\n\r\t'sStTrReEvVmMlLdD0123456789.,;!?()[]{}<>/\\|-_=+*^$%é×²³½πθ数한"
               "\u00a0\u3000\u200b\u0301\u00ad\u1c5a\ufe0f😀")
-PIECES += ["<think>", "</think>", "<|EOT|>", "<th"]
+SNIPPETS += ["<think>", "</think>", "<|EOT|>", "<th"]
 
 
 @settings(max_examples=300, deadline=None)
-@given(st.lists(st.sampled_from(PIECES), max_size=40).map("".join) | st.text(max_size=40))
+@given(st.lists(st.sampled_from(SNIPPETS), max_size=40).map("".join) | st.text(max_size=40))
 def test_counting_by_pieces_is_exact(qwen: TokenCounter, text: str) -> None:
     counter = qwen
     assert counter._pieces is not None

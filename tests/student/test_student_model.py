@@ -13,8 +13,10 @@ from drp_plugin.student.problems import questions
 pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from drp_plugin.student import evaluate  # noqa: E402
-from drp_plugin.student.tokenizer import SPECIAL  # noqa: E402
+from checkout import script  # noqa: E402
+
+evaluate = script("scripts/student/evaluate.py")
+SPECIAL = script("scripts/student/vocabulary.py").SPECIAL
 
 TEXTS = (
     "plain words, 1234 numbers",

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import tiny_models as tiny
 import yaml
+from checkout import script
 from conftest import BIN
 
 from drp_plugin.resources import resource
@@ -66,9 +67,9 @@ def test_train_and_export_by_the_command_line(workspace, byte_model):
     adapter = workspace / "saves" / "drp_tiny"
     assert (adapter / "adapter_model.safetensors").is_file()
     assert losses(adapter)
-    cli("llamafactory-cli", "export", "export/drp_tiny.yaml",
-        f"model_name_or_path={byte_model}", cwd=workspace)
-    merged = workspace / "saves" / "drp_tiny_merged"
+    cli("llamafactory-cli", "export", "export/drp_tiny.yaml", f"model_name_or_path={byte_model}",
+        f"adapter_name_or_path={adapter}", "export_dir=saves/elsewhere", cwd=workspace)
+    merged = workspace / "saves" / "elsewhere"
 
     tokenizer = AutoTokenizer.from_pretrained(merged)
     ids = tokenizer("12 + 30 = 42", return_tensors="pt").input_ids
@@ -145,8 +146,7 @@ def test_cot_valve_continues_one_adapter(workspace, byte_model):
     import torch
     from safetensors.torch import load_file
 
-    from drp_plugin.training.scale import scale_adapter
-
+    scale_adapter = script("recipes/cot_valve/scale.py").scale_adapter
     folder = workspace / "baselines"
     for solution in (4, 3, 2, 1, 0):
         run_in_process(folder / f"cot_valve_qwen7b_s{solution}.yaml",

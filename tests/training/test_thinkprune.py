@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from checkout import script
 
 from drp_plugin.errors import UserError
-from drp_plugin.training.thinkprune.config import Config, read_config
-from drp_plugin.training.thinkprune.questions import from_numina, load_questions
-from drp_plugin.training.thinkprune.reward import length_limited_reward, reward_of
+
+script("recipes/thinkprune/settings.py")  # puts their folder on the path
+from reward import length_limited_reward, reward_of  # noqa: E402
+from settings import Config, from_numina, load_questions, read_config  # noqa: E402
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes" / "thinkprune"
 
@@ -111,7 +113,7 @@ def test_three_stages_on_a_cpu(tmp_path, byte_model, capsys):
     import torch
     from safetensors.torch import load_file
 
-    from drp_plugin.training.thinkprune.__main__ import main
+    main = script("recipes/thinkprune/train.py").main
 
     questions = tmp_path / "q.jsonl"
     questions.write_text("".join(json.dumps(
@@ -150,7 +152,7 @@ def test_three_stages_on_a_cpu(tmp_path, byte_model, capsys):
 
 
 def test_bad_adapters_and_strengths_are_one_line(tmp_path):
-    from drp_plugin.training.scale import scale_adapter
+    scale_adapter = script("recipes/cot_valve/scale.py").scale_adapter
 
     good, broken, other = tmp_path / "good", tmp_path / "broken", tmp_path / "other"
     for folder, text in [(good, '{"peft_type": "LORA", "lora_alpha": 16}'), (broken, "{"),

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from checkout import script
 from click.testing import CliRunner
 
 from drp_plugin.resources import resource
@@ -26,13 +28,7 @@ def load(name: str) -> dict:
 
 
 def test_files_are_what_the_script_writes():
-    spec = importlib.util.spec_from_file_location("make_configs", ROOT / "scripts/make_configs.py")
-    script = importlib.util.module_from_spec(spec)
-    import sys
-
-    sys.modules["make_configs"] = script
-    spec.loader.exec_module(script)
-    wanted = script.files()
+    wanted = script("scripts/make_configs.py").files()
     assert {p.relative_to(CONFIGS) for p in wanted} == {
         p.relative_to(CONFIGS) for p in CONFIGS.rglob("*.yaml") if p.parent.name != "accelerate"}
     stale = [p.name for p, text in wanted.items() if p.read_text() != text]
@@ -75,10 +71,27 @@ def test_variants_train_with_sixteen_rows_a_step(name):
             * gpus) == 16
 
 
-def test_every_training_has_its_export_and_every_export_its_training():
-    outputs = {load(n)["output_dir"] for n in TRAIN}
-    merged = {load(n)["adapter_name_or_path"] for n in EXPORT if "alpha" not in n}
-    assert merged == outputs
+def exports_named_by(text: str) -> list[list[str]]:
+    """The export commands of a file's head comment: the YAML, then its overrides."""
+    head = re.sub(r"\\\n#", " ", text.split("\n\n")[0])
+    return [line.split()[3:] for line in head.splitlines() if "llamafactory-cli export" in line]
+
+
+@pytest.mark.parametrize("name", TRAIN)
+def test_each_training_names_the_command_that_merges_what_it_trains(name):
+    (yaml_path, *overrides), = exports_named_by((CONFIGS / name).read_text(encoding="utf-8"))
+    trained, merge = load(name), yaml.safe_load((ROOT / yaml_path).read_text(encoding="utf-8"))
+    merge |= dict(override.split("=", 1) for override in overrides)
+    assert merge["model_name_or_path"] == trained["model_name_or_path"]
+    assert merge["template"] == trained["template"]
+    assert merge["adapter_name_or_path"] == trained["output_dir"]
+    assert merge["export_dir"] == f"{trained['output_dir']}_merged"
+
+
+def test_there_is_one_export_file_for_each_student():
+    assert {Path(n).name for n in EXPORT} == {n for n in TRAIN if "/" not in n}
+    for name in EXPORT:
+        assert load(name)["adapter_name_or_path"] == load(Path(name).name)["output_dir"]
 
 
 def test_cot_valve_is_one_chain():
@@ -150,14 +163,16 @@ def test_init_in_a_folder_that_is_named_like_ours(tmp_path):
 
 
 def test_init_writes_the_thinkprune_recipes(tmp_path):
-    from drp_plugin.training.thinkprune.config import read_config
-
     init(tmp_path / "w")
     path = tmp_path / "w" / "thinkprune" / "tiny.yaml"
-    config = read_config(path, [])
+    config = script("recipes/thinkprune/settings.py").read_config(path, [])
     assert (Path(config.model) / "tokenizer.json").is_file()
     assert config.output_dir == str(tmp_path / "w" / "saves" / "thinkprune_tiny")
     assert "recipes/" not in path.read_text()
+    # what its head comment names is there, and is run from inside the workspace
+    done = subprocess.run([sys.executable, "thinkprune/train.py", "thinkprune/tiny.yaml",
+                           "steps=none"], cwd=tmp_path / "w", capture_output=True, text=True)
+    assert done.returncode == 2 and done.stderr.startswith("drp: thinkprune/tiny.yaml: field")
 
 
 def test_init_takes_local_models_and_leaves_edited_files_alone(tmp_path):

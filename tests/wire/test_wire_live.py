@@ -114,10 +114,12 @@ def test_attempts_are_bounded(kind, monkeypatch):
 def test_retry_after_is_kept(kind, monkeypatch):
     faults = Faults(script=["429-after"], retry_after_s=0.6)
     with Provider(echo, faults=faults) as provider:
-        teacher = teacher_at(provider, kind, monkeypatch)
+        # a wait of the client's own would not end before the test is given up
+        teacher = teacher_at(provider, kind, monkeypatch,
+                             retries=Retries(base_s=1e5, cap_s=1e5))
         begun = time.monotonic()
         run(teacher, question())
-    assert 0.6 <= time.monotonic() - begun < 3
+    assert time.monotonic() - begun >= 0.6
 
 
 @both

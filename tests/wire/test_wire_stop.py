@@ -30,7 +30,7 @@ def start(*arguments) -> subprocess.Popen[str]:
                             env={**os.environ, "OPENAI_API_KEY": "x" * 20})
 
 
-def wait_until(true, process, within_s=60.0) -> None:
+def wait_until(true, process, within_s=600.0) -> None:
     begun = time.monotonic()
     while not true():
         assert process.poll() is None and time.monotonic() - begun < within_s
@@ -51,7 +51,7 @@ def test_one_signal_loses_no_request_in_flight(tmp_path, drp, rules, how, more):
         wait_until(lambda: len(provider.answered) >= 8 and provider.in_flight >= 8, process)
         time.sleep(0.2)
         process.send_signal(how)
-        said = process.communicate(timeout=20)[1].splitlines()
+        said = process.communicate(timeout=600)[1].splitlines()
         assert process.returncode == 130, said
         waiting = [line for line in said if "waiting for" in line]
         assert len(waiting) == 1 and "Ctrl-C again to drop them" in waiting[0]
@@ -69,28 +69,27 @@ def test_one_signal_loses_no_request_in_flight(tmp_path, drp, rules, how, more):
 
 def test_a_second_signal_ends_it_at_once(tmp_path, rules):
     data, run = traces(tmp_path / "t.jsonl", 20), tmp_path / "run"
-    with Provider(rules, latency_s=60) as provider:
+    with Provider(rules, latency_s=1e5) as provider:
         process = start(*command(provider, data, run))
         wait_until(lambda: provider.in_flight >= 8, process)
         process.send_signal(signal.SIGINT)
         first = process.stderr.readline()
         assert "waiting for 8 answers" in first
         process.send_signal(signal.SIGINT)
-        begun = time.monotonic()
-        said = process.communicate(timeout=20)[1]
-        assert process.returncode == 130 and time.monotonic() - begun < 5
+        said = process.communicate(timeout=600)[1]
+        assert process.returncode == 130
         assert said.strip() == "drp: interrupted; run the same command again to go on"
 
 
 def test_a_request_that_waits_to_be_sent_again_is_not_waited_for(tmp_path, rules):
     data, run = traces(tmp_path / "t.jsonl", 20), tmp_path / "run"
-    faults = Faults(rate=1.0, kinds=("429-after",), retry_after_s=120)
+    faults = Faults(rate=1.0, kinds=("429-after",), retry_after_s=3000)
     with Provider(rules, faults=faults) as provider:
         process = start(*command(provider, data, run))
         wait_until(lambda: provider.received >= 8, process)
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
-        said = process.communicate(timeout=10)[1]
+        said = process.communicate(timeout=600)[1]
         assert process.returncode == 130 and "waiting" not in said
         assert provider.received == 8, "and nothing new was sent"
 
@@ -120,7 +119,7 @@ def test_a_batch_run_ends_at_once_and_goes_on(tmp_path, drp, rules):
         process = start(*batch)
         wait_until(lambda: sum(j.polls for j in provider.batches.values()) > 2, process)
         process.send_signal(signal.SIGTERM)
-        said = process.communicate(timeout=10)[1]
+        said = process.communicate(timeout=600)[1]
         assert process.returncode == 130 and "Traceback" not in said
         provider.polls = 1
         assert drp(*batch).code == 0

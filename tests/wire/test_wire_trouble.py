@@ -16,8 +16,8 @@ from conftest import KEY, everything_written, rows_of, traces
 from faults import Faults
 from provider import Provider
 
+from drp_plugin import progress
 from drp_plugin.llm.ledger import Ledger
-from drp_plugin.runner import progress
 
 
 class _Usage(NamedTuple):

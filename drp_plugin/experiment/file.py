@@ -1,0 +1,191 @@
+"""The experiment's YAML: students, questions, methods, seeds, tasks, and where stages run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import ConfigDict, Field, ValidationError, field_validator
+
+from drp_plugin.errors import UserError
+from drp_plugin.jsonl import explain
+from drp_plugin.records import Record
+from drp_plugin.resources import resource
+
+Kind = Literal["generate", "prune", "build", "train", "export", "evaluate", "report", "recipe"]
+"""What a stage does: launchers are given by it, and `--until` stops behind one."""
+Options = dict[str, Any]
+"""Options of a command, as on its command line but without dashes; a list repeats the option."""
+
+
+class Entry(Record):
+    """A part of the file: a key that it does not know is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Student(Entry):
+    """A model that is pruned for, trained and measured."""
+
+    model: str
+    """Folder, hub name, or `tiny`: the embedded student."""
+    config: str
+    """The YAML of `llamafactory_configs/` that its trainings start from."""
+    parameters: float | None = None
+    """In billions, for the projected GPU hours."""
+
+
+class Round(Entry):
+    """One training of a chain that goes on with the same adapter (CoT-Valve+P)."""
+
+    prune: Options = {}
+    """Options of `drp prune` that differ from the method's (`teacher: mixchain:4`)."""
+    build: Options = {}
+    """Further options of `drp build` for this round's set."""
+    train: Options = {}
+
+
+class Method(Entry):
+    """A way to a shorter trace. With nothing in it: the student as it is."""
+
+    prune: Options | None = None
+    """Options of `drp prune`; its `teacher` says how."""
+    distill: Options | None = None
+    """Options of `drp distill`, in place of pruning."""
+    generate: Options = {}
+    """Options of `drp generate` that differ from the experiment's (`samples: 4`)."""
+    build: Options = {}
+    train: Options = {}
+    """Settings of LLaMA-Factory that differ from the YAML's."""
+    config: str | None = None
+    """Another YAML of `llamafactory_configs/` to train with."""
+    chain: tuple[Round, ...] = ()
+    """Several trainings, each going on with the adapter of the one before."""
+    recipe: tuple[str, ...] = ()
+    """A command that makes the model, in place of all of this: {student}, {out}, {seed} and
+    {recipes} are filled in."""
+    adapter: str = ""
+    """Where below {out} the recipe leaves a LoRA adapter; empty where {out} is a whole model."""
+    export: bool = False
+    """Merge the adapter into a folder of its own, and measure that."""
+    tasks: str = ""
+    """Suffix of the tasks: `tale` measures `drp_gsm8k_tale`."""
+    evaluate: Options = {}
+    """Options of lmms-eval that differ from the experiment's."""
+    checkpoint: str | None = None
+    """A published model: measured, never trained."""
+    source: str = ""
+    """Where the checkpoint's prompt and sampling were looked up."""
+    rounds: int = Field(default=1, ge=1)
+    """Sample with the newest adapter, prune, train, measure: so often at most."""
+    stands_in: str = ""
+    """What of it is not the real thing, for the report."""
+
+    @property
+    def trains(self) -> bool:
+        return self.prune is not None or self.distill is not None
+
+    @field_validator("recipe", mode="before")
+    @classmethod
+    def _words(cls, given: Any) -> Any:
+        return tuple(given.split()) if isinstance(given, str) else given
+
+
+class Launcher(Entry):
+    """How stages of a kind are started elsewhere."""
+
+    prefix: str = ""
+    """Put before the command: `srun --gres=gpu:2`."""
+    env: str | None = None
+    """An environment whose `bin/` holds the tools."""
+
+
+class Hardware(Entry):
+    """What the projected GPU hours are computed with."""
+
+    gpu: str = "A100 80GB"
+    tflops: float = 312.0
+    """Dense bf16 peak of one GPU (NVIDIA's data sheet for the A100: 312)."""
+    train_utilization: float = 0.35
+    """Share of the peak that LoRA training reaches: an assumption, not a measurement."""
+    decode_tokens_per_s: float = 2500.0
+    """Of one GPU under a full batch: an assumption, not a measurement."""
+    trace_tokens: int = 2500
+    """Mean length of a trace before pruning."""
+
+
+class Experiment(Entry):
+    """The whole file."""
+
+    about: str = ""
+    students: dict[str, Student]
+    questions: tuple[str, ...] = ()
+    """What `drp generate` takes: sets, files, or `tiny:…`."""
+    traces: tuple[str, ...] = ()
+    """Traces that are there already, in place of `questions`."""
+    rows: int | None = None
+    """How many questions there are, for the projections; counted where that is possible."""
+    generate: Options = {}
+    build: Options = {}
+    train: Options = {}
+    tasks: tuple[str, ...]
+    evaluate: Options = {}
+    """Options of lmms-eval; `model_args` is a mapping."""
+    report: Options = {}
+    seeds: tuple[int, ...] = (42,)
+    """Of the trainings."""
+    methods: dict[str, Method]
+    launcher: dict[Kind, Launcher] = {}
+    hardware: Hardware = Hardware()
+
+
+def read_experiment(path: Path) -> Experiment:
+    """The file. Raises UserError that names the key."""
+    if not path.is_file():
+        shipped = resource("recipes") / f"{path.name.removesuffix('.yaml')}.yaml"
+        if path.parent != Path() or not shipped.is_file():
+            raise UserError("no such file", file=path, fix="Shipped ones are: " + ", ".join(
+                sorted(f.stem for f in resource("recipes").glob("*.yaml"))))
+        path = shipped
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
+        raise UserError(f"not YAML ({' '.join(str(error).split())})", file=path) from None
+    if not isinstance(content, dict):
+        raise UserError("not an experiment", file=path,
+                        fix="It needs students, questions, tasks and methods")
+    try:
+        experiment = Experiment.model_validate(content)
+    except ValidationError as error:
+        raise UserError(explain(error), file=path) from None
+    _check(experiment, path)
+    return experiment
+
+
+def _check(experiment: Experiment, path: Path) -> None:
+    if bool(experiment.questions) == bool(experiment.traces):
+        raise UserError("questions, or traces that are there, and not both", file=path)
+    slugs: dict[str, str] = {}
+    for name in (*experiment.students, *experiment.methods):
+        if slugs.setdefault(slug(name), name) != name:
+            raise UserError(f"{slugs[slug(name)]!r} and {name!r} would share a folder", file=path,
+                            fix="Give them names that differ in letters or digits")
+    for name, method in experiment.methods.items():
+        ways = [way for way in ("prune", "distill", "recipe", "checkpoint")
+                if getattr(method, way)]
+        if len(ways) > 1:
+            raise UserError(f"method {name!r} has {' and '.join(ways)}", file=path,
+                            fix="Give one of them")
+        if method.prune is not None and "teacher" not in method.prune:
+            raise UserError(f"method {name!r}: prune names no teacher", file=path,
+                            fix="Add teacher: openai:MODEL, offline, …")
+        if (method.chain or method.rounds > 1) and not method.trains:
+            raise UserError(f"method {name!r} has rounds and trains nothing", file=path,
+                            fix="Give prune or distill")
+
+
+def slug(name: str) -> str:
+    """A name as a folder's: lower case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "x"

@@ -1,0 +1,135 @@
+"""The stages of an experiment, with small commands in place of the long ones."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from drp_plugin.errors import UserError
+from drp_plugin.experiment.lock import locked
+from drp_plugin.experiment.moved import moved
+from drp_plugin.experiment.stage_runner import Runner, StageFailed
+from drp_plugin.experiment.stages import Stage, fraction
+
+QUIET = Console(quiet=True)
+
+
+def stage(folder, name, code, *needs, **more):
+    out = folder / f"{name}.out"
+    code = f"import sys, time\n{code}\nopen({str(out)!r}, 'a').write('x')"
+    return Stage(name, name, (sys.executable, "-c", code), (out,), needs=needs, **more)
+
+
+def run(folder, stages, jobs=1):
+    with locked(folder) as lock:
+        Runner(folder, stages, QUIET, lock, jobs=jobs).run()
+
+
+def test_stages_run_once_and_a_changed_one_redoes_what_follows(tmp_path):
+    one, two = stage(tmp_path, "one", "1"), stage(tmp_path, "two", "1", "one")
+    beside = stage(tmp_path, "beside", "1")
+    run(tmp_path, [one, two, beside])
+    run(tmp_path, [one, two, beside])
+    assert (tmp_path / "one.out").read_text() == "x"
+    changed = stage(tmp_path, "one", "2")
+    run(tmp_path, [changed, two, beside])
+    assert (tmp_path / "beside.out").read_text() == "x"
+    assert (tmp_path / "one.out").read_text() == "xx"
+    assert (tmp_path / "two.out").read_text() == "xx"
+
+
+def test_a_lost_output_is_made_again(tmp_path):
+    one = stage(tmp_path, "one", "1")
+    run(tmp_path, [one])
+    (tmp_path / "one.out").unlink()
+    run(tmp_path, [one])
+    assert (tmp_path / "one.out").exists()
+
+
+def test_a_failing_stage_says_why_and_stops_the_rest(tmp_path):
+    bad = stage(tmp_path, "bad", "sys.exit('the disk is full')")
+    with pytest.raises(StageFailed, match="the disk is full"):
+        run(tmp_path, [bad, stage(tmp_path, "two", "1", "bad"), stage(tmp_path, "other", "1")])
+    assert not (tmp_path / "two.out").exists()
+    assert (tmp_path / "other.out").exists(), "what does not stand on it goes on"
+
+
+def test_exit_0_without_the_output_is_a_failure(tmp_path):
+    lying = Stage("lying", "lying", (sys.executable, "-c", "print('done')"), (tmp_path / "no",))
+    with pytest.raises(StageFailed, match="exit code 0"):
+        run(tmp_path, [lying])
+
+
+def test_stages_run_side_by_side(tmp_path):
+    """Each waits for a file that the other one makes: one after the other they would never end."""
+    def meets(name, other):
+        mine, theirs = tmp_path / f"{name}.here", tmp_path / f"{other}.here"
+        return stage(tmp_path, name, f"""
+import pathlib
+pathlib.Path({str(mine)!r}).touch()
+while not pathlib.Path({str(theirs)!r}).exists(): time.sleep(0.05)
+""".strip())
+
+    run(tmp_path, [meets("one", "two"), meets("two", "one")], jobs=2)
+    assert (tmp_path / "one.out").exists() and (tmp_path / "two.out").exists()
+
+
+def test_rounds_end_when_the_curve_no_longer_moves(tmp_path):
+    def measured(name, tokens):
+        folder = tmp_path / name / "model"
+        folder.mkdir(parents=True)
+        (folder / "x_results.json").write_text(json.dumps(
+            {"results": {"drp_tiny": {"tokens,none": tokens}}}))
+        return str(tmp_path / name)
+
+    first, second, third = measured("1", 300.0), measured("2", 200.0), measured("3", 199.0)
+    assert moved((first,)) and moved((first, second)) and not moved((first, second, third))
+    run(tmp_path, [stage(tmp_path, "third", "1", still=(first, second)),
+                   stage(tmp_path, "fourth", "1", still=(first, second, third)),
+                   stage(tmp_path, "after", "1", "fourth", still=(first, second, third))])
+    assert (tmp_path / "third.out").exists()
+    assert not (tmp_path / "fourth.out").exists() and not (tmp_path / "after.out").exists()
+
+
+def test_two_experiments_in_one_folder(tmp_path):
+    with locked(tmp_path), pytest.raises(UserError, match="another experiment"), locked(tmp_path):
+        pass
+
+
+def test_kill_9_leaves_no_orphan_beside_the_next_one(tmp_path):
+    slow = "import os; open('pid', 'w').write(str(os.getpid())); time.sleep(300)"
+    code = f"""
+import os, pathlib, sys
+sys.path.insert(0, {os.path.dirname(__file__)!r})
+from test_stage_runner import run, stage
+folder = pathlib.Path({str(tmp_path)!r})
+os.chdir(folder)
+run(folder, [stage(folder, 'slow', {slow!r})])
+"""
+    demo = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 600
+    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    demo.send_signal(signal.SIGKILL)
+    demo.wait()
+    orphan = int((tmp_path / "pid").read_text())
+    os.kill(orphan, 0)  # it lives on, as expected
+    run(tmp_path, [stage(tmp_path, "next", "1")])
+    status = Path(f"/proc/{orphan}/stat")
+    assert not status.exists() or status.read_text().split()[2] == "Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [(" 45%|████ 1/2", 0.45), ("3% 97.5 %", 0.975), ("nothing", None), ("250%", None)],
+)
+def test_fraction_reads_the_last_percentage(tmp_path, text, expected):
+    (tmp_path / "log").write_text(text)
+    assert fraction(tmp_path / "log") == expected
