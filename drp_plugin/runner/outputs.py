@@ -34,11 +34,12 @@ def prepare(run_dir: Path) -> None:
         raise UserError(f"cannot be made ({error.strerror})", file=run_dir) from None
     for file in run_dir.iterdir():
         match = _LEFTOVER.match(file.name)
-        if match and not Path(f"/proc/{match[1]}").exists() and not _alive(int(match[1])):
+        if match and not Path(f"/proc/{match[1]}").exists() and not alive(int(match[1])):
             file.unlink(missing_ok=True)
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

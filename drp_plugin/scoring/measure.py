@@ -112,7 +112,7 @@ def _read(text: str, gold: str | None, dataset: str | None, count: TokenCount,
     """`text` is the completion already clipped; `count` is of the whole one."""
     result: Grade = grade(text, gold or "", dataset, thinking=thinking, ended=ended)
     limit = count.total if cutoff is None else cutoff
-    tokens, think = min(count.total, limit), min(count.think, limit)
+    tokens, think = min(count.total, limit), min(count.think, limit) if thinking else 0
     known = gold is not None
     return Reading(
         cutoff=cutoff, outcome=result.outcome if known else None,

@@ -13,6 +13,8 @@ from drp_plugin.llm.messages import Message
 from drp_plugin.sampling import pool
 from drp_plugin.sampling.completions import Completion, Failed, SampleRequest
 from drp_plugin.sampling.pick import Picker
+from drp_plugin.sampling.thinking_budget import within_budget
+from drp_plugin.sampling.through_ledger import opened
 from drp_plugin.sampling.transformers_engine import TIER, HFSampler
 
 
@@ -159,3 +161,34 @@ def test_picker_top_k() -> None:
     logits = torch.tensor([[3.0, 2.0, 1.0, 0.0]])
     picker = Picker([asked(0, temperature=100.0, top_p=1.0, top_k=2)], torch.device("cpu"))
     assert {picker(logits, [u / 20])[0].item() for u in range(20)} == {0, 1}
+
+
+def test_an_answer_that_is_begun_goes_on(sampler: HFSampler) -> None:
+    """Also where the template has opened the thinking itself, which is not opened twice."""
+    chat = sampler.chat
+    question = Message(role="user", content="what is 1 + 2 ?")
+    plain = chat.tokenizer.decode(chat.encode([question]))
+    begun = chat.encode([question, Message(role="assistant", content="<think>\n\n</think>\n\n")])
+    text = chat.tokenizer.decode(begun)
+    assert text.count("<think>") == 1 and text.endswith("\n\n</think>\n\n")
+    assert text.startswith(plain.rstrip())
+
+
+def test_a_thinking_budget_closes_the_thinking(sampler: HFSampler) -> None:
+    """What was thought within it stays as it was; then the model goes on with its answer."""
+    requests = [asked(i, max_new_tokens=60) for i in range(12)]
+    free = [o for _, o in sorted(dict(sampler.sample(requests)).items())]
+    with opened(None) as ledger:
+        bound = within_budget(sampler, requests, 20, ledger)
+    longer = 0
+    for request, whole, cut in zip(requests, free, bound, strict=True):
+        if whole.finish == "stop" and whole.tokens < 20:
+            assert cut == whole
+            continue
+        longer += 1
+        thought, tag, answer = cut.text.partition("\n</think>\n\n")
+        assert tag and whole.text.startswith(thought) and 20 <= cut.tokens <= 60
+        assert cut.prompt_tokens == whole.prompt_tokens
+        if cut.finish == "length":
+            assert cut.tokens == request.max_new_tokens and answer
+    assert longer > 3
