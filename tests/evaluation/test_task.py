@@ -211,7 +211,8 @@ def test_score_and_report_agree_with_lmms_eval(
         finish = "length" if n % 5 == 0 else "stop"
         return GenerationResult(text if n % 7 else "so", Counts(output_tokens=n, finish=finish))
 
-    results, samples = evaluate(Says(say), "drp_math500_sampled", sets, monkeypatch, limit=9)
+    results, samples = evaluate(Says(say), "drp_gsm8k_sampled", sets, monkeypatch, limit=9,
+                                repeats=4)
     file = tmp_path / "samples.jsonl"
     file.write_text("".join(json.dumps(s, default=str) + "\n" for s in samples))
     done = CliRunner().invoke(command, [str(file), "--cutoffs", "12000,none"])
