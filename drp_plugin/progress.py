@@ -28,9 +28,9 @@ class Display:
     """Progress on stderr: rows, rate, cost, rejects, time left."""
 
     def __init__(self, what: str, total: int | None, *, status: Callable[[], str] = lambda: "",
-                 clock: Callable[[], float] = time.monotonic) -> None:
+                 clock: Callable[[], float] = time.monotonic, show: bool = True) -> None:
         self.what, self.total, self.done = what, total, 0
-        self._status, self._clock = status, clock
+        self._status, self._clock, self._quiet = status, clock, not show
         self._started = clock()
         self._last = self._started
         self._console = Console(stderr=True)
@@ -38,9 +38,9 @@ class Display:
         self._task: TaskID | None = None
         self._noted = False
         self._timer: asyncio.TimerHandle | None = None
-        if self._console.is_terminal:
+        if self._console.is_terminal and show:
             self._bar = Progress(
-                # a server's words may hold brackets: they are no markup
+                # texts come from servers and files too: brackets in them are no markup
                 TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
                 TextColumn("{task.fields[rate]}", markup=False),
                 TextColumn("{task.fields[status]}", markup=False),
@@ -98,7 +98,7 @@ class Display:
         """One line of status on stderr, above the bar where there is one."""
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
-        else:
+        elif not self._quiet:
             print(f"drp: {text}", file=sys.stderr, flush=True)
 
     def _refresh(self) -> None:

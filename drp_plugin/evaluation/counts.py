@@ -13,7 +13,7 @@ class Counts(TokenCounts):
     """lmms-eval's counters, which land in the samples file, with more of them."""
 
     finish: str | None = None
-    """`sampling.base.Finish` of the scored completion."""
+    """`sampling.completions.Finish` of the scored completion."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the model that bear on the result: cap, early stopping, adapter."""
     tokenizer: str | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -38,9 +40,12 @@ class Generation(NamedTuple):
         """
         check({key: value for key, value in given.items() if not _says_nothing(key, value)}, READ,
               f"generation_kwargs (--gen_kwargs) of {model}")
-        _check_until(given.get("until"))
+        stops(given.get("until"))
         temperature = number("temperature", given.get("temperature")) or 0.0
-        top_p = number("top_p", given.get("top_p"), most=1) or 1.0
+        top_p = number("top_p", given.get("top_p"), most=1)
+        if temperature and top_p == 0:
+            raise UserError("top_p=0 keeps no token to draw from",
+                            fix="For greedy decoding give temperature=0")
         # -1 and 0 are how engines write that there is none
         top_k = integer("top_k", given.get("top_k") or None, least=-1)
         sampled = flag("do_sample", given.get("do_sample", True))
@@ -51,7 +56,7 @@ class Generation(NamedTuple):
                 "temperature=0 for greedy decoding")
         limits = [integer(name, given.get(name)) for name in ("max_new_tokens", "max_gen_toks")]
         return cls(
-            temperature=temperature, top_p=top_p if temperature else 1.0,
+            temperature=temperature, top_p=1.0 if not temperature or top_p is None else top_p,
             top_k=top_k if temperature and (top_k or 0) > 0 else None,
             max_new_tokens=min((n for n in limits if n is not None), default=_DEFAULT_NEW_TOKENS),
             seed=integer("seed", given.get("seed"), least=0))
@@ -61,8 +66,31 @@ def _says_nothing(key: str, value: Any) -> bool:
     return key in _IDLE or (key in _NEUTRAL and value in (None, "None", _NEUTRAL[key]))
 
 
-def _check_until(stops: Any) -> None:
-    """Stop strings are cut at after the generation, when a mistake would cost all of it."""
-    if stops is not None and not isinstance(stops, str) and not (
-            isinstance(stops, (list, tuple)) and all(isinstance(stop, str) for stop in stops)):
-        raise UserError(f"until={stops} must be text or a list of texts")
+def stops(until: Any) -> list[str]:
+    """The texts that completions are cut at, as a YAML or --gen_kwargs has them.
+
+    That option hands over text alone: a list is read as JSON, and must be a whole one. Raises
+    UserError for what cannot be met as it stands.
+    """
+    found = until
+    if isinstance(until, str):
+        found = [until]
+        if until.lstrip().startswith("["):
+            with contextlib.suppress(ValueError):
+                found = json.loads(until)
+        if found == [until] and (until.lstrip().startswith("[") or "\\n" in until):
+            raise UserError(f"until={until} is neither text nor a list of texts in JSON",
+                            fix='Write until=["\\n\\n"]; --gen_kwargs takes no comma within, and '
+                            "a task's YAML takes several")
+    if found is None:
+        return []
+    if not isinstance(found, list | tuple) or not all(isinstance(stop, str) for stop in found):
+        raise UserError(f"until={until} must be text or a list of texts")
+    return [stop for stop in found if stop]
+
+
+def cut_at(text: str, found: list[str]) -> str:
+    """Text up to the first of the task's stop strings; ours have none."""
+    for stop in found:
+        text = text.partition(stop)[0]
+    return text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -15,17 +16,28 @@ from lmms_eval.utils import simple_parse_args_string
 from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
-from drp_plugin.evaluation.generation import Generation
+from drp_plugin.evaluation.generation import Generation, cut_at, stops
 from drp_plugin.evaluation.stop import loudly
-from drp_plugin.llm.ledger import Ledger
+from drp_plugin.evaluation.turns import messages_of
 from drp_plugin.llm.messages import Message
+from drp_plugin.progress import Display
 from drp_plugin.sampling.arguments import check, flag, integer
-from drp_plugin.sampling.completions import Completion, Failed, Sampler, SampleRequest, derived_seed
-from drp_plugin.sampling.progress import Progress
-from drp_plugin.sampling.through_ledger import complete
+from drp_plugin.sampling.completions import (
+    Completion,
+    Failed,
+    Outcome,
+    Sampler,
+    SampleRequest,
+    derived_seed,
+)
+from drp_plugin.sampling.thinking_budget import within_budget
+from drp_plugin.sampling.through_ledger import complete, opened
+from drp_plugin.sampling.traces import Sampled
+from drp_plugin.thinking import CLOSE
 
 COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops", "seed",
-          "ledger", "chat_template", "revision", "trust_remote_code", "dtype")
+          "thinking", "thinking_budget", "ledger", "chat_template", "revision",
+          "trust_remote_code", "dtype")
 LEDGER = "drp_completions.sqlite"
 
 
@@ -34,7 +46,9 @@ class StudentModel(lmms):  # type: ignore[misc]
 
     Arguments that all of them take: `pretrained` (or `model`): folder or hub name;
     `max_new_tokens`: a cap on what the task asks for; `stop_at_cutoff`: generate no more than
-    the protocol reads; `stop_loops`: end completions that go round in circles; `seed`;
+    the protocol reads; `stop_loops`: end completions that go round in circles; `seed` (default:
+    the first of --seed); `thinking=False` for a model that does not think; `thinking_budget`:
+    thinking that is not closed after so many tokens is closed, and the answer asked for;
     `ledger`: file that keeps finished completions (default: in --output_path; `none` for none).
     """
 
@@ -57,7 +71,16 @@ class StudentModel(lmms):  # type: ignore[misc]
                 raise UserError(why, fix="Give --model_args pretrained=FOLDER with a folder that "
                                 "holds the weights")
             self.cap = integer("max_new_tokens", arguments.pop("max_new_tokens", None))
-            self.seed = integer("seed", arguments.pop("seed", 0), least=0) or 0
+            self.seed = integer("seed", arguments.pop("seed", None), least=0)
+            thinking = arguments.pop("thinking", None)
+            self.thinking = None if thinking is None else flag("thinking", thinking)
+            self.budget = integer("thinking_budget", arguments.pop("thinking_budget", None))
+            if self.budget and self.thinking is False:
+                raise UserError("thinking_budget has no use with thinking=False",
+                                fix="Leave one of them out")
+            if max_batch_size is not None:
+                raise UserError(f"--max_batch_size has no use with {self.name}",
+                                fix="Leave it out, or give --batch_size")
             self.stop_at_cutoff = flag("stop_at_cutoff", arguments.pop("stop_at_cutoff", False))
             self.stop_loops = flag("stop_loops", arguments.pop("stop_loops", False))
             self.ledger_path = arguments.pop("ledger", None)
@@ -110,13 +133,26 @@ class StudentModel(lmms):  # type: ignore[misc]
     def settings(self) -> dict[str, Any]:
         """What bears on the result and is recorded with every completion."""
         return {"model": self.pretrained, "stop_at_cutoff": self.stop_at_cutoff,
-                "stop_loops": self.stop_loops, "seed": self.seed}
+                "stop_loops": self.stop_loops, "thinking_budget": self.budget,
+                **({} if self.thinking is None else {"thinking": self.thinking})}
+
+    @property
+    def chat_template(self) -> str:
+        """For --apply_chat_template, which asks for what these models always do."""
+        return str(self.arguments.get("chat_template") or "the model's own")
+
+    tokenizer_name = ""
+
+    @staticmethod
+    def apply_chat_template(turns: Any, **_: Any) -> str:
+        """The messages as text, for lmms-eval's own listing of them alone."""
+        return "\n\n".join(str(turn.get("content")) for turn in turns)
 
     # -- lmms-eval's interface ---------------------------------------------------------------
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         with loudly():
-            turns = [_messages(r.args[1](self._doc(r))) for r in requests]
+            turns = [messages_of(r.args[1](self._doc(r))) for r in requests]
             asked = self._requests(requests, turns, 0)
             completions = self._complete(requests, asked)
             return [self._result([c], a, r)
@@ -136,7 +172,7 @@ class StudentModel(lmms):  # type: ignore[misc]
                     payload = requests[i].args[1](self._doc(requests[i]), round_idx=number,
                                                   previous_output=texts)
                     if not payload[1]:
-                        turns[i] = _messages(payload[0])
+                        turns[i] = messages_of(payload[0])
                 open_ = list(turns)
                 some = [requests[i] for i in open_]
                 asked = self._requests(some, list(turns.values()), number)
@@ -169,7 +205,7 @@ class StudentModel(lmms):  # type: ignore[misc]
         for request, messages in zip(requests, turns, strict=True):
             wanted = Generation.read(request.args[2], self.name)
             place = (request.args[4], request.args[3])
-            seed = self.seed if wanted.seed is None else wanted.seed
+            seed = self._seed(request, wanted)
             made.append(SampleRequest(
                 messages=messages, temperature=wanted.temperature, top_p=wanted.top_p,
                 top_k=wanted.top_k, max_new_tokens=min(wanted.max_new_tokens,
@@ -180,6 +216,11 @@ class StudentModel(lmms):  # type: ignore[misc]
             copies[place] += 1
         return made
 
+    def _seed(self, request: Instance, wanted: Generation) -> int:
+        """What completions are drawn from: --gen_kwargs, --model_args or --seed, in this order."""
+        given = (wanted.seed, self.seed, request.metadata.get("seed"))
+        return next((seed for seed in given if seed is not None), 0)
+
     def _cutoff(self, request: Instance) -> int | None:
         if not self.stop_at_cutoff:
             return None
@@ -187,64 +228,71 @@ class StudentModel(lmms):  # type: ignore[misc]
         return cutoff
 
     def _complete(self, requests: list[Instance], asked: list[SampleRequest]) -> list[Completion]:
-        path = self._ledger_file(requests)
-        ledger = None if path is None else Ledger(path)
-        try:
-            with Progress(len(asked), self.name, show=self._rank == 0) as progress:
-                outcomes = complete(self.sampler, asked, ledger=ledger, report=progress)
-        finally:
-            if ledger is not None:
-                ledger.close()
-        failed = [o for o in outcomes if isinstance(o, Failed)]
-        if failed:
-            kept = " Finished ones are kept: run the same command again" if ledger else ""
+        path, tally = self._ledger_file(requests), Sampled()
+        with opened(path) as ledger, Display(self.name, len(asked), status=tally.status,
+                                             show=self._rank == 0) as display:
+            display.say(display.line())
+
+            def report(rows: int, outcome: Outcome | None) -> None:
+                tally(rows, outcome)
+                display.advance(rows)
+
+            if self.budget is None:
+                outcomes = complete(self.sampler, asked, ledger, report)
+            else:
+                outcomes = within_budget(self.sampler, asked, self.budget, ledger, report)
+            display.say(display.line())
+        return self._whole(requests, outcomes, kept=path is not None)
+
+    def _whole(self, requests: list[Instance], outcomes: list[Outcome],
+               kept: bool) -> list[Completion]:
+        """A completion of every request.
+
+        A prompt that leaves no room in the context is the model's own limit: what it says there
+        is nothing, cut off after no tokens. Any other failure ends the run.
+        """
+        failed = [(r, o) for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Failed)]
+        long = [f"{r.args[4]} {self._doc(r).get('id', r.args[3])}"
+                for r, o in failed if o.reason == "too_long"]
+        if len(failed) > len(long) or len(long) == len(outcomes):
+            again = " Finished ones are kept: run the same command again" if kept else ""
+            first = next((o for _, o in failed if o.reason != "too_long"), failed[0][1])
             raise UserError(f"{len(failed)} of {len(outcomes)} completions failed, the first with: "
-                            f"{failed[0].error}", fix=f"Nothing was scored.{kept}")
-        return [o for o in outcomes if isinstance(o, Completion)]
+                            f"{first.error}", fix=f"Nothing was scored.{again}")
+        if long:
+            self._say(f"{len(long)} of {len(outcomes)} prompts leave no room in the context and "
+                      f"count as cut off ({failed[0][1].error}): {', '.join(long[:5])}"
+                      + (" …" if len(long) > 5 else ""))
+        done = [o for o in outcomes if isinstance(o, Completion) and o.finish == "stop"]
+        if self.thinking is None and done and not any(CLOSE in o.text for o in done) \
+                and (requests[0].metadata.get("protocol") or {}).get("thinking"):
+            self._say(f"none of {len(done)} completions that ended closes a thinking: all count as "
+                      "cut off while thinking. For a model that does not think add "
+                      "--model_args thinking=False")
+        return [o if isinstance(o, Completion) else
+                Completion(text="", tokens=0, prompt_tokens=0, finish="length") for o in outcomes]
+
+    def _say(self, text: str) -> None:
+        print(f"drp: {text}", file=sys.stderr, flush=True)
 
     def _ledger_file(self, requests: list[Instance]) -> Path | None:
         if self.ledger_path is not None:
             return None if str(self.ledger_path).lower() == "none" else Path(self.ledger_path)
         output = next((o for r in requests if (o := r.metadata.get("output_path"))), None)
-        return None if output is None else _folder(str(output)) / LEDGER
+        return None if output is None else Path(output) / LEDGER
 
     def _result(self, said: list[Completion], asked: SampleRequest,
                 request: Instance) -> GenerationResult:
         last = said[-1]
-        texts = [_until(c.text, request.args[2].get("until")) for c in said]
+        until = stops(request.args[2].get("until"))
+        texts = [cut_at(c.text, until) for c in said]
+        finish = "stop" if texts[-1] != last.text else last.finish
         counts = Counts(
             input_tokens=last.prompt_tokens, output_tokens=last.tokens + (last.finish == "stop"),
-            finish=last.finish, tokenizer=self.pretrained,
+            finish=finish, tokenizer=self.pretrained,
             rounds=tuple(c.tokens for c in said[:-1]),
             settings={**self.settings, "max_new_tokens": asked.max_new_tokens,
+                      "seed": self._seed(request, Generation.read(request.args[2], self.name)),
                       "temperature": asked.temperature,
                       "top_p": asked.top_p if asked.temperature else None})
         return GenerationResult(text=texts if len(texts) > 1 else texts[0], token_counts=counts)
-
-
-def _messages(turns: Any) -> tuple[Message, ...]:
-    """lmms-eval's messages, whose content is a list of parts, as ours."""
-    made = []
-    for turn in turns:
-        parts = turn["content"]
-        if isinstance(parts, str):
-            parts = [{"type": "text", "text": parts}]
-        if any(part["type"] != "text" for part in parts):
-            raise UserError("the task shows images or sound, and this model reads text alone",
-                            fix="Take a text task such as drp_gsm8k")
-        made.append(Message(role=turn["role"], content="".join(part["text"] for part in parts)))
-    return tuple(made)
-
-
-def _until(text: str, stops: Any) -> str:
-    """Text up to the first of the task's stop strings; ours have none."""
-    for stop in [stops] if isinstance(stops, str) else stops or []:
-        if stop:
-            text = text.partition(stop)[0]
-    return text
-
-
-def _folder(output: str) -> Path:
-    """The folder that lmms-eval writes to for this --output_path."""
-    path = Path(output)
-    return path.parent if path.suffix in (".json", ".jsonl") else path

@@ -2,52 +2,55 @@
 
 from __future__ import annotations
 
-import copy
+import math
+import sys
 import threading
 from typing import Any
 
-from lmms_eval.api.registry import get_aggregation
-from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
-
 from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
-from drp_plugin.evaluation.protocol import Prompting, Protocol
+from drp_plugin.evaluation.lmms_private import TextTask
+from drp_plugin.evaluation.options import output_folder, refuse, seed_of
 from drp_plugin.evaluation.stop import loudly
+from drp_plugin.evaluation.task_protocol import Prompting, TaskProtocol
 from drp_plugin.finish import ended as ended_by_itself
 from drp_plugin.llm.messages import Message
+from drp_plugin.sampling.arguments import integer
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
 from drp_plugin.tokens import TokenCounter
 
+PASS_AT = (2, 4, 8, 16, 32, 64)
+"""Numbers of samples for which the chance of a right one among them is told."""
 METRICS = {
     "accuracy": True, "accuracy_no_cutoff": True, "tokens": False, "tokens_no_cutoff": False,
     "think_tokens": False, "truncated": False, "no_answer": False, "loops": False,
-    "pass_at_k": True, "stopped_early": False, "first_round_tokens": False,
+    "stopped_early": False, "first_round_tokens": False,
+    **{f"pass_at_{j}": True for j in PASS_AT},
 }
 """Metrics, and whether more is better. Shares are between 0 and 1."""
 _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 
 
-class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
+class DRPTask(TextTask):
     """A set of questions under a protocol; completions reach the scorer as they came.
 
-    The YAML has, besides lmms-eval's own keys, `protocol:` (see `Protocol`), and `variant:`,
+    The YAML has, besides lmms-eval's own keys, `protocol:` (see `TaskProtocol`), and `variant:`,
     whose entries win over those of `protocol:`.
     """
 
-    model_kind = "chat"
-    """`chat` or `simple`: what the model of the run takes. Set when lmms-eval loads tasks."""
+    metrics = METRICS
 
     def __init__(self, config: dict[str, Any]) -> None:
         config = {k: v for k, v in config.items() if k != "class"}
         own = {**config.pop("protocol", {}), **config.pop("variant", {})}
-        self.kind = self.model_kind
         self._told: dict[str, list[Counts | None]] = {}
         self._earlier: dict[str, list[list[str]]] = {}
         self._counter: TokenCounter | None = None
+        self._offset = 0
         self._lock = threading.Lock()
         with loudly():
-            self.protocol = Protocol.parse(own, str(config.get("task")))
+            self.protocol = TaskProtocol.parse(own, str(config.get("task")))
             self.prompting = Prompting(self.protocol)
             metadata = {"version": 1.0, "prompt": self.protocol.prompt,
                         "protocol": self.protocol.model_dump(mode="json")}
@@ -65,7 +68,8 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
 
     def doc_to_text(self, doc: dict[str, Any], *_: Any, **__: Any) -> str:
         """The first round as one text, for models that take no messages."""
-        return "\n\n".join(m.content for m in self.prompting.first(doc["question"]))
+        return "\n\n".join(m.content for m in self.prompting.first(doc["question"])
+                           if m.role != "assistant")
 
     def doc_to_target(self, doc: dict[str, Any], *_: Any, **__: Any) -> str:
         return str(doc["answer"])
@@ -87,32 +91,34 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
         second = self.prompting.second(doc["question"], previous_output[-1])
         return _content(second), False, previous_output, None
 
-    def build_all_requests(self, **settings: Any) -> None:
-        # the model keeps finished completions beside the results
-        output = getattr(getattr(self, "args", None), "output_path", None)
-        self.config.metadata["output_path"] = output
-        try:
-            super().build_all_requests(**settings)
-        finally:
-            self.config.metadata.pop("output_path")
-
-    def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Any:
-        if self.kind != "chat":
-            return ConfigurableTask.construct_requests(self, doc_id, ctx, **kwargs)
-        split = kwargs["metadata"]["split"]
-        arguments = (ctx, self.doc_to_messages, copy.deepcopy(self.config.generation_kwargs),
-                     doc_id, self.config.task, split)
-        from lmms_eval.api.instance import Instance
-
-        return Instance(request_type=self.OUTPUT_TYPE, arguments=arguments, idx=0,
-                        task_name=self.config.task, doc_id=doc_id, **kwargs)
+    def prepare(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Obey or refuse the options of the command line; see `TextTask.prepare`."""
+        with loudly():
+            name, given = str(self.config.task), self.command_line
+            refuse(given, name)
+            system = settings.get("system_instruction")
+            if system and self.protocol.system is not None:
+                raise UserError(f"--system_instruction has no use with {name}, which has a system "
+                                "prompt of its own", fix="Leave it out")
+            self.prompting.system_instruction = system
+            kwargs = self.config.generation_kwargs = dict(self.config.generation_kwargs or {})
+            self.config.repeats = integer("repeats", kwargs.pop("repeats", None)) \
+                or self.config.repeats
+            greedy = not kwargs.get("do_sample", True) or not kwargs.get("temperature")
+            if self.config.repeats > 1 and greedy:
+                raise UserError(f"{name} is greedy: {self.config.repeats} repeats would all be "
+                                "the same", fix=f"Take {name}_sampled, or --gen_kwargs "
+                                "do_sample=True,temperature=0.6")
+            self._offset = int(settings.get("offset") or 0)
+            # the model keeps finished completions beside the results, and draws from the seed
+            return {"output_path": output_folder(given), "seed": seed_of(given)}
 
     # -- results -----------------------------------------------------------------------------
 
     def apply_filters(self) -> None:
         """Keep every repeat, unchanged, with what the model told about it."""
         with loudly():
-            for instance in self._instances:
+            for instance in self.answered():
                 # of several rounds the last one is the completion
                 replies = [r[-1] if isinstance(r, list) else r for r in instance.resps]
                 failed = [r for r in replies if not isinstance(r, str) or r.startswith(_FAILED)]
@@ -129,7 +135,7 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
     def process_results(self, doc: dict[str, Any], results: list[Any],
                         full_docs: Any = None) -> dict[str, Any]:
         """The metrics of one question, and under `drp` all that they were computed from."""
-        if "bypass" in self._metric_fn_list:
+        if self.only_predicts:
             return {"bypass": 0}
         with loudly():
             replies = results[0] if results and isinstance(results[0], list) else results
@@ -144,7 +150,11 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
         return measure_many(replies, [doc["answer"]] * n, [doc["dataset"]] * n,
                             self._tokens(told), self.protocol.cutoff,
                             backend_tokens=[c.output_tokens if c else None for c in told],
-                            thinking=self.protocol.thinking, ended=ended)
+                            thinking=self._thinking(told), ended=ended)
+
+    def _thinking(self, told: list[Counts | None]) -> bool:
+        """Whether the model thinks: as the model was told, else as the task says."""
+        return bool(_settings(told).get("thinking", self.protocol.thinking))
 
     def _tokens(self, told: list[Counts | None]) -> TokenCounter:
         with self._lock:
@@ -155,7 +165,7 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
 
     def _metrics(self, doc: dict[str, Any], measured: list[Measured],
                  told: list[Counts | None]) -> dict[str, Any]:
-        settings = next((c.settings for c in told if c), {})
+        settings = _settings(told)
         early = bool(settings.get("stop_at_cutoff") or settings.get("stop_loops"))
 
         def mean(values: list[Any]) -> float:
@@ -176,7 +186,9 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
             found["accuracy_no_cutoff"] = mean([m.full.correct for m in measured])
             found["tokens_no_cutoff"] = mean([m.full.tokens for m in measured])
         if len(measured) > 1:
-            found["pass_at_k"] = float(any(m.correct for m in measured))
+            right = sum(bool(m.correct) for m in measured)
+            found |= {f"pass_at_{j}": pass_at(right, len(measured), j)
+                      for j in PASS_AT if j <= len(measured)}
         if any(c and c.rounds for c in told):
             found["first_round_tokens"] = mean([sum(c.rounds) if c else 0 for c in told])
         completions = [
@@ -184,7 +196,8 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
             for m, c in zip(measured, told, strict=True)]
         found["drp"] = {"id": doc["id"], "question": doc["question"], "answer": doc["answer"],
                         "dataset": doc["dataset"], "completions": completions,
-                        "protocol": self._protocol(settings)}
+                        "protocol": self._protocol(settings),
+                        "run": {key: settings.get(key) for key in ("model", "adapter", "seed")}}
         if earlier := self._earlier.get(doc["id"]):
             found["drp"]["earlier_rounds"] = earlier
         if len(told) == 1 and told[0] is not None and told[0].finish is not None:
@@ -199,23 +212,30 @@ class DRPTask(ConfigurableMessagesTask):  # type: ignore[misc]
         kwargs = self.config.generation_kwargs or {}
         greedy = not kwargs.get("do_sample", True) or not kwargs.get("temperature")
         return {
-            **self.protocol.model_dump(mode="json", exclude={"prompts_dir"}),
+            **self.protocol.model_dump(mode="json", exclude={"prompts_dir"} | (
+                {"prefill"} if self.protocol.prefill is None else set())),
             "tokenizer": self._counter.name if self._counter else self.protocol.tokenizer,
             "temperature": settings.get("temperature", 0.0 if greedy else kwargs["temperature"]),
             "top_p": settings.get("top_p", None if greedy else kwargs.get("top_p")),
             "max_new_tokens": settings.get("max_new_tokens", kwargs.get("max_new_tokens")),
             "repeats": self.config.repeats,
+            "thinking": settings.get("thinking", self.protocol.thinking),
+            **({"thinking_budget": n} if (n := settings.get("thinking_budget")) else {}),
+            **({"system_instruction": s} if (s := self.prompting.system_instruction) else {}),
+            **({"offset": self._offset} if self._offset else {}),
             "stop_at_cutoff": bool(settings.get("stop_at_cutoff")),
             "stop_loops": bool(settings.get("stop_loops")),
             "prompts": self.prompting.prompts.evaluation_hash,
         }
 
-    def _prepare_metric_and_aggregation(self) -> None:
-        mean = get_aggregation("mean")
-        self._metric_fn_list: dict[str, Any] = dict.fromkeys(METRICS)
-        self._metric_fn_kwargs: dict[str, Any] = {name: {} for name in METRICS}
-        self._aggregation_list = dict.fromkeys(METRICS, mean)
-        self._higher_is_better = dict(METRICS)
+
+def pass_at(right: int, samples: int, j: int) -> float:
+    """The chance that j of the samples, drawn without putting back, hold a right one (unbiased)."""
+    return 1.0 - math.comb(samples - right, j) / math.comb(samples, j)
+
+
+def _settings(told: list[Counts | None]) -> dict[str, Any]:
+    return next((c.settings for c in told if c), {})
 
 
 def _content(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
@@ -223,13 +243,18 @@ def _content(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
 
 
 def _counter(wanted: str, own: str | None) -> TokenCounter:
-    """The protocol's counter; the model's own where `qwen` cannot be had (R1-Distill-Qwen's counts
-    the same)."""
+    """The protocol's counter; the model's own where `qwen` cannot be had, which one line says.
+
+    What was counted with stands in the record of every sample (`protocol.tokenizer`).
+    """
     if wanted == "model":
         return TokenCounter.load(own or "qwen")
     try:
         return TokenCounter.load(wanted)
-    except UserError:
+    except UserError as error:
         if wanted != "qwen" or own is None:
             raise
-        return TokenCounter.load(own)
+        counter = TokenCounter.load(own)
+        print(f"drp: {error}. Tokens are counted with the model's own tokenizer, {counter.name}: "
+              "compare them with runs that were counted so", file=sys.stderr, flush=True)
+        return counter

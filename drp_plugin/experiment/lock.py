@@ -12,18 +12,9 @@ from pathlib import Path
 from typing import IO
 
 from drp_plugin.errors import UserError
+from drp_plugin.runner.outputs import alive
 
 WAIT_SECONDS = 20
-
-
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 class Lock:
@@ -62,7 +53,7 @@ def locked(folder: Path) -> Iterator[Lock]:
             except BlockingIOError:
                 file.seek(0)
                 owner, *groups = (int(x) for x in file.read().split() or ["0"])
-                if (owner and _alive(owner)) or time.monotonic() > deadline:
+                if (owner and alive(owner)) or time.monotonic() > deadline:
                     raise UserError(f"another experiment (process {owner}) is at work here",
                                     file=folder, fix="Wait for it, or give another folder "
                                                      "with -o") from None

@@ -40,7 +40,7 @@ def prepare(run_dir: Path) -> None:
         raise UserError(f"cannot be made ({error.strerror})", file=run_dir) from None
     for file in run_dir.iterdir():
         match = _LEFTOVER.match(file.name)
-        if match and not Path(f"/proc/{match[1]}").exists() and not _alive(int(match[1])):
+        if match and not Path(f"/proc/{match[1]}").exists() and not alive(int(match[1])):
             file.unlink(missing_ok=True)
 
 
@@ -71,7 +71,8 @@ def pruned_before(run_dir: Path) -> dict[bytes, int]:
             for row in jsonl.rows(path) if row.value is not None and "id" in row.value}
 
 
-def _alive(pid: int) -> bool:
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

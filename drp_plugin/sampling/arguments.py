@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -32,6 +33,12 @@ def check(given: dict[str, Any], known: Iterable[str], model: str) -> None:
             hint = f"Did you mean {close[0]}? " if close else ""
             raise UserError(f"{model} has no argument {name!r}",
                             fix=f"{hint}It has: {', '.join(names)}")
+
+
+def check_for(made: type, given: dict[str, Any], name: str) -> None:
+    """`check` against what the constructor of an engine takes, besides what is set elsewhere."""
+    elsewhere = {"self", "model", "base_urls", "peft", "batch_size"}
+    check(given, set(inspect.signature(made).parameters) - elsewhere, name)
 
 
 def integer(name: str, value: Any, *, least: int = 1) -> int | None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message
+from drp_plugin.thinking import OPEN
 
 _PROOF = "Okay, so 12 + 7 = 19.\n\nWait, let me check:  19 - 7 is 12.\n"
 
@@ -41,9 +42,17 @@ class Chat:
                             f"({again[:40]!r})", fix="Install another transformers release")
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """The ids of the prompt, with the opening of the assistant's turn."""
+        """The ids of the prompt, with the opening of the assistant's turn.
+
+        A last message of the assistant is the beginning of that turn, whose thinking a template
+        may have opened already.
+        """
         turns = [{"role": m.role, "content": m.content} for m in messages]
+        begun = str(turns.pop()["content"]) if turns[-1]["role"] == "assistant" else ""
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+        if text.rstrip().endswith(OPEN):
+            begun = begun.removeprefix(OPEN).lstrip("\n") if begun.startswith(OPEN) else begun
+        text += begun
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:

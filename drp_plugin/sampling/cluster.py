@@ -7,12 +7,13 @@ Ray starts by itself). Each worker holds one model: vLLM on its GPUs, transforme
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.sampling.arguments import flag, integer
-from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
+from drp_plugin.sampling.arguments import check_for, flag, integer
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.identity import identity
 
 BLOCK = 64
 """Requests that a worker takes, and stores, at a time."""
@@ -21,10 +22,16 @@ BLOCK = 64
 class Worker:
     """One engine on one worker; Ray Data calls it with blocks of requests."""
 
-    def __init__(self, backend: str, model: str, settings: dict[str, Any]) -> None:
-        from drp_plugin.sampling.engines import make
+    def __init__(self, engine: str, model: str, settings: dict[str, Any]) -> None:
+        self.sampler: Sampler
+        if engine == "vllm":
+            from drp_plugin.sampling.vllm_engine import VLLMSampler
 
-        self.sampler = make(backend, model, **settings)
+            self.sampler = VLLMSampler(model, **settings)
+        else:
+            from drp_plugin.sampling.transformers_engine import HFSampler
+
+            self.sampler = HFSampler(model, **settings)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
         requests = [SampleRequest.model_validate_json(text) for text in block["request"]]
@@ -36,7 +43,7 @@ class Worker:
         return {"index": indices, "kind": kinds, "value": values}
 
 
-class RaySampler:
+class RaySampler(Sampler):
     """Sampling on a Ray cluster.
 
     `workers`: engines in all (1); `gpus`: GPUs of each (1 with vLLM, 0 with transformers);
@@ -47,8 +54,6 @@ class RaySampler:
     def __init__(self, model: str, *, adapter: str | None = None, batch_size: int | None = None,
                  workers: int = 1, gpus: float | None = None, engine: str | None = None,
                  block: int = BLOCK, local: bool = False, **settings: Any) -> None:
-        from drp_plugin.sampling.identity import fingerprint
-
         try:
             import ray
         except ImportError:
@@ -65,15 +70,16 @@ class RaySampler:
         self.workers = integer("workers", workers) or 1
         self.block = integer("block", block) or BLOCK
         self.model = model
-        self.settings = {**settings, **({"adapter": adapter} if adapter else {})}
         if self.engine == "hf":
-            self.settings = {"workers": 1, **self.settings,
-                             **({"batch_size": batch_size} if batch_size else {})}
-        self.identity: dict[str, Any] = {
-            "engine": "ray", "inner": self.engine, **fingerprint(model),
-            **({"adapter": fingerprint(adapter)} if adapter else {})}
+            from drp_plugin.sampling.transformers_engine import HFSampler
 
-    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+            check_for(HFSampler, settings, "the hf engine of the ray backend")
+            self.settings = {"workers": 1, "batch_size": batch_size, "peft": adapter, **settings}
+        else:
+            self.settings = {"lora": adapter, **settings}
+        self.identity = identity("ray", model, adapter=adapter, inner=self.engine, **settings)
+
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`; completions come, and are stored, block by block."""
         from ray import data
 

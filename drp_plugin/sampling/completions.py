@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import abc
 import hashlib
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, Protocol
+from collections.abc import Iterable, Iterator
+from typing import Any, Literal
+
+from pydantic import Field
 
 from drp_plugin.llm.ledger import request_key
 from drp_plugin.llm.messages import Message
@@ -26,20 +29,26 @@ class SampleRequest(Record):
     messages: tuple[Message, ...]
     temperature: float = 0.6
     """0 is greedy."""
-    top_p: float = 0.95
+    top_p: float = Field(default=0.95, gt=0, le=1)
     top_k: int | None = None
     max_new_tokens: int = MAX_NEW_TOKENS
     """A cap; the model's context can make it smaller."""
     cutoff: int | None = None
-    """With `stop_at_cutoff`: stop after so many tokens, since the protocol reads no further."""
+    """With `stop_at_cutoff`: stop beyond so many tokens, since the protocol reads no further."""
     stop_loops: bool = False
-    """Stop where the tail has become periodic (`loops.period`)."""
+    """Stop where the tail has become periodic (`loops.token_period`)."""
     seed: int = 0
 
     @property
     def limit(self) -> int:
-        """The most new tokens, context aside."""
-        return self.max_new_tokens if self.cutoff is None else min(self.max_new_tokens, self.cutoff)
+        """The most new tokens, context aside: one more than the cutoff, since a completion of
+        just so many tokens that ends there by itself is whole."""
+        return self.max_new_tokens if self.cutoff is None else min(self.max_new_tokens,
+                                                                   self.cutoff + 1)
+
+    def cut(self, tokens: int) -> Finish:
+        """How a completion ended that had not stopped by itself after so many tokens."""
+        return "cutoff" if self.cutoff is not None and tokens > self.cutoff else "length"
 
 
 class Completion(Record):
@@ -56,20 +65,38 @@ class Failed(Record):
     """A request that could not be answered; never an answer."""
 
     error: str
+    reason: Literal["engine", "too_long"] = "engine"
+    """`too_long`: the prompt leaves no room in the model's context, whenever it is asked."""
+
+    @classmethod
+    def too_long(cls, prompt: int, context: int) -> Failed:
+        """The prompt has as many tokens as the context takes, or more."""
+        return cls(error=f"the prompt has {prompt} tokens and the model's context {context}",
+                   reason="too_long")
 
 
 Outcome = Completion | Failed
 
 
-class Sampler(Protocol):
+class Sampler(abc.ABC):
     """An engine with a model in it."""
 
     identity: dict[str, Any]
     """Everything about the engine and the model that determines a completion, as JSON."""
 
-    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """Each request's index and outcome, in the order in which they finish."""
-        ...
+    @abc.abstractmethod
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        """Each request's index and outcome, in the order in which they finish.
+
+        An engine takes from `requests` what it can work on.
+        """
+
+    def stop(self) -> bool:
+        """Begin nothing new; False where what is in the making cannot be waited for.
+
+        Called from a signal handler while `sample` goes on, which then ends by itself.
+        """
+        return False
 
 
 def derived_seed(base: int, *parts: Any) -> int:

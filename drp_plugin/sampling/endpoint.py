@@ -2,142 +2,236 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import itertools
+import json
+import queue
+import sys
 import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.addresses import check_address, find_key
-from drp_plugin.llm.openai_client import KEY
-from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
-from drp_plugin.thinking import CLOSE, OPEN
+from drp_plugin.llm.limiter import Limiter
+from drp_plugin.llm.messages import Request, Sampling, TeacherError
+from drp_plugin.llm.openai_client import KEY, RAW, OpenAITeacher, chat_body, read_completion
+from drp_plugin.llm.retry import Persistent, Retries, Transient, Unusable, no_reply, stopping
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.thinking import join_response
 
 CONCURRENCY = 64
 """Requests in flight at each server; vLLM queues what it cannot hold."""
+_OWN = "skip_special_tokens"
 
 
-class EndpointSampler:
+class _Server(OpenAITeacher):
+    """One server: asked as a teacher is, but its replies are a student's completions."""
+
+    gone = False
+    """Its last fault was that there was nobody to talk to."""
+    plain = False
+    """It takes no fields beyond OpenAI's own."""
+
+    async def draw(self, request: SampleRequest, context: int | None) -> Completion:
+        """Raises TeacherError where there is none to be had, Unusable where there never is."""
+        # servers strip special tokens, and </think> is one in some tokenizers
+        extra: dict[str, Any] = {} if self.official else {_OWN: False}
+        if request.top_k:
+            extra["top_k"] = request.top_k
+        # vLLM refuses a limit over what its context has left; without one it takes the rest
+        limit = request.limit if context is None or request.limit < context else None
+        body = chat_body(self.model, Request(messages=request.messages, sampling=Sampling(
+            temperature=request.temperature, top_p=request.top_p, seed=request.seed,
+            max_tokens=limit, extra=extra)), official=self.official)
+        body.update(body.pop("extra_body", {}))
+        return await self.persistent.run(lambda: self._posted(body, request), keep=True)
+
+    async def _posted(self, body: dict[str, Any], request: SampleRequest) -> Completion:
+        import openai
+        from openai.types.chat import ChatCompletion
+
+        if self.plain:
+            body.pop(_OWN, None)
+        try:
+            raw: Any = await self.client.post("/chat/completions", body=body,
+                                              cast_to=ChatCompletion, options={"headers": RAW})
+            content = raw.http_response.content
+        except openai.OpenAIError as error:
+            if _OWN in body and _OWN in str(error):
+                print(f"drp: {self.base_url} takes no {_OWN}: a </think> that is a special token "
+                      "will be missing", file=sys.stderr, flush=True)
+                self.plain = True
+                return await self._posted(body, request)
+            explained = self._explain(error)
+            self.gone = isinstance(explained, Transient) and explained.unreachable
+            raise explained from None
+        try:
+            value = json.loads(content)
+            made = _completion(value, request)
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+            raise no_reply(self._clean(content[:2000].decode("utf-8", "replace"))) from None
+        self.gone = False
+        self.persistent.limiter.answered(raw.headers, made.prompt_tokens + made.tokens)
+        return made
+
+
+def _completion(value: dict[str, Any], request: SampleRequest) -> Completion:
+    reply = read_completion(value)
+    if reply.finish_reason not in ("stop", "length"):
+        said = value["choices"][0].get("finish_reason")
+        raise TeacherError(f"the server ended with {said!r}")
+    message, text = value["choices"][0]["message"], reply.text
+    thought = message.get("reasoning_content") or message.get("reasoning")
+    if thought:  # the server has a reasoning parser: put the response together again
+        text = join_response(thought, text) if text else thought
+    stopped = reply.finish_reason == "stop"
+    # servers count the stop token
+    tokens = max(reply.usage.completion_tokens - stopped, 0)
+    return Completion(text=text, tokens=tokens, prompt_tokens=reply.usage.prompt_tokens,
+                      finish="stop" if stopped else request.cut(tokens))
+
+
+class EndpointSampler(Sampler):
     """A model served by one or more OpenAI-compatible servers.
 
-    `model` may be left out where the servers name one themselves. The key is read from
-    OPENAI_API_KEY; servers of one's own mostly need none. Raises UserError when a server does
-    not answer or does not have the model.
+    `model` may be left out where the servers name one themselves. `timeout_s` is for a whole
+    request; `retries` more attempts are made before another server is asked. The key is read
+    from OPENAI_API_KEY; servers of one's own mostly need none. Raises UserError when a server
+    does not answer or does not have the model.
     """
 
     def __init__(self, base_urls: Sequence[str], model: str | None = None, *,
                  concurrency: int = CONCURRENCY, timeout_s: float = 3600.0,
                  retries: int = 4) -> None:
-        import openai
-
-        self._openai = openai
-        key = find_key(KEY) or "none"
+        self.base_urls, self.concurrency = base_urls, concurrency
+        self.timeout_s, self.retries = timeout_s, retries
+        self._key = find_key(KEY) or "none"
         for url in base_urls:
             check_address(url)
-        self._clients = [openai.OpenAI(base_url=url, api_key=key, timeout=timeout_s,
-                                       max_retries=retries) for url in base_urls]
-        self.concurrency = concurrency
-        self._turn = itertools.count()
-        self._lock = threading.Lock()
-        cards = [self._card(client, url, model)
-                 for client, url in zip(self._clients, base_urls, strict=True)]
+        cards = [_card(url, self._key, model) for url in base_urls]
         self.model = str(cards[0]["id"])
         roots = {str(card.get("root") or card["id"]) for card in cards}
         if len(roots) > 1:
             raise UserError(f"the servers have different models: {', '.join(sorted(roots))}")
         self.context: int | None = min(
             (int(n) for card in cards if (n := card.get("max_model_len"))), default=None)
-        self.identity: dict[str, Any] = {"engine": "openai", "model": self.model,
-                                         "root": roots.pop()}
+        self.identity = {"engine": "openai", "model": self.model, "root": roots.pop()}
+        self._turn = itertools.count()
+        self._halted = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._running: set[asyncio.Task[Outcome]] = set()
 
-    @staticmethod
-    def _card(client: Any, url: str, model: str | None) -> dict[str, Any]:
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        """See `Sampler.sample`. Raises Unusable when no server can be asked any more."""
+        results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                asyncio.run(self._all(enumerate(requests), results))
+                results.put(None)
+            except BaseException as error:
+                results.put(error)
+
+        self._halted.clear()
+        threading.Thread(target=work, daemon=True, name="endpoint").start()
         try:
-            cards = [card.model_dump() for card in client.with_options(
-                max_retries=1, timeout=20).models.list().data]
-        except Exception as error:  # whatever it is, the server cannot be used
-            status = getattr(error, "status_code", None)
-            what = f"HTTP {status}" if status else type(error).__name__
-            if status in (401, 403):
-                raise UserError(f"{url} refuses the key ({what})",
-                                fix=f"Check the environment variable {KEY}") from None
-            raise UserError(f"{url} does not answer as an OpenAI-compatible server "
-                            f"({what})", fix="Check --base-url") from None
-        names = [str(card["id"]) for card in cards]
-        if model is None:
-            if len(cards) != 1:
-                raise UserError(f"{url} serves {', '.join(names) or 'nothing'}",
-                                fix="Choose one with --model")
-            return dict(cards[0])
-        for card in cards:
-            if model in (card["id"], card.get("root")):
-                return dict(card)
-        raise UserError(f"{url} does not serve {model!r}", fix=f"It serves: {', '.join(names)}")
+            while (item := results.get()) is not None:
+                if isinstance(item, BaseException):
+                    raise item
+                yield item
+        finally:
+            self.stop()
 
-    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """See `Sampler.sample`."""
-        waiting = iter(enumerate(requests))
-        size = self.concurrency * len(self._clients)
-        running: dict[Future[Outcome], int] = {}
-        with ThreadPoolExecutor(max_workers=size, thread_name_prefix="endpoint") as pool:
+    def stop(self) -> bool:
+        """See `Sampler.stop`: what is in flight comes in, the second time it is dropped."""
+        self._halted.set()
+        with contextlib.suppress(RuntimeError):  # the loop has just ended
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._cancel)
+        return True
+
+    def _cancel(self) -> None:
+        for task in self._running:
+            task.cancel()
+
+    async def _all(self, waiting: Iterator[tuple[int, SampleRequest]], results: Any) -> None:
+        self._loop = asyncio.get_running_loop()
+        servers = [_Server(self.model, base_url=url, api_key=self._key, persistent=Persistent(
+            Limiter(self.concurrency, start=self.concurrency), Retries(attempts=self.retries + 1),
+            timeout_s=self.timeout_s, where=url)) for url in self.base_urls]
+        index_of: dict[asyncio.Task[Outcome], int] = {}
+        fatal: Unusable | None = None
+        try:
+            while True:
+                free = self.concurrency * len(servers) - len(self._running)
+                for index, request in itertools.islice(waiting, free):
+                    task = asyncio.ensure_future(self._one(request, servers))
+                    index_of[task] = index
+                    self._running.add(task)
+                    if self._halted.is_set():
+                        task.cancel()
+                        break
+                if not self._running:
+                    break
+                done, self._running = await asyncio.wait(self._running,
+                                                         return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    index = index_of.pop(task)
+                    if task.cancelled():
+                        continue
+                    if isinstance(error := task.exception(), Unusable):
+                        fatal = fatal or error
+                        self.stop()
+                    else:
+                        results.put((index, task.result()))
+                if self._halted.is_set():
+                    waiting = iter(())
+        finally:
+            await asyncio.gather(*(server.close() for server in servers))
+        if fatal is not None:
+            raise fatal
+
+    async def _one(self, request: SampleRequest, servers: list[_Server]) -> Outcome:
+        """From the next server in turn, or another one where that is gone."""
+        first = next(self._turn)
+        for attempt in range(len(servers)):
+            server = servers[(first + attempt) % len(servers)]
+            last = attempt == len(servers) - 1
             try:
-                while True:
-                    for index, request in itertools.islice(waiting, size - len(running)):
-                        running[pool.submit(self._ask, request)] = index
-                    if not running:
-                        return
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        yield running.pop(future), future.result()
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+                return await server.draw(request, self.context)
+            except TeacherError as error:
+                failure = Failed(error=str(error))
+                if last or not server.gone or stopping():
+                    break
+            except Unusable:
+                if last or not server.gone:
+                    raise
+        return failure
 
-    def _ask(self, request: SampleRequest) -> Outcome:
-        with self._lock:
-            first = next(self._turn)
-        error = ""
-        for attempt in range(len(self._clients)):  # another server when one is gone
-            client = self._clients[(first + attempt) % len(self._clients)]
-            try:
-                return self._completion(client.chat.completions.create(**self._body(request)),
-                                        request)
-            except (self._openai.APIConnectionError, self._openai.InternalServerError) as caught:
-                error = f"{type(caught).__name__}: {caught}"
-            except self._openai.APIStatusError as caught:
-                return Failed(error=f"HTTP {caught.status_code}: {str(caught.message)[:300]}")
-            except Exception as caught:
-                return Failed(error=f"{type(caught).__name__}: {caught}"[:300])
-        return Failed(error=error[:300])
 
-    def _body(self, request: SampleRequest) -> dict[str, Any]:
-        body: dict[str, Any] = {
-            "model": self.model, "messages": [m.model_dump() for m in request.messages],
-            "temperature": request.temperature, "top_p": request.top_p, "seed": request.seed,
-            # servers strip special tokens, and </think> is one in some tokenizers
-            "extra_body": {"skip_special_tokens": False}}
-        if request.top_k:
-            body["extra_body"]["top_k"] = request.top_k
-        # vLLM refuses a limit over what its context has left; without one it takes the rest
-        if self.context is None or request.limit < self.context:
-            body["max_tokens"] = request.limit
-        return body
+def _card(url: str, key: str, model: str | None) -> dict[str, Any]:
+    import openai
 
-    def _completion(self, reply: Any, request: SampleRequest) -> Outcome:
-        choice = reply.choices[0]
-        message = choice.message
-        extra = message.model_extra or {}
-        thought = extra.get("reasoning_content") or extra.get("reasoning")
-        text = message.content or ""
-        if thought:  # the server has a reasoning parser: put the response together again
-            text = f"{OPEN}\n{thought.strip()}\n{CLOSE}\n\n{text.strip()}" if text else thought
-        if choice.finish_reason not in ("stop", "length"):
-            return Failed(error=f"the server ended with {choice.finish_reason!r}")
-        usage = reply.usage
-        made = usage.completion_tokens if usage else 0
-        stopped = choice.finish_reason == "stop"
-        cut = not stopped and made == request.cutoff
-        # servers count the stop token
-        return Completion(text=text, tokens=max(made - stopped, 0),
-                          prompt_tokens=usage.prompt_tokens if usage else 0,
-                          finish="stop" if stopped else "cutoff" if cut else "length")
+    try:
+        with openai.OpenAI(base_url=url, api_key=key, timeout=20, max_retries=1) as client:
+            cards = [card.model_dump() for card in client.models.list().data]
+    except Exception as error:  # whatever it is, the server cannot be used
+        status = getattr(error, "status_code", None)
+        what = f"HTTP {status}" if status else type(error).__name__
+        if status in (401, 403):
+            raise UserError(f"{url} refuses the key ({what})",
+                            fix=f"Check the environment variable {KEY}") from None
+        raise UserError(f"{url} does not answer as an OpenAI-compatible server "
+                        f"({what})", fix="Check --base-url") from None
+    names = [str(card["id"]) for card in cards]
+    if model is None:
+        if len(cards) != 1:
+            raise UserError(f"{url} serves {', '.join(names) or 'nothing'}",
+                            fix="Choose one with --model")
+        return dict(cards[0])
+    for card in cards:
+        if model in (card["id"], card.get("root")):
+            return dict(card)
+    raise UserError(f"{url} does not serve {model!r}", fix=f"It serves: {', '.join(names)}")

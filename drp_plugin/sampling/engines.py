@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
-from drp_plugin.sampling.arguments import check
+from drp_plugin.sampling.arguments import check_for
 from drp_plugin.sampling.completions import Sampler
 
 BACKENDS = ("auto", "hf", "vllm", "openai", "ray")
@@ -40,7 +39,7 @@ def make(backend: str, model: str | None, *, base_urls: Sequence[str] = (),
         if adapter:
             raise UserError("an adapter is served by the server itself",
                             fix="Name it with --model, and leave --adapter out")
-        _check(EndpointSampler, engine, "the openai backend")
+        check_for(EndpointSampler, engine, "the openai backend")
         return EndpointSampler(base_urls, model, **engine)
     if model is None:
         raise UserError("no model was given", fix="Give --model FOLDER")
@@ -50,7 +49,7 @@ def make(backend: str, model: str | None, *, base_urls: Sequence[str] = (),
     if backend == "hf":
         from drp_plugin.sampling.transformers_engine import HFSampler
 
-        _check(HFSampler, engine, "the hf backend")
+        check_for(HFSampler, engine, "the hf backend")
         return HFSampler(model, peft=adapter, batch_size=batch_size, **engine)
     if backend == "vllm":
         from drp_plugin.sampling.vllm_engine import VLLMSampler
@@ -59,8 +58,3 @@ def make(backend: str, model: str | None, *, base_urls: Sequence[str] = (),
     from drp_plugin.sampling.cluster import RaySampler
 
     return RaySampler(model, adapter=adapter, batch_size=batch_size, **engine)
-
-
-def _check(sampler: type, given: dict[str, Any], name: str) -> None:
-    taken = {"self", "model", "base_urls", "peft", "batch_size"}
-    check(given, set(inspect.signature(sampler).parameters) - taken, name)

@@ -1,13 +1,56 @@
-"""Which weights these are: stored completions of another model are never taken for this one's."""
+"""What of a model and its engine determines a completion: nothing else's replies are replayed."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
 _KINDS = {".safetensors", ".bin", ".pt", ".json", ".jinja", ".txt", ".model"}
 _SMALL = 64 << 20
+_SPEED = {
+    "batch_size", "block_size", "cpu_offload_gb", "data_parallel_backend", "data_parallel_size",
+    "device", "disable_log_stats", "distributed_executor_backend", "enable_prefix_caching",
+    "enforce_eager", "gpu_memory_utilization", "max_lora_rank", "max_loras",
+    "max_num_batched_tokens", "max_num_seqs", "pipeline_parallel_size", "swap_space",
+    "tensor_parallel_size", "threads", "trust_remote_code", "workers",
+}
+"""Arguments of the engines that change how fast completions come, not which."""
+
+
+def identity(engine: str, model: str, *, revision: str | None = None,
+             chat_template: str | None = None, adapter: str | None = None,
+             **arguments: Any) -> dict[str, Any]:
+    """What a completion of this model in this engine depends on, for the ledger's keys.
+
+    `chat_template` is a file that takes the place of the model's own; `arguments` are the
+    engine's, of which those that bear on speed alone are left out. A path is known by what is
+    there.
+    """
+    known = {name: _value(value) for name, value in sorted(arguments.items())
+             if name not in _SPEED and value is not None}
+    if adapter is not None:
+        known["adapter"] = fingerprint(adapter)
+    if chat_template is not None:
+        known["template"] = Path(chat_template).read_text(encoding="utf-8")
+    return {"engine": engine, **fingerprint(model, revision), **known}
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _value(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_value(v) for v in value]
+    if isinstance(value, str):
+        if os.sep not in value:
+            return value
+        if Path(value).is_dir():
+            return fingerprint(value)
+        if Path(value).is_file():
+            return hashlib.sha256(Path(value).read_bytes()).hexdigest()[:32]
+        return value
+    return value if isinstance(value, bool | int | float) else str(value)
 
 
 def fingerprint(model: str, revision: str | None = None) -> dict[str, Any]:

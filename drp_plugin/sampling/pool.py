@@ -6,6 +6,7 @@ cores are shared; whole processes scale.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import queue
@@ -13,6 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
@@ -28,15 +30,15 @@ def cores() -> int:
     return os.cpu_count() or 1
 
 
-def run(settings: dict[str, Any], requests: Sequence[SampleRequest],
+def run(kind: type, settings: dict[str, Any], requests: Sequence[SampleRequest],
         workers: int) -> Iterator[tuple[int, Outcome]]:
-    """Each request's index and outcome, from `workers` processes with an HFSampler each.
+    """Each request's index and outcome, from `workers` processes with a sampler of this kind each.
 
     Raises RuntimeError when a process ends before its work is done.
     """
     results: queue.SimpleQueue[tuple[int, Outcome] | str | None] = queue.SimpleQueue()
     parts = [list(range(k, len(requests), workers)) for k in range(workers)]
-    processes = [_start(settings) for _ in parts]
+    processes = [_start(kind, settings) for _ in parts]
     readers = [threading.Thread(target=_talk, args=(p, part, requests, results), daemon=True)
                for p, part in zip(processes, parts, strict=True)]
     try:
@@ -58,13 +60,16 @@ def run(settings: dict[str, Any], requests: Sequence[SampleRequest],
             process.wait()
 
 
-def _start(settings: dict[str, Any]) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "drp_plugin.sampling.pool", json.dumps(settings)]
+def _start(kind: type, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
+    # -P: what lies in the current folder is not taken for a module
+    command = [sys.executable, "-P", "-m", "drp_plugin.sampling.pool", kind.__module__,
+               kind.__name__, json.dumps(settings)]
     own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     # ranks of a distributed launch are not the worker's business
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
+    path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            env={**env, **own})
+                            env={**env, **own, "PYTHONPATH": os.pathsep.join(path)})
 
 
 def _talk(process: subprocess.Popen[bytes], part: list[int], requests: Sequence[SampleRequest],
@@ -90,12 +95,12 @@ def _talk(process: subprocess.Popen[bytes], part: list[int], requests: Sequence[
 
 
 def _main() -> None:
-    """A worker: settings as argument, requests on stdin, outcomes on stdout."""
-    from drp_plugin.sampling.transformers_engine import HFSampler
-
+    """A worker: sampler and settings as arguments, requests on stdin, outcomes on stdout."""
+    module, name, settings = sys.argv[1:]
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints must not come between
-    sampler = HFSampler(**json.loads(sys.argv[1]), threads=1, workers=1)
+    kind = getattr(importlib.import_module(module), name)
+    sampler = kind(**json.loads(settings), threads=1, workers=1)
     requests = [SampleRequest.model_validate_json(line) for line in sys.stdin]
     try:
         for place, outcome in sampler.sample(requests):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import random
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
+from drp_plugin.jsonl import rows as lines
 from drp_plugin.reading import Reader, traces
 from drp_plugin.reading.golds import gold
 from drp_plugin.records import Question, Reject
@@ -22,6 +24,24 @@ class Source(NamedTuple):
     split: str
     question: str
     answer: str
+    wrong: tuple[str, ...] = ()
+    """Fields of the wrong choices, where it is multiple choice."""
+    only: tuple[tuple[str, Any], ...] = ()
+    """Fields and the values that rows must have there."""
+
+    def read(self, row: dict[str, Any], index: int) -> tuple[str, str] | None:
+        """Question and gold answer of a row; None where the row is left out."""
+        if any(row.get(field) != value for field, value in self.only):
+            return None
+        answer = row[self.answer]
+        if isinstance(answer, list):
+            answer = answer[0]
+        if not self.wrong:
+            return row[self.question], gold(answer) or ""
+        choices = [str(answer).strip(), *(str(row[field]).strip() for field in self.wrong)]
+        order = random.Random(index).sample(range(len(choices)), len(choices))
+        lines = [f"{letter}) {choices[place]}" for letter, place in zip("ABCD", order, strict=True)]
+        return "\n".join([row[self.question].strip(), "", *lines]), "ABCD"[order.index(0)]
 
 
 SETS = {
@@ -31,8 +51,17 @@ SETS = {
     "math500_test": Source("HuggingFaceH4/MATH-500", None, "test", "problem", "answer"),
     "aime24_test": Source("HuggingFaceH4/aime_2024", None, "train", "problem", "answer"),
     "amc23_test": Source("math-ai/amc23", None, "test", "question", "answer"),
+    "aime25_test": Source("math-ai/aime25", None, "test", "problem", "answer"),
+    "olympiad_test": Source("Hothan/OlympiadBench", "OE_TO_maths_en_COMP", "train", "question",
+                            "final_answer", only=(("answer_type", "Numerical"),
+                                                  ("is_multiple_answer", False))),
+    "minerva_test": Source("math-ai/minervamath", None, "test", "question", "answer"),
+    "gpqa_test": Source("Idavidrein/gpqa", "gpqa_diamond", "train", "Question", "Correct Answer",
+                        wrong=tuple(f"Incorrect Answer {n}" for n in (1, 2, 3))),
 }
-"""The paper's sets (§4.1). PRM12K is MATH without the 500 test problems."""
+"""The paper's sets (§4.1), and guard sets: AIME 2025, OlympiadBench (text, one number as answer),
+Minerva's mathematics, GPQA diamond (the order of its choices is fixed by the row's number). PRM12K
+is MATH without the 500 test problems."""
 
 
 def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
@@ -62,7 +91,7 @@ def _local(folder: Path, name: str) -> list[Question]:
     if not file.is_file():
         raise UserError("no such file", file=file, fix=f"DRP_DATA_DIR must hold {name}.jsonl with "
                         "the fields id, question and answer")
-    return _questions(Reader(file, answers=False), need_answer=True)
+    return _published(file, name) or _questions(Reader(file, answers=False), need_answer=True)
 
 
 def _file(spec: str, columns: Mapping[str, str] | None) -> list[Question]:
@@ -103,10 +132,24 @@ def _from_hub(name: str) -> list[Question]:
     for field in (source.question, source.answer):
         if field not in table.column_names:
             raise UserError(f"{source.path} has no field {field!r}", fix=fix)
-    return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=row[source.question],
-                     answer=gold(row[source.answer]),
-                     dataset=name.partition("_")[0])
-            for index, row in enumerate(table)]
+    return _taken(name, table)
+
+
+def _published(file: Path, name: str) -> list[Question]:
+    """The rows of a file whose fields are those of the set on the hub; empty for other files."""
+    source = SETS[name]
+    if not source.wrong and not source.only:
+        return []
+    values = [line.value for line in lines(file)]
+    mine = {source.question, source.answer, *source.wrong, *(field for field, _ in source.only)}
+    return _taken(name, values) if values and all(v and mine <= set(v) for v in values) else []
+
+
+def _taken(name: str, rows: Iterable[Any]) -> list[Question]:
+    source = SETS[name]
+    return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=found[0],
+                     answer=found[1], dataset=name.partition("_")[0])
+            for index, row in enumerate(rows) if (found := source.read(row, index)) is not None]
 
 
 def _tiny(spec: str) -> list[Question]:

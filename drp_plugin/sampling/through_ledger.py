@@ -1,8 +1,18 @@
-"""Sampling through a ledger: what is stored is never drawn again."""
+"""Sampling through a ledger: what is stored is never drawn again, nor by two processes at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+import itertools
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from drp_plugin.llm.ledger import Entry, Ledger
 from drp_plugin.sampling.completions import (
@@ -14,38 +24,139 @@ from drp_plugin.sampling.completions import (
     ledger_key,
 )
 
-Report = Callable[[int, Outcome], None]
-"""Called with a request's index and its outcome, stored ones first."""
+Report = Callable[[int, Outcome | None], None]
+"""Called with a number of requests that are settled and their outcome; None where it was stored."""
+_BLOCK = 256
+_POLL_S = 0.2
 
 
-def complete(sampler: Sampler, requests: Sequence[SampleRequest], *, ledger: Ledger | None = None,
-             report: Report | None = None) -> list[Outcome]:
-    """An outcome for every request, in order.
+@contextlib.contextmanager
+def opened(path: Path | None) -> Iterator[Ledger]:
+    """The ledger at `path`; without one, a ledger that lasts as long as the block."""
+    with contextlib.ExitStack() as stack:
+        folder = path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ledger.sqlite"
+        yield stack.enter_context(Ledger(folder))
 
-    Stored completions are taken from the ledger; every other one is stored, durably, as soon as
-    it is finished, before anything uses it. Equal requests are drawn once. Failed requests are
-    not stored, so that the next run tries them again.
+
+def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
+         report: Report = lambda n, outcome: None) -> dict[str, Failed]:
+    """Have the ledger hold a completion of every request; returns the failures, by ledger key.
+
+    A completion is stored, durably, as soon as it is finished, before anything uses it. Equal
+    requests are drawn once; what another process is drawing is waited for. Failed requests are
+    not stored, so that the next run tries them again. Completions are not held in memory.
+
+    Ctrl-C and SIGTERM let a sampler that can wait for what is in flight do so, and raise
+    KeyboardInterrupt when that is stored; the second one raises it at once.
     """
-    keys = [ledger_key(sampler.identity, request) for request in requests]
-    places: dict[str, list[int]] = {}
-    for index, key in enumerate(keys):
-        places.setdefault(key, []).append(index)
-    outcomes: list[Outcome | None] = [None] * len(requests)
+    first: dict[str, int] = {}
+    times: Counter[str] = Counter()
+    for index, request in enumerate(requests):
+        key = ledger_key(sampler.identity, request)
+        first.setdefault(key, index)
+        times[key] += 1
+    failed: dict[str, Failed] = {}
+    todo, waiting = list(first), False
+    while todo:
+        known = {key for some in _blocks(todo) for key in ledger.get_many(some)}
+        report(sum(times[key] for key in known), None)
+        todo = [key for key in todo if key not in known]
+        claims = _Claims(ledger, todo)
+        asked = (requests[first[key]] for key in claims)
+        with contextlib.closing(claims), _interruptible(sampler):
+            one = list(itertools.islice(asked, 1))  # an engine is not started for nothing
+            for place, outcome in sampler.sample(itertools.chain(one, asked)) if one else ():
+                key = claims.taken[place]
+                if isinstance(outcome, Completion):
+                    ledger.put_many([Entry(key, outcome.model_dump(mode="json"), "completion")])
+                else:
+                    failed[key] = outcome
+                claims.release(key)
+                report(times[key], outcome)
+            for key in claims.open:
+                failed[key] = Failed(error="the engine gave no completion")
+                report(times[key], failed[key])
+        if todo and claims.others == todo:
+            if not waiting:
+                print(f"drp: waiting for another process, which draws the other {len(todo)}",
+                      file=sys.stderr, flush=True)
+            waiting = True
+            time.sleep(_POLL_S)
+        todo = claims.others
+    return failed
 
-    def settle(key: str, outcome: Outcome) -> None:
-        for index in places[key]:
-            outcomes[index] = outcome
-            if report is not None:
-                report(index, outcome)
 
-    known = ledger.get_many(places) if ledger is not None else {}
-    for key, value in known.items():
-        settle(key, Completion.model_validate(value))
-    wanted = [key for key in places if key not in known]
-    todo = [requests[places[key][0]] for key in wanted]
-    for index, outcome in (sampler.sample(todo) if todo else ()):
-        key = wanted[index]
-        if ledger is not None and isinstance(outcome, Completion):
-            ledger.put_many([Entry(key, outcome.model_dump(mode="json"), "completion")])
-        settle(key, outcome)
-    return [o if o is not None else Failed(error="the engine gave no completion") for o in outcomes]
+def complete(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
+             report: Report = lambda n, outcome: None) -> list[Outcome]:
+    """An outcome for every request, in order; see `draw`."""
+    failed = draw(sampler, requests, ledger, report)
+    return list(outcomes(sampler, requests, ledger, failed))
+
+
+def outcomes(sampler: Sampler, requests: Iterable[SampleRequest], ledger: Ledger,
+             failed: dict[str, Failed]) -> Iterator[Outcome]:
+    """What `draw` has put into the ledger, and what it returned, in the order of the requests."""
+    for some in _blocks(ledger_key(sampler.identity, request) for request in requests):
+        stored = ledger.get_many(some)
+        for key in some:
+            yield Completion.model_validate(stored[key]) if key in stored else failed[key]
+
+
+def _blocks(keys: Iterable[str]) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while some := list(itertools.islice(rest, _BLOCK)):
+        yield some
+
+
+class _Claims:
+    """Keys that this process draws, claimed as the sampler takes them."""
+
+    def __init__(self, ledger: Ledger, keys: Sequence[str]) -> None:
+        self.ledger, self.keys = ledger, keys
+        self.taken: list[str] = []
+        """In the order in which the sampler took them."""
+        self.open: dict[str, None] = {}
+        """Those without an outcome."""
+        self.others: list[str] = []
+        """What another process draws, or has just stored."""
+
+    def __iter__(self) -> Iterator[str]:
+        for key in self.keys:
+            if not self.ledger.claim(key):
+                self.others.append(key)
+            elif self.ledger.get(key) is not None:
+                self.ledger.release(key)
+                self.others.append(key)
+            else:
+                self.taken.append(key)
+                self.open[key] = None
+                yield key
+
+    def release(self, key: str) -> None:
+        del self.open[key]
+        self.ledger.release(key)
+
+    def close(self) -> None:
+        for key in list(self.open):
+            self.release(key)
+
+
+@contextlib.contextmanager
+def _interruptible(sampler: Sampler) -> Iterator[None]:
+    told = False
+
+    def handle(*_: Any) -> None:
+        nonlocal told
+        if told or not sampler.stop():
+            raise KeyboardInterrupt
+        told = True
+
+    main = threading.current_thread() is threading.main_thread()
+    before = {s: signal.signal(s, handle) for s in (signal.SIGINT, signal.SIGTERM)} if main else {}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if told:
+        raise KeyboardInterrupt

@@ -8,19 +8,26 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
 
 from drp_plugin.errors import UserError
+from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling import pool
 from drp_plugin.sampling.chat import Chat
-from drp_plugin.sampling.completions import Completion, Failed, Finish, Outcome, SampleRequest
-from drp_plugin.sampling.identity import fingerprint
-from drp_plugin.sampling.periodic import EVERY, period
+from drp_plugin.sampling.completions import (
+    Completion,
+    Failed,
+    Finish,
+    Outcome,
+    Sampler,
+    SampleRequest,
+)
+from drp_plugin.sampling.identity import identity
 from drp_plugin.sampling.pick import Picker
-from drp_plugin.sampling.rows import RowCache
+from drp_plugin.sampling.row_cache import RowCache
 
 TIER = 512
 """Columns of the first pass. Rows that need more are set aside; later passes have 4 times more."""
@@ -43,7 +50,7 @@ class _Row:
         return len(self.prompt) + len(self.new)
 
 
-class HFSampler:
+class HFSampler(Sampler):
     """A model of transformers, with a LoRA adapter (`peft`) where one is given.
 
     `dtype`: `auto` is float32 on a CPU and the checkpoint's own on a GPU. `batch_size`: rows
@@ -84,30 +91,27 @@ class HFSampler:
             "batch_size": self.batch_size, "chat_template": chat_template, "revision": revision,
             "trust_remote_code": trust_remote_code}
         self.context: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
-        self.identity: dict[str, Any] = {
-            "engine": "hf", **fingerprint(model, revision),
-            "dtype": str(next(self.model.parameters()).dtype).removeprefix("torch."),
-            **({"adapter": fingerprint(peft)} if peft else {}),
-            **({"template": self.chat.tokenizer.chat_template} if chat_template else {}),
-        }
+        self.identity = identity(
+            "hf", model, revision=revision, chat_template=chat_template, adapter=peft,
+            dtype=str(next(self.model.parameters()).dtype).removeprefix("torch."))
 
     @property
     def _gpu(self) -> bool:
         return self.device.type != "cpu"
 
-    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`."""
+        requests = list(requests)
         workers = min(self.workers, len(requests) // pool.LEAST)
         if workers > 1:
-            yield from pool.run(self._again, requests, workers)
+            yield from pool.run(HFSampler, self._again, requests, workers)
             return
         rows = []
         for index, request in enumerate(requests):
             prompt = self.chat.encode(request.messages)
             room = self.context - len(prompt)
             if room < 1:
-                yield index, Failed(error=f"the prompt has {len(prompt)} tokens and the model's "
-                                          f"context {self.context}")
+                yield index, Failed.too_long(len(prompt), self.context)
                 continue
             rows.append(_Row(index, request, prompt, min(request.limit, room)))
         rows.sort(key=lambda row: len(row.prompt))
@@ -201,11 +205,9 @@ class HFSampler:
             return "stop"
         row.new.append(token)
         made = len(row.new)
-        if row.request.stop_loops and made % EVERY == 0 and period(row.new) is not None:
+        if row.request.stop_loops and made % EVERY == 0 and token_period(row.new) is not None:
             return "loop"
-        if made < row.limit:
-            return None
-        return "cutoff" if made == row.request.cutoff else "length"
+        return None if made < row.limit else row.request.cut(made)
 
     @staticmethod
     def _drop(ended: list[int], live: list[_Row], columns: torch.Tensor,

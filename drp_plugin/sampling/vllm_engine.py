@@ -15,28 +15,28 @@ import queue
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling.arguments import check
 from drp_plugin.sampling.chat import Chat
-from drp_plugin.sampling.completions import Completion, Failed, Finish, Outcome, SampleRequest
-from drp_plugin.sampling.identity import fingerprint
-from drp_plugin.sampling.periodic import EVERY, period
+from drp_plugin.sampling.completions import (
+    Completion,
+    Failed,
+    Finish,
+    Outcome,
+    Sampler,
+    SampleRequest,
+)
+from drp_plugin.sampling.identity import identity
 
-_SPEED = {
-    "tensor_parallel_size", "data_parallel_size", "pipeline_parallel_size", "max_num_seqs",
-    "gpu_memory_utilization", "max_num_batched_tokens", "enforce_eager", "swap_space",
-    "distributed_executor_backend", "disable_log_stats", "enable_prefix_caching", "block_size",
-    "data_parallel_backend", "cpu_offload_gb", "max_loras", "max_lora_rank",
-}
-"""Engine arguments that change how fast completions come, not which."""
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 
 
-class VLLMSampler:
+class VLLMSampler(Sampler):
     """A vLLM engine with a model, and a LoRA adapter by path (`lora`), not merged.
 
     Every further argument is one of vLLM's own engine arguments (`tensor_parallel_size`,
@@ -53,16 +53,12 @@ class VLLMSampler:
                          trust_remote_code=trust_remote_code)
         self.lora = lora
         self.parallel = int(engine.get("data_parallel_size", 1) or 1)
-        decisive = {k: v for k, v in sorted(engine.items()) if k not in _SPEED}
-        self.identity: dict[str, Any] = {
-            "engine": "vllm", **fingerprint(model, revision), **decisive,
-            "dtype": str(self.arguments["dtype"]),
-            **({"adapter": fingerprint(lora)} if lora else {}),
-            **({"template": self.chat.tokenizer.chat_template} if chat_template else {}),
-        }
+        self.identity = identity(
+            "vllm", model, revision=revision, chat_template=chat_template, adapter=lora,
+            **{"dtype": self.arguments["dtype"], **engine})
         self._engine: Any = None
 
-    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`."""
         if self.parallel > 1:
             yield from self._sample_parallel(requests)
@@ -122,7 +118,7 @@ class VLLMSampler:
 
     # -- several engines under one scheduler -------------------------------------------------
 
-    def _sample_parallel(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+    def _sample_parallel(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """vLLM's own data parallelism, which its asynchronous engine has."""
         results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
 
@@ -141,7 +137,7 @@ class VLLMSampler:
             yield item
         thread.join()
 
-    async def _all(self, requests: Sequence[SampleRequest], results: Any) -> None:
+    async def _all(self, requests: Iterable[SampleRequest], results: Any) -> None:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -177,7 +173,7 @@ class _Open:
         self.checked = 0
 
     def too_long(self, longest: int) -> Failed:
-        return Failed(error=f"the prompt has {len(self.prompt)} tokens and the context {longest}")
+        return Failed.too_long(len(self.prompt), longest)
 
     def take(self, output: Any, chat: Chat) -> Outcome | None:
         """An outcome once there is one."""
@@ -189,11 +185,10 @@ class _Open:
             stopped = part.finish_reason == "stop"
             if stopped and self.ids and self.ids[-1] in chat.stop_ids:
                 self.ids.pop()
-            cut = len(self.ids) == self.request.cutoff
-            return self._done("stop" if stopped else "cutoff" if cut else "length", chat)
+            return self._done("stop" if stopped else self.request.cut(len(self.ids)), chat)
         if self.request.stop_loops and len(self.ids) - self.checked >= EVERY:
             self.checked = len(self.ids)
-            if period(self.ids) is not None:
+            if token_period(self.ids) is not None:
                 return self._done("loop", chat)
         return None
 
@@ -234,7 +229,7 @@ def arguments(model: str, lora: str | None, revision: str | None, trust_remote_c
     if lora is not None:
         settings |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(lora)}
     for name, value in given.items():
-        settings[name] = json.loads(value) if _is_json(value) else value
+        settings[name] = _read(name, value)
     return settings
 
 
@@ -246,8 +241,13 @@ def _without_gpu() -> bool:
     return not torch.cuda.is_available() and not getattr(torch, "xpu", torch.cuda).is_available()
 
 
-def _is_json(value: Any) -> bool:
-    return isinstance(value, str) and value.strip()[:1] in ("{", "[")
+def _read(name: str, value: Any) -> Any:
+    if not isinstance(value, str) or value.strip()[:1] not in ("{", "["):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise UserError(f"the engine's argument {name} is not JSON ({error})") from None
 
 
 def _rank(lora: str) -> int:

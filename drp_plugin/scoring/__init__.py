@@ -1,6 +1,6 @@
 """What a completion is worth: graded and counted, with and without the cutoff (§4.6)."""
 
-from drp_plugin.scoring.loops import loop_period
+from drp_plugin.loops import loop_period
 from drp_plugin.scoring.measure import (
     DEFAULT_CUTOFF,
     Measured,

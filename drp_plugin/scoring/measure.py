@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 from drp_plugin.extract import answer_part
 from drp_plugin.grading import Grade, How, Outcome, grade
+from drp_plugin.loops import loop_period
 from drp_plugin.records import Record
-from drp_plugin.scoring.loops import loop_period
 from drp_plugin.tokens import TokenCount, TokenCounter
 
 #: Tokens; "empirically covers 99% of correct responses" (§4.6).
@@ -117,7 +117,7 @@ def _read(text: str, gold: str | None, dataset: str | None, count: TokenCount,
     if ended and result.outcome == "truncated":
         result = result._replace(outcome="no_answer")
     limit = count.total if cutoff is None else cutoff
-    tokens, think = min(count.total, limit), min(count.think, limit)
+    tokens, think = min(count.total, limit), min(count.think, limit) if thinking else 0
     if count.think == count.total and answer_part(text, thinking) == text:
         think = 0
     known = gold is not None

@@ -9,6 +9,7 @@ from typing import Any
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
 from drp_plugin.records import Usage
+from drp_plugin.sampling.identity import identity
 from drp_plugin.sampling.vllm_engine import arguments
 
 
@@ -22,7 +23,7 @@ class VllmTeacher(Teacher):
     def __init__(self, path: str, *, concurrency: int = 64,
                  engine: dict[str, Any] | None = None) -> None:
         self.name = f"vllm:{path}"
-        self.identity = {"kind": "vllm", "model": path}
+        self.identity = {"kind": "vllm", **identity("vllm", path, **(engine or {}))}
         self._failed: UserError | None = None
         self._slots = asyncio.Semaphore(concurrency)
         self._starting = asyncio.Lock()

@@ -54,9 +54,10 @@ def test_lmms_eval_loads_us() -> None:
     manager = TaskManager()
     ours = {name for name in manager.all_tasks if name.startswith("drp")}
     sets = ("gsm8k", "math500", "aime24", "amc23")
-    kinds = ("", "_sampled", "_answer", "_tale", "_thinkprune")
+    kinds = ("", "_sampled", "_answer", "_tale", "_thinkprune", "_nothinking")
     assert {f"drp_{s}{k}" for s in sets for k in kinds} < ours
-    assert {"drp", "drp_tiny", "drp_tiny_ood"} < ours
+    assert {"drp", "drp_tiny", "drp_tiny_ood", "drp_sampled", "drp_nothinking"} < ours
+    assert {"drp_guard", "drp_aime25", "drp_olympiad", "drp_minerva", "drp_gpqa"} < ours
     assert manager.task_index["drp"]["type"] == "group"
     assert "gsm8k" in manager.all_tasks  # what lmms-eval has itself is still there
 
@@ -172,7 +173,7 @@ def test_killed_and_started_again(lmms_eval: Run, random_student: Path, sets: Pa
                                   tmp_path: Path) -> None:
     arguments = ["--model", "drp_hf", "--model_args",
                  f"pretrained={random_student},max_new_tokens=300,batch_size=1,workers=1",
-                 "--tasks", "drp_gsm8k_sampled", "--log_samples", "--output_path"]
+                 "--tasks", "drp_math500_sampled", "--log_samples", "--output_path"]
     whole = lmms_eval(*arguments, str(tmp_path / "whole"), DRP_DATA_DIR=str(sets))
     assert whole.returncode == 0, whole.stderr[-3000:]
     assert _stored(tmp_path / "whole") == 48
@@ -192,7 +193,7 @@ def test_killed_and_started_again(lmms_eval: Run, random_student: Path, sets: Pa
     again = lmms_eval(*arguments, str(cut), DRP_DATA_DIR=str(sets))
     assert again.returncode == 0, again.stderr[-3000:]
     assert _stored(cut) == 48
-    first, second = (samples(tmp_path / name, "drp_gsm8k_sampled") for name in ("whole", "cut"))
+    first, second = (samples(tmp_path / name, "drp_math500_sampled") for name in ("whole", "cut"))
     assert [s["filtered_resps"] for s in first] == [s["filtered_resps"] for s in second]
     assert first == second
 
@@ -219,3 +220,66 @@ def test_two_processes_of_torchrun(lmms_eval: Run, random_student: Path, sets: P
     rows = samples(tmp_path, "drp_gsm8k")
     assert sorted(row["doc_id"] for row in rows) == list(range(7))
     assert 7 <= _stored(tmp_path) <= 8
+
+
+@pytest.mark.parametrize("change", [
+    "del T.load_task_or_group", "del T._get_task_and_group",
+    "T._get_task_and_group = lambda self, *_: 1 / 0"])
+def test_a_changed_lmms_eval_goes_on_without_us(lmms_eval: Run, change: str) -> None:
+    """What we wrap is gone, or fails: runs of other tasks go on, and one line says what to do."""
+    done = lmms_eval(launcher=("-c", (
+        "from lmms_eval.tasks import TaskManager as T\n"
+        "T.initialize_tasks = lambda self, *_: {'theirs': 1}\n"
+        f"{change}\n"
+        "from drp_plugin.evaluation.plugin import register_tasks\n"
+        "register_tasks()\n"
+        "print('FOUND', T.initialize_tasks(T.__new__(T)))\n")))
+    assert done.returncode == 0, done.stderr[-2000:]
+    (line,) = said(done)
+    assert "--include_path" in line and "0.7.3" in line
+    assert "FOUND {'theirs': 1}" in done.stdout
+
+
+def test_options_are_obeyed(lmms_eval: Run, random_student: Path, sets: Path,
+                            tmp_path: Path) -> None:
+    """Seed, system prompt, stop strings, offset, repeats and the chat template, in one run."""
+    base = ("--model", "drp_hf", "--model_args", f"pretrained={random_student},max_new_tokens=30",
+            "--tasks", "drp_math500_sampled", "--limit", "2", "--log_samples", "--output_path")
+    found = {}
+    for name, options in {
+            "plain": ("--seed", "7", "-n", "2"),
+            "all": ("--seed", "7", "-n", "2", "--apply_chat_template", "--system_instruction",
+                    "Be apples.", "--offset", "2", "--gen_kwargs", 'until=["a"]'),
+            "other": ("--seed", "8", "--gen_kwargs", "repeats=2")}.items():
+        done = lmms_eval(*base, str(tmp_path / name), *options, DRP_DATA_DIR=str(sets))
+        assert done.returncode == 0, (name, done.stderr[-3000:])
+        found[name] = samples(tmp_path / name, "drp_math500_sampled")
+    plain, every, other = (found[name] for name in ("plain", "all", "other"))
+    assert [row["drp"]["run"]["seed"] for row in (plain[0], every[0], other[0])] == [7, 7, 8]
+    assert all(len(row["drp"]["completions"]) == 2 for row in plain + every + other)
+    assert plain[0]["resps"] != other[0]["resps"]
+    assert [row["doc_id"] for row in every] == [2, 3]
+    assert every[0]["drp"]["protocol"]["offset"] == 2
+    assert every[0]["drp"]["protocol"]["system_instruction"] == "Be apples."
+    assert not any("a" in text for row in every for text in row["resps"][0])
+    assert plain[0]["drp"]["protocol"]["repeats"] == 2
+
+
+def test_a_prompt_longer_than_the_context_is_a_row_that_is_cut_off(
+        lmms_eval: Run, random_student: Path, tmp_path: Path) -> None:
+    questions = [{"id": f"g-{i}", "question": "apples " * (2000 if i == 1 else 1), "answer": "1"}
+                 for i in range(3)]
+    (tmp_path / "gsm8k_test.jsonl").write_text("".join(json.dumps(q) + "\n" for q in questions))
+    arguments = ("--model", "drp_hf", "--model_args",
+                 f"pretrained={random_student},max_new_tokens=20", "--tasks", "drp_gsm8k",
+                 "--log_samples", "--output_path")
+    done = lmms_eval(*arguments, str(tmp_path / "out"), DRP_DATA_DIR=str(tmp_path))
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "1 of 3 prompts leave no room in the context" in done.stderr
+    assert "drp_gsm8k g-1" in done.stderr
+    row = samples(tmp_path / "out", "drp_gsm8k")[1]["drp"]["completions"][0]
+    assert row["truncated"] and not row["correct"] and row["tokens"] == 0
+    (tmp_path / "gsm8k_test.jsonl").write_text(json.dumps(questions[1]) + "\n")
+    done = lmms_eval(*arguments, str(tmp_path / "none"), DRP_DATA_DIR=str(tmp_path))
+    assert done.returncode == 2 and "the model's context 1024" in said(done)[-1]
+    assert "damaged" not in done.stderr

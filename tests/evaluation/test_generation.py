@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.evaluation.generation import Generation
+from drp_plugin.evaluation.generation import Generation, cut_at, stops
 
 #: What a greedy task of ours hands over.
 GREEDY = {"max_new_tokens": 131072, "do_sample": False, "temperature": 0.0, "top_p": 1.0,
@@ -37,6 +37,11 @@ def test_greedy_and_sampled() -> None:
     ({"temperature": -1, "do_sample": True}, "temperature=-1 must be a number"),
     ({"temperature": float("inf"), "do_sample": True}, "temperature=inf must be a number"),
     ({"top_p": 1.5}, "top_p=1.5 must be a number from 0 to 1"),
+    ({"top_p": 0, "temperature": 0.6, "do_sample": True}, "top_p=0 keeps no token to draw from"),
+    ({"top_p": "0.0", "temperature": 1, "do_sample": True}, "top_p=0 keeps no token"),
+    ({"until": '["a"'}, 'until=["a" is neither text nor a list of texts in JSON'),
+    ({"until": r"\n\n"}, "neither text nor a list"),
+    ({"until": [1]}, "must be text or a list of texts"),
     ({"top_k": "many"}, "top_k=many must be a whole number"),
     ({"do_sample": "maybe"}, "do_sample=maybe must be True or False"),
     ({"max_new_tokens": float("inf")}, "max_new_tokens=inf must be a whole number"),
@@ -50,10 +55,19 @@ def test_mistakes_are_said(given: dict[str, Any], said: str) -> None:
     assert said in str(raised.value)
 
 
+def test_stop_strings_are_met_however_they_are_given() -> None:
+    """--gen_kwargs hands over text alone."""
+    for given in ('["\\n\\n"]', ["\n\n"], "\n\n", ("\n\n",)):
+        assert stops(given) == ["\n\n"], given
+        assert cut_at("a\n\nb\n\nc", stops(given)) == "a"
+    assert stops(None) == stops([]) == stops("") == []
+
+
 def test_what_tasks_of_lmms_eval_hand_over_is_taken() -> None:
     """Their images' keys, and beams and penalties that change nothing."""
     assert read(num_beams=1, image_aspect_ratio="original", repetition_penalty=None, top_p=None,
                 top_k=-1, until=["</s>"], system_prompt="", visual_cot=True, min_pixels=691200,
                 max_agentic_steps=8) == read()
+    assert read(top_p=0) == read()  # several of them write that out beside greedy decoding
     assert read(max_gen_toks=30).max_new_tokens == 30
     assert read(max_gen_toks=30, max_new_tokens=20).max_new_tokens == 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+import functools
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ pytestmark = pytest.mark.framework
 from lmms_eval.api.instance import GenerationResult  # noqa: E402
 from lmms_eval.api.model import lmms  # noqa: E402
 from lmms_eval.evaluator import simple_evaluate  # noqa: E402
+from lmms_eval.tasks import TaskManager  # noqa: E402
 
 from drp_plugin.evaluation.counts import Counts  # noqa: E402
 
@@ -71,11 +74,18 @@ class Simple(Says):
         return [self.say(request.args[0], 0) for request in requests]
 
 
+@functools.cache
+def _manager() -> TaskManager:
+    """It reads every YAML of lmms-eval, which takes longer than the tests."""
+    return TaskManager()
+
+
 def evaluate(model: lmms, task: str, sets: Path | None, monkeypatch: pytest.MonkeyPatch,
              **settings: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if sets is not None:
         monkeypatch.setenv("DRP_DATA_DIR", str(sets))
-    found = simple_evaluate(model=model, tasks=[task], bootstrap_iters=0, **settings)
+    found = simple_evaluate(model=model, tasks=[task], bootstrap_iters=0,
+                            task_manager=_manager(), **settings)
     return found["results"][task], found["samples"][task]
 
 
@@ -175,9 +185,13 @@ def test_repeats_give_avg_and_pass(sets: Path, monkeypatch: pytest.MonkeyPatch) 
         return answer(add(turns) + (0 if n % 8 == 1 else 1))
 
     model = Says(say)
-    results, samples = evaluate(model, "drp_gsm8k_sampled", sets, monkeypatch, limit=8)
+    results, samples = evaluate(model, "drp_math500_sampled", sets, monkeypatch, limit=8)
     assert len(model.heard) == 32 and model.kwargs[0]["temperature"] == 0.6
-    assert results["accuracy,none"] == 1 / 8 and results["pass_at_k,none"] == 1 / 2
+    assert model.kwargs[0]["max_new_tokens"] == 32_768
+    assert results["accuracy,none"] == 1 / 8
+    # of a question's pairs of samples, half hold the right one: 1 - C(3, 2) / C(4, 2)
+    assert results["pass_at_2,none"] == 1 / 4 and results["pass_at_4,none"] == 1 / 2
+    assert "pass_at_8,none" not in results
     assert [len(s["drp"]["completions"]) for s in samples] == [4] * 8
     assert samples[0]["drp"]["protocol"]["repeats"] == 4
 
@@ -197,7 +211,8 @@ def test_score_and_report_agree_with_lmms_eval(
         finish = "length" if n % 5 == 0 else "stop"
         return GenerationResult(text if n % 7 else "so", Counts(output_tokens=n, finish=finish))
 
-    results, samples = evaluate(Says(say), "drp_gsm8k_sampled", sets, monkeypatch, limit=9)
+    results, samples = evaluate(Says(say), "drp_gsm8k_sampled", sets, monkeypatch, limit=9,
+                                repeats=4)
     file = tmp_path / "samples.jsonl"
     file.write_text("".join(json.dumps(s, default=str) + "\n" for s in samples))
     done = CliRunner().invoke(command, [str(file), "--cutoffs", "12000,none"])
@@ -278,8 +293,171 @@ def test_mistakes_in_a_yaml(tmp_path: Path, protocol: dict[str, Any], said: str,
     assert stopped.value.code == 2 and said in capsys.readouterr().err
 
 
+def options(**given: Any) -> argparse.Namespace:
+    """lmms-eval's command line, with its defaults."""
+    return argparse.Namespace(**{
+        "process_with_media": False, "reasoning_tags": '[["<think>", "</think>"], '
+        '["<analysis>", "</analysis>"]]', "num_fewshot": None, "fewshot_as_multiturn": False,
+        "use_cache": None, "cache_requests": None, "max_tokens": None, "baseline": None,
+        "output_path": None, "seed": [0, 1234, 1234, 1234], "tasks": "x", **given})
+
+
+@pytest.mark.parametrize(("given", "why"), [
+    ({"num_fewshot": 4}, "zero-shot"), ({"fewshot_as_multiturn": True}, "zero-shot"),
+    ({"use_cache": "/tmp/c"}, "finished ones are kept anyway"),
+    ({"cache_requests": "true"}, "in an instant"), ({"max_tokens": 10}, "max_new_tokens=N"),
+    ({"baseline": "a.jsonl"}, "drp report"), ({"reasoning_tags": '[["a", "b"]]'}, "thinking")])
+def test_options_without_use_are_refused(
+        sets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+        given: dict[str, Any], why: str) -> None:
+    model = Says(lambda turns, n: answer(1))
+    with pytest.raises(SystemExit) as stopped:
+        evaluate(model, "drp_gsm8k", sets, monkeypatch, limit=1, cli_args=options(**given))
+    said = capsys.readouterr().err
+    assert stopped.value.code == 2 and why in said and f"--{next(iter(given))} has no use" in said
+    assert not model.heard  # before anything is asked
+
+
+def test_neutral_options_say_nothing(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, _ = evaluate(Says(lambda turns, n: answer(add(turns))), "drp_gsm8k", sets,
+                          monkeypatch, limit=2, cli_args=options(num_fewshot=0))
+    assert results["accuracy,none"] == 1
+
+
+def test_repeats_of_a_greedy_task_are_refused(
+        sets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        evaluate(Says(lambda turns, n: answer(1)), "drp_gsm8k", sets, monkeypatch, limit=1,
+                 repeats=4)
+    assert "4 repeats would all be the same. Take drp_gsm8k_sampled" in capsys.readouterr().err
+
+
+def test_numbers_of_samples_by_set() -> None:
+    import yaml
+
+    from drp_plugin.resources import resource
+
+    for name, k in {"gsm8k": 1, "math500": 4, "aime24": 64, "amc23": 64, "aime25": 64}.items():
+        file = resource("lmms_eval_tasks") / f"{name}_sampled.yaml"
+        assert yaml.safe_load(file.read_text())["repeats"] == k
+
+
+@pytest.mark.parametrize(("right", "samples", "j", "share"), [
+    (1, 4, 1, 1 / 4), (1, 4, 2, 1 / 2), (2, 4, 2, 5 / 6), (0, 4, 4, 0), (4, 4, 1, 1),
+    (3, 64, 32, 1 - 61 * 0 - (32 * 31 * 30) / (64 * 63 * 62))])
+def test_pass_at_j_is_unbiased(right: int, samples: int, j: int, share: float) -> None:
+    from itertools import combinations
+
+    from drp_plugin.evaluation.task import pass_at
+
+    assert pass_at(right, samples, j) == pytest.approx(share)
+    if samples < 10:
+        drawn = list(combinations([True] * right + [False] * (samples - right), j))
+        assert pass_at(right, samples, j) == pytest.approx(sum(map(any, drawn)) / len(drawn))
+
+
+def test_a_model_that_does_not_think(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its tokens are its answer's, and it is not cut off while thinking."""
+    def say(turns: Any, n: int) -> GenerationResult:
+        return GenerationResult(f"It is \\boxed{{{add(turns)}}}.", Counts(
+            output_tokens=9, finish="stop", settings={"thinking": False}))
+
+    results, samples = evaluate(Says(say), "drp_gsm8k", sets, monkeypatch, limit=4)
+    assert results["accuracy,none"] == 1 and results["truncated,none"] == 0
+    assert results["think_tokens,none"] == 0 and results["tokens,none"] > 0
+    one = samples[0]["drp"]["completions"][0]
+    assert one["answer_tokens"] == one["tokens"] and one["think_tokens"] == 0
+    assert samples[0]["drp"]["protocol"]["thinking"] is False
+
+
+def test_no_thinking_is_prefilled(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = Says(lambda turns, n: "\\boxed{2}")
+    results, samples = evaluate(model, "drp_gsm8k_nothinking", sets, monkeypatch, limit=1)
+    assert [t["role"] for t in model.heard[0]] == ["user", "assistant"]
+    assert model.heard[0][1]["content"][0]["text"] == "<think>\n\n</think>\n\n"
+    assert results["accuracy,none"] == 1 and results["think_tokens,none"] == 0
+    assert samples[0]["drp"]["protocol"]["prefill"]
+
+
+def test_guard_sets_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files with the fields of the sets on the hub, whose rows are read as from there."""
+    def write(name: str, rows: list[dict[str, Any]]) -> None:
+        (tmp_path / f"{name}_test.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows))
+
+    write("aime25", [{"id": "1", "question": "q", "answer": "070"}])
+    write("minerva", [{"id": "1", "question": "q", "answer": "x^2 + 1"}])
+    write("olympiad", [
+        {"id": i, "question": f"q{i}", "final_answer": [f"${i}$"], "is_multiple_answer": many,
+         "answer_type": kind} for i, (many, kind) in enumerate(
+            [(False, "Numerical"), (True, "Numerical"), (False, "Tuple"), (False, "Numerical")])])
+    choice = {"Correct Answer": "right", "Incorrect Answer 1": "w1", "Incorrect Answer 2": "w2",
+              "Incorrect Answer 3": "w3"}
+    write("gpqa", [{"Question": f"q{i}", **choice} for i in range(20)])
+    for task, text in {"drp_aime25": "\\boxed{70}", "drp_minerva": "\\boxed{1 + x^2}",
+                       "drp_olympiad": "\\boxed{3}"}.items():
+        results, samples = evaluate(Says(lambda t, n, text=text: f"so</think>{text}"), task,
+                                    tmp_path, monkeypatch)
+        if task == "drp_olympiad":
+            assert [s["target"] for s in samples] == ["0", "3"]
+            assert results["accuracy,none"] == 0.5
+        else:
+            assert results["accuracy,none"] == 1, task
+
+    def choose(turns: Any, n: int) -> str:
+        text = turns[-1]["content"][0]["text"]
+        assert "the letter of the right choice" in text
+        letter = next(line[0] for line in text.splitlines() if line.endswith(") right"))
+        return f"so</think>The answer is \\boxed{{{letter}}}"
+
+    results, samples = evaluate(Says(choose), "drp_gpqa", tmp_path, monkeypatch)
+    assert results["accuracy,none"] == 1
+    assert {s["target"] for s in samples} == set("ABCD")  # shuffled, and each time the same
+    _, again = evaluate(Says(choose), "drp_gpqa", tmp_path, monkeypatch)
+    assert [s["target"] for s in again] == [s["target"] for s in samples]
+
+
+def test_another_tokenizer_than_the_protocols_is_said(
+        monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from drp_plugin.errors import UserError
+    from drp_plugin.evaluation.task import _counter
+    from drp_plugin.student import model_path
+    from drp_plugin.tokens import TokenCounter
+
+    real = TokenCounter.load
+
+    def load(spec: Any = "qwen", **settings: Any) -> TokenCounter:
+        if spec == "qwen":
+            raise UserError("the Qwen tokenizer cannot be had")
+        return real(spec, **settings)
+
+    monkeypatch.setattr(TokenCounter, "load", load)
+    counter = _counter("qwen", str(model_path()))
+    assert counter.name != "qwen"
+    said = capsys.readouterr().err
+    assert said.count("drp: ") == 1 and f"the model's own tokenizer, {counter.name}" in said
+
+
+@pytest.mark.parametrize(("inherited", "index", "name"), [
+    (None, 1, "1"), ("4,5,6,7", 1, "5"), ("4, 5", 0, "4"), ("GPU-8f2c,GPU-91aa", 1, "GPU-91aa"),
+    ("MIG-1/2/0,MIG-1/3/0", 0, "MIG-1/2/0")])
+def test_the_gpu_of_a_rank_is_one_of_those_it_was_given(
+        inherited: str | None, index: int, name: str) -> None:
+    from drp_plugin.evaluation.drp_vllm import visible_device
+
+    assert visible_device(inherited, index) == name
+
+
+def test_more_ranks_than_gpus() -> None:
+    from drp_plugin.errors import UserError
+    from drp_plugin.evaluation.drp_vllm import visible_device
+
+    with pytest.raises(UserError, match=r"GPU 2 is wanted.*=4,5 gives 2"):
+        visible_device("4,5", 2)
+
+
 def test_budgets() -> None:
-    from drp_plugin.evaluation.protocol import budget
+    from drp_plugin.evaluation.task_protocol import budget
 
     assert budget("[[12]] or [[ 30 ]]") == 30
     assert budget("[[0]]") is budget("12") is budget("[[-3]]") is budget("") is None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import random
-from collections.abc import Iterator, Sequence
+import threading
+import tracemalloc
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,26 +16,27 @@ import pytest
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Message
+from drp_plugin.loops import loop_period, token_period
 from drp_plugin.sampling.arguments import check, flag, integer
 from drp_plugin.sampling.completions import (
     Completion,
     Failed,
     Outcome,
+    Sampler,
     SampleRequest,
     derived_seed,
     ledger_key,
 )
-from drp_plugin.sampling.identity import fingerprint
-from drp_plugin.sampling.periodic import period
+from drp_plugin.sampling.identity import fingerprint, identity
 from drp_plugin.sampling.questions import load
-from drp_plugin.sampling.through_ledger import complete
+from drp_plugin.sampling.through_ledger import complete, draw, opened
 
 
 def asked(text: str, **settings: Any) -> SampleRequest:
     return SampleRequest(messages=(Message(role="user", content=text),), **settings)
 
 
-class Script:
+class Script(Sampler):
     """A sampler that says what it was told to, and remembers what it was asked."""
 
     identity: ClassVar[dict[str, Any]] = {"engine": "script"}
@@ -42,7 +45,8 @@ class Script:
         self.fails, self.dies_after = fails, dies_after
         self.asked: list[str] = []
 
-    def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        requests = list(requests)
         for done, index in enumerate(reversed(range(len(requests)))):
             if done == self.dies_after:
                 raise RuntimeError("killed")
@@ -52,9 +56,10 @@ class Script:
                 text=text.upper(), tokens=1, prompt_tokens=1, finish="stop")
 
 
-def test_outcomes_come_in_order_and_equal_requests_are_drawn_once(tmp_path: Path) -> None:
+def test_outcomes_come_in_order_and_equal_requests_are_drawn_once() -> None:
     sampler = Script()
-    outcomes = complete(sampler, [asked("a"), asked("b"), asked("a")])
+    with opened(None) as ledger:
+        outcomes = complete(sampler, [asked("a"), asked("b"), asked("a")], ledger)
     assert [o.text for o in outcomes] == ["A", "B", "A"]
     assert sorted(sampler.asked) == ["a", "b"]
 
@@ -62,30 +67,80 @@ def test_outcomes_come_in_order_and_equal_requests_are_drawn_once(tmp_path: Path
 def test_what_is_stored_is_not_drawn_again(tmp_path: Path) -> None:
     requests = [asked(c) for c in "abcdef"]
     with Ledger(tmp_path / "l.sqlite") as ledger, pytest.raises(RuntimeError):
-        complete(Script(dies_after=4), requests, ledger=ledger)
+        complete(Script(dies_after=4), requests, ledger)
     again, seen = Script(), []
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        outcomes = complete(again, requests, ledger=ledger,
-                            report=lambda index, outcome: seen.append(index))
+        outcomes = complete(again, requests, ledger, lambda n, outcome: seen.append((n, outcome)))
     assert [o.text for o in outcomes] == list("ABCDEF")
     assert sorted(again.asked) == ["a", "b"]
-    assert sorted(seen) == list(range(6))
+    assert sum(n for n, _ in seen) == 6 and seen[0] == (4, None)
 
 
 def test_failures_are_not_stored(tmp_path: Path) -> None:
     with Ledger(tmp_path / "l.sqlite") as ledger:
-        first = complete(Script(fails={"b"}), [asked("a"), asked("b")], ledger=ledger)
+        first = complete(Script(fails={"b"}), [asked("a"), asked("b")], ledger)
         assert [type(o) for o in first] == [Completion, Failed]
-        second = complete(Script(), [asked("a"), asked("b")], ledger=ledger)
+        second = complete(Script(), [asked("a"), asked("b")], ledger)
         assert [o.text for o in second] == ["A", "B"]
 
 
 def test_a_silent_engine_is_a_failure() -> None:
     class Silent(Script):
-        def sample(self, requests: Sequence[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+            list(requests)
             return iter(())
 
-    assert isinstance(complete(Silent(), [asked("a")])[0], Failed)
+    with opened(None) as ledger:
+        assert isinstance(complete(Silent(), [asked("a")], ledger)[0], Failed)
+
+
+def test_what_another_process_draws_is_waited_for_and_taken_over_when_it_fails(
+        tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """The other one stores one of its two completions and gives the other up."""
+    requests = [asked(c) for c in "abcd"]
+    with Ledger(tmp_path / "l.sqlite") as mine, Ledger(tmp_path / "l.sqlite") as other:
+        keys = [ledger_key(Script.identity, r) for r in requests]
+        assert other.claim(keys[1]) and other.claim(keys[2])
+
+        class Other(Script):
+            def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+                yield from super().sample(requests)
+                if self.asked == ["d", "a"]:
+                    threading.Timer(0.3, finish).start()
+
+        def finish() -> None:
+            other.put(keys[1], Completion(text="theirs", tokens=1, prompt_tokens=1,
+                                          finish="stop").model_dump())
+            other.release(keys[1])
+            other.release(keys[2])
+
+        sampler = Other()
+        outcomes = complete(sampler, requests, mine)
+        assert all(other.claim(key) for key in keys)  # nothing stays claimed
+    assert [o.text for o in outcomes] == ["A", "theirs", "C", "D"]
+    assert sampler.asked == ["d", "a", "c"]
+    assert "another process, which draws the other 2" in capsys.readouterr().err
+
+
+def test_completions_are_not_held_in_memory() -> None:
+    """Ten times the rows take no more memory than their keys."""
+    class Long(Script):
+        def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+            for index, _ in enumerate(requests):
+                yield index, Completion(text=f"{index} " * 20_000, tokens=1, prompt_tokens=1,
+                                        finish="stop")
+
+    def peak(n: int) -> int:
+        requests = [asked("q", seed=i) for i in range(n)]
+        with opened(None) as ledger:
+            tracemalloc.start()
+            draw(Long(), requests, ledger)
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return most
+
+    peak(2)
+    assert peak(300) - peak(30) < 270 * 4_000  # a completion has 80,000 characters and more
 
 
 @pytest.mark.parametrize("change", [
@@ -113,21 +168,72 @@ def test_fingerprint_follows_the_files(tmp_path: Path) -> None:
     assert fingerprint("org/model", "v1") != fingerprint("org/model", "v2")
 
 
+def test_everything_that_changes_a_completion_is_part_of_the_identity(tmp_path: Path) -> None:
+    template, adapter = tmp_path / "t.jinja", tmp_path / "adapter"
+    template.write_text("a")
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text("{}")
+    plain = identity("vllm", "org/model")
+    for settings in ({"dtype": "float16"}, {"quantization": "awq"}, {"max_model_len": 512},
+                     {"chat_template": str(template)}, {"revision": "v2"},
+                     {"adapter": str(adapter)}, {"tokenizer": str(adapter)},
+                     {"hf_overrides": {"rope_scaling": None}}):
+        assert identity("vllm", "org/model", **settings) != plain, settings
+    for speed in ({"tensor_parallel_size": 4}, {"max_num_seqs": 1}, {"workers": 3},
+                  {"gpu_memory_utilization": 0.5}, {"adapter": None}):
+        assert identity("vllm", "org/model", **speed) == plain
+    before = identity("vllm", "m", chat_template=str(template), tokenizer=str(adapter))
+    template.write_text("b")
+    changed = identity("vllm", "m", chat_template=str(template), tokenizer=str(adapter))
+    (adapter / "adapter_config.json").write_text("{ }")
+    again = identity("vllm", "m", chat_template=str(template), tokenizer=str(adapter))
+    assert before != changed != again
+    assert json.loads(json.dumps(again)) == again
+
+
+def test_a_local_teacher_is_known_by_its_weights_and_arguments(
+        tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """vLLM itself, which a light environment has not, is the only thing left out."""
+    from drp_plugin.teachers import vllm_local
+
+    monkeypatch.setattr(vllm_local, "arguments", lambda *given: {})
+    (tmp_path / "model.safetensors").write_bytes(b"1")
+
+    def known(**engine: Any) -> str:
+        return json.dumps(vllm_local.VllmTeacher(str(tmp_path), engine=engine).identity)
+
+    first = known()
+    assert known() == first == known(tensor_parallel_size=2)
+    assert len({first, known(dtype="float16"), known(max_model_len=4096)}) == 3
+    (tmp_path / "model.safetensors").write_bytes(b"2")
+    assert known() != first
+
+
 @pytest.mark.parametrize("p", [1, 2, 17, 31])
 def test_periods_are_found(p: int) -> None:
     rng = random.Random(p)
     head = [rng.randrange(1000) for _ in range(500)]
     unit = [rng.randrange(1000) for _ in range(p)]
-    assert period(head + unit * (400 // p + 1)) == p
-    assert period(head + unit * 2) is None
+    assert token_period(head + unit * (400 // p + 1)) == p
+    assert token_period(head + unit * 2) is None
 
 
 def test_lists_and_random_text_are_no_loops() -> None:
     rng = random.Random(0)
-    assert period([rng.randrange(50) for _ in range(3000)]) is None
+    assert token_period([rng.randrange(50) for _ in range(3000)]) is None
     counting = [t for n in range(500) for t in (1, 2, 1000 + n)]
-    assert period(counting) is None
-    assert period([]) is None
+    assert token_period(counting) is None
+
+
+@pytest.mark.parametrize("unit", ["ab", "Wait, 12 + 7 is 19. ", "数 = 4;\n"])
+def test_what_an_engine_stops_as_a_loop_is_counted_as_one(unit: str) -> None:
+    text = "So it begins. " + unit * 400
+    for end in range(200, len(text), 7):
+        if token_period([ord(c) for c in text[:end]]) is not None:
+            assert loop_period(text[:end]) is not None, end
+            return
+    pytest.fail("it was never stopped")
+    assert token_period([]) is None
 
 
 def test_files_of_questions(tmp_path: Path) -> None:

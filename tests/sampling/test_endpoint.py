@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message
+from drp_plugin.llm.retry import Unusable
 from drp_plugin.sampling.completions import Completion, Failed, SampleRequest
 from drp_plugin.sampling.endpoint import EndpointSampler
 
@@ -26,6 +33,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.card, self.bodies, self.keys = card, [], []
         self.rules: dict[str, Any] = {}
+        self.refused, self.wait_s = "", 0.0
+        """A field that is refused, and how long each answer takes."""
         self.url = f"http://127.0.0.1:{self.server_address[1]}/v1"
 
 
@@ -52,8 +61,21 @@ class Handler(BaseHTTPRequestHandler):
         self.server.keys.append(self.headers.get("Authorization"))
         text = body["messages"][-1]["content"]
         rule = self.server.rules.get(text, {})
+        time.sleep(rule.get("wait_s", self.server.wait_s))
+        if self.server.refused and self.server.refused in body:
+            return self._send(400, {"error": {"message": f"no field {self.server.refused}"}})
         if rule.get("codes"):
-            return self._send(rule["codes"].pop(0), {"error": {"message": "too bad"}})
+            return self._send(rule["codes"].pop(0), {"error": {
+                "message": rule.get("said", "too bad")}})
+        if rule.get("drip_s"):
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            for _ in range(20):
+                with contextlib.suppress(OSError):
+                    self.wfile.write(b" ")
+                time.sleep(rule["drip_s"])
+            return None
         if rule.get("gone"):
             self.connection.close()
             return None
@@ -149,3 +171,103 @@ def test_the_key_comes_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
         dict(sampler.sample([asked("q")]))
         assert server.keys == ["Bearer sk-of-mine"]
         assert "sk-of-mine" not in json.dumps(sampler.identity)
+
+
+def test_a_key_that_a_server_quotes_is_not_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-mine-0123456789")
+    with serving() as server:
+        server.rules = {"q": {"codes": [400], "said": "bad key sk-of-mine-0123456789, sk-of***789"}}
+        (_, outcome), = EndpointSampler([server.url]).sample([asked("q")])
+    assert isinstance(outcome, Failed) and "bad key" in outcome.error
+    assert "0123456789" not in outcome.error and "sk-of" not in outcome.error
+
+
+def test_a_server_that_takes_openais_fields_alone(capsys: pytest.CaptureFixture) -> None:
+    """It refuses ours once, and is asked without it from then on."""
+    with serving() as server:
+        server.refused = "skip_special_tokens"
+        sampler = EndpointSampler([server.url], concurrency=1)
+        outcomes = dict(sampler.sample([asked("q", seed=i) for i in range(5)]))
+        assert all(isinstance(o, Completion) for o in outcomes.values())
+        assert len(server.bodies) == 6
+    assert capsys.readouterr().err.count("takes no skip_special_tokens") == 1
+
+
+def test_a_request_has_a_limit_of_time_in_all() -> None:
+    """A byte now and then keeps a connection alive, and no request with it."""
+    with serving() as server:
+        server.rules = {"q": {"drip_s": 0.2}}
+        sampler = EndpointSampler([server.url], timeout_s=1.0, retries=0)
+        (_, outcome), = sampler.sample([asked("q")])
+    assert isinstance(outcome, Failed) and "no answer within 1 s" in outcome.error
+
+
+def test_a_refused_key_ends_the_run_and_what_was_in_flight_is_kept() -> None:
+    with serving() as server:
+        server.rules = {"slow": {"wait_s": 1.0}, "no": {"codes": [401] * 300, "wait_s": 0.3}}
+        seen = []
+        with pytest.raises(Unusable, match="refuses the key"):
+            for _, outcome in EndpointSampler([server.url]).sample(
+                    [asked("slow"), asked("no"), *(asked("no", seed=i) for i in range(200))]):
+                seen.append(outcome)
+        assert [o.text for o in seen if isinstance(o, Completion)] == ["SLOW"]
+        assert len(server.bodies) <= 64
+
+
+def _generate(server: Server, folder: Path, *more: str) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, "-m", "drp_plugin", "generate", str(folder / "q.jsonl"), "-o",
+         str(folder / "t.jsonl"), "--prompt", "eval_plain", "--base-url", server.url, *more],
+        stderr=subprocess.PIPE, text=True)
+
+
+def _questions(folder: Path, n: int) -> None:
+    (folder / "q.jsonl").write_text("".join(
+        json.dumps({"id": f"q{i}", "question": f"q{i}"}) + "\n" for i in range(n)))
+
+
+def _rows(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "t.jsonl").read_text().splitlines()]
+
+
+def test_two_processes_on_one_output_ask_for_each_completion_once(tmp_path: Path) -> None:
+    _questions(tmp_path, 60)
+    with serving() as server:
+        server.wait_s = 0.3
+        both = [_generate(server, tmp_path, "--engine-arg", "concurrency=4") for _ in range(2)]
+        for process in both:
+            said = process.communicate(timeout=300)[1]
+            assert process.returncode == 0, said
+        assert sorted(b["messages"][0]["content"] for b in server.bodies) == sorted(
+            f"q{i}" for i in range(60))
+    assert [row["id"] for row in _rows(tmp_path)] == [f"q{i}" for i in range(60)]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_keeps_what_is_in_flight(tmp_path: Path, number: int) -> None:
+    _questions(tmp_path, 40)
+    with serving() as server:
+        server.wait_s = 1.5
+        process = _generate(server, tmp_path, "--engine-arg", "concurrency=4")
+        while len(server.bodies) < 4 and process.poll() is None:
+            time.sleep(0.01)
+        process.send_signal(number)
+        said = process.communicate(timeout=300)[1]
+        assert process.returncode == 130, said
+        assert "waiting for 4 answers" in said
+        asked_for, server.wait_s = len(server.bodies), 0.0
+        assert asked_for < 12 and not (tmp_path / "t.jsonl").exists()
+        again = _generate(server, tmp_path)
+        assert again.wait(timeout=300) == 0
+        assert len(server.bodies) == 40  # what was in flight is not asked for again
+
+
+def test_a_refusing_server_leaves_good_traces_alone(tmp_path: Path) -> None:
+    _questions(tmp_path, 3)
+    (tmp_path / "t.jsonl").write_text('{"id": "good"}\n' * 6)
+    with serving() as server:
+        server.rules = {f"q{i}": {"codes": [400] * 9} for i in range(3)}
+        process = _generate(server, tmp_path)
+        said = process.communicate(timeout=300)[1]
+    assert process.returncode == 2 and "not one of 3 completions could be had: HTTP 400" in said
+    assert len(_rows(tmp_path)) == 6

@@ -47,7 +47,7 @@ def test_killed_and_started_again(settings: list[str], tmp_path: Path) -> None:
     done = subprocess.run(drp(*settings, "-o", str(whole)), env=ENV, capture_output=True,
                           text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "" and "80/80 completions" in done.stderr
+    assert done.stdout == "" and "completions 80/80" in done.stderr
     traces = [Trace.model_validate(row) for row in rows(whole)]
     assert [t.id for t in traces[:3]] == ["sft-steps2-0-0000#0", "sft-steps2-0-0000#1",
                                           "sft-steps2-0-0001#0"]
@@ -119,4 +119,4 @@ def test_failures_leave_what_was_done(tmp_path: Path, capsys: pytest.CaptureFixt
             assert stopped.value.code == code
             assert [row["id"] for row in rows(out)] == ids
         assert len(server.bodies) == 3  # "one" was asked once
-    assert "1 of 2 completions failed" in capsys.readouterr().err
+    assert "1 of 2 completions failed (b): HTTP 400: too bad" in capsys.readouterr().err

@@ -13,6 +13,8 @@ from drp_plugin.llm.messages import Message
 from drp_plugin.sampling import pool
 from drp_plugin.sampling.completions import Completion, Failed, SampleRequest
 from drp_plugin.sampling.pick import Picker
+from drp_plugin.sampling.thinking_budget import within_budget
+from drp_plugin.sampling.through_ledger import opened
 from drp_plugin.sampling.transformers_engine import TIER, HFSampler
 
 
@@ -65,7 +67,7 @@ def test_processes_draw_the_same(sampler: HFSampler, random_student: Path) -> No
 def test_a_dead_process_is_an_error(random_student: Path) -> None:
     requests = [asked(i) for i in range(4)]
     with pytest.raises(RuntimeError, match="ended with"):
-        list(pool.run({"model": "/nowhere"}, requests, 2))
+        list(pool.run(HFSampler, {"model": "/nowhere"}, requests, 2))
 
 
 def test_context_and_limits(sampler: HFSampler) -> None:
@@ -75,7 +77,23 @@ def test_context_and_limits(sampler: HFSampler) -> None:
     outcomes = dict(sampler.sample([long, full, cut]))
     assert isinstance(outcomes[0], Failed) and "context 1024" in outcomes[0].error
     assert outcomes[1].prompt_tokens + outcomes[1].tokens <= 1024
-    assert (outcomes[2].finish, outcomes[2].tokens) == ("cutoff", 7)
+    assert (outcomes[2].finish, outcomes[2].tokens) == ("cutoff", 8)
+
+
+def test_a_completion_that_ends_at_the_cutoff_is_whole(sampler: HFSampler) -> None:
+    """It is told apart from one that would have gone on, by one token more."""
+    whole = next(o for o in dict(sampler.sample([asked(i, max_new_tokens=300)
+                                                 for i in range(20)])).values()
+                 if o.finish == "stop" and o.tokens > 3)
+    index = next(i for i in range(20)
+                 if dict(sampler.sample([asked(i, max_new_tokens=300)]))[0] == whole)
+    n = whole.tokens
+    for cutoff, finish in ((n + 1, "stop"), (n, "stop"), (n - 1, "cutoff")):
+        found = dict(sampler.sample([asked(index, max_new_tokens=300, cutoff=cutoff)]))[0]
+        assert (found.finish, found.tokens) == (finish, n), cutoff
+    # the protocol's own limit stays what it is
+    limited = dict(sampler.sample([asked(index, max_new_tokens=n - 1, cutoff=n)]))[0]
+    assert (limited.finish, limited.tokens) == ("length", n - 1)
 
 
 def test_stop_loops(sampler: HFSampler, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,3 +161,34 @@ def test_picker_top_k() -> None:
     logits = torch.tensor([[3.0, 2.0, 1.0, 0.0]])
     picker = Picker([asked(0, temperature=100.0, top_p=1.0, top_k=2)], torch.device("cpu"))
     assert {picker(logits, [u / 20])[0].item() for u in range(20)} == {0, 1}
+
+
+def test_an_answer_that_is_begun_goes_on(sampler: HFSampler) -> None:
+    """Also where the template has opened the thinking itself, which is not opened twice."""
+    chat = sampler.chat
+    question = Message(role="user", content="what is 1 + 2 ?")
+    plain = chat.tokenizer.decode(chat.encode([question]))
+    begun = chat.encode([question, Message(role="assistant", content="<think>\n\n</think>\n\n")])
+    text = chat.tokenizer.decode(begun)
+    assert text.count("<think>") == 1 and text.endswith("\n\n</think>\n\n")
+    assert text.startswith(plain.rstrip())
+
+
+def test_a_thinking_budget_closes_the_thinking(sampler: HFSampler) -> None:
+    """What was thought within it stays as it was; then the model goes on with its answer."""
+    requests = [asked(i, max_new_tokens=60) for i in range(12)]
+    free = [o for _, o in sorted(dict(sampler.sample(requests)).items())]
+    with opened(None) as ledger:
+        bound = within_budget(sampler, requests, 20, ledger)
+    longer = 0
+    for request, whole, cut in zip(requests, free, bound, strict=True):
+        if whole.finish == "stop" and whole.tokens < 20:
+            assert cut == whole
+            continue
+        longer += 1
+        thought, tag, answer = cut.text.partition("\n</think>\n\n")
+        assert tag and whole.text.startswith(thought) and 20 <= cut.tokens <= 60
+        assert cut.prompt_tokens == whole.prompt_tokens
+        if cut.finish == "length":
+            assert cut.tokens == request.max_new_tokens and answer
+    assert longer > 3

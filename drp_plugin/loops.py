@@ -1,16 +1,27 @@
-"""Degenerate loops: a completion whose tail repeats itself until the limit (§4.6)."""
+"""Degenerate loops: a completion whose tail repeats itself until the limit (§4.6).
+
+One definition, asked for twice: of a finished text by the scorer, and, with more repeats since
+what follows is not known yet, of the tokens made so far by the engines (`stop_loops`). What the
+engines stop as a loop, the scorer counts as one.
+"""
 
 from __future__ import annotations
 
 import itertools
 import re
 import statistics
+from collections.abc import Sequence
 
 #: A tail counts as a loop from this many repeats and this many characters on.
 MIN_REPEATS = 4
 MIN_CHARACTERS = 160
 #: Periods are looked for in the last part of a completion only.
 WINDOW = 40_000
+#: What makes an engine stop: this many repeats over this many tokens, looked for so often.
+STOP_REPEATS = 8
+STOP_TOKENS = 256
+EVERY = 64
+_STOP_WINDOW = 4_096
 _PROBE = 24
 _CANDIDATES = 32
 #: A sentence that comes back this often among the last characters, as this share of them, and up
@@ -33,8 +44,16 @@ def loop_period(text: str) -> int | None:
     return _exact(tail) or _refrain(tail[-REFRAIN_WINDOW:])
 
 
-def _exact(tail: str) -> int | None:
-    if len(tail) < MIN_CHARACTERS:
+def token_period(ids: Sequence[int]) -> int | None:
+    """The period, in tokens, of a tail that has come back eight times over 256 tokens or more.
+
+    Honest lists (1, 2, 3, …) do not repeat exactly, so they never count.
+    """
+    return _exact("".join(map(chr, ids[-_STOP_WINDOW:])), STOP_REPEATS, STOP_TOKENS)
+
+
+def _exact(tail: str, repeats: int = MIN_REPEATS, cover: int = MIN_CHARACTERS) -> int | None:
+    if len(tail) < cover:
         return None
     probe = tail[-_PROBE:]
     end = len(tail) - 1
@@ -43,7 +62,7 @@ def _exact(tail: str) -> int | None:
         if at < 0:
             return None
         period = len(tail) - _PROBE - at
-        span = max(MIN_REPEATS * period, MIN_CHARACTERS)
+        span = max(repeats * period, cover)
         if span > len(tail):
             return None
         if tail[-span:-period] == tail[-span + period:]:

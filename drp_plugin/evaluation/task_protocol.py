@@ -15,7 +15,7 @@ from drp_plugin.records import Record
 from drp_plugin.scoring import DEFAULT_CUTOFF
 
 
-class Protocol(Record):
+class TaskProtocol(Record):
     """The `protocol:` mapping of a task's YAML."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -35,6 +35,8 @@ class Protocol(Record):
     round's `prompt` then has the variable `budget`."""
     fallback_prompt: str | None = None
     """TALE: the template of the second round where no budget can be read."""
+    prefill: str | None = None
+    """What the answer begins with, such as an empty thinking: the model goes on from there."""
     cutoff: int | None = DEFAULT_CUTOFF
     """Tokens that are read; None for no cutoff."""
     tokenizer: str = "qwen"
@@ -43,7 +45,7 @@ class Protocol(Record):
     """False for models without `<think>`."""
 
     @classmethod
-    def parse(cls, values: dict[str, Any], where: str) -> Protocol:
+    def parse(cls, values: dict[str, Any], where: str) -> TaskProtocol:
         """Raises UserError that names the task and the field."""
         try:
             return cls.model_validate(values)
@@ -55,12 +57,14 @@ class Protocol(Record):
 class Prompting:
     """The messages of a question, under a protocol."""
 
-    def __init__(self, protocol: Protocol) -> None:
+    def __init__(self, protocol: TaskProtocol) -> None:
         from pathlib import Path
 
         self.protocol = protocol
         folder = protocol.prompts_dir
         self.prompts = Prompts(None if folder is None else Path(folder))
+        self.system_instruction: str | None = None
+        """A system prompt that the run sets (lmms-eval's --system_instruction)."""
 
     @property
     def rounds(self) -> int:
@@ -80,8 +84,12 @@ class Prompting:
 
     def _turn(self, template: str, question: str, **more: Any) -> tuple[Message, ...]:
         variables = {**self.protocol.variables, **more, "question": question}
-        turn = (Message(role="user", content=self.prompts.render(template, **variables)),)
-        if self.protocol.system is None:
-            return turn
-        system = self.prompts.render(self.protocol.system, **variables)
-        return (Message(role="system", content=system), *turn)
+        turns = [Message(role="user", content=self.prompts.render(template, **variables))]
+        if self.protocol.system is not None:
+            system = self.prompts.render(self.protocol.system, **variables)
+            turns.insert(0, Message(role="system", content=system))
+        elif self.system_instruction:
+            turns.insert(0, Message(role="system", content=self.system_instruction))
+        if self.protocol.prefill is not None:
+            turns.append(Message(role="assistant", content=self.protocol.prefill))
+        return tuple(turns)

@@ -1,0 +1,120 @@
+"""All that touches parts of lmms-eval which it does not promise to keep; seen with 0.7.3.
+
+lmms-eval has an entry point for models and none for tasks, tells classes named in a YAML nothing
+of the run, and strips thinking before a task sees it. What is reached around it stands here: two
+methods of its TaskManager are wrapped (the search for tasks, and their loading), and a task's
+instances, metrics and arguments are its own attributes.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lmms_eval.api.instance import Instance
+from lmms_eval.api.registry import get_aggregation
+from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
+
+SEEN = "0.7.3"
+_kind = "chat"
+
+
+def add_tasks(folder: Path) -> None:
+    """Have every TaskManager of this process find the tasks of a folder; once for all calls.
+
+    Where lmms-eval has changed, it stays as it is, and one line says how to find them instead.
+    """
+    try:
+        from lmms_eval.tasks import TaskManager
+
+        find, load = TaskManager.initialize_tasks, TaskManager.load_task_or_group
+    except (ImportError, AttributeError):
+        _unknown(folder)
+        return
+    if getattr(find, "_drp", False):
+        return
+
+    @functools.wraps(find)
+    def initialize_tasks(self: Any, *arguments: Any, **named: Any) -> Any:
+        found = find(self, *arguments, **named)
+        try:
+            ours = self._get_task_and_group(str(folder))
+            return {**ours, **found}  # what lmms-eval or the user has under a name stays
+        except Exception:  # whatever it is, runs of other tasks go on
+            _unknown(folder)
+            return found
+
+    @functools.wraps(load)
+    def load_task_or_group(self: Any, *arguments: Any, **named: Any) -> Any:
+        global _kind
+        _kind = named.get("task_type") or (arguments[1] if len(arguments) > 1 else "simple")
+        return load(self, *arguments, **named)
+
+    initialize_tasks._drp = True  # type: ignore[attr-defined]
+    TaskManager.initialize_tasks = initialize_tasks
+    TaskManager.load_task_or_group = load_task_or_group
+
+
+def _unknown(folder: Path) -> None:
+    print(f"drp: lmms-eval {version('lmms_eval')} is not as {SEEN}, which drp-plugin was written "
+          f"for; its tasks are found with --include_path {folder}", file=sys.stderr, flush=True)
+
+
+class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]
+    """A task whose prompts, documents and metrics are its own business.
+
+    `metrics` names them, and says whether more is better; each is a mean over the documents.
+    """
+
+    metrics: dict[str, bool] = {}  # noqa: RUF012
+
+    def __init__(self, config: dict[str, Any]) -> None:
+        self.kind = _kind
+        """`chat` or `simple`: what the model of the run takes."""
+        super().__init__(config=config)
+
+    @property
+    def command_line(self) -> Any:
+        """lmms-eval's parsed options, or None where there was no command line."""
+        return getattr(self, "args", None)
+
+    @property
+    def only_predicts(self) -> bool:
+        """--predict_only."""
+        return "bypass" in self._metric_fn_list
+
+    def build_all_requests(self, **settings: Any) -> None:
+        told = self.prepare(settings)
+        self.config.metadata.update(told)  # reaches the model with each request
+        try:
+            super().build_all_requests(**settings)
+        finally:
+            for name in told:
+                self.config.metadata.pop(name)
+
+    def prepare(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Look at the options before anything is asked; returns what the model is to be told."""
+        return {}
+
+    def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Any:
+        if self.kind != "chat":
+            return ConfigurableTask.construct_requests(self, doc_id, ctx, **kwargs)
+        arguments = (ctx, self.doc_to_messages, copy.deepcopy(self.config.generation_kwargs),
+                     doc_id, self.config.task, kwargs["metadata"]["split"])
+        return Instance(request_type=self.OUTPUT_TYPE, arguments=arguments, idx=0,
+                        task_name=self.config.task, doc_id=doc_id, **kwargs)
+
+    def answered(self) -> list[Instance]:
+        """The requests with the model's replies (`resps`) and counts (`token_counts`)."""
+        return list(self._instances)
+
+    def _prepare_metric_and_aggregation(self) -> None:
+        mean = get_aggregation("mean")
+        self._metric_fn_list: dict[str, Any] = dict.fromkeys(self.metrics)
+        self._metric_fn_kwargs: dict[str, Any] = {name: {} for name in self.metrics}
+        self._aggregation_list = dict.fromkeys(self.metrics, mean)
+        self._higher_is_better = dict(self.metrics)

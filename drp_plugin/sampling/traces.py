@@ -1,0 +1,150 @@
+"""The student's own traces (§3.1): a request for each sample of each question, and their file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.grading import grade
+from drp_plugin.llm.messages import Message
+from drp_plugin.progress import Display
+from drp_plugin.prompts import Prompts
+from drp_plugin.reading.reader import Seen
+from drp_plugin.records import Question
+from drp_plugin.sampling.completions import (
+    Completion,
+    Failed,
+    Outcome,
+    Sampler,
+    SampleRequest,
+    derived_seed,
+)
+from drp_plugin.sampling.through_ledger import draw, opened, outcomes
+
+_LOOKED_AT = 200
+"""Traces that are graded to see whether any is right."""
+_NAMED = 5
+"""Failed rows whose ids are shown for each reason."""
+
+
+class TraceRequests(Sequence[SampleRequest]):
+    """Requests in the order of the questions, each made when it is looked at.
+
+    `settings` are those of `SampleRequest`. Raises UserError for a prompt that does not render.
+    """
+
+    def __init__(self, questions: Sequence[Question], prompts: Prompts, prompt: str, *,
+                 samples: int = 1, seed: int = 0, **settings: Any) -> None:
+        self.questions, self.samples, self.seed = questions, samples, seed
+        self._prompts, self._prompt, self._settings = prompts, prompt, settings
+        self.prompt = prompts.origin(prompt)
+        self[0]  # what is wrong with the prompt is said before a model is loaded
+
+    def __len__(self) -> int:
+        return len(self.questions) * self.samples
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        place, sample = divmod(index, self.samples)
+        if place >= len(self.questions):
+            raise IndexError(index)
+        text = self._prompts.render(self._prompt, question=self.questions[place].question)
+        return SampleRequest(messages=(Message(role="user", content=text),), **self._settings,
+                             seed=derived_seed(self.seed, text, sample))
+
+    def id(self, index: int) -> str:
+        """The id of a trace: the question's, and the number of the sample where there are more."""
+        place, sample = divmod(index, self.samples)
+        name = self.questions[place].id
+        return name if self.samples == 1 else f"{name}#{sample}"
+
+
+class Sampled:
+    """What sampling has come to so far; counts what it is called with."""
+
+    def __init__(self) -> None:
+        self.traces = self.tokens = self.cut = 0
+        """Traces written, their tokens, and those that did not end by themselves."""
+        self.failed: dict[str, list[str]] = {}
+        """Ids of rows without a trace, by what was wrong."""
+        self._seen = Seen()
+        self._drawn = self._failures = self._graded = self._right = 0
+        self._started = time.monotonic()
+
+    def __call__(self, rows: int, outcome: Outcome | None) -> None:
+        if isinstance(outcome, Completion):
+            self._drawn += outcome.tokens
+        self._failures += rows * isinstance(outcome, Failed)
+
+    def look(self, row: Question, completion: Completion) -> None:
+        """Count a trace, and grade the first ones."""
+        self.traces += 1
+        self.tokens += completion.tokens
+        self.cut += completion.finish != "stop"
+        if self.traces <= _LOOKED_AT:
+            self._seen.add(row.answer, [completion])
+            if row.answer is not None:
+                self._graded += 1
+                self._right += grade(completion.text, row.answer, row.dataset).correct
+
+    def doubt(self) -> str | None:
+        """Why the traces may be of no use, by the first of them; None without doubt."""
+        return self._seen.doubt(self._graded, self._right)
+
+    def status(self) -> str:
+        rate = self._drawn / max(time.monotonic() - self._started, 1e-3)
+        return f"{rate:,.0f} tokens/s" + (f", {self._failures} failed" if self._failures else "")
+
+    def failures(self) -> Iterator[str]:
+        """A line for each thing that was wrong, with the rows that it concerns."""
+        for error, ids in self.failed.items():
+            more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+            yield (f"{len(ids)} of {self.traces + sum(map(len, self.failed.values()))} completions "
+                   f"failed ({', '.join(ids[:_NAMED])}{more}): {error}. Run the same command again "
+                   "to try them once more")
+
+
+def generate(sampler: Sampler, requests: TraceRequests, output: str, *, model: str,
+             ledger: Path | None = None) -> Sampled:
+    """Sample, and write the traces in the order of the questions, as they stand in the ledger.
+
+    Without a `ledger` a temporary one is kept. Raises UserError, and leaves the file as it was,
+    where not one completion could be had.
+    """
+    tally = Sampled()
+    with opened(ledger) as store:
+        with Display("completions", len(requests), status=tally.status) as display:
+            display.say(display.line())
+
+            def report(rows: int, outcome: Outcome | None) -> None:
+                tally(rows, outcome)
+                display.advance(rows)
+
+            failed = draw(sampler, requests, store, report)
+            display.say(display.line())
+        found = outcomes(sampler, requests, store, failed)
+        if failed and not any(isinstance(o, Completion)
+                              for o in outcomes(sampler, requests, store, failed)):
+            raise UserError(f"not one of {len(requests)} completions could be had: "
+                            f"{next(iter(failed.values())).error}", fix=f"{output} is as it was")
+        jsonl.write(output, _rows(requests, found, model, tally))
+    return tally
+
+
+def _rows(requests: TraceRequests, found: Iterator[Outcome], model: str,
+          tally: Sampled) -> Iterator[dict[str, Any]]:
+    for index, outcome in enumerate(found):
+        name = requests.id(index)
+        if isinstance(outcome, Failed):
+            tally.failed.setdefault(outcome.error, []).append(name)
+            continue
+        row = requests.questions[index // requests.samples]
+        tally.look(row, outcome)
+        yield {**row.model_dump(exclude={"id"}), "id": name, "response": outcome.text,
+               "model": model, "prompt": requests.prompt, "tokens": outcome.tokens,
+               "finish": outcome.finish}
