@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import check_address, find_key
 from drp_plugin.llm.openai_client import KEY
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
@@ -131,11 +132,13 @@ class EndpointSampler:
         text = message.content or ""
         if thought:  # the server has a reasoning parser: put the response together again
             text = f"{OPEN}\n{thought.strip()}\n{CLOSE}\n\n{text.strip()}" if text else thought
-        if choice.finish_reason not in ("stop", "length"):
+        end = ending(choice.finish_reason)
+        if end not in ("stop", "length") and choice.finish_reason is not None:
             return Failed(error=f"the server ended with {choice.finish_reason!r}")
         usage = reply.usage
         made = usage.completion_tokens if usage else 0
-        stopped = choice.finish_reason == "stop"
+        # a server that does not say: at the limit it was cut
+        stopped = end == "stop" or (end == "unknown" and made < request.limit)
         cut = not stopped and made == request.cutoff
         # servers count the stop token
         return Completion(text=text, tokens=max(made - stopped, 0),
