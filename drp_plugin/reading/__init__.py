@@ -2,7 +2,7 @@
 
 | module | does |
 |---|---|
-| `files` | JSONL, a JSON array, gzip, Parquet, standard input: rows |
+| `containers` | JSONL, a JSON array, gzip, Parquet, standard input: rows |
 | `layouts` | a row as it is published: its question, responses and gold answer |
 | `golds` | the final answer that a published gold states |
 | `reader` | both for a file, with what was found said in one line |

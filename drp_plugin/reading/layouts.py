@@ -50,19 +50,19 @@ _IN_TEMPLATE = re.compile(
     r"|\A(?:system\n.*?\n)?user\n(.*?)\n\s*assistant\n\s*(?:<think>)?\s*\Z", re.DOTALL)
 
 
-class Said(NamedTuple):
+class Response(NamedTuple):
     """One completion, and what is told of its end."""
 
     text: str
     finish: Any = None
 
 
-class Row(NamedTuple):
+class Published(NamedTuple):
     """What a published row holds."""
 
     fields: dict[str, Any]
     """The row itself, with id, question, answer, dataset and model under these names."""
-    said: list[Said]
+    said: list[Response]
     """Its responses as `<think>T</think>A`."""
     found: dict[str, str]
     """Where each was found: field by field of the contract."""
@@ -74,7 +74,7 @@ class Unreadable(Exception):
     """The row is of a known layout, but what it holds cannot be used."""
 
 
-def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) -> Row:
+def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) -> Published:
     """Take a row apart; `columns` names fields by hand, `answers` asks for responses too.
 
     What is not found is left out, and a field of a wrong type is left as it is. Raises Unreadable.
@@ -106,7 +106,7 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
     fields |= {name: first(name) for name in ("id", "dataset", "model")}
     if found.get("question") is None:
         fields.pop("question")
-    return Row(fields, said, found, published)
+    return Published(fields, said, found, published)
 
 
 def at(value: Any, path: str) -> Any:
@@ -124,7 +124,7 @@ def at(value: Any, path: str) -> Any:
 
 
 def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: list[Any],
-               spoken: str, columns: Mapping[str, str]) -> list[Said]:
+               spoken: str, columns: Mapping[str, str]) -> list[Response]:
     answered = first("response")
     thoughts = first("thinking")
     if not _is_thought(thoughts):
@@ -137,7 +137,7 @@ def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: lis
             found["response"] = spoken
     if not said and answered is None and thoughts is not None and "answer" not in columns:
         # a thought and the student's own answer: no gold, then
-        said = completions(row.get("answer")) or [Said("")]
+        said = completions(row.get("answer")) or [Response("")]
         found["response"] = "answer"
     if found.get("response") in ("response", *CONVERSATIONS) and all(CLOSE in s.text for s in said):
         thoughts = None
@@ -151,7 +151,7 @@ def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: lis
     each = _spread(thoughts, len(said)), _spread(ends, len(said))
     if thoughts is None:
         found.pop("thinking", None)
-    return [Said(_joined(thought, one.text), one.finish if one.finish is not None else end)
+    return [Response(_joined(thought, one.text), one.finish if one.finish is not None else end)
             for one, thought, end in zip(said, *each, strict=True)]
 
 
@@ -162,10 +162,10 @@ def _spread(value: Any, n: int) -> list[Any]:
     return value if len(value) == n else [value[0] if len(value) == 1 else None] * n
 
 
-def completions(value: Any) -> list[Said]:
+def completions(value: Any) -> list[Response]:
     """Every completion in a text, a message, a list of them, or a server's reply."""
     if isinstance(value, str):
-        return [Said(as_published(value))]
+        return [Response(as_published(value))]
     if isinstance(value, list):
         if any(_role(part) for part in value):
             return completions(value[-1]) if _role(value[-1]) in _ASSISTANT else []
@@ -186,7 +186,7 @@ def completions(value: Any) -> list[Said]:
     if content is None and thought is None:
         return []
     texts = [one.text for one in completions("" if content is None else content)]
-    return [Said(_joined(part, text), told(value))
+    return [Response(_joined(part, text), told(value))
             for part, text in zip(_spread(thought, len(texts)), texts, strict=True)]
 
 

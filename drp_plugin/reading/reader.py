@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
-from drp_plugin.reading import files, layouts
+from drp_plugin.reading import containers, layouts
 from drp_plugin.reading.golds import is_open, is_prose
 from drp_plugin.thinking import CLOSE
 
@@ -93,7 +93,7 @@ class Reader:
 
     def __iter__(self) -> Iterator[Item]:
         self.seen = Seen()
-        for row in files.rows(self.path):
+        for row in containers.rows(self.path):
             if row.value is None:
                 yield Item(row.number, None, row.error or "bad row", None, row.text)
                 continue
@@ -115,7 +115,7 @@ class Reader:
         """
         return sum(1 for _ in islice(self, limit))
 
-    def _tell(self, row: Mapping[str, Any], found: layouts.Row) -> None:
+    def _tell(self, row: Mapping[str, Any], found: layouts.Published) -> None:
         self.seen.add(found.fields["answer"], found.said)
         used = {field: name for field, name in found.found.items()
                 if field in ("question", "response", "thinking", "answer")}

@@ -143,6 +143,18 @@ def test_faults() -> None:
         assert parsed.text == "<think>\nT\n</think>\n\nA"
 
 
+@pytest.mark.parametrize(("word", "tokens", "finish"), [
+    ("eos", 5, "stop"), ("eos_token", 5, "stop"), ("end_turn", 5, "stop"), (None, 5, "stop"),
+    (None, 7, "length"), ("max_tokens", 7, "length"), ("model_length", 5, "length"),
+    ("error", 5, None), ("insufficient_system_resource", 5, None), ("something new", 5, None)])
+def test_words_of_other_servers(word: str | None, tokens: int, finish: str | None) -> None:
+    with serving() as server:
+        server.rules = {"q": {"finish": word, "tokens": tokens}}
+        (found,) = dict(EndpointSampler([server.url]).sample(
+            [asked("q", max_new_tokens=7)])).values()
+        assert getattr(found, "finish", None) == finish, found
+
+
 def test_another_server_takes_over() -> None:
     with serving() as a, serving() as b:
         b.rules = {"q": {"gone": True}}
