@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,16 +104,3 @@ class Decisions:
             raise UserError(f"decides on {next(iter(self._unused))!r}, which is no pruned row of "
                             "this run", file=self.run_dir / FILE,
                             fix="Remove that line, or export the edits anew")
-
-
-def apply_edits(run_dir: Path, pruned_rows: Iterable[Pruned],
-                count: Callable[[str], int] | None = None) -> Iterator[Pruned]:
-    """The rows as a person left them: rejected ones are gone, edited ones have the new response.
-
-    Raises UserError for an edit that cannot be used, or of a row that the run does not have.
-    """
-    decisions = Decisions(run_dir, count)
-    for row in pruned_rows:
-        if (kept := decisions.of(row)) is not None:
-            yield kept
-    decisions.finish()

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 from drp_plugin import jsonl
 from drp_plugin.cli.inspect import command
 from drp_plugin.errors import UserError
-from drp_plugin.inspection.edits import apply_edits, read_edits
+from drp_plugin.inspection.edits import Decisions, read_edits
 from drp_plugin.inspection.page import rows, write_page
 from drp_plugin.inspection.run_statistics import Statistics
 from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step
@@ -122,12 +123,20 @@ def edit(run_dir: Path, *edits: dict[str, object]) -> None:
     jsonl.write(run_dir / "edits.jsonl", edits)
 
 
+def decided(run_dir: Path, *count: Callable[[str], int]) -> list[Pruned]:
+    """What the edits leave of the run's rows."""
+    decisions = Decisions(run_dir, *count)
+    rows = [decisions.of(row) for row in jsonl.read(run_dir / "pruned.jsonl", Pruned)]
+    decisions.finish()
+    return [row for row in rows if row is not None]
+
+
 def test_edits_flow_back(run_dir: Path) -> None:
     new = "<think>Two and three.</think>It is \\boxed{5}."
     edit(run_dir, {"id": "one", "action": "reject"}, {"id": "two", "action": "reject"},
          {"id": "one", "action": "edit", "response": new}, {"id": EVIL, "action": "accept"})
     before = list(jsonl.read(run_dir / "pruned.jsonl", Pruned))
-    after = list(apply_edits(run_dir, before, lambda text: len(text.split())))
+    after = decided(run_dir, lambda text: len(text.split()))
     assert [r.id for r in after] == ["one", EVIL]
     assert after[0].response == "<think>\nTwo and three.\n</think>\n\nIt is \\boxed{5}."
     assert after[0].tokens_after == 8 and after[0].verdict["edited"] == {"ok": True}
@@ -137,7 +146,7 @@ def test_edits_flow_back(run_dir: Path) -> None:
 
 def test_no_edits_change_nothing(run_dir: Path) -> None:
     before = list(jsonl.read(run_dir / "pruned.jsonl", Pruned))
-    assert list(apply_edits(run_dir, before)) == before and read_edits(run_dir) == {}
+    assert decided(run_dir) == before and read_edits(run_dir) == {}
 
 
 @pytest.mark.parametrize(("bad", "says"), [
@@ -148,7 +157,7 @@ def test_no_edits_change_nothing(run_dir: Path) -> None:
 def test_bad_edits(run_dir: Path, bad: dict[str, object], says: str) -> None:
     edit(run_dir, bad)
     with pytest.raises(UserError, match=says):
-        list(apply_edits(run_dir, jsonl.read(run_dir / "pruned.jsonl", Pruned)))
+        decided(run_dir)
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")

@@ -102,12 +102,14 @@ def test_the_tasks_ask_with_what_a_check_takes_for_their_prompt():
 
 def test_a_student_without_a_think_token(good, smol, tmp_path):
     """Built for its template with its tokenizer, the system prompt counted, nothing is cut."""
-    path = good(model_name_or_path=str(smol), template="smollm2", cutoff_len=340)
+    student = {"model_name_or_path": str(smol), "template": "smollm2"}
+    cutoff = check(good(**student)).facts["tokens_max"] - 4
+    path = good(**student, cutoff_len=cutoff)
     report = check(path)
     assert [f.code for f in report.problems] == ["cut_rows"]
     assert "think_is_text" in [f.code for f in report.findings]
     build([tmp_path / "run"], tmp_path / "data", SetSettings(
-        name="good", template="smollm2", cutoff_len=340, prompt="eval_boxed"), replace_set=True,
+        name="good", template="smollm2", cutoff_len=cutoff, prompt="eval_boxed"), replace_set=True,
         tokenizer=str(smol), count=_count(smol))
     report = check(path)
     assert report.problems == [] and 0 < report.facts["rows"] < 40

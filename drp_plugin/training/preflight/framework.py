@@ -157,9 +157,10 @@ def template_fault(name: Any) -> str | None:
 
 def get_template(parsed: Parsed, tokenizer: Any) -> Any:
     """LLaMA-Factory's template; fixes the tokenizer as training does. Raises what it raises."""
-    with quiet():  # the registry hands out one shared object, which is changed for these settings
-        return copy.copy(_part("data.template").get_template_and_fix_tokenizer(
-            tokenizer, parsed.data))
+    part = _part("data.template")
+    own = {name: copy.copy(template) for name, template in part.TEMPLATES.items()}
+    with quiet(), swapped(part, TEMPLATES=own):  # those of the registry are changed in their place
+        return part.get_template_and_fix_tokenizer(tokenizer, parsed.data)
 
 
 def layout(template: Any, tokenizer: Any = None) -> Family:
@@ -211,7 +212,9 @@ def load_rows(parsed: Parsed, name: str) -> Dataset:
         except BadSet:
             raise
         except Exception as error:
-            raise BadSet(f"cannot be loaded: {first_line(cause_of(error))}") from None
+            what = first_line(cause_of(error))
+            raise BadSet("has no rows" if "corresponds to no data" in what
+                         else f"cannot be loaded: {what}") from None
         try:
             return loader.align_dataset(rows, attributes, data, parsed.training)
         except Exception as error:
