@@ -35,43 +35,25 @@ _IS_NUMBER = re.compile(_NUMBER).fullmatch
 
 FUNCTIONS = frozenset(
     ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh",
-     "tanh", "ln", "log", "exp"))
-_CONSTANTS = {"\\pi": "pi", "\\infty": "inf", "\\infin": "inf"}
+     "tanh", "ln", "log", "exp", "cis"))
+_CONSTANTS = {"\\pi": "pi", "\\infty": "inf"}
 _GREEK = frozenset(
     ("alpha", "beta", "gamma", "delta", "epsilon", "varepsilon", "zeta", "eta", "theta",
      "vartheta", "iota", "kappa", "lambda", "mu", "nu", "xi", "rho", "sigma", "tau", "upsilon",
      "phi", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Sigma",
      "Phi", "Psi", "Omega", "ell"))
-_TIMES = frozenset(("*", "\\cdot", "\\times", "\\ast"))
+_TIMES = frozenset(("*", "\\cdot", "\\times"))
 _DIVIDE = frozenset(("/", "\\div"))
-_CLOSERS = {"(": ")", "[": "]", "{": "}", "\\{": "\\}", "\\lfloor": "\\rfloor",
-            "\\lceil": "\\rceil", "\\lvert": "\\rvert"}
-_IGNORED = frozenset(("\\left", "\\right", "\\,", "\\;", "\\:", "\\!", "\\ ", "\\quad", "\\qquad",
-                      "\\displaystyle", "\\limits", "\\big", "\\Big", "\\bigl", "\\bigr", "~"))
-
-
-def tokens_of(text: str) -> list[str]:
-    """The tokens of a LaTeX formula; numbers are one token."""
-    found = []
-    at = 0
-    text = text.rstrip()
-    while at < len(text):
-        match = _TOKEN.match(text, at)
-        if match is None:
-            break
-        at = match.end()
-        token = match.group(1) or match.group(2) or match.group(3)
-        if token not in _IGNORED:
-            found.append(token)
-        if len(found) > MAX_TOKENS:
-            raise NotUnderstood("too long")
-    return found
+_CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 
 
 def parse(text: str) -> Node:
     """The expression that `text` writes; raises NotUnderstood for anything else."""
-    parser = _Parser(tokens_of(text))
-    node = parser.sum()
+    tokens = [match[1] or match[2] or match[3] for match in _TOKEN.finditer(text.rstrip())]
+    if len(tokens) > MAX_TOKENS:
+        raise NotUnderstood("too long")
+    parser = _Parser(tokens)
+    node = parser.whole()
     if parser.at < len(parser.tokens):
         raise NotUnderstood(f"unexpected {parser.peek()!r}")
     return node
@@ -87,6 +69,7 @@ class _Parser:
         self.tokens = tokens
         self.at = 0
         self.depth = 0
+        self.bars = 0       # inside of |…| the next bar closes it
 
     def peek(self, ahead: int = 0) -> str:
         place = self.at + ahead
@@ -102,6 +85,13 @@ class _Parser:
     def take(self, token: str) -> None:
         if self.next() != token:
             raise NotUnderstood(f"expected {token}")
+
+    def whole(self) -> Node:
+        """A sum, or TeX's a \\over b."""
+        node = self.sum()
+        if self.peek() in ("\\over", "\\choose"):
+            node = Node("div" if self.next() == "\\over" else "binom", (node, self.sum()))
+        return node
 
     def sum(self) -> Node:
         self.depth += 1
@@ -145,26 +135,21 @@ class _Parser:
 
     def starts_atom(self, token: str) -> bool:
         return bool(token) and (
-            token[0].isalnum() or token[0] == "." or token in ("(", "[", "{", "\\sqrt", "\\lfloor",
-                                                               "\\lceil", "\\lvert", "\\overline",
-                                                               "\\binom")
-            or token in _CONSTANTS or token.lstrip("\\") in FUNCTIONS or token[1:] in _GREEK
-            or token in ("\\frac", "\\dfrac", "\\tfrac", "\\cfrac", "\\dbinom", "\\tbinom"))
+            token[0].isalnum() or token[0] == "." or (token == "|" and not self.bars)
+            or token in ("(", "[", "{", "\\sqrt", "\\lfloor", "\\lceil", "\\frac", "\\binom")
+            or token in _CONSTANTS or token[1:] in FUNCTIONS or token[1:] in _GREEK)
 
     def power(self) -> Node:
         base = self.postfix(self.atom())
         if self.peek() == "^":
             self.next()
-            if self.peek() in ("\\circ", "\\degree"):
+            if self.peek() == "\\circ":
                 self.next()
-                return self.postfix(Node("deg", (base,)))
-            if self.peek() == "{" and self.peek(1) == "\\circ" and self.peek(2) == "}":
-                self.at += 3
                 return self.postfix(Node("deg", (base,)))
             self.depth += 1
             if self.depth > MAX_DEPTH:
                 raise NotUnderstood("too deep")
-            exponent = self.argument()
+            exponent = self.argument(digits=True)
             self.depth -= 1
             return self.postfix(Node("pow", (base, exponent)))
         return base
@@ -174,23 +159,26 @@ class _Parser:
             node = Node("fact" if self.next() == "!" else "percent", (node,))
         return node
 
-    def argument(self) -> Node:
-        """What TeX takes as an argument: a group, or one token (of a number, its first digit)."""
+    def argument(self, *, digits: bool = False) -> Node:
+        """What TeX takes as an argument: a group, or one token (of a number, its first digit).
+
+        With `digits` all of a number: nobody who writes x^12 means x^1 times 2.
+        """
         token = self.peek()
-        if token == "{":
-            return self.group("{")
+        if token in ("{", "("):
+            return self.group(token)
         if token == "-":        # not TeX, but what people mean by x^-1
             self.next()
-            return Node("neg", (self.argument(),))
-        if len(token) > 1 and token[0] != "." and _IS_NUMBER(token):
+            return Node("neg", (self.argument(digits=digits),))
+        if len(token) > 1 and token[0] != "." and _IS_NUMBER(token) and not digits:
             self.tokens[self.at:self.at + 1] = [token[0], token[1:]]
-        if token == "\\sqrt" or token.endswith("frac"):
-            return self.atom()
-        return self.atom(bare=True)
+        return self.atom(bare=token not in ("\\sqrt", "\\frac"))
 
     def group(self, opener: str) -> Node:
         self.take(opener)
-        node = self.sum()
+        outer, self.bars = self.bars, 0
+        node = self.whole()
+        self.bars = outer
         self.take(_CLOSERS[opener])
         return node
 
@@ -200,27 +188,25 @@ class _Parser:
             return self.number(bare)
         if token in ("(", "[", "{"):
             return self.group(token)
-        if token in ("\\frac", "\\dfrac", "\\tfrac", "\\cfrac"):
+        if token in ("\\frac", "\\binom"):
             self.next()
-            return Node("div", (self.argument(), self.argument()))
+            return Node("div" if token == "\\frac" else "binom",
+                        (self.argument(), self.argument()))
         if token == "\\sqrt":
             return self.root()
-        if token in ("\\binom", "\\dbinom", "\\tbinom"):
-            self.next()
-            return Node("binom", (self.argument(), self.argument()))
         if token in ("\\lfloor", "\\lceil"):
             return Node("floor" if token == "\\lfloor" else "ceil", (self.group(token),))
-        if token == "\\lvert":
-            return Node("abs", (self.group(token),))
         if token == "|":
             self.next()
+            self.bars += 1
             node = self.sum()
             self.take("|")
+            self.bars -= 1
             return Node("abs", (node,))
         if token in _CONSTANTS:
             self.next()
             return Node("const", name=_CONSTANTS[token])
-        if token.lstrip("\\") in FUNCTIONS and len(token) > 1 and not bare:
+        if token[1:] in FUNCTIONS and not bare:
             return self.function()
         if (len(token) == 1 and token.isalpha() and token.isascii()) or token[1:] in _GREEK:
             return self.variable()
@@ -233,28 +219,12 @@ class _Parser:
         value = Fraction(token)
         if bare:
             return num(value)
-        if self.peek() == "\\overline" and "." in token:
-            return num(value + self.repeating(token))
-        if "." not in token and self.peek() == "." and self.peek(1) == "\\overline":
-            self.next()
-            return num(value + self.repeating(token + "."))
         mixed = self.mixed() if "." not in token else None
         return num(value + mixed) if mixed is not None else num(value)
 
-    def repeating(self, before: str) -> Fraction:
-        """The value of 0.…\\overline{36}, where `before` holds the digits up to the bar."""
-        self.take("\\overline")
-        self.take("{")
-        digits = self.next()
-        self.take("}")
-        if not _IS_NUMBER(digits) or "." in digits or len(digits) > 100:
-            raise NotUnderstood("not a repeating decimal")
-        places = len(before.partition(".")[2])
-        return Fraction(int(digits), (10 ** len(digits) - 1) * 10 ** places)
-
     def mixed(self) -> Fraction | None:
         """The proper fraction of a mixed number such as 2\\frac{1}{4}, if one follows."""
-        if self.peek() not in ("\\frac", "\\dfrac", "\\tfrac"):
+        if self.peek() != "\\frac":
             return None
         start = self.at
         saved = list(self.tokens)
@@ -298,8 +268,8 @@ class _Parser:
             self.next()
             return Node("neg", (self.run(),))
         node = self.power()
-        while self.starts_atom(self.peek()) and self.peek().lstrip("\\") not in FUNCTIONS \
-                and self.peek() not in ("(", "["):
+        while self.starts_atom(self.peek()) and self.peek()[1:] not in FUNCTIONS \
+                and self.peek() not in ("(", "[", "|"):
             node = Node("mul", (node, self.power()))
         return node
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
 
 from drp_plugin.grading.answer import (
     Answer,
@@ -19,20 +19,23 @@ from drp_plugin.grading.answer import (
     Words,
     fraction,
 )
-from drp_plugin.grading.intervals import MIRROR, intervals, same_intervals
 from drp_plugin.grading.latex import Node, NotUnderstood, num, parse
-from drp_plugin.grading.units import PERCENT, conflict, lettered
-from drp_plugin.grading.value import (
-    TooBig,
-    Undefined,
-    is_infinite,
-    proportional,
-    same,
-    variables,
+from drp_plugin.grading.named import number
+from drp_plugin.grading.regions import is_range, region, same_region
+from drp_plugin.grading.relations import (
+    Verdict,
+    coordinates,
+    definition,
+    names,
+    same_inequality,
+    same_nodes,
+    same_zeros,
+    states_no_value,
 )
+from drp_plugin.grading.units import PERCENT, conflict, lettered
+from drp_plugin.grading.value import variables
+from drp_plugin.grading.wording import word_key
 
-Verdict = bool | None
-_INEQUALITIES = ("<", ">", "\\le", "\\ge", "\\ne", "\\in")
 #: More items than this are compared only when they are plain numbers.
 _MANY = 40
 
@@ -43,9 +46,8 @@ def same_answer(candidate: Answer, gold: Answer) -> Verdict:
         return _same_words(candidate, gold)
     if isinstance(gold, Opaque) or isinstance(candidate, Opaque):
         return None
-    ranges = _same_ranges(candidate, gold)
-    if ranges is not None:
-        return ranges
+    if is_range(candidate) or is_range(gold):
+        return _same_ranges(candidate, gold)
     if isinstance(candidate, Relation) or isinstance(gold, Relation):
         return _same_relation(candidate, gold)
     if isinstance(gold, Based) or isinstance(candidate, Based):
@@ -56,41 +58,84 @@ def same_answer(candidate: Answer, gold: Answer) -> Verdict:
         return _same_ratio(candidate, gold)
     if isinstance(candidate, Expression) and isinstance(gold, Expression):
         return _same_expression(candidate, gold)
-    if isinstance(candidate, Matrix) or isinstance(gold, Matrix):
+    if isinstance(candidate, Matrix) or isinstance(gold, Matrix) or (
+            isinstance(candidate, Expression) and _is_tuple(gold)):
         return _same_matrix(candidate, gold)
     return _same_group(candidate, gold)
 
 
-def same_nodes(a: Node, b: Node) -> Verdict:
-    """Equality of two expressions; None where they are outside of the grammar's reach."""
-    infinite = is_infinite(a), is_infinite(b)
-    if any(infinite):
-        return infinite[0] == infinite[1]
-    try:
-        return same(a, b)
-    except (TooBig, Undefined):
-        return a == b       # too large to compute: the same only when written the same
-    except NotUnderstood:
-        return None
-
-
 def _same_words(candidate: Answer, gold: Answer) -> Verdict:
     if isinstance(gold, Words) and isinstance(candidate, Words):
-        return _key(gold.text) == _key(candidate.text)
+        return word_key(gold.text) == word_key(candidate.text)
     words, other = (gold, candidate) if isinstance(gold, Words) else (candidate, gold)
     assert isinstance(words, Words)
     if isinstance(other, Expression) and other.node.op == "var":
-        return other.node.name.lower() == _key(words.text)
+        return other.node.name.lower() == word_key(words.text)
     if isinstance(other, Relation) and other.signs == ("=",):
         return _same_words(other.sides[1], words)
     if isinstance(other, Group) and other.kind == "list" \
             and all(isinstance(item, Words) for item in other.items):
-        return "".join(_key(i.text) for i in other.items if isinstance(i, Words)) \
-            == _key(words.text)
-    ranges = intervals(words)
-    if ranges is not None:
-        return bool(same_intervals(ranges, intervals(other)))
+        return "".join(word_key(i.text) for i in other.items if isinstance(i, Words)) \
+            == word_key(words.text)
+    return region(words) is not None and same_region(words, other) is True
+
+
+def _same_ranges(candidate: Answer, gold: Answer) -> Verdict:
+    """Intervals, unions and inequalities."""
+    verdict = same_region(candidate, gold)
+    if verdict is not None:
+        return verdict
+    if isinstance(candidate, Relation) and isinstance(gold, Relation):
+        return same_inequality(candidate, gold, same_answer)
+    if isinstance(candidate, Group) and isinstance(gold, Group) \
+            and (candidate.kind, candidate.joint) == (gold.kind, gold.joint):
+        return _same_group(candidate, gold)
     return False
+
+
+def _same_relation(candidate: Answer, gold: Answer) -> Verdict:
+    if isinstance(candidate, Relation) and candidate.signs == ("\\in",):
+        return same_answer(candidate.sides[1], gold)
+    if isinstance(candidate, Relation) and isinstance(gold, Relation):
+        if not set(candidate.signs) | set(gold.signs) <= {"=", "\\approx"}:
+            return None
+        if names(candidate.sides[0]) and candidate.sides[0] == gold.sides[0]:
+            return same_answer(candidate.sides[-1], gold.sides[-1])
+        ours, theirs = definition(candidate), definition(gold)
+        if ours is not None and theirs is not None:
+            return same_nodes(ours[1], theirs[1]) \
+                if ours[0] == theirs[0] or "y" in (ours[0], theirs[0]) else False
+        return same_zeros(candidate, gold)
+    if isinstance(gold, Relation):
+        # "x = 5" may be answered by 5, but "x² + y² = 13" not by 13
+        if gold.signs == ("\\in",) or (gold.signs == ("=",) and (
+                names(gold.sides[0]) or _twice(gold))):
+            return same_answer(candidate, gold.sides[1])
+        return False
+    assert isinstance(candidate, Relation)
+    if not set(candidate.signs) <= {"=", "\\approx"}:
+        return False
+    if states_no_value(candidate):
+        # but x² − 5x + 6 = (x − 2)(x − 3) may state one formula twice
+        return bool(variables_of(gold)) and _all(same_answer(s, gold) for s in candidate.sides)
+    verdict = same_answer(candidate.sides[-1], gold)
+    if not verdict and "\\approx" in candidate.signs:
+        return same_answer(candidate.sides[candidate.signs.index("\\approx")], gold)
+    if not verdict and len(candidate.sides) > 1 and _twice(candidate):
+        return same_answer(candidate.sides[0], gold)
+    return verdict
+
+
+def variables_of(answer: Answer) -> set[str]:
+    """The variables of an expression."""
+    return variables(answer.node) if isinstance(answer, Expression) else set()
+
+
+def _twice(relation: Relation) -> bool:
+    """0.56 = 56 %: one number, written twice."""
+    left, right = relation.sides[0], relation.sides[-1]
+    return isinstance(left, Expression) and not variables(left.node) \
+        and same_answer(left, right) is True
 
 
 def _same_time(candidate: Answer, gold: Answer) -> bool:
@@ -99,192 +144,31 @@ def _same_time(candidate: Answer, gold: Answer) -> bool:
         return candidate == gold
     clock, other = (gold, candidate) if isinstance(gold, Clock) else (candidate, gold)
     assert isinstance(clock, Clock)
-    if isinstance(other, Ratio):
-        parts = [fraction(term) for term in other.terms]
-    elif isinstance(other, Expression) and not other.quantity.unit:
-        parts = [fraction(other.node)]
-        if (parts[0] or 0) > 12:
-            return False        # 17 may be anything, 17:00 is 5 p.m.
-    else:
-        return False
-    if len(parts) > 3 or any(part is None or part.denominator > 1 for part in parts):
-        return False
-    seconds = sum((part or 0) * 60 ** (2 - i) for i, part in enumerate(parts))
-    return seconds == clock.seconds or (
-        3600 <= seconds < 13 * 3600 and (seconds - clock.seconds) % (12 * 3600) == 0)
-
-
-#: Several ways to say one thing.
-_PHRASES = (
-    (re.compile(r"\b(?:there (?:is|are) )?no (?:real )?solutions?\b"), "empty set"),
-    (re.compile(r"\bdne\b"), "does not exist"),
-)
-
-
-def _key(text: str) -> str:
-    text = re.sub(r"\b(?:the|an?) (?=[a-z]{3})", " ", text.lower())
-    for pattern, phrase in _PHRASES:
-        text = pattern.sub(phrase, text)
-    return re.sub(r"[^a-z0-9]+", "", text)
-
-
-def _is_range(answer: Answer) -> bool:
-    """Whether an answer can be nothing but a set of reals: [a, b), A ∪ B, x < 3."""
-    if isinstance(answer, Relation):
-        return any(sign in _INEQUALITIES for sign in answer.signs)
-    if not isinstance(answer, Group):
-        return False
-    return answer.kind == "union" or answer.brackets in ("[)", "(]", "[]") or (
-        answer.kind == "list" and any(isinstance(item, Relation) and _is_range(item)
-                                      for item in answer.items))
-
-
-def _same_ranges(candidate: Answer, gold: Answer) -> Verdict:
-    """Intervals, unions and inequalities; None where neither side is clearly one."""
-    if not (_is_range(candidate) or _is_range(gold)):
-        return None
-    ours, theirs = intervals(candidate), intervals(gold)
-    if ours is None or theirs is None:
-        if isinstance(candidate, Relation) and isinstance(gold, Relation):
-            return _same_inequality(candidate, gold)
-        return None if type(candidate) is type(gold) else False
-    return same_intervals(ours, theirs)
-
-
-def _same_inequality(candidate: Relation, gold: Relation) -> Verdict:
-    """Inequalities in several variables: one is a positive multiple of the other."""
-    if len(candidate.signs) != 1 or len(gold.signs) != 1:
-        return _same_chain(candidate, gold)
-    ours, theirs = _difference(candidate), _difference(gold)
-    if ours is None or theirs is None:
-        return None
-    try:
-        if candidate.signs == gold.signs:
-            return proportional(ours, theirs, positive=True)
-        if _FLIP.get(candidate.signs[0]) == gold.signs[0]:
-            return proportional(Node("neg", (ours,)), theirs, positive=True)
-    except (ArithmeticError, NotUnderstood):
-        return None
-    return False
-
-
-_FLIP = {**MIRROR, "=": "=", "\\ne": "\\ne"}
-
-
-def _same_chain(candidate: Relation, gold: Relation) -> Verdict:
-    """a < b < c and c > b > a: the same sides, read from either end."""
-    backwards = tuple(_FLIP.get(sign, "") for sign in reversed(candidate.signs))
-    for sides, signs in ((candidate.sides, candidate.signs),
-                         (candidate.sides[::-1], backwards)):
-        if signs == gold.signs and _all(same_answer(a, b) for a, b
-                                        in zip(sides, gold.sides, strict=True)):
-            return True
-    return None
-
-
-def _difference(relation: Relation) -> Node | None:
-    left, right = relation.sides[0], relation.sides[-1]
-    if isinstance(left, Expression) and isinstance(right, Expression):
-        return Node("add", (left.node, Node("neg", (right.node,))))
-    return None
-
-
-def _same_relation(candidate: Answer, gold: Answer) -> Verdict:
-    if isinstance(candidate, Relation) and isinstance(gold, Relation):
-        if not set(candidate.signs) | set(gold.signs) <= {"=", "\\approx"}:
-            return None
-        if _names(candidate.sides[0]) and candidate.sides[0] == gold.sides[0]:
-            return same_answer(candidate.sides[-1], gold.sides[-1])
-        ours, theirs = _difference(candidate), _difference(gold)
-        if ours is None or theirs is None:
-            return None
-        try:
-            return proportional(ours, theirs)
-        except (ArithmeticError, NotUnderstood):
-            return None
-    if isinstance(gold, Relation):
-        # "x = 5" may be answered by 5, but "x² + y² = 13" not by 13
-        if gold.signs == ("=",) and (_names(gold.sides[0]) or _numeric(gold)):
-            return same_answer(candidate, gold.sides[1])
-        return False
-    assert isinstance(candidate, Relation)
-    if not set(candidate.signs) <= {"=", "\\approx"} or _to_solve(candidate.sides):
-        return False
-    verdict = same_answer(candidate.sides[-1], gold)
-    if not verdict and "\\approx" in candidate.signs:
-        exact = candidate.sides[candidate.signs.index("\\approx")]
-        return same_answer(exact, gold)
-    return verdict
-
-
-def _names(side: Answer) -> bool:
-    """Whether a left side only names what is on the right: x, f(x), AB, (x, y)."""
-    if isinstance(side, Words):
-        return True
-    if isinstance(side, Group):
-        return all(_names(item) for item in side.items)
-    if not isinstance(side, Expression):
-        return False
-    node = side.node
-    if node.op == "mul" and all(part.op == "var" for part in node.args):
-        return True
-    return node.op == "var" or (node.op == "const" and node.name == "e") \
-        or _applied(side.quantity.value)
-
-
-_APPLIED = re.compile(r"([A-Za-z])'*(?:_\{?\w+\}?)?(?:\^\{?-1\}?)?\s*"
-                      r"\(((?:[^()]|\([^()]*\))*)\)")
-_ANGLES = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
-
-
-def _applied(text: str) -> bool:
-    """Whether this is a function applied to something: f(2), P(A), f^{-1}(x), f(f(3)).
-
-    Not so x(x + 3): a letter that comes back inside the brackets is a factor.
-    """
-    match = _APPLIED.fullmatch(text.strip())
-    if match is None:
-        return False
-    return match[1] not in re.sub(r"\\[A-Za-z]+", "", match[2]) or _applied(match[2])
-
-
-def _numeric(relation: Relation) -> bool:
-    """0.56 = 56 %: one number, written twice."""
-    left, right = relation.sides
-    return isinstance(left, Expression) and not variables(left.node) \
-        and same_answer(left, right) is True
-
-
-def _to_solve(sides: Sequence[Answer]) -> bool:
-    """Whether this is an equation in one unknown, as 2x = 4 is, which states no value.
-
-    A name, a number or several letters (m + n, |AB|) on the left say what the right side is, and
-    so does a calculation: \\pi r^2 = 3^2 \\pi = 9\\pi.
-    """
-    left = sides[0]
-    if not isinstance(left, Expression) or _names(left):
-        return False
-    if len(sides) > 2 and not any(isinstance(side, Expression) and variables(side.node)
-                                  for side in sides[1:]):
-        return False
-    node = left.node
-    if node.op == "deg" or (node.op == "fn" and node.name in _ANGLES):
-        node = node.args[0]
-    return node.op != "var" and len(variables(node)) == 1
+    seconds = other.clock if isinstance(other, Ratio) else None
+    if isinstance(other, Expression) and not other.quantity.unit:
+        hour = fraction(other.node)
+        if hour is not None and hour.denominator == 1 and hour <= 12:   # 17 may be anything
+            seconds = int(hour) * 3600
+    return seconds is not None and (seconds == clock.seconds or (
+        3600 <= seconds < 13 * 3600 and (seconds - clock.seconds) % (12 * 3600) == 0))
 
 
 def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
     if isinstance(candidate, Ratio) and isinstance(gold, Ratio):
         if len(candidate.terms) != len(gold.terms):
             return False
-        first = [Node("mul", (term, gold.terms[0])) for term in candidate.terms]
-        second = [Node("mul", (term, candidate.terms[0])) for term in gold.terms]
-        return _all(same_nodes(a, b) for a, b in zip(first, second, strict=True))
+        if candidate.clock is not None or gold.clock is not None:
+            return candidate.clock == gold.clock and candidate.terms == gold.terms
+        return _all(same_nodes(Node("mul", (a, gold.terms[0])), Node("mul", (b, candidate.terms[0])))
+                    for a, b in zip(candidate.terms, gold.terms, strict=True))
     ratio, other = (gold, candidate) if isinstance(gold, Ratio) else (candidate, gold)
     assert isinstance(ratio, Ratio)
-    if isinstance(other, Expression) and len(ratio.terms) == 2 and other.node.op == "div":
-        return same_nodes(Node("div", ratio.terms), other.node)
-    return False
+    if not isinstance(other, Expression):
+        return False
+    if ratio.clock is not None:     # 5:00 is 5 o'clock
+        return ratio.clock % 3600 == 0 and fraction(other.node) == Fraction(ratio.clock, 3600)
+    return len(ratio.terms) == 2 and other.node.op == "div" \
+        and same_nodes(Node("div", ratio.terms), other.node)
 
 
 def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
@@ -292,17 +176,7 @@ def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
     if ours.scale != theirs.scale:
         return _same_scaled(candidate, gold)
     if PERCENT in (ours.unit, theirs.unit):
-        hundredth = Node("div", (candidate.node, num(100)))
-        if ours.unit == theirs.unit:
-            return same_nodes(candidate.node, gold.node)
-        if theirs.unit == PERCENT:
-            # 0.1 is 10 %, and so is 10 where the question has named the percent
-            return not ours.unit and (same_nodes(candidate.node, gold.node) or same_nodes(
-                candidate.node, Node("div", (gold.node, num(100)))))
-        if theirs.known:
-            return False
-        # where the gold answer is a bare number, the question has named the percent
-        return same_nodes(candidate.node, gold.node) or same_nodes(hundredth, gold.node)
+        return _same_percent(candidate, gold)
     if conflict(ours, theirs):
         return False
     a, b = fraction(candidate.node), fraction(gold.node)
@@ -316,6 +190,18 @@ def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
     return verdict
 
 
+def _same_percent(candidate: Expression, gold: Expression) -> Verdict:
+    """10 % is 0.1; and 10 and 10 % are one answer where the question has named the percent."""
+    ours, theirs = candidate.quantity, gold.quantity
+    plain = same_nodes(candidate.node, gold.node)
+    if plain or ours.unit == theirs.unit:
+        return plain and not (ours.known and theirs.known and ours.unit != theirs.unit)
+    if theirs.unit == PERCENT:
+        return not ours.unit and same_nodes(
+            candidate.node, Node("div", (gold.node, num(100))))
+    return not theirs.known and same_nodes(Node("div", (candidate.node, num(100))), gold.node)
+
+
 def _same_scaled(candidate: Expression, gold: Expression) -> Verdict:
     """2 million against 2,000,000, or against 2 where the question has named the millions."""
     plain = [Expression(Node("mul", (side.node, num(side.quantity.scale))),
@@ -327,7 +213,7 @@ def _same_scaled(candidate: Expression, gold: Expression) -> Verdict:
 
 
 def _same_matrix(candidate: Answer, gold: Answer) -> Verdict:
-    ours, theirs = _rows(candidate), _rows(gold)
+    ours, theirs = _rows(candidate, gold), _rows(gold, candidate)
     if getattr(candidate, "bars", "") != getattr(gold, "bars", ""):
         return False        # a determinant is no matrix
     if ours is None or theirs is None or [len(r) for r in ours] != [len(r) for r in theirs]:
@@ -336,12 +222,16 @@ def _same_matrix(candidate: Answer, gold: Answer) -> Verdict:
                 for a, b in zip(one, two, strict=True))
 
 
-def _rows(answer: Answer) -> tuple[tuple[Answer, ...], ...] | None:
-    """A matrix; a tuple (a, b) counts as the column vector that it writes."""
+def _rows(answer: Answer, other: Answer) -> Sequence[Sequence[Answer]] | None:
+    """A matrix; a tuple (a, b) counts as the column vector that it writes, and so does ai + bj."""
     if isinstance(answer, Matrix):
         return answer.rows
     if isinstance(answer, Group) and answer.kind == "tuple" and answer.brackets == "()":
         return tuple((item,) for item in answer.items)
+    if isinstance(answer, Expression) and isinstance(other, Matrix | Group):
+        size = len(other.rows if isinstance(other, Matrix) else other.items)
+        found = coordinates(answer.node, size)
+        return found and [(number(node),) for node in found]
     return None
 
 
@@ -375,13 +265,15 @@ def _items(answer: Answer) -> tuple[Answer, ...]:
 def _assignments(candidate: Answer, gold: Answer) -> Verdict:
     """x = 1, y = 2 for (1, 2): a list that names each coordinate, in alphabetical order."""
     listed, ordered = (gold, candidate) if _is_tuple(candidate) else (candidate, gold)
-    if not isinstance(listed, Group) or not isinstance(ordered, Group) or listed.kind != "list":
+    if not isinstance(listed, Group) or not isinstance(ordered, Group):
         return False
     named = {}
     for item in listed.items:
-        if not (isinstance(item, Relation) and item.signs == ("=",) and _names(item.sides[0])
+        if not (isinstance(item, Relation) and item.signs == ("=",) and names(item.sides[0])
                 and isinstance(item.sides[0], Expression)):
-            return False
+            # a set of one pair, (2, 3) for {(2, 3)}
+            return len(listed.items) == 1 and same_answer(
+                *((candidate, listed.items[0]) if listed is gold else (listed.items[0], gold)))
         named["".join(sorted(variables(item.sides[0].node)))] = item.sides[1]
     values = [named[name] for name in sorted(named)]
     if len(values) != len(ordered.items):
@@ -430,10 +322,10 @@ def _paired(fits: list[list[bool]]) -> bool:
     return all(place(row, set()) for row in range(len(fits)))
 
 
-def _all(verdicts: object) -> Verdict:
+def _all(verdicts: Iterable[Verdict]) -> Verdict:
     """False as soon as one is, else None as soon as one is."""
     result: Verdict = True
-    for verdict in verdicts:  # type: ignore[attr-defined]
+    for verdict in verdicts:
         if verdict is False:
             return False
         if verdict is None:

@@ -1,7 +1,7 @@
-"""Deciding whether two expressions are equal: exact rationals, else sixty digits.
+"""Deciding whether two expressions are equal: exact rationals, else eighty digits.
 
-Expressions with variables are compared at fixed rational points. Two different expressions that
-people write as answers do not agree there, and equal ones always do.
+Expressions with variables are compared at fixed points. Two different expressions that people
+write as answers do not agree there, and equal ones always do.
 """
 
 from __future__ import annotations
@@ -17,12 +17,16 @@ from drp_plugin.grading.latex import Node, NotUnderstood
 #: Exact numbers may take this many bits; an exponent may be this large.
 MAX_BITS = 200_000
 MAX_EXPONENT = 1_000_000
-DIGITS = 60
-_TOLERANCE_DIGITS = 30
+DIGITS = 80
+#: Two values are equal when they agree to this many digits: e^{\pi\sqrt{652}} comes as near to
+#: a whole number as 44.
+_AGREE = 60
 
 #: Values of the variables: odd primes over odd primes, so that nothing cancels by accident. The
 #: last two points are negative: they tell |x| from x.
+_PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)
 _POINTS = 4
+_POSITIVE = 2
 
 
 class TooBig(ArithmeticError):
@@ -34,6 +38,7 @@ class Undefined(ArithmeticError):
 
 
 Value = Any     # Fraction, or an mpmath number
+Point = dict[str, Fraction]
 
 
 @lru_cache(maxsize=1)
@@ -45,10 +50,9 @@ def _mp() -> Any:
     return context
 
 
-def evaluate(node: Node, point: dict[str, Fraction]) -> Value:
+def evaluate(node: Node, point: Point) -> Value:
     """The value of an expression; raises TooBig, Undefined or NotUnderstood."""
     if node.op == "num":
-        assert node.value is not None
         return node.value
     if node.op == "var":
         return point[node.name]
@@ -56,6 +60,8 @@ def evaluate(node: Node, point: dict[str, Fraction]) -> Value:
         return _constant(node.name)
     if node.op == "fn":
         return _function(node, point)
+    if node.op == "pow":
+        return _real_power(node, point)
     return _OPERATIONS[node.op](*(evaluate(arg, point) for arg in node.args))
 
 
@@ -81,9 +87,8 @@ def _constant(name: str) -> Value:
 
 
 def _float(value: Value) -> Any:
-    mp = _mp()
     if isinstance(value, Fraction):
-        return mp.mpf(value.numerator) / value.denominator
+        return _mp().mpf(value.numerator) / value.denominator
     return value
 
 
@@ -93,38 +98,35 @@ def _checked(value: Fraction) -> Fraction:
     return value
 
 
-def _add(a: Value, b: Value) -> Value:
+def as_float(value: Value) -> float:
+    """Roughly the value; the real part of a complex one."""
+    return float(value.real)
+
+
+def add(a: Value, b: Value) -> Value:
+    """The sum, exact for rationals."""
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return _checked(a + b)
     return _float(a) + _float(b)
 
 
-def _multiply(a: Value, b: Value) -> Value:
+def multiply(a: Value, b: Value) -> Value:
+    """The product, exact for rationals."""
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return _checked(a * b)
     return _float(a) * _float(b)
 
 
 def _divide(a: Value, b: Value) -> Value:
-    if b == 0 if isinstance(b, Fraction) else abs(b) < _mp().mpf(10) ** -45:
+    if b == 0 if isinstance(b, Fraction) else abs(b) < _mp().mpf(10) ** -_AGREE:
         raise Undefined
-    if isinstance(a, Fraction) and isinstance(b, Fraction):
-        return _checked(a / b)
-    return _float(a) / _float(b)
+    return multiply(a, 1 / b)
 
 
 def _power(a: Value, b: Value) -> Value:
-    if isinstance(b, Fraction) and isinstance(a, Fraction):
-        if b.denominator == 1:
-            return _whole_power(a, int(b))
-        if a >= 0:
-            exact = _exact_root(a, b.denominator)
-            if exact is not None:
-                return _whole_power(exact, b.numerator)
-        elif b.denominator % 2:         # the real root, as school has it
-            size = _power(-a, b)
-            return _negate(size) if b.numerator % 2 else size
-    if _magnitude(b) > 20 or _magnitude(_float(a)) > MAX_EXPONENT:
+    if isinstance(a, Fraction) and isinstance(b, Fraction) and b.denominator == 1:
+        return _whole_power(a, int(b))
+    if _magnitude(b) > 20 or _magnitude(a) > MAX_EXPONENT:
         raise TooBig
     base = _float(a)
     if base == 0:
@@ -132,6 +134,16 @@ def _power(a: Value, b: Value) -> Value:
             raise Undefined
         return Fraction(0)
     return _mp().power(base, _float(b))
+
+
+def _real_power(node: Node, point: Point) -> Value:
+    """(−8)^{1/3} is −2, as school has it; (−1)^n is left to the complex numbers."""
+    a, b = (evaluate(arg, point) for arg in node.args)
+    if isinstance(a, Fraction) and a < 0 and isinstance(b, Fraction) and b.denominator % 2 \
+            and b.denominator > 1 and not variables(node.args[1]):
+        size = _power(-a, b)
+        return -size if b.numerator % 2 else size
+    return _power(a, b)
 
 
 def _magnitude(value: Value) -> int:
@@ -151,142 +163,128 @@ def _whole_power(a: Fraction, n: int) -> Value:
     return a ** n
 
 
-def _exact_root(a: Fraction, degree: int) -> Fraction | None:
-    top, bottom = _integer_root(a.numerator, degree), _integer_root(a.denominator, degree)
-    return Fraction(top, bottom) if top is not None and bottom is not None else None
-
-
-def _integer_root(n: int, degree: int) -> int | None:
-    if n < 2:
-        return n
-    if degree > n.bit_length():
-        return None
-    if degree == 2:
-        root = math.isqrt(n)
-        return root if root * root == n else None
-    low, high = 1, 1 << (n.bit_length() // degree + 1)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if middle ** degree <= n:
-            low = middle
-        else:
-            high = middle - 1
-    return low if low ** degree == n else None
-
-
 def _root(a: Value, degree: Value) -> Value:
     if not isinstance(degree, Fraction) or degree == 0:
         raise NotUnderstood("degree of a root")
-    real = isinstance(a, Fraction) or not getattr(a, "imag", 0)
-    if real and degree.denominator == 1 and degree % 2 == 1 and _float(a).real < 0:
-        return _negate(_power(_negate(a), 1 / degree))      # the real root, as school has it
+    if degree == 2 and isinstance(a, Fraction) and a >= 0:
+        top, bottom = math.isqrt(a.numerator), math.isqrt(a.denominator)
+        if top * top == a.numerator and bottom * bottom == a.denominator:
+            return Fraction(top, bottom)
+    odd = degree.denominator == 1 and degree % 2 == 1
+    if odd and not getattr(a, "imag", 0) and _float(a).real < 0:
+        return -_power(-a, 1 / degree)      # the real root, as school has it
     return _power(a, 1 / degree)
 
 
-def _negate(a: Value) -> Value:
-    return -a
-
-
 def _factorial(a: Value) -> Value:
-    if not isinstance(a, Fraction) or a.denominator != 1 or a < 0:
-        raise NotUnderstood("factorial")
-    if a > 5000:
+    if isinstance(a, Fraction) and a.denominator == 1:
+        if a < 0:
+            raise Undefined
+        if a > 20_000:
+            raise TooBig
+        return _checked(Fraction(math.factorial(int(a))))
+    if _magnitude(a) > 14:
         raise TooBig
-    return Fraction(math.factorial(int(a)))
+    return _mp().gamma(_float(a) + 1)       # so that n! can be compared at any point
 
 
-def _binomial(a: Value, b: Value) -> Value:
-    if not all(isinstance(x, Fraction) and x.denominator == 1 and x >= 0 for x in (a, b)):
-        raise NotUnderstood("binomial")
-    if a > 5000:
+def _binomial(n: Value, k: Value) -> Value:
+    if all(isinstance(v, Fraction) and v.denominator == 1 for v in (n, k)):
+        if k < 0 or n < 0:
+            raise Undefined
+        if n > 20_000:
+            raise TooBig
+        return _checked(Fraction(math.comb(int(n), int(k))))
+    if _magnitude(n) > 14 or _magnitude(k) > 14:
         raise TooBig
-    return Fraction(math.comb(int(a), int(b)))
+    return _mp().binomial(_float(n), _float(k))
 
 
 def _floor(a: Value) -> Value:
     return Fraction(math.floor(a) if isinstance(a, Fraction) else int(_mp().floor(a.real)))
 
 
-def _ceil(a: Value) -> Value:
-    return _negate(_floor(_negate(a)))
-
-
-def _degrees(a: Value) -> Value:
-    return _float(a) * _mp().pi / 180
-
-
 _OPERATIONS: dict[str, Callable[..., Value]] = {
-    "add": _add, "mul": _multiply, "div": _divide, "pow": _power, "neg": _negate,
+    "add": add, "mul": multiply, "div": _divide, "neg": lambda a: -a,
     "root": _root, "fact": _factorial, "binom": _binomial, "abs": abs, "floor": _floor,
-    "ceil": _ceil, "deg": _degrees, "percent": lambda a: _multiply(a, Fraction(1, 100)),
+    "ceil": lambda a: -_floor(-a), "deg": lambda a: _float(a) * _mp().pi / 180,
+    "percent": lambda a: multiply(a, Fraction(1, 100)),
 }
 
 
-def _function(node: Node, point: dict[str, Fraction]) -> Value:
+def _function(node: Node, point: Point) -> Value:
     mp = _mp()
     argument = _float(evaluate(node.args[0], point))
     if _magnitude(argument) > 60:
         raise TooBig
     name = node.name
     if name in ("ln", "log"):
-        if argument == 0:
-            raise Undefined
-        if name == "ln":
-            return mp.log(argument)
         base = _float(evaluate(node.args[1], point)) if len(node.args) > 1 else mp.mpf(10)
-        if base in (0, 1):
+        if argument == 0 or base in (0, 1):
             raise Undefined
-        return mp.log(argument) / mp.log(base)
+        return mp.log(argument) / (mp.log(base) if name == "log" else 1)
     if name == "exp":
         return _power(mp.e + 0, argument)
-    plain = {"arcsin": mp.asin, "arccos": mp.acos, "arctan": mp.atan}.get(name) \
-        or getattr(mp, name)
-    try:
-        return plain(argument)
-    except (ZeroDivisionError, ValueError):
-        raise Undefined from None
+    if name == "cis":
+        return mp.expj(argument)
+    return getattr(mp, name.replace("arc", "a"))(argument)
 
 
 def close(a: Value, b: Value) -> bool:
-    """Equality of two values: exact for rationals, else to thirty significant digits."""
+    """Equality of two values: exact for rationals, else to sixty significant digits."""
     if isinstance(a, Fraction) and isinstance(b, Fraction):
         return a == b
     x, y = _float(a), _float(b)
     scale = max(abs(x), abs(y))
-    mp = _mp()
-    return bool(scale < mp.mpf(10) ** -45
-                or abs(x - y) <= scale * mp.mpf(10) ** -_TOLERANCE_DIGITS)
+    tiny = _mp().mpf(10) ** -_AGREE
+    return bool(scale < tiny or abs(x - y) <= scale * tiny)
 
 
-def points(names: set[str]) -> list[dict[str, Fraction]]:
+def _whole(node: Node) -> set[str]:
+    """The variables that stand for whole numbers: n in (−1)^n, \\cos n\\pi and n!."""
+    found = set().union(*map(_whole, node.args)) if node.args else set()
+    if node.op == "pow" and _signed(node.args[0]):
+        found |= variables(node.args[1])
+    if node.op == "fn" and len(variables(node)) == 1 and variables(node) < {"n", "k", "m"}:
+        found |= variables(node)
+    return found
+
+
+def _signed(node: Node) -> bool:
+    return node.op == "neg" or (node.op == "num" and (node.value or 0) < 0) \
+        or (node.op in ("mul", "div") and any(map(_signed, node.args)))
+
+
+def _points(a: Node, b: Node) -> list[Point]:
     """Fixed values for the variables: the first two points positive, the others negative."""
-    primes = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)
+    names, whole = sorted(variables(a) | variables(b)), _whole(a) | _whole(b)
     result = []
     for k in range(_POINTS):
-        sign = 1 if k < 2 else -1
-        result.append({name: sign * Fraction(primes[(3 * i + 5 * k + 4) % len(primes)],
-                                             primes[(2 * i + 7 * k) % len(primes)])
-                       + sign * Fraction(i, 10) for i, name in enumerate(sorted(names))})
+        sign = 1 if k < _POSITIVE else -1
+        result.append({name: Fraction(4 + 3 * k + 2 * i) if name in whole else sign * (
+            Fraction(_PRIMES[(3 * i + 5 * k + 4) % len(_PRIMES)],
+                     _PRIMES[(2 * i + 7 * k) % len(_PRIMES)]) + Fraction(i, 10))
+            for i, name in enumerate(names)})
     return result
 
 
 def same(a: Node, b: Node) -> bool:
     """Whether two expressions are equal wherever both are defined and real.
 
-    Raises TooBig or NotUnderstood when that cannot be told.
+    Raises TooBig, Undefined or NotUnderstood when that cannot be told.
     """
     names = variables(a) | variables(b)
-    if not names:
-        return close(*_both(a, b, {}))
     if len(names) > 20:
         raise NotUnderstood("too many variables")
     compared = 0
-    for k, point in enumerate(points(names)):
+    for k, point in enumerate(_points(a, b) if names else [{}]):
         try:
-            x, y = _both(a, b, point)
+            x, y = value_at(a, point), value_at(b, point)
         except Undefined:
-            continue
-        if k >= 2 and compared and (_complex(x) or _complex(y)):
+            if names:
+                continue
+            raise
+        if k >= _POSITIVE and compared and (_complex(x) or _complex(y)):
             continue        # √x at a negative x: outside of what the author had in mind
         if not close(x, y):
             return False
@@ -302,8 +300,8 @@ def proportional(a: Node, b: Node, *, positive: bool = False) -> bool:
     With `positive`, k > 0: the inequalities a < 0 and b < 0 are the same.
     """
     ratio: Value = None
-    for point in points(variables(a) | variables(b)):
-        x, y = _both(a, b, point)
+    for point in _points(a, b):
+        x, y = value_at(a, point), value_at(b, point)
         if close(x, Fraction(0)) or close(y, Fraction(0)):
             return close(x, y) and ratio is None and a == b
         here = _divide(x, y)
@@ -314,17 +312,17 @@ def proportional(a: Node, b: Node, *, positive: bool = False) -> bool:
     return ratio is not None and not (positive and _float(ratio).real < 0)
 
 
-def _both(a: Node, b: Node, point: dict[str, Fraction]) -> tuple[Value, Value]:
+def value_at(node: Node, point: Point) -> Value:
+    """`evaluate`, with every failure of arithmetic told as TooBig or Undefined."""
     try:
-        return evaluate(a, point), evaluate(b, point)
+        return evaluate(node, point)
+    except NotUnderstood:
+        raise
     except (OverflowError, MemoryError, RecursionError):
         raise TooBig from None
-    except (ZeroDivisionError, ValueError) as error:
-        if isinstance(error, NotUnderstood):
-            raise
+    except (ZeroDivisionError, ValueError, TypeError):
         raise Undefined from None
 
 
 def _complex(value: Value) -> bool:
-    imaginary = getattr(value, "imag", 0)
-    return bool(abs(_float(imaginary)) > _mp().mpf(10) ** -40)
+    return bool(abs(_float(getattr(value, "imag", 0))) > _mp().mpf(10) ** -40)
