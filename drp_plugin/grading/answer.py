@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from typing import NamedTuple
 
 from drp_plugin.grading.latex import Node
@@ -16,36 +15,22 @@ class Expression(NamedTuple):
     quantity: Quantity
 
 
-class Based(NamedTuple):
-    """A numeral in a stated base, such as 4210_5."""
-
-    digits: str
-    base: int
-
-
 class Words(NamedTuple):
-    """An answer in words."""
+    """An answer in words, or in a notation that is compared as words are: 4210_5, June 20."""
 
     text: str
 
 
 class Group(NamedTuple):
-    """Several answers: `kind` is tuple (ordered; two in brackets may be an interval), list or
-    set (both unordered), or union (of intervals)."""
+    """Several answers: `kind` is tuple (ordered), list or set (both not), or union (of sets)."""
 
     kind: str
     items: tuple[Answer, ...]
     brackets: str = ""
+    """Around a tuple: two in brackets may be an interval, and a column vector is one in ().
+    The rows of a matrix stand in a tuple of kind matrix, determinant or norm."""
     joint: str = ""
     """The word or sign between the items: and, or, \\setminus; '' for a comma."""
-
-
-class Matrix(NamedTuple):
-    """Rows of entries."""
-
-    rows: tuple[tuple[Answer, ...], ...]
-    bars: str = ""
-    """v for a determinant, V for a norm; neither is the matrix itself."""
 
 
 class Relation(NamedTuple):
@@ -56,18 +41,13 @@ class Relation(NamedTuple):
 
 
 class Ratio(NamedTuple):
-    """a : b (: c …)."""
+    """a : b (: c …), which may be a time of day."""
 
     terms: tuple[Node, ...]
     clock: int | None = None
-    """Seconds since midnight where it is written like a time of day, as 3:30 is."""
-
-
-class Clock(NamedTuple):
-    """A time of day, with a.m. or p.m."""
-
-    seconds: int
-    """Since midnight."""
+    """Seconds since midnight where it is written like a time, as 3:30 is."""
+    half: bool = False
+    """Whether a.m. or p.m. is told."""
 
 
 class Opaque(NamedTuple):
@@ -76,14 +56,4 @@ class Opaque(NamedTuple):
     text: str
 
 
-Answer = Expression | Based | Words | Group | Matrix | Relation | Ratio | Clock | Opaque
-
-
-def fraction(node: Node) -> Fraction | None:
-    """The literal value of an expression that is a number, for quick decisions."""
-    if node.op == "num":
-        return node.value
-    if node.op == "neg":
-        inner = fraction(node.args[0])
-        return None if inner is None else -inner
-    return None
+Answer = Expression | Words | Group | Relation | Ratio | Opaque

@@ -16,6 +16,13 @@ _CHOSEN = re.compile(
 _ANOTHER = re.compile(r"(?:^|[\s(,&])(?:\(\s*[A-J]\s*\)|[A-J](?=$|[\s.,:)&]))")
 
 
+def letters_of(text: str) -> str | None:
+    """The letters of a list such as A, C; None where the text is something else."""
+    letters = re.split(r"[\s,;()]+(?:and\s+)?", plain(text).strip(" ()"))
+    return "".join(sorted(letters)) if len(letters) > 1 \
+        and all(re.fullmatch("[A-J]", letter) for letter in letters) else None
+
+
 def letter_of(gold: str) -> str | None:
     """The letter of a gold answer that is one: B, (B)."""
     match = _GOLD.fullmatch(plain(gold))

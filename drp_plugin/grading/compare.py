@@ -11,7 +11,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from drp_plugin.grading import worker
-from drp_plugin.grading.choices import letter_of, same_choice
+from drp_plugin.grading.choices import letter_of, letters_of, same_choice
 from drp_plugin.grading.match import same_answer
 from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, tidy
 from drp_plugin.grading.reading import read
@@ -62,6 +62,9 @@ def _decide(candidate: str, gold: str, rule: Rule) -> bool:
         return True
     if rule == "choice" or letter_of(two):
         return same_choice(one, two)
+    several = letters_of(two)
+    if several is not None:
+        return several in (letters_of(one), "".join(sorted(re.sub(r"[\x02\x03 ]", "", one))))
     verdict = _same(one, two)
     if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED:
         return worker.same(_for_sympy(two), _for_sympy(one))

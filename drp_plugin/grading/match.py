@@ -2,42 +2,30 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
 
 from drp_plugin.grading.answer import (
     Answer,
-    Based,
-    Clock,
     Expression,
     Group,
-    Matrix,
     Opaque,
     Ratio,
     Relation,
     Words,
-    fraction,
 )
 from drp_plugin.grading.latex import Node, NotUnderstood, num, parse
-from drp_plugin.grading.named import number
-from drp_plugin.grading.regions import is_range, region, same_region
+from drp_plugin.grading.regions import EVERYTHING, is_range, same_region
 from drp_plugin.grading.relations import (
     Verdict,
-    coordinates,
     definition,
     names,
-    same_inequality,
-    same_nodes,
     same_zeros,
     states_no_value,
 )
 from drp_plugin.grading.units import PERCENT, conflict, lettered
-from drp_plugin.grading.value import variables
+from drp_plugin.grading.value import same, variables
 from drp_plugin.grading.wording import word_key
-
-#: More items than this are compared only when they are plain numbers.
-_MANY = 40
 
 
 def same_answer(candidate: Answer, gold: Answer) -> Verdict:
@@ -50,17 +38,10 @@ def same_answer(candidate: Answer, gold: Answer) -> Verdict:
         return _same_ranges(candidate, gold)
     if isinstance(candidate, Relation) or isinstance(gold, Relation):
         return _same_relation(candidate, gold)
-    if isinstance(gold, Based) or isinstance(candidate, Based):
-        return gold == candidate
-    if isinstance(gold, Clock) or isinstance(candidate, Clock):
-        return _same_time(candidate, gold)
     if isinstance(candidate, Ratio) or isinstance(gold, Ratio):
         return _same_ratio(candidate, gold)
     if isinstance(candidate, Expression) and isinstance(gold, Expression):
         return _same_expression(candidate, gold)
-    if isinstance(candidate, Matrix) or isinstance(gold, Matrix) or (
-            isinstance(candidate, Expression) and _is_tuple(gold)):
-        return _same_matrix(candidate, gold)
     return _same_group(candidate, gold)
 
 
@@ -77,16 +58,18 @@ def _same_words(candidate: Answer, gold: Answer) -> Verdict:
             and all(isinstance(item, Words) for item in other.items):
         return "".join(word_key(i.text) for i in other.items if isinstance(i, Words)) \
             == word_key(words.text)
-    return region(words) is not None and same_region(words, other) is True
+    return words.text in EVERYTHING and same_region(words, other) is True
 
 
 def _same_ranges(candidate: Answer, gold: Answer) -> Verdict:
     """Intervals, unions and inequalities."""
+    if isinstance(candidate, Expression) or isinstance(gold, Expression):
+        return False
     verdict = same_region(candidate, gold)
     if verdict is not None:
         return verdict
     if isinstance(candidate, Relation) and isinstance(gold, Relation):
-        return same_inequality(candidate, gold, same_answer)
+        return same_zeros(candidate, gold)
     if isinstance(candidate, Group) and isinstance(gold, Group) \
             and (candidate.kind, candidate.joint) == (gold.kind, gold.joint):
         return _same_group(candidate, gold)
@@ -103,7 +86,7 @@ def _same_relation(candidate: Answer, gold: Answer) -> Verdict:
             return same_answer(candidate.sides[-1], gold.sides[-1])
         ours, theirs = definition(candidate), definition(gold)
         if ours is not None and theirs is not None:
-            return same_nodes(ours[1], theirs[1]) \
+            return same(ours[1], theirs[1]) \
                 if ours[0] == theirs[0] or "y" in (ours[0], theirs[0]) else False
         return same_zeros(candidate, gold)
     if isinstance(gold, Relation):
@@ -138,37 +121,35 @@ def _twice(relation: Relation) -> bool:
         and same_answer(left, right) is True
 
 
-def _same_time(candidate: Answer, gold: Answer) -> bool:
-    """Times of day; a.m. or p.m. may be left to the question, and so may the minutes :00."""
-    if isinstance(candidate, Clock) and isinstance(gold, Clock):
-        return candidate == gold
-    clock, other = (gold, candidate) if isinstance(gold, Clock) else (candidate, gold)
-    assert isinstance(clock, Clock)
-    seconds = other.clock if isinstance(other, Ratio) else None
-    if isinstance(other, Expression) and not other.quantity.unit:
-        hour = fraction(other.node)
-        if hour is not None and hour.denominator == 1 and hour <= 12:   # 17 may be anything
-            seconds = int(hour) * 3600
-    return seconds is not None and (seconds == clock.seconds or (
-        3600 <= seconds < 13 * 3600 and (seconds - clock.seconds) % (12 * 3600) == 0))
-
-
 def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
-    if isinstance(candidate, Ratio) and isinstance(gold, Ratio):
-        if len(candidate.terms) != len(gold.terms):
-            return False
-        if candidate.clock is not None or gold.clock is not None:
-            return candidate.clock == gold.clock and candidate.terms == gold.terms
-        return _all(same_nodes(Node("mul", (a, gold.terms[0])), Node("mul", (b, candidate.terms[0])))
-                    for a, b in zip(candidate.terms, gold.terms, strict=True))
+    """Ratios by value; times of day exactly, but a.m. or p.m. may be left to the question."""
     ratio, other = (gold, candidate) if isinstance(gold, Ratio) else (candidate, gold)
     assert isinstance(ratio, Ratio)
-    if not isinstance(other, Expression):
+    if isinstance(other, Expression):
+        if ratio.clock is None:
+            return len(ratio.terms) == 2 and other.node.op == "div" \
+                and same(Node("div", ratio.terms), other.node)
+        hour = fraction(other.node)     # 5:00 is 5 o'clock; 17 may be anything
+        if hour is None or other.quantity.unit or hour.denominator > 1 or hour > 12:
+            return False
+        other = Ratio((), int(hour) * 3600)
+    if not isinstance(other, Ratio):
         return False
-    if ratio.clock is not None:     # 5:00 is 5 o'clock
-        return ratio.clock % 3600 == 0 and fraction(other.node) == Fraction(ratio.clock, 3600)
-    return len(ratio.terms) == 2 and other.node.op == "div" \
-        and same_nodes(Node("div", ratio.terms), other.node)
+    if ratio.clock is None or other.clock is None:
+        return len(ratio.terms) == len(other.terms) and _all(
+            same(Node("mul", (a, other.terms[0])), Node("mul", (b, ratio.terms[0])))
+            for a, b in zip(ratio.terms, other.terms, strict=True))
+    return ratio.clock == other.clock or (
+        ratio.half != other.half and 3600 <= (other if ratio.half else ratio).clock < 13 * 3600
+        and (ratio.clock - other.clock) % (12 * 3600) == 0)
+
+
+def fraction(node: Node) -> Fraction | None:
+    """The literal value of an expression that is a number, for quick decisions."""
+    if node.op == "neg":
+        inner = fraction(node.args[0])
+        return None if inner is None else -inner
+    return node.value
 
 
 def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
@@ -182,7 +163,7 @@ def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
     a, b = fraction(candidate.node), fraction(gold.node)
     if a is not None and b is not None:
         return a == b
-    verdict = same_nodes(candidate.node, gold.node)
+    verdict = same(candidate.node, gold.node)
     if verdict is False and variables(candidate.node) and not variables(gold.node):
         unit = lettered(ours.value)
         if unit is not None and not conflict(unit, theirs):
@@ -193,13 +174,13 @@ def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
 def _same_percent(candidate: Expression, gold: Expression) -> Verdict:
     """10 % is 0.1; and 10 and 10 % are one answer where the question has named the percent."""
     ours, theirs = candidate.quantity, gold.quantity
-    plain = same_nodes(candidate.node, gold.node)
+    plain = same(candidate.node, gold.node)
     if plain or ours.unit == theirs.unit:
         return plain and not (ours.known and theirs.known and ours.unit != theirs.unit)
     if theirs.unit == PERCENT:
-        return not ours.unit and same_nodes(
+        return not ours.unit and same(
             candidate.node, Node("div", (gold.node, num(100))))
-    return not theirs.known and same_nodes(Node("div", (candidate.node, num(100))), gold.node)
+    return not theirs.known and same(Node("div", (candidate.node, num(100))), gold.node)
 
 
 def _same_scaled(candidate: Expression, gold: Expression) -> Verdict:
@@ -212,44 +193,21 @@ def _same_scaled(candidate: Expression, gold: Expression) -> Verdict:
         candidate._replace(quantity=candidate.quantity._replace(scale=1)), gold)
 
 
-def _same_matrix(candidate: Answer, gold: Answer) -> Verdict:
-    ours, theirs = _rows(candidate, gold), _rows(gold, candidate)
-    if getattr(candidate, "bars", "") != getattr(gold, "bars", ""):
-        return False        # a determinant is no matrix
-    if ours is None or theirs is None or [len(r) for r in ours] != [len(r) for r in theirs]:
-        return False
-    return _all(same_answer(a, b) for one, two in zip(ours, theirs, strict=True)
-                for a, b in zip(one, two, strict=True))
-
-
-def _rows(answer: Answer, other: Answer) -> Sequence[Sequence[Answer]] | None:
-    """A matrix; a tuple (a, b) counts as the column vector that it writes, and so does ai + bj."""
-    if isinstance(answer, Matrix):
-        return answer.rows
-    if isinstance(answer, Group) and answer.kind == "tuple" and answer.brackets == "()":
-        return tuple((item,) for item in answer.items)
-    if isinstance(answer, Expression) and isinstance(other, Matrix | Group):
-        size = len(other.rows if isinstance(other, Matrix) else other.items)
-        found = coordinates(answer.node, size)
-        return found and [(number(node),) for node in found]
-    return None
-
-
 def _same_group(candidate: Answer, gold: Answer) -> Verdict:
     if _is_tuple(candidate) and _is_tuple(gold):
         assert isinstance(candidate, Group) and isinstance(gold, Group)
         if len(candidate.items) != len(gold.items):
             return False
-        if len(gold.items) == 2 and candidate.brackets != gold.brackets:
+        marks = {candidate.brackets, gold.brackets}
+        if len(marks) > 1 and (len(gold.items) == 2 or not marks <= {"()", "[]"}):
             return False
-        return _all(same_answer(a, b) for a, b
-                    in zip(candidate.items, gold.items, strict=True))
+        return _all(map(same_answer, candidate.items, gold.items))
     if _is_tuple(candidate) or _is_tuple(gold):
         return _assignments(candidate, gold)
     ours, theirs = _items(candidate), _items(gold)
     if isinstance(gold, Group) and gold.kind == "set":
         ours, theirs = _distinct(ours), _distinct(theirs)
-    elif isinstance(candidate, Group) and candidate.kind == "set":
+    elif isinstance(candidate, Group) and (candidate.kind == "set" or candidate.joint == "\\pm"):
         ours = _distinct(ours)
     return _same_items(ours, theirs)
 
@@ -283,10 +241,8 @@ def _assignments(candidate: Answer, gold: Answer) -> Verdict:
 
 def _distinct(items: Sequence[Answer]) -> tuple[Answer, ...]:
     """The elements of a set: between braces, what is written twice is there once."""
-    if len(items) > _MANY:
-        return tuple(dict.fromkeys(items))
     found: list[Answer] = []
-    for item in items:
+    for item in dict.fromkeys(items):
         if not any(same_answer(item, other) for other in found):
             found.append(item)
     return tuple(found)
@@ -296,30 +252,16 @@ def _same_items(ours: Sequence[Answer], theirs: Sequence[Answer]) -> Verdict:
     """In any order, each item with a partner of its own: 1, 1, 2 is not 1, 2."""
     if len(ours) != len(theirs):
         return False
-    if len(ours) > _MANY:
-        numbers = [[fraction(i.node) if isinstance(i, Expression) else None for i in side]
-                   for side in (ours, theirs)]
-        return None not in numbers[0] + numbers[1] and Counter(numbers[0]) == Counter(numbers[1])
-    verdicts = [[same_answer(item, other) for other in theirs] for item in ours]
-    if _paired([[v is True for v in row] for row in verdicts]):
-        return True
-    return None if _paired([[v is not False for v in row] for row in verdicts]) else False
-
-
-def _paired(fits: list[list[bool]]) -> bool:
-    """Whether every row can have a column of its own (Kuhn's algorithm)."""
-    taken: dict[int, int] = {}
-
-    def place(row: int, tried: set[int]) -> bool:
-        for column, fit in enumerate(fits[row]):
-            if fit and column not in tried:
-                tried.add(column)
-                if column not in taken or place(taken[column], tried):
-                    taken[column] = row
-                    return True
-        return False
-
-    return all(place(row, set()) for row in range(len(fits)))
+    left, verdict = list(theirs), True
+    for item in ours:
+        partner = next((other for other in left if same_answer(item, other)), None)
+        if partner is None:
+            if not any(same_answer(item, other) is None for other in left):
+                return False
+            verdict = False
+            continue
+        left.remove(partner)
+    return True if verdict else None
 
 
 def _all(verdicts: Iterable[Verdict]) -> Verdict:

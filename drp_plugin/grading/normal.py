@@ -32,6 +32,8 @@ _SCIENTIFIC = re.compile(r"^(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,4})(?![\w.])")
 _REPEATING = re.compile(
     r"(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))|\((\d+)\)"
     r"|(?<=\d)(?:\\[lc]?dots|\.\.\.)(?![A-Za-z]))")
+_DOTS = re.compile(r"(\.\d+)\.\.\.+")
+_MODULO = re.compile(r"\x02?\s*\(\s*\x02?\s*mod(?:ulo)?\s*\x03?\s*(\d+)\s*\)\s*\x03?")
 _DOTTED = re.compile(r"\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?")
 _SHOWN = re.compile(r"(\d*?)(\d{1,12}?)\2+")
 _MINUTES = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d+)\s*(?:'|\^\s*\{?\\prime\}?)(?!')"
@@ -71,7 +73,7 @@ def tidy(text: str) -> str:
     if "\\" in text or "{" in text:
         text = _without_commands(text)
     text = " ".join(text.split())
-    text = _unwrap(text).rstrip(".,;: ").strip()
+    text = _unwrap(_DOTS.sub(r"\1\\ldots", text)).rstrip(".,;: ").strip()
     return _numbers(text)
 
 
@@ -103,7 +105,7 @@ def _numbers(text: str) -> str:
     if re.search("[A-Za-z]", text):
         text = _INFINITE.sub(lambda m: "-\\infty" if m[2] else "\\infty", text)
         text = _NAMED.sub(r"\\\1\2 ", text)
-        text = _CHOOSE.sub(_chosen, text)
+        text = _MODULO.sub(r"\\pmod{\1}", _CHOOSE.sub(_chosen, text))
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text).replace("**", "^")
     if "." in text:
         text = _REPEATING.sub(_repeating, _DOTTED.sub(r"\\overline{\1\2\3}", text))

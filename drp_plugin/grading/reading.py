@@ -9,12 +9,10 @@ from drp_plugin.grading.answer import (
     Answer,
     Expression,
     Group,
-    Matrix,
     Opaque,
     Ratio,
     Relation,
     Words,
-    fraction,
 )
 from drp_plugin.grading.latex import NotUnderstood, parse
 from drp_plugin.grading.named import in_words, is_words, named
@@ -37,6 +35,9 @@ _SEGMENT = re.compile(r"\\overline\s*\{\s*([A-Z]\s*[A-Z])\s*\}")
 _REVERSED = re.compile(r"(?!\[.*\]$)([\[\]])([^\[\]]*)([\[\]])")
 _TIMELIKE = re.compile(r"\s*(\d{1,2})\s*:\s*(\d\d)(?:\s*:\s*(\d\d))?\s*")
 _PM = re.compile(r"\\(pm|mp)(?![A-Za-z])")
+_REALS = {"": "(-\\infty,\\infty)", "^+": "(0,\\infty)", "^-": "(-\\infty,0)",
+          "_>0": "(0,\\infty)", "_<0": "(-\\infty,0)", "_\\ge0": "[0,\\infty)",
+          "_\\le0": "(-\\infty,0]"}
 _OPEN, _CLOSE = "([{", ")]}"
 
 
@@ -50,33 +51,18 @@ def _read(text: str, depth: int) -> Answer:
     text = text.strip()
     if depth > 6 or not text:
         return Opaque(text)
+    if text.startswith("\\mathbb{R}"):
+        text = _REALS.get(re.sub(r"[{} ]", "", text[len("\\mathbb{R}"):]), text)
     found = named(text)
     if found is not None:
         return found
     if is_words(text):
-        return _words(text)
-    matrix = _matrix(text, depth)
-    if matrix is not None:
-        return matrix
-    several = _several(text, depth)
-    if several is not None:
-        return several
-    relation = _relation(text, depth)
-    if relation is not None:
-        return relation
-    return _enclosed(text, depth) or _plus_minus(text, depth) or _ratio(text) or _expression(text)
-
-
-def _words(text: str) -> Answer:
-    items = [part for part in re.split(r"\band\b|,", plain(text)) if part.strip()]
-    if len(items) > 1 and number_free(text) and all(part.strip()[0].isupper() for part in items):
-        return Group("list", tuple(in_words(part) for part in items))     # Alice and Bob
-    return in_words(text)
-
-
-def number_free(text: str) -> bool:
-    """Whether no digit is in the text."""
-    return not re.search(r"\d", text)
+        names = [part for part in re.split(r"\band\b|,", plain(text)) if part.strip()]
+        if len(names) > 1 and all(part.strip()[0].isupper() for part in names):
+            return Group("list", tuple(in_words(part) for part in names))     # Alice and Bob
+        return in_words(text)
+    return _matrix(text, depth) or _several(text, depth) or _relation(text, depth) \
+        or _enclosed(text, depth) or _plus_minus(text, depth) or _ratio(text) or _expression(text)
 
 
 def _several(text: str, depth: int) -> Answer | None:
@@ -124,10 +110,13 @@ def _matrix(text: str, depth: int) -> Answer | None:
         return Opaque(text)
     if match[1] == "cases":
         return _cases(rows, depth)
-    cells = [[_read(cell, depth + 1) for cell in row.split("&")] for row in rows]
+    cells = [tuple(_read(cell, depth + 1) for cell in row.split("&")) for row in rows]
     if match[3]:
-        cells = [list(column) for column in zip(*cells, strict=False)]
-    return Matrix(tuple(map(tuple, cells)), match[1][0] if match[1][0] in "vV" else "")
+        cells = list(zip(*cells, strict=False))
+    kind = {"v": "determinant", "V": "norm"}.get(match[1][0], "matrix")
+    if kind == "matrix" and len(cells) > 1 and all(len(row) == 1 for row in cells):
+        return Group("tuple", tuple(row[0] for row in cells), "()")     # a column vector
+    return Group("tuple", tuple(Group("tuple", row, "row") for row in cells), kind)
 
 
 def _cases(rows: list[str], depth: int) -> Answer:
@@ -218,7 +207,7 @@ def _plus_minus(text: str, depth: int) -> Answer | None:
     if not _PM.search(text):
         return None
     choices = [_PM.sub(lambda m, s=signs: s[m[1] == "mp"], text) for signs in ("+-", "-+")]  # type: ignore[misc]
-    return Group("list", tuple(_read(choice, depth + 1) for choice in choices))
+    return Group("list", tuple(_read(choice, depth + 1) for choice in choices), joint="\\pm")
 
 
 def _ratio(text: str) -> Answer | None:
@@ -278,6 +267,3 @@ def split(text: str, separators: str) -> list[str]:
         i += 1
     parts.append(text[start:])
     return parts
-
-
-__all__ = ["fraction", "number_free", "read", "split"]

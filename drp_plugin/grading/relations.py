@@ -3,37 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Relation, Words
-from drp_plugin.grading.latex import Node, NotUnderstood, num
-from drp_plugin.grading.value import (
-    TooBig,
-    Undefined,
-    is_infinite,
-    proportional,
-    same,
-    variables,
-)
+from drp_plugin.grading.latex import Node
+from drp_plugin.grading.value import proportional, same, variables
 
 Verdict = bool | None
-_FLIP = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "=": "=", "\\ne": "\\ne"}
+_FLIP = {">": "<", "\\ge": "\\le"}
 _APPLIED = re.compile(r"([A-Za-z]'*(?:_\{?\w+\}?)?(?:\^\{?-1\}?)?)\s*"
                       r"\(((?:[^()]|\([^()]*\))*)\)")
 _ANGLES = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
-
-
-def same_nodes(a: Node, b: Node) -> Verdict:
-    """Equality of two expressions; None where they are outside of the grammar's reach."""
-    infinite = is_infinite(a), is_infinite(b)
-    if any(infinite):
-        return infinite[0] == infinite[1]
-    try:
-        return same(a, b)
-    except (TooBig, Undefined):
-        return a == b       # too large to compute: the same only when written the same
-    except NotUnderstood:
-        return None
 
 
 def names(side: Answer) -> bool:
@@ -101,59 +80,24 @@ def states_no_value(relation: Relation) -> bool:
 
 
 def same_zeros(candidate: Relation, gold: Relation) -> Verdict:
-    """Whether two equations have the same solutions: one is a multiple of the other."""
-    ours, theirs = _difference(candidate), _difference(gold)
-    if ours is None or theirs is None:
-        return None
-    try:
-        return proportional(ours, theirs)
-    except (ArithmeticError, NotUnderstood):
-        return None
-
-
-def same_inequality(candidate: Relation, gold: Relation,
-                    same_side: Callable[[Answer, Answer], Verdict]) -> Verdict:
-    """Inequalities in several variables: one is a positive multiple of the other."""
-    if len(candidate.signs) != 1 or len(gold.signs) != 1:
+    """Whether two equations or inequalities have the same solutions: one is a multiple of the
+    other, of an inequality a positive one."""
+    (ours, sign), (theirs, wanted) = _forward(candidate), _forward(gold)
+    if not len(ours) == len(theirs) == 2:
         # a < b < c and c > b > a: the same sides, read from either end
-        backwards = tuple(_FLIP.get(sign, "") for sign in reversed(candidate.signs))
-        for sides, signs in ((candidate.sides, candidate.signs),
-                             (candidate.sides[::-1], backwards)):
-            if signs == gold.signs and all(same_side(a, b) is True for a, b
-                                           in zip(sides, gold.sides, strict=True)):
-                return True
-        return None
-    ours, theirs = _difference(candidate), _difference(gold)
-    if ours is None or theirs is None:
-        return None
-    try:
-        if candidate.signs == gold.signs:
-            return proportional(ours, theirs, positive=candidate.signs[0] != "\\ne")
-        if _FLIP.get(candidate.signs[0]) == gold.signs[0]:
-            return proportional(Node("neg", (ours,)), theirs, positive=True)
-    except (ArithmeticError, NotUnderstood):
-        return None
-    return False
+        return sign == wanted and all(same(a, b) is True for a, b in zip(ours, theirs, strict=True)) \
+            if len(ours) == len(theirs) > 0 else None
+    difference = [Node("add", (a, Node("neg", (b,)))) for a, b in (ours, theirs)]
+    return sign == wanted and proportional(*difference, positive=sign[0] in ("<", "\\le"))
 
 
-def _difference(relation: Relation) -> Node | None:
-    left, right = relation.sides[0], relation.sides[-1]
-    if isinstance(left, Expression) and isinstance(right, Expression):
-        return Node("add", (left.node, Node("neg", (right.node,))))
-    return None
-
-
-def coordinates(node: Node, size: int) -> list[Node] | None:
-    """The coefficients of 2i + 3j − k, where i, j and k are the unit vectors."""
-    letters = ("i", "j", "k")[:size]
-    zero, one, two = num(0), num(1), num(2)
-    if not variables(node) & {"j", "k"} or not variables(node) <= set(letters):
-        return None
-    found = []
-    for letter in letters:
-        once, twice = (substituted(node, {**dict.fromkeys(letters, zero), letter: value})
-                       for value in (one, two))
-        if not same_nodes(twice, Node("mul", (two, once))):
-            return None
-        found.append(once)
-    return found
+def _forward(relation: Relation) -> tuple[tuple[Node, ...], tuple[str, ...]]:
+    """The sides with the signs, from the smaller to the larger; of a = b = c, the ends."""
+    sides = tuple(side.node for side in relation.sides if isinstance(side, Expression))
+    if len(sides) < len(relation.sides):
+        return (), relation.signs
+    if set(relation.signs) <= {"=", "\\approx"}:
+        return (sides[0], sides[-1]), ("=",)
+    if relation.signs[0] in _FLIP:
+        return sides[::-1], tuple(_FLIP.get(sign, sign) for sign in reversed(relation.signs))
+    return sides, relation.signs

@@ -27,6 +27,12 @@ _CANONICAL = {word: group.split()[0]
               for group in _SAME.replace("\n", "|").split("|") if group.strip()
               for word in group.split()}
 _SHORT = {"mph": "mi/h", "kph": "km/h", "kmh": "km/h", "mpg": "mi/gal", "fps": "ft/s"}
+_SPELLED = tuple((re.compile(pattern), unit) for pattern, unit in (
+    (r"[{}]|\^\s+(?=\d)", ""), (r"\s*\^\s*", "^"), (r"\s*(?:/|\bper\b)\s*", "/"),
+    (r"\b(?:square|sq\.?) (\w+)", r"\1^2"), (r"\b(?:cubic|cu\.?) (\w+)", r"\1^3"),
+    (r"(\w+) squared\b", r"\1^2"), (r"(\w+) cubed\b", r"\1^3"),
+    (r"(degrees?) (c|f|celsius|fahrenheit)\b", r"\1-\2"),
+    (rf"\b({'|'.join(_SHORT)})\b", lambda match: _SHORT[match[1]])))
 PERCENT = "%"
 #: Words that multiply the number before them.
 SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
@@ -83,10 +89,8 @@ def quantity(text: str) -> Quantity:
     if trail is None or found is None:
         return Quantity(text.strip(), money, bool(money))
     value, (name, known) = trail.group("value").strip(), found
-    if money and name.startswith("/"):
-        return Quantity(value, canonical(money + name)[0], True)
-    if money and known and name != money:
-        return Quantity(text, f"{money} {name}", True)
+    if money and known and name != money:       # $12 per hour, or the nonsense of $5 cents
+        return Quantity(value if "^-" in name else text, f"{money} {name}", True)
     return Quantity(value, money or name, bool(money) or known)
 
 
@@ -140,21 +144,12 @@ def _closed(value: str) -> bool:
 
 def canonical(words: str) -> tuple[str, bool]:
     """A unit in one spelling, and whether all its parts are in the table: m/s^2, cm^3, mi/h."""
-    text = re.sub(r"[{}]|\^\s+(?=\d)", "", " ".join(words.lower().split())).strip(" .'")
-    text = re.sub(r"\s*\^\s*", "^", text)
-    text = re.sub(r"\s*(?:/|\bper\b)\s*", "/", text)
-    text = re.sub(r"\b(?:square|sq\.?) (\w+)", r"\1^2", text)
-    text = re.sub(r"\b(?:cubic|cu\.?) (\w+)", r"\1^3", text)
-    text = re.sub(r"(\w+) squared\b", r"\1^2", re.sub(r"(\w+) cubed\b", r"\1^3", text))
-    text = re.sub(r"(degrees?) (c|f|celsius|fahrenheit)\b", r"\1-\2", text)
+    text = " ".join(words.lower().split())
+    for pattern, spelling in _SPELLED:
+        text = pattern.sub(spelling, text)
     powers: Counter[str] = Counter()
-    for place, side in enumerate(text.split("/")):
+    for place, side in enumerate(text.strip(" .'").split("/")):
         for part in side.split():
-            expanded = _SHORT.get(part)
-            if expanded:
-                powers.update({expanded.split("/")[0]: 1})
-                powers.subtract({expanded.split("/")[1]: 1})
-                continue
             name, _, power = part.partition("^")
             unit = _CANONICAL.get(name) or _CANONICAL.get(name.rstrip("."))
             if unit is None or not re.fullmatch(r"(?:-?\d)?", power):

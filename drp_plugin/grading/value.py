@@ -7,6 +7,7 @@ write as answers do not agree there, and equal ones always do.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable
 from fractions import Fraction
 from functools import lru_cache
@@ -14,19 +15,16 @@ from typing import Any
 
 from drp_plugin.grading.latex import Node, NotUnderstood
 
-#: Exact numbers may take this many bits; an exponent may be this large.
+#: Exact numbers may take this many bits; the logarithm of a power may be this large.
 MAX_BITS = 200_000
 MAX_EXPONENT = 1_000_000
 DIGITS = 80
-#: Two values are equal when they agree to this many digits: e^{\pi\sqrt{652}} comes as near to
-#: a whole number as 44.
+#: Values are equal when they agree to this many digits: e^{\pi\sqrt{652}} comes as near to a whole
+#: number as 44.
 _AGREE = 60
-
 #: Values of the variables: odd primes over odd primes, so that nothing cancels by accident. The
-#: last two points are negative: they tell |x| from x.
+#: last two of the four points are negative: they tell |x| from x.
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)
-_POINTS = 4
-_POSITIVE = 2
 
 
 class TooBig(ArithmeticError):
@@ -37,8 +35,8 @@ class Undefined(ArithmeticError):
     """There is no value: a division by zero, say."""
 
 
-Value = Any     # Fraction, or an mpmath number
-Point = dict[str, Fraction]
+Value = Any     # Fraction, or an mpmath number; the two can be added and multiplied
+Point = dict[str, Value]
 
 
 @lru_cache(maxsize=1)
@@ -50,19 +48,36 @@ def _mp() -> Any:
     return context
 
 
-def evaluate(node: Node, point: Point) -> Value:
+def value_of(node: Node, point: Point) -> Value:
     """The value of an expression; raises TooBig, Undefined or NotUnderstood."""
+    try:
+        return _evaluate(node, point)
+    except NotUnderstood:
+        raise
+    except (OverflowError, MemoryError, RecursionError):
+        raise TooBig from None
+    except (ZeroDivisionError, ValueError, TypeError):
+        raise Undefined from None
+
+
+def _evaluate(node: Node, point: Point) -> Value:
     if node.op == "num":
         return node.value
     if node.op == "var":
         return point[node.name]
     if node.op == "const":
-        return _constant(node.name)
+        mp = _mp()
+        return {"pi": mp.pi, "e": mp.e, "i": mp.mpc(0, 1), "inf": mp.inf}[node.name] + 0
+    args = [_evaluate(arg, point) for arg in node.args]
     if node.op == "fn":
-        return _function(node, point)
-    if node.op == "pow":
-        return _real_power(node, point)
-    return _OPERATIONS[node.op](*(evaluate(arg, point) for arg in node.args))
+        return _function(node.name, *map(_mp().mpmathify, args))
+    if node.op == "pow" and not variables(node.args[1]):
+        return _real_power(*args)
+    value = _OPERATIONS[node.op](*args)
+    if isinstance(value, Fraction) and value.numerator.bit_length() \
+            + value.denominator.bit_length() > MAX_BITS:
+        raise TooBig
+    return value
 
 
 def variables(node: Node) -> set[str]:
@@ -72,257 +87,153 @@ def variables(node: Node) -> set[str]:
     return set().union(*map(variables, node.args)) if node.args else set()
 
 
-def is_infinite(node: Node) -> int:
-    """+1 or −1 for ±∞, 0 for anything else."""
-    if node.op == "const" and node.name == "inf":
-        return 1
-    return -is_infinite(node.args[0]) if node.op == "neg" else 0
-
-
-def _constant(name: str) -> Value:
-    mp = _mp()
-    if name == "inf":
-        raise NotUnderstood("infinity within an expression")
-    return {"pi": mp.pi, "e": mp.e, "i": mp.mpc(0, 1)}[name] + 0
-
-
-def _float(value: Value) -> Any:
-    if isinstance(value, Fraction):
-        return _mp().mpf(value.numerator) / value.denominator
-    return value
-
-
-def _checked(value: Fraction) -> Fraction:
-    if value.numerator.bit_length() + value.denominator.bit_length() > MAX_BITS:
-        raise TooBig
-    return value
-
-
-def as_float(value: Value) -> float:
-    """Roughly the value; the real part of a complex one."""
-    return float(value.real)
-
-
-def add(a: Value, b: Value) -> Value:
-    """The sum, exact for rationals."""
-    if isinstance(a, Fraction) and isinstance(b, Fraction):
-        return _checked(a + b)
-    return _float(a) + _float(b)
-
-
-def multiply(a: Value, b: Value) -> Value:
-    """The product, exact for rationals."""
-    if isinstance(a, Fraction) and isinstance(b, Fraction):
-        return _checked(a * b)
-    return _float(a) * _float(b)
-
-
-def _divide(a: Value, b: Value) -> Value:
-    if b == 0 if isinstance(b, Fraction) else abs(b) < _mp().mpf(10) ** -_AGREE:
-        raise Undefined
-    return multiply(a, 1 / b)
-
-
-def _power(a: Value, b: Value) -> Value:
-    if isinstance(a, Fraction) and isinstance(b, Fraction) and b.denominator == 1:
-        return _whole_power(a, int(b))
-    if _magnitude(b) > 20 or _magnitude(a) > MAX_EXPONENT:
-        raise TooBig
-    base = _float(a)
-    if base == 0:
-        if _float(b).real <= 0:
-            raise Undefined
-        return Fraction(0)
-    return _mp().power(base, _float(b))
-
-
-def _real_power(node: Node, point: Point) -> Value:
-    """(−8)^{1/3} is −2, as school has it; (−1)^n is left to the complex numbers."""
-    a, b = (evaluate(arg, point) for arg in node.args)
-    if isinstance(a, Fraction) and a < 0 and isinstance(b, Fraction) and b.denominator % 2 \
-            and b.denominator > 1 and not variables(node.args[1]):
-        size = _power(-a, b)
-        return -size if b.numerator % 2 else size
-    return _power(a, b)
+def _whole(*values: Value) -> bool:
+    return all(isinstance(v, Fraction) and v.denominator == 1 for v in values)
 
 
 def _magnitude(value: Value) -> int:
     """About log2 |value|."""
-    size = abs(_float(value))
-    return int(_mp().mag(size)) if size else 0
+    return int(_mp().mag(_mp().mpmathify(value))) if value else 0
 
 
-def _whole_power(a: Fraction, n: int) -> Value:
-    if a == 0 and n < 0:
+def _divide(a: Value, b: Value) -> Value:
+    if close(b, Fraction(0)):
         raise Undefined
-    bits = max(a.numerator.bit_length(), a.denominator.bit_length())
-    if a in (0, 1, -1):
-        return a ** (n % 2 if a == -1 else min(abs(n), 1))
-    if bits * abs(n) > MAX_BITS:
+    return a * (1 / b)
+
+
+def _power(a: Value, b: Value) -> Value:
+    if isinstance(a, Fraction) and _whole(b):
+        if a in (1, -1):
+            return a ** (int(b) % 2)
+        if max(a.numerator.bit_length(), a.denominator.bit_length()) * (abs(b) if a else 0) \
+                > MAX_BITS:
+            raise TooBig
+        return a ** int(b)
+    if _magnitude(b) > 20 or _magnitude(a) > MAX_EXPONENT:
         raise TooBig
-    return a ** n
+    if not a and b.real <= 0:
+        raise Undefined
+    return _mp().power(a, b)
+
+
+def _real_power(a: Value, b: Value) -> Value:
+    """(−8)^{1/3} is −2, as school has it; (−1)^n is left to the complex numbers."""
+    if isinstance(b, Fraction) and not getattr(a, "imag", 0) and a < 0 \
+            and b.denominator % 2 and b.denominator > 1:
+        return (-1) ** b.numerator * _power(-a, b)
+    return _power(a, b)
 
 
 def _root(a: Value, degree: Value) -> Value:
     if not isinstance(degree, Fraction) or degree == 0:
         raise NotUnderstood("degree of a root")
-    if degree == 2 and isinstance(a, Fraction) and a >= 0:
-        top, bottom = math.isqrt(a.numerator), math.isqrt(a.denominator)
-        if top * top == a.numerator and bottom * bottom == a.denominator:
-            return Fraction(top, bottom)
-    odd = degree.denominator == 1 and degree % 2 == 1
-    if odd and not getattr(a, "imag", 0) and _float(a).real < 0:
-        return -_power(-a, 1 / degree)      # the real root, as school has it
-    return _power(a, 1 / degree)
+    if degree == 2 and _whole(a) and a >= 0 and math.isqrt(int(a)) ** 2 == a:
+        return Fraction(math.isqrt(int(a)))
+    return _real_power(a, 1 / degree)
 
 
-def _factorial(a: Value) -> Value:
-    if isinstance(a, Fraction) and a.denominator == 1:
-        if a < 0:
-            raise Undefined
-        if a > 20_000:
-            raise TooBig
-        return _checked(Fraction(math.factorial(int(a))))
-    if _magnitude(a) > 14:
+def _gamma(exact: Callable[..., int], smooth: str, *args: Value) -> Value:
+    """n! or a binomial, also between whole numbers, so that n! can be compared at any point."""
+    if any(_magnitude(arg) > 14 for arg in args):
         raise TooBig
-    return _mp().gamma(_float(a) + 1)       # so that n! can be compared at any point
-
-
-def _binomial(n: Value, k: Value) -> Value:
-    if all(isinstance(v, Fraction) and v.denominator == 1 for v in (n, k)):
-        if k < 0 or n < 0:
-            raise Undefined
-        if n > 20_000:
-            raise TooBig
-        return _checked(Fraction(math.comb(int(n), int(k))))
-    if _magnitude(n) > 14 or _magnitude(k) > 14:
-        raise TooBig
-    return _mp().binomial(_float(n), _float(k))
-
-
-def _floor(a: Value) -> Value:
-    return Fraction(math.floor(a) if isinstance(a, Fraction) else int(_mp().floor(a.real)))
+    if _whole(*args):
+        return Fraction(exact(*map(int, args)))
+    return getattr(_mp(), smooth)(*map(_mp().mpmathify, args))
 
 
 _OPERATIONS: dict[str, Callable[..., Value]] = {
-    "add": add, "mul": multiply, "div": _divide, "neg": lambda a: -a,
-    "root": _root, "fact": _factorial, "binom": _binomial, "abs": abs, "floor": _floor,
-    "ceil": lambda a: -_floor(-a), "deg": lambda a: _float(a) * _mp().pi / 180,
-    "percent": lambda a: multiply(a, Fraction(1, 100)),
+    "add": operator.add, "mul": operator.mul, "neg": operator.neg, "abs": abs, "div": _divide,
+    "pow": _power, "root": _root,
+    "fact": lambda a: _gamma(math.factorial, "factorial", a),
+    "binom": lambda n, k: _gamma(math.comb, "binomial", n, k),
+    "floor": lambda a: Fraction(int(_mp().floor(a.real)) if not isinstance(a, Fraction)
+                                else math.floor(a)),
+    "ceil": lambda a: -_OPERATIONS["floor"](-a),
+    "deg": lambda a: a * _mp().pi / 180, "percent": lambda a: a / 100,
 }
 
 
-def _function(node: Node, point: Point) -> Value:
+def _function(name: str, argument: Value, base: Value = 10) -> Value:
     mp = _mp()
-    argument = _float(evaluate(node.args[0], point))
     if _magnitude(argument) > 60:
         raise TooBig
-    name = node.name
     if name in ("ln", "log"):
-        base = _float(evaluate(node.args[1], point)) if len(node.args) > 1 else mp.mpf(10)
         if argument == 0 or base in (0, 1):
             raise Undefined
         return mp.log(argument) / (mp.log(base) if name == "log" else 1)
     if name == "exp":
         return _power(mp.e + 0, argument)
-    if name == "cis":
-        return mp.expj(argument)
-    return getattr(mp, name.replace("arc", "a"))(argument)
+    return mp.expj(argument) if name == "cis" else getattr(mp, name.replace("arc", "a"))(argument)
 
 
 def close(a: Value, b: Value) -> bool:
     """Equality of two values: exact for rationals, else to sixty significant digits."""
-    if isinstance(a, Fraction) and isinstance(b, Fraction):
-        return a == b
-    x, y = _float(a), _float(b)
-    scale = max(abs(x), abs(y))
-    tiny = _mp().mpf(10) ** -_AGREE
-    return bool(scale < tiny or abs(x - y) <= scale * tiny)
+    if a == b or (isinstance(a, Fraction) and isinstance(b, Fraction)):
+        return bool(a == b)
+    x, y = _mp().mpmathify(a), _mp().mpmathify(b)
+    scale, tiny = max(abs(x), abs(y)), _mp().mpf(10) ** -_AGREE
+    return bool(scale < tiny or (_mp().isfinite(scale) and abs(x - y) <= scale * tiny))
 
 
-def _whole(node: Node) -> set[str]:
-    """The variables that stand for whole numbers: n in (−1)^n, \\cos n\\pi and n!."""
-    found = set().union(*map(_whole, node.args)) if node.args else set()
-    if node.op == "pow" and _signed(node.args[0]):
-        found |= variables(node.args[1])
-    if node.op == "fn" and len(variables(node)) == 1 and variables(node) < {"n", "k", "m"}:
-        found |= variables(node)
+def _integers(node: Node) -> set[str]:
+    """The variables that stand for whole numbers: n in (−1)^n and in \\cos n\\pi."""
+    found = set().union(*map(_integers, node.args)) if node.args else set()
+    if (node.op == "pow" and _signed(node.args[0])) or (
+            node.op == "fn" and len(variables(node)) == 1 and variables(node) <= {"n", "k", "m"}):
+        found |= variables(node.args[-1])
     return found
 
 
 def _signed(node: Node) -> bool:
-    return node.op == "neg" or (node.op == "num" and (node.value or 0) < 0) \
-        or (node.op in ("mul", "div") and any(map(_signed, node.args)))
+    return node.op == "neg" or (node.op in ("mul", "div") and any(map(_signed, node.args)))
 
 
 def _points(a: Node, b: Node) -> list[Point]:
     """Fixed values for the variables: the first two points positive, the others negative."""
-    names, whole = sorted(variables(a) | variables(b)), _whole(a) | _whole(b)
-    result = []
-    for k in range(_POINTS):
-        sign = 1 if k < _POSITIVE else -1
-        result.append({name: Fraction(4 + 3 * k + 2 * i) if name in whole else sign * (
-            Fraction(_PRIMES[(3 * i + 5 * k + 4) % len(_PRIMES)],
-                     _PRIMES[(2 * i + 7 * k) % len(_PRIMES)]) + Fraction(i, 10))
-            for i, name in enumerate(names)})
-    return result
-
-
-def same(a: Node, b: Node) -> bool:
-    """Whether two expressions are equal wherever both are defined and real.
-
-    Raises TooBig, Undefined or NotUnderstood when that cannot be told.
-    """
-    names = variables(a) | variables(b)
+    names, whole, n = sorted(variables(a) | variables(b)), _integers(a) | _integers(b), len(_PRIMES)
     if len(names) > 20:
         raise NotUnderstood("too many variables")
+    return [{name: Fraction(4 + 3 * k + 2 * i) if name in whole else (1 if k < 2 else -1) * (
+        Fraction(_PRIMES[(3 * i + 5 * k + 4) % n], _PRIMES[(2 * i + 7 * k) % n]) + Fraction(i, 10))
+        for i, name in enumerate(names)} for k in range(4 if names else 1)]
+
+
+def same(a: Node, b: Node) -> bool | None:
+    """Whether two expressions are equal wherever both are defined and real; None where they are
+    outside of the grammar's reach. What is too large to compute is the same as it is written."""
     compared = 0
-    for k, point in enumerate(_points(a, b) if names else [{}]):
-        try:
-            x, y = value_at(a, point), value_at(b, point)
-        except Undefined:
-            if names:
+    try:
+        for k, point in enumerate(_points(a, b)):
+            try:
+                x, y = value_of(a, point), value_of(b, point)
+            except Undefined:
                 continue
-            raise
-        if k >= _POSITIVE and compared and (_complex(x) or _complex(y)):
-            continue        # √x at a negative x: outside of what the author had in mind
-        if not close(x, y):
-            return False
-        compared += 1
-    if not compared:
-        raise NotUnderstood("nowhere defined")
-    return True
+            if k > 1 and compared and not close(abs(x.imag) + abs(y.imag) + 1, Fraction(1)):
+                continue    # √x at a negative x: outside of what the author had in mind
+            if not close(x, y):
+                return False
+            compared += 1
+    except TooBig:
+        return a == b
+    except NotUnderstood:
+        return None
+    return True if compared else None if variables(a) | variables(b) else a == b
 
 
-def proportional(a: Node, b: Node, *, positive: bool = False) -> bool:
+def proportional(a: Node, b: Node, *, positive: bool = False) -> bool | None:
     """Whether a = k·b with a constant k ≠ 0: the equations a = 0 and b = 0 are the same.
 
-    With `positive`, k > 0: the inequalities a < 0 and b < 0 are the same.
+    With `positive`, k > 0: the inequalities a < 0 and b < 0 are the same. None where it cannot be
+    told.
     """
-    ratio: Value = None
-    for point in _points(a, b):
-        x, y = value_at(a, point), value_at(b, point)
-        if close(x, Fraction(0)) or close(y, Fraction(0)):
-            return close(x, y) and ratio is None and a == b
-        here = _divide(x, y)
-        if ratio is None:
-            ratio = here
-        elif not close(ratio, here):
-            return False
-    return ratio is not None and not (positive and _float(ratio).real < 0)
-
-
-def value_at(node: Node, point: Point) -> Value:
-    """`evaluate`, with every failure of arithmetic told as TooBig or Undefined."""
     try:
-        return evaluate(node, point)
-    except NotUnderstood:
-        raise
-    except (OverflowError, MemoryError, RecursionError):
-        raise TooBig from None
-    except (ZeroDivisionError, ValueError, TypeError):
-        raise Undefined from None
+        pairs = [(value_of(a, point), value_of(b, point)) for point in _points(a, b)]
+        if any(close(value, Fraction(0)) for pair in pairs for value in pair):
+            return a == b
+        ratio, *others = (_divide(x, y) for x, y in pairs)
+    except (ArithmeticError, NotUnderstood):
+        return None
+    return all(close(ratio, other) for other in others) and not (positive and ratio.real < 0)
 
 
-def _complex(value: Value) -> bool:
-    return bool(abs(_float(getattr(value, "imag", 0))) > _mp().mpf(10) ** -40)

@@ -10,12 +10,12 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import select
 import subprocess
 import sys
 import threading
 from functools import lru_cache
-from queue import Empty, Queue
-from typing import IO
+from pathlib import Path
 
 from drp_plugin.errors import UserError
 
@@ -24,50 +24,50 @@ CPU_SECONDS = 2.0
 #: Wall seconds after which a child is given up, whatever it does.
 WALL_SECONDS = 60.0
 MEMORY_BYTES = 3 * 2**30
-_READY = "ready"
+_CHILD = Path(__file__).resolve().with_name("asked.py")
+
+
+def _search_path() -> str:
+    """Where the child may import from: where this process does, but never the current folder."""
+    try:
+        here = os.path.realpath(os.getcwd())
+    except OSError:     # a folder that is gone
+        here = ""
+    return os.pathsep.join(entry for entry in sys.path
+                           if os.path.isabs(entry) and os.path.realpath(entry) != here)
 
 
 class _Child:
     """A running worker; `ask` returns None when it died over the question."""
 
     def __init__(self) -> None:
-        environment = dict(os.environ, PYTHONHASHSEED="0")
+        environment = dict(os.environ, PYTHONHASHSEED="0", PYTHONPATH=_search_path())
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "drp_plugin.grading.worker"], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
+            [sys.executable, "-P", str(_CHILD), str(CPU_SECONDS), str(MEMORY_BYTES)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+            env=environment, cwd=_CHILD.parent)
         self.owner = os.getpid()
-        self._replies: Queue[str] = Queue()
-        threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True).start()
-        if self._reply() != _READY:
+        if self._reply() != "ready":
             self.stop()
             raise UserError("Math-Verify does not start", fix="Run `pip install -U "
                             "'math-verify>=0.9'` and try `python -c 'import math_verify'`")
 
-    def _read(self, stream: IO[str]) -> None:
-        for line in stream:
-            self._replies.put(line.strip())
-        self._replies.put("")
-
     def _reply(self) -> str:
-        try:
-            return self._replies.get(timeout=WALL_SECONDS)
-        except Empty:
-            return ""
+        assert self.process.stdout is not None
+        ready, _, _ = select.select([self.process.stdout], [], [], WALL_SECONDS)
+        return self.process.stdout.readline().decode().strip() if ready else ""
 
     def ask(self, gold: str, candidate: str) -> bool | None:
         assert self.process.stdin is not None
         try:
-            self.process.stdin.write(json.dumps([gold, candidate]) + "\n")
+            self.process.stdin.write(json.dumps([gold, candidate]).encode() + b"\n")
             self.process.stdin.flush()
+            reply = self._reply()
         except OSError:
-            self.stop()
-            return None
-        reply = self._reply()
+            reply = ""
         if not reply:
             self.stop()
-            return None
-        value: bool = json.loads(reply)
-        return value
+        return reply == "true" if reply else None
 
     @property
     def usable(self) -> bool:
@@ -113,47 +113,3 @@ def _forked() -> None:
 
 
 os.register_at_fork(after_in_child=_forked)
-
-
-class _OutOfTime(BaseException):
-    pass
-
-
-def _serve() -> None:
-    import resource
-    import signal
-    from types import FrameType
-
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    from math_verify import LatexExtractionConfig, parse, verify
-
-    def ring(signum: int, frame: FrameType | None) -> None:
-        raise _OutOfTime
-
-    signal.signal(signal.SIGPROF, ring)
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)       # whatever a library prints must not look like a reply
-    print(_READY, file=out, flush=True)
-    config = [LatexExtractionConfig()]
-    for line in sys.stdin:
-        gold, candidate = json.loads(line)
-        verdict = False
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        # a signal waits for the interpreter, which one huge multiplication can keep busy: then
-        # the kernel ends this process
-        spent = int(used.ru_utime + used.ru_stime + 2 * CPU_SECONDS) + 1
-        resource.setrlimit(resource.RLIMIT_CPU, (spent, resource.RLIM_INFINITY))
-        try:
-            signal.setitimer(signal.ITIMER_PROF, CPU_SECONDS)
-            one, two = (parse(f"\\boxed{{{text}}}", config, parsing_timeout=None)
-                        for text in (gold, candidate))
-            verdict = bool(one and two and verify(one, two, timeout_seconds=None))
-        except (_OutOfTime, Exception):
-            verdict = False
-        finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-        print(json.dumps(verdict), file=out, flush=True)
-
-
-if __name__ == "__main__":
-    _serve()
