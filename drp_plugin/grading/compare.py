@@ -90,7 +90,7 @@ def _same(one: str, two: str) -> bool | None:
 
 
 def _shorter(text: str) -> list[str]:
-    if re.search(r"^-?\d+,\d+", text):
+    if re.match(r"[-+]?\d+,\d+", text):
         return [_DECIMAL_COMMA.sub(lambda m: m.group().replace(",", "."), text)]
     if not re.search("[A-Za-z]{2}", text) or _NEGATED.search(text):
         return []

@@ -136,6 +136,8 @@ def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
     if not isinstance(other, Ratio):
         return False
     if ratio.clock is None or other.clock is None:
+        if isinstance(gold, Ratio) and gold.clock is not None:
+            return False        # 1:5 is not 4:20
         return len(ratio.terms) == len(other.terms) and _all(
             same(Node("mul", (a, other.terms[0])), Node("mul", (b, ratio.terms[0])))
             for a, b in zip(ratio.terms, other.terms, strict=True))

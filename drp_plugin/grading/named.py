@@ -22,7 +22,7 @@ _DATE = re.compile(r"(?:(?P<first>\d{1,2})(?:st|nd|rd|th)?(?: of)? )?(?P<month>[
                    r"(?(first)| (?P<last>\d{1,2})(?:st|nd|rd|th)?)(?:,? (?P<year>\d{4}))?",
                    re.IGNORECASE)
 #: Four letters, or three that are no product: odd, but neither xyz nor abc.
-_WORD = re.compile(r"[A-Za-z'.]{4}|(?<![A-Za-z])(?![a-f]{3}|[^aeiou]{3})[a-z]{3}|[^\W\d_a-zA-Z]")
+_WORD = re.compile(r"[A-Za-z'.]{4}|(?<![A-Za-z])(?![a-f]{3}|[^aeiouAEIOU]{3})[A-Za-z][a-z]{2}|[^\W\d_a-zA-Z]")
 _NUMBERED = re.compile(r"(?:the )?(\d+)(?:st|nd|rd|th) [a-z]+|(\d{1,2}) o'? ?clock")
 
 

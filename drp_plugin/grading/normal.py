@@ -20,7 +20,7 @@ _SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?:\.|(?=[\\()\[\
                     r"|\\(?:left|right)(?![A-Za-z])")
 _LINES = re.compile(r"\\(?:begin|end)\{(?:align(?:ed)?|equation|gather(?:ed)?|split)\*?\}")
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\,|\\thinspace|\\text\{,\})\s*(?=\d{3}(?!\d))")
-_HEAD = re.compile(r"^((?:\\?[$€£]|[-+\s])*\d{1,3}(?:,\d{3})+)(?![\d,])(?=\.?\d*\s*(?:[^,]*)$)")
+_HEAD = re.compile(r"^((?:\\?[$€£]|[-+\s])*(?!0,)\d{1,3}(?:,\d{3})+)(?![\d,])(?=\.?\d*\s*(?:[^,]*)$)")
 _STARTS_NUMBER = re.compile(r"\x02\s*[-+]?\s*[$€£]?\s*\d[^\x02\x03:]*\x03$")
 _MIXED = re.compile(r"(?<![\d/.\w])(\d+) (?:and )?(\d+)/(\d+)(?![\d./])")
 _SPACED = re.compile(r"^(?:\\?\$\s*)?[-+]?\d{1,3}(?: \d{3})+(?=$|\.\d|\s*[\x02A-Za-z\\%^])")
@@ -56,8 +56,9 @@ _NAMES = (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"),
           ("^\\top", "^T"), ("^{\\top}", "^T"), ("\\ast", "*"))
 _LEQ = re.compile(r"\\(le|ge|ne)q(?![A-Za-z])")
 _FUNCTION = (r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|ln|log|exp|cis|sqrt|pi|theta|alpha|beta"
-             r"|gcd|lcm|max|min")
-_NAMED = re.compile(rf"\x02\s*({_FUNCTION})\s*\x03|(?<![A-Za-z\\\x02])({_FUNCTION})(?![a-z])")
+             r"|(?:gcd|lcm|max|min)(?=\s*\x03?\s*\()")
+_NAMED = re.compile(rf"\x02\s*({_FUNCTION})\s*\x03|\x02[^\x03]*\x03"
+                    rf"|(?<![A-Za-z\\])({_FUNCTION})(?![a-z])")
 _INFINITE = re.compile(r"\b(?:(positive)|(negative|minus)) infinity\b|\binfinity\b")
 
 
@@ -104,7 +105,7 @@ def _numbers(text: str) -> str:
     text = _SPACED.sub(lambda m: m.group().replace(" ", ""), text)
     if re.search("[A-Za-z]", text):
         text = _INFINITE.sub(lambda m: "-\\infty" if m[2] else "\\infty", text)
-        text = _NAMED.sub(r"\\\1\2 ", text)
+        text = _NAMED.sub(lambda m: f"\\{m[1] or m[2]} " if m[1] or m[2] else m[0], text)
         text = _MODULO.sub(r"\\pmod{\1}", _CHOOSE.sub(_chosen, text))
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text).replace("**", "^")
     if "." in text:

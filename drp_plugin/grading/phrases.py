@@ -19,7 +19,7 @@ _STATED = re.compile(
             (?:(?:is|are|was|would\s+be|should\s+be|must\s+be|equals?|=|:|：|\b(?=\s*\$|\s*\\\())
                (?:\*\*|__)?\s*
                (?:(?:therefore|thus|indeed|then|simply|just|hence|also|still)\s*,?\s+)?:?)
-      | (?:答案|答え|答|解答|结果|結果)\s*(?:应该是|应为|等于|[是为為は:：=])+
+      | (?:答案|答え|答|解答|结果|結果)\s*(?P<not>不)?(?:应该是|应为|等于|[是为為は:：=])+
       | (?:^|\n)\s*\#{4}(?!\#)
       # a heading of its own, with a value below it
       | (?:^|\n)[ \t#*_]*(?:the\s)?(?:final\s|correct\s)?(?:answer|result)[ \t*_]*\n
@@ -71,6 +71,8 @@ def stated(text: str, ended: bool) -> str | None:
             if display:
                 return _inner(display)
         value = _told(rest, ended or match.end() < len(text))
+        if match["not"]:
+            return f"not {value}"
         if value:
             return value
     return None
@@ -151,8 +153,8 @@ def _inner(match: re.Match[str]) -> str:
 
 def _with_unit(value: str, after: str) -> str:
     """A value with the unit that follows it in the sentence."""
-    word = re.match(r"\s*([a-z]+(?:\s(?:per|squared|cubed)(?:\s[a-z]+)?)?|%)", after)
-    if word is None or (word[1] != "%" and not canonical(word[1])[1]):
+    word = re.match(r"\s*([a-z]{2,}(?:\s(?:per|squared|cubed)(?:\s[a-z]+)?)?|%)", after)
+    if word is None or word[1] == "in" or not canonical(word[1])[1]:
         return value
     return value + ("\\%" if word[1] == "%" else f" \\text{{ {word[1]}}}")
 
@@ -162,7 +164,8 @@ def _masked(text: str) -> str:
     return _MATH.sub(lambda m: "\ufffc" * len(m.group()), text)
 
 
-_SENTENCE = re.compile(r"(?<![\\A-Za-z{])(?!and\b|or\b|base\b)[A-Za-z]{3,}(?=.*[\d=])", re.DOTALL)
+_SENTENCE = re.compile(r"(?<![\\A-Za-z{])(?!and\b|or\b|base\b)(?:[A-Za-z]{3,}(?=.*[\d=])"
+                       r"|[A-Za-z]{2,}\s+[\d$])", re.DOTALL)
 
 
 def _readable(phrase: str) -> bool:

@@ -58,7 +58,7 @@ def _read(text: str, depth: int) -> Answer:
         return found
     if is_words(text):
         names = [part for part in re.split(r"\band\b|,", plain(text)) if part.strip()]
-        if len(names) > 1 and all(part.strip()[0].isupper() for part in names):
+        if len(names) > 1 and all(len(part.split()) == 1 for part in names):
             return Group("list", tuple(in_words(part) for part in names))     # Alice and Bob
         return in_words(text)
     return _matrix(text, depth) or _several(text, depth) or _relation(text, depth) \

@@ -47,7 +47,8 @@ def definition(relation: Relation) -> tuple[str, Node] | None:
     if not isinstance(left, Expression) or not isinstance(right, Expression):
         return None
     match = _APPLIED.fullmatch(left.quantity.value.strip())
-    if match and re.fullmatch(r"\s*[a-z]\s*", match[2]):
+    if match and re.fullmatch(r"\s*[a-z]\s*", match[2]) and (
+            match[2].strip() == "x" or "x" not in variables(right.node)):
         return re.sub(r"[{} ]", "", match[1]), substituted(
             right.node, {match[2].strip(): Node("var", name="x")})
     named = left.node.op == "var" and left.node.name == "y" and variables(right.node) == {"x"}

@@ -25,8 +25,9 @@ def _made() -> dict[str, str]:
         if len(words) == 4:
             name = words[3].lower()
             found[sign] = f"\\{name if words[1] == 'SMALL' else name.capitalize()} "
-    for sign in map(chr, range(0x1D400, 0x1D6A4)):
-        found[sign] = unicodedata.normalize("NFKC", sign)
+    for sign in map(chr, range(0x1D400, 0x1D800)):
+        plain = unicodedata.normalize("NFKC", sign)
+        found[sign] = found.get(plain, plain)
     return found
 
 

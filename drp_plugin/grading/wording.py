@@ -89,7 +89,9 @@ def announced(text: str) -> str:
     if match is None or match.end() == len(text):
         return text
     rest = text[match.end():].strip()
-    return rest if match[1] or "\x02" not in match[0] else "\x02" + rest
+    if match[1] or "\x02" not in match[0]:
+        return rest
+    return rest[:-1] if rest.find("\x03") == len(rest) - 1 else "\x02" + rest
 
 
 def explained(text: str) -> str:
