@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 #: A box without braces holds no more than this; a longer box is not searched for boxes inside.
 _BARE = 300
@@ -16,30 +15,21 @@ _BARE_BOX = re.compile(r"\s*(-?\$?\d[\d.,/]*\d|-?\d|\\[dt]?frac\s*\d\s*\d|[^\s\\
 _OPEN_END = re.compile(r"[\d.,/]*")
 
 
-class Boxes(NamedTuple):
-    """What the boxes of a text hold."""
-
-    last: str | None
-    """The content of the last balanced, non-empty one."""
-    cut: bool
-    """Whether the text ends inside a box."""
-
-
 def last_box(text: str, *, ended: bool = True) -> str | None:
     """The content of the last balanced, non-empty `\\boxed{…}` (or `\\boxed 2`), else None.
 
     With `ended=False` a `\\boxed 1` without braces at the very end may go on, and is none.
     """
-    return boxes(text, ended=ended).last
+    return boxes(text, ended=ended)[0]
 
 
-def boxes(text: str, *, ended: bool = True) -> Boxes:
-    """The last box, and whether one stays open.
+def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
+    """The last box (see `last_box`), and whether the text ends inside one.
 
     One pass, so that text made of a million braces takes no longer than other text.
     """
     if "\\boxed" not in text and "\\fbox" not in text:
-        return Boxes(None, False)
+        return None, False
     found: str | None = None
     opened: list[int] = []      # for each open brace: where a box's content begins, or -1
     pending = -1                # end of a \boxed that still waits for its brace
@@ -61,9 +51,9 @@ def boxes(text: str, *, ended: bool = True) -> Boxes:
         found = _bare(text, pending, ended) or found
     cut = any(begin >= 0 for begin in opened)
     if found is None:
-        return Boxes(None, cut)
+        return None, cut
     inner = last_box(found) if len(found) < _NESTED and re.search(r"\\f?box", found) else None
-    return Boxes((inner or found).strip(), cut)
+    return (inner or found).strip(), cut
 
 
 def _bare(text: str, start: int, ended: bool) -> str | None:

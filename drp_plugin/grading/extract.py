@@ -61,9 +61,9 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     if special:
         cut = len(special.group())
         answer, tail = answer[:-cut], tail[:-cut]
-    box = boxes(answer, ended=ended)
-    if box.last is not None or box.cut:
-        return Extraction(box.last, "boxed" if box.last else None, False)
+    box, cut_inside = boxes(answer, ended=ended)
+    if box is not None or cut_inside:
+        return Extraction(box, "boxed" if box else None, False)
     tagged = _TAGS.findall(tail)
     if tagged:
         return Extraction(stated(tagged[-1], True) or tagged[-1], "stated", False)

@@ -36,9 +36,9 @@ def named(text: str) -> Answer | None:
         return Words("empty set")
     if "\\" in text or not re.search(r"[^\W\d_]", text):
         return None     # a formula
-    letters = [part.strip(" ()") for part in re.split(r",|\band\b", plain(text)) if part.strip()]
-    if WORD_OPEN in text and len(letters) > 1 and all(re.fullmatch("[A-Z]", x) for x in letters):
-        return Group("list", tuple(Words(letter.lower()) for letter in letters))
+    parts = [part.strip(" ()") for part in re.split(r",|\band\b", plain(text)) if part.strip()]
+    if len(parts) > 1 and all(map(str.isalpha, parts)) and (WORD_OPEN in text or is_words(text)):
+        return Group("list", tuple(map(in_words, parts)))      # Alice and Bob; A, C and F
     inner = plain(re.sub(r"[\^_{}()]", " ", text))
     time = _TIME.fullmatch(inner)
     if time:

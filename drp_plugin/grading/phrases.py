@@ -53,6 +53,7 @@ _JOINED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or)|[、和与])\s*")
 #: Where a told answer ends: with the sentence, or where it is explained.
 _END = re.compile(r"""(?<=[^\s.])[.!?;](?=["'”]?(?:\s|\*|$))|[。！？；]|\s\((?=[A-Za-z]{2})
                   |,\s(?!and\b|or\b)(?=[a-z]{2})|\s(?:because|since|where|when)\s""", re.VERBOSE)
+_SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?;](?=\s+\S)|[。！？；](?=\s*\S)|\n")
 _VERB = re.compile(r"\b(?:is|are|be|gets?|gives?|equals?|obtain|have|has)\b|[:：]")
 _LETTER = re.compile(r"[\W_]*(?:(?:option|choice)\s+)?\(?([A-J])\)?[\W_]*", re.IGNORECASE)
 
@@ -97,14 +98,11 @@ def _told(rest: str, complete: bool) -> str | None:
         # a unit or a few words may follow; another number means that this was a sentence
         return phrase if not re.search(r"\d", after) or re.match(r"\s*[-+*/^,:\\]", after) \
             or _readable(phrase) else number.group().strip()
-    if _readable(phrase):
-        return phrase
-    last = _trimmed(_VERB.split(phrase)[-1])
-    if last != phrase and _readable(last):
-        return last
-    if len(phrase.split()) > 4 and not re.search(r"[\\^_=]", phrase):
-        return _last_number(phrase) or phrase
-    return phrase or None
+    for part in (phrase, _trimmed(_VERB.split(phrase)[-1])):
+        if _readable(part):
+            return part
+    sentence = phrase if len(phrase.split()) > 4 and not re.search(r"[\\^_=]", phrase) else ""
+    return _last_number(sentence) or phrase or None
 
 
 def concluded(text: str) -> str | None:
@@ -113,17 +111,12 @@ def concluded(text: str) -> str | None:
     letter = _LETTER.fullmatch(text[text.rfind("\n") + 1:])
     if letter:
         return letter[1].upper()
-    masked = _masked(text)
-    start = max((m.end() for m in _END.finditer(masked, 0, len(masked.rstrip(" .!*。")))
-                 if masked[m.start()] in ".!?;。！？；"), default=0)
-    start = max(start, text.rfind("\n", 0, len(text)) + 1) if "\n" not in masked[start:].strip() \
-        or "￼" not in masked[start:] else start
-    sentence = text[start:]
+    sentence = text[max((m.end() for m in _SENTENCE_END.finditer(_masked(text))), default=0):]
     math = _last_math(sentence)
     if math is not None:
         return math
     last = _trimmed(_VERB.split(sentence)[-1])
-    if re.search(r"\d", last) and len(last) <= _PHRASE and _readable(last):
+    if re.search(r"\d", last) and _readable(last):
         return last
     return _last_number(sentence) or _last_math(text) or _last_number(text)
 

@@ -52,9 +52,6 @@ def _read(text: str, depth: int) -> Answer:
     if found is not None:
         return found
     if is_words(text):
-        names = [part for part in re.split(r"\band\b|,", plain(text)) if part.strip()]
-        if len(names) > 1 and all(len(part.split()) == 1 for part in names):
-            return Group("list", tuple(in_words(part) for part in names))     # Alice and Bob
         return in_words(text)
     return _matrix(text, depth) or _several(text, depth) or _relation(text, depth) \
         or _enclosed(text, depth) or _plus_minus(text, depth) or _ratio(text) or _expression(text)

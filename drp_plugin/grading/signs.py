@@ -48,16 +48,10 @@ _CHARACTERS = str.maketrans({
 })
 
 _HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff]+")
-_DIGITS = {sign: value for value, signs in enumerate(
-    ("\u96f6\u3007", "\u4e00", "\u4e8c\u4e24", "\u4e09", "\u56db", "\u4e94", "\u516d", "\u4e03",
-     "\u516b", "\u4e5d")) for sign in signs}
-_TENS = {"\u5341": 10, "\u767e": 100}
-_NUMERAL = "[" + "".join((*_DIGITS, *_TENS)) + "]+"
-_NTHS = re.compile(f"({_NUMERAL}|[0-9]+)\u5206\u4e4b({_NUMERAL}|[0-9]+)")
 _AND = re.compile("[\u548c\u4e0e\u53ca\u6216]|\u307e\u305f\u306f")
-#: Beside a number these change it: ten thousands, halves, more, less, not.
+#: Beside a number these change it: ten thousands, halves, more, less, not, nths.
 _CHANGING = re.compile("[\u4e07\u4ebf\u5343\u534a\u4f59\u591a\u51e0\u4e0d\u975e\u6ca1\u7121\u65e0"
-                       "\u5c11\u81f3\u8d85\u5927\u5c0f\u8d1f]")
+                       "\u5c11\u81f3\u8d85\u5927\u5c0f\u8d1f\u5206\u4e4b]")
 
 
 def in_ascii(text: str) -> str:
@@ -76,24 +70,8 @@ def _script(mark: str, inner: str) -> str:
 
 
 def _without_han(text: str) -> str:
-    """Chinese and Japanese numerals in digits; words beside one go when they do not change it."""
-    text = _NTHS.sub(lambda m: f"\\frac{{{_numeral(m[2])}}}{{{_numeral(m[1])}}}"
-                     if m[1] != "\u767e" else f"{_numeral(m[2])}\\%", text)
-    if re.fullmatch(_NUMERAL, text):
-        return str(_numeral(text))
+    """Chinese and Japanese words beside a number go when they do not change it."""
     if _CHANGING.search(text) or not re.search("[0-9]", text):
         return text
     text = _AND.sub(" and ", text)
     return re.sub(r"\\text\{\s*([^{}]*?)\s*\}", r"\1", _HAN.sub(" ", text)).strip(" :,.")
-
-
-def _numeral(text: str) -> int:
-    if text.isascii():
-        return int(text)
-    total, digit = 0, 0
-    for sign in text:
-        if sign in _TENS:
-            total, digit = total + (digit or 1) * _TENS[sign], 0
-        else:
-            digit = _DIGITS[sign]
-    return total + digit
