@@ -16,12 +16,13 @@ from drp_plugin.grading.match import same_answer
 from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, tidy
 from drp_plugin.grading.reading import read
 from drp_plugin.grading.rules import Rule, rule_of
-from drp_plugin.grading.wording import announced, explained, out_of
+from drp_plugin.grading.wording import announced, explained
 
 #: A longer text is no final answer; it can only be right by being the gold one, letter by letter.
 MAX_LENGTH = 2_000
-#: Math-Verify is asked about answers up to this length.
+#: Math-Verify is asked about commands that our grammar lacks, in answers up to this length.
 MAX_ASKED = 400
+_COMMAND = re.compile(r"\\(?!circ|text)[A-Za-z]{2,}")
 
 _PLAIN = re.compile(r"[-+]?\d{1,300}(?:\.\d{1,300})?", re.ASCII)
 _ANY_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]*\d)")
@@ -66,8 +67,10 @@ def _decide(candidate: str, gold: str, rule: Rule) -> bool:
     if several is not None:
         return several in (letters_of(one), "".join(sorted(re.sub(r"[\x02\x03 ]", "", one))))
     verdict = _same(one, two)
-    if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED:
-        return worker.same(_for_sympy(two), _for_sympy(one))
+    if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED \
+            and _COMMAND.search(one + two):
+        return worker.same(*(text.replace(WORD_OPEN, "\\text{").replace(WORD_CLOSE, "}")
+                             for text in (two, one)))
     if not verdict and rule != "symbolic":
         return _only_number(one, two)
     return bool(verdict)
@@ -95,7 +98,7 @@ def _shorter(text: str) -> list[str]:
     if not re.search("[A-Za-z]{2}", text) or _NEGATED.search(text):
         return []
     without = announced(text)
-    return [without, explained(without), out_of(text)]
+    return [without, explained(without)]
 
 
 def _letters(text: str) -> str:
@@ -113,7 +116,3 @@ def _only_number(one: str, two: str) -> bool:
         return False
     numbers = _ANY_NUMBER.findall(one)
     return len(numbers) == 1 and same_answer(read(numbers[0].replace(",", "")), read(two)) is True
-
-
-def _for_sympy(text: str) -> str:
-    return text.replace(WORD_OPEN, "\\text{").replace(WORD_CLOSE, "}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from drp_plugin.grading.boxes import boxes, last_box
 from drp_plugin.grading.phrases import concluded, stated
 from drp_plugin.thinking import CLOSE, OPEN
 
@@ -27,8 +26,14 @@ class Extraction(NamedTuple):
 #: Without a box, the answer is looked for in this many characters at the end.
 _WINDOW = 20_000
 #: What an engine may leave behind the answer: <|im_end|>, </s>.
-_SPECIAL = re.compile(r"(?:\s*(?:<[|\uff5c][^<>\s]{1,40}[|\uff5c]>|</?s>|<(?:eos|end_of_turn)>))+\s*$")
+_SPECIAL = re.compile(r"(?:\s*(?:<[|\uff5c][^<>\s]{1,40}[|\uff5c]>|</?s>|<eos>"
+                      r"|<end_of_turn>))+\s*$")
 _TAGS = re.compile(r"<answer>\s*(.*?\S)\s*</answer>", re.DOTALL | re.IGNORECASE)
+_TOKENS = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])|\\.|[{}]", re.DOTALL)
+_BARE_BOX = re.compile(r"\s*(-?\$?\d[\d.,/]*\d|-?\d|\\[dt]?frac\s*\d\s*\d|[^\s\\{}$&]+)")
+
+#: Where a number could go on, were the text longer.
+_OPEN_END = re.compile(r"[\d.,/]*")
 
 
 def answer_part(completion: str, thinking: bool = True) -> str | None:
@@ -74,4 +79,49 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     return Extraction(last, "last_number" if last else None, False)
 
 
-__all__ = ["Extraction", "How", "answer_part", "extract", "last_box"]
+def last_box(text: str, *, ended: bool = True) -> str | None:
+    """The content of the last balanced, non-empty `\\boxed{…}` (or `\\boxed 2`), else None.
+
+    With `ended=False` a `\\boxed 1` without braces at the very end may go on, and is none.
+    """
+    return boxes(text, ended=ended)[0]
+
+
+def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
+    """The last box (see `last_box`), and whether the text ends inside one.
+
+    One pass, so that text made of a million braces takes no longer than other text.
+    """
+    if "\\boxed" not in text and "\\fbox" not in text:
+        return None, False
+    found: str | None = None
+    opened: list[int] = []      # for each open brace: where a box's content begins, or -1
+    pending = -1                # end of a \boxed that still waits for its brace
+    for token in _TOKENS.finditer(text):
+        mark = token.group()
+        if pending >= 0 and not (mark == "{" and not text[pending:token.start()].strip()):
+            found = _bare(text, pending, ended) or found
+            pending = -1
+        if mark == "{":
+            opened.append(token.end() if pending >= 0 else -1)
+            pending = -1
+        elif mark == "}":
+            begin = opened.pop() if opened else -1
+            if begin >= 0 and text[begin:token.start()].strip():
+                found = text[begin:token.start()]
+        elif mark.startswith(("\\boxed", "\\fbox")):
+            pending = token.end()
+    if pending >= 0:
+        found = _bare(text, pending, ended) or found
+    cut = any(begin >= 0 for begin in opened)
+    if found is None:
+        return None, cut
+    inner = last_box(found) if len(found) < _WINDOW and re.search(r"\\f?box", found) else None
+    return (inner or found).strip(), cut
+
+
+def _bare(text: str, start: int, ended: bool) -> str | None:
+    match = _BARE_BOX.match(text, start, start + 300)
+    if match and not ended and _OPEN_END.fullmatch(text, match.end()):
+        return None
+    return match.group(1).rstrip(".,;") or None if match else None

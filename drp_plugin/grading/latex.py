@@ -13,7 +13,6 @@ from typing import NamedTuple
 #: An answer with more tokens or deeper nesting is not one that a person would write.
 MAX_TOKENS = 600
 MAX_DEPTH = 40
-MAX_NUMERAL = 1000
 
 
 class NotUnderstood(ValueError):
@@ -37,10 +36,10 @@ _FUNCTIONS = frozenset(
     ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh",
      "tanh", "ln", "log", "exp", "cis"))
 _CONSTANTS = {"\\pi": "pi", "\\infty": "inf", "e": "e", "i": "i"}
-_GREEK = frozenset(
-    ("alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
-     "rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi "
-     "Omega ell").split())
+_GREEK = frozenset(re.findall(r"\w+", (
+    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
+    "rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi "
+    "Omega ell")))
 _TIMES = {"*": "mul", "\\cdot": "mul", "\\times": "mul", "/": "div", "\\div": "div"}
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 
@@ -173,8 +172,8 @@ class _Parser:
 
     def atom(self, bare: bool = False) -> Node:
         token = self.peek()
-        if _IS_NUMBER(token):
-            return self.number(bare)
+        if len(token) > MAX_TOKENS:
+            raise NotUnderstood("too many digits")
         if token in _CLOSERS:
             node = self.group(token)
             return Node({"\\lfloor": "floor", "\\lceil": "ceil"}[token], (node,)) \
@@ -182,6 +181,8 @@ class _Parser:
         if token[1:] in _FUNCTIONS and bare:
             raise NotUnderstood(f"unexpected {token!r}")
         self.at += 1
+        if _IS_NUMBER(token):
+            return num(Fraction(token))
         if token in ("\\frac", "\\binom"):
             return Node("div" if token == "\\frac" else "binom",
                         (self.argument(), self.argument()))
@@ -201,25 +202,6 @@ class _Parser:
         if (len(token) == 1 and token.isalpha() and token.isascii()) or token[1:] in _GREEK:
             return self.variable(token.lstrip("\\"))
         raise NotUnderstood(f"unexpected {token!r}")
-
-    def number(self, bare: bool) -> Node:
-        token = self.peek()
-        self.at += 1
-        if len(token) > MAX_NUMERAL:
-            raise NotUnderstood("too many digits")
-        mixed = None if bare or "." in token or self.peek() != "\\frac" else self.mixed()
-        return num(Fraction(token) + (mixed or 0))
-
-    def mixed(self) -> Fraction | None:
-        """The proper fraction of a mixed number such as 2\\frac{1}{4}, if one follows."""
-        start, saved = self.at, list(self.tokens)
-        self.at += 1
-        top, bottom = self.argument().value, self.argument().value
-        if top and bottom and 0 < top < bottom and self.peek() != "^" \
-                and top.denominator == bottom.denominator == 1:
-            return top / bottom
-        self.at, self.tokens = start, saved
-        return None
 
     def function(self, name: str) -> Node:
         base = exponent = None

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Opaque, Ratio, Relation, Words
 from drp_plugin.grading.latex import Node, num, parse
 from drp_plugin.grading.regions import EVERYTHING, is_range, same_region
 from drp_plugin.grading.relations import Verdict, definition, names, same_zeros, states_no_value
 from drp_plugin.grading.units import PERCENT, conflict, lettered
-from drp_plugin.grading.value import same, variables
+from drp_plugin.grading.value import same, value_of, variables
 from drp_plugin.grading.wording import word_key
 
 
@@ -58,7 +57,8 @@ def _same_ranges(candidate: Answer, gold: Answer) -> Verdict:
         return same_zeros(candidate, gold)
     if verdict is None and isinstance(candidate, Group) and isinstance(gold, Group) \
             and (candidate.kind, candidate.joint) == (gold.kind, gold.joint):
-        return _same_tuple(candidate, gold) if gold.kind == "tuple" else _same_items(candidate, gold)
+        same_parts = _same_tuple if gold.kind == "tuple" else _same_items
+        return same_parts(candidate, gold)
     return bool(verdict)
 
 
@@ -111,7 +111,7 @@ def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
         if ratio.clock is None:
             return len(ratio.terms) == 2 and other.node.op == "div" \
                 and same(Node("div", ratio.terms), other.node)
-        hour = fraction(other.node)     # 5:00 is 5 o'clock; 17 may be anything
+        hour = other.node.value     # 5:00 is 5 o'clock; 17 may be anything
         if hour is None or other.quantity.unit or hour.denominator > 1 or hour > 12:
             return False
         other = Ratio((), int(hour) * 3600)
@@ -123,16 +123,9 @@ def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
             same(Node("mul", (a, other.terms[0])), Node("mul", (b, ratio.terms[0])))
             for a, b in zip(ratio.terms, other.terms, strict=True))
     return ratio.clock == other.clock or (
-        ratio.half != other.half and 3600 <= (other if ratio.half else ratio).clock < 13 * 3600
+        ratio.half != other.half
+        and 3600 <= (other.clock if ratio.half else ratio.clock) < 13 * 3600
         and (ratio.clock - other.clock) % (12 * 3600) == 0)
-
-
-def fraction(node: Node) -> Fraction | None:
-    """The literal value of an expression that is a number, for quick decisions."""
-    if node.op == "neg":
-        inner = fraction(node.args[0])
-        return None if inner is None else -inner
-    return node.value
 
 
 def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
@@ -145,9 +138,6 @@ def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
         return _same_percent(candidate, gold)
     if conflict(ours, theirs):
         return False
-    a, b = fraction(candidate.node), fraction(gold.node)
-    if a is not None and b is not None:
-        return a == b
     verdict = same(candidate.node, gold.node)
     if verdict is False and variables(candidate.node) and not variables(gold.node):
         unit = lettered(ours.value)
@@ -164,8 +154,11 @@ def _same_percent(candidate: Expression, gold: Expression) -> Verdict:
     """10 % is 0.1; and 10 and 10 % are one answer where the question has named the percent."""
     ours, theirs = candidate.quantity, gold.quantity
     plain = same(candidate.node, gold.node)
+    if plain and theirs.unit != PERCENT:      # but half a percent is no half
+        return not theirs.known and (
+            bool(variables(gold.node)) or not 0 < abs(value_of(gold.node, {})) < 1)
     if plain or ours.unit == theirs.unit:
-        return plain and not (ours.known and theirs.known and ours.unit != theirs.unit)
+        return plain and (not ours.known or ours.unit == theirs.unit)
     if theirs.unit == PERCENT:
         return not ours.unit and same(candidate.node, Node("div", (gold.node, num(100))))
     return not theirs.known and same(Node("div", (candidate.node, num(100))), gold.node)
@@ -199,10 +192,8 @@ def _assignments(candidate: Answer, gold: Answer) -> Verdict:
 
 
 def _same_items(candidate: Answer, gold: Answer) -> Verdict:
-    """In any order, each item with a partner of its own: 1, 1, 2 is not 1, 2.
-
-    Between braces, what is written twice is there once.
-    """
+    """In any order, each item with a partner of its own: 1, 1, 2 is not 1, 2, but between braces
+    what is written twice is there once."""
     ours, left = (list(side.items) if isinstance(side, Group) else [side]
                   for side in (candidate, gold))
     if isinstance(candidate, Group) and (candidate.kind == "set" or candidate.joint == "\\pm"):

@@ -16,13 +16,14 @@ _BASED = re.compile(r"(-?)\s*\(?\s*([0-9A-F]+(?:\.[0-9A-F]+)?)\s*\)?\s*(?:_\s*"
                     r"|\{?\s*\x02\s*(\w+)\s*\x03\s*\}?"
                     r"|\{\s*([a-z]{3,})\s*\})|,?\s*(?:in\s)?\s*base[ -]?(\d+|[a-z]+))")
 _TIME = re.compile(r"(\d{1,2})(?::(\d\d))?(?::(\d\d))? ?([ap])\.? ?m\.?", re.IGNORECASE)
-_MONTHS = ("january february march april may june july august september october november "
-           "december").split()
+_MONTHS = ("january", "february", "march", "april", "may", "june", "july", "august", "september",
+           "october", "november", "december")
 _DATE = re.compile(r"(?:(?P<first>\d{1,2})(?:st|nd|rd|th)?(?: of)? )?(?P<month>[a-z]{3,9})\.?"
                    r"(?(first)| (?P<last>\d{1,2})(?:st|nd|rd|th)?)(?:,? (?P<year>\d{4}))?",
                    re.IGNORECASE)
 #: Four letters, or three that are no product: odd, but neither xyz nor abc.
-_WORD = re.compile(r"[A-Za-z'.]{4}|(?<![A-Za-z])(?![a-f]{3}|[^aeiouAEIOU]{3})[A-Za-z][a-z]{2}|[^\W\d_a-zA-Z]")
+_WORD = re.compile(r"[A-Za-z'.]{4}|[^\W\d_a-zA-Z]|"
+                   r"(?<![A-Za-z])(?![a-f]{3}|[^aeiouAEIOU]{3})[A-Za-z][a-z]{2}")
 _NUMBERED = re.compile(r"(?:the )?(\d+)(?:st|nd|rd|th) [a-z]+|(\d{1,2}) o'? ?clock")
 
 

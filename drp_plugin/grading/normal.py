@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from itertools import accumulate
 
 from drp_plugin.grading.signs import in_ascii
 
@@ -20,11 +22,15 @@ _SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?:\.|(?=[\\()\[\
                     r"|\\(?:left|right)(?![A-Za-z])")
 _LINES = re.compile(r"\\(?:begin|end)\{(?:align(?:ed)?|equation|gather(?:ed)?|split)\*?\}")
 _GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\,|\\thinspace|\\text\{,\})\s*(?=\d{3}(?!\d))")
-_HEAD = re.compile(r"^((?:\\?[$€£]|[-+\s])*(?!0,)\d{1,3}(?:,\d{3})+)(?![\d,])(?=\.?\d*\s*(?:[^,]*)$)")
+_HEAD = re.compile(r"^((?:\\?[$€£]|[-+\s])*(?!0,)\d{1,3}(?:,\d{3})+)(?![\d,])(?=\.?\d*[^,]*$)")
 _STARTS_NUMBER = re.compile(r"\x02\s*[-+]?\s*[$€£]?\s*\d[^\x02\x03:]*\x03$")
+#: How a chance is told.
+_OUT_OF = re.compile(r"^(\d+)\s*\x02?\s*(?:in|out of|of every)\s*\x03?\s*(\d+)$")
 _MIXED = re.compile(r"(?<![\d/.\w])(\d+) (?:and )?(\d+)/(\d+)(?![\d./])")
+_PROPER = re.compile(r"(?<![\w.^\\{}])(\d+) *\\frac *(?:\{ *(\d+) *\}|(\d)) *(?:\{ *(\d+) *\}|(\d))"
+                     r"(?! *\^(?! *\\circ))(?!\d*[.\d])")
 _SPACED = re.compile(r"^(?:\\?\$\s*)?[-+]?\d{1,3}(?: \d{3})+(?=$|\.\d|\s*[\x02A-Za-z\\%^])")
-_ABOUT = re.compile(r"^(?:\x02\s*(?:about|approximately|approx\.?|roughly)\s*\x03\s*"
+_ABOUT = re.compile(r"^(?:\x02\s*(?:about|exactly|approximately|approx\.?|roughly)\s*\x03\s*"
                     r"|(\x02?)\s*(?:about|approximately|approx\.?|roughly)\s+(?=[-+]?[\d.$\\]))",
                     re.IGNORECASE)
 _COLOUR = re.compile(r"\\(?:textcolor|color)\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\}")
@@ -41,19 +47,16 @@ _MINUTES = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d+)\s*(?:'|\^\s*\{?\\pr
 _CHOOSE = re.compile(r"(?:(?<![\w}\\^_])(?:\{\})?[_^]?\{?(\d+|[a-z])\}?\s*"
                      r"(?:\x02([CP])\x03|([CP]))\s*_?\s*\{?(\d+|[a-z])\}?"
                      r"|(?<![A-Za-z])(C)\((\d+),\s*(\d+)\))(?!\w)")
-_NAMES = (("\\dfrac", "\\frac"), ("\\tfrac", "\\frac"), ("\\cfrac", "\\frac"),
-          ("\\nicefrac", "\\frac"), ("\\sfrac", "\\frac"), ("\\dbinom", "\\binom"),
-          ("\\tbinom", "\\binom"), ("\\leqslant", "\\le"), ("\\geqslant", "\\ge"),
-          ("\\lbrace", "\\{"), ("\\rbrace", "\\}"), ("\\varnothing", "\\emptyset"),
-          ("\\degree", "^\\circ"), ("\\bigcup", "\\cup"), ("\\colon", ":"), ("\\lbrack", "["),
-          ("\\rbrack", "]"), ("\\vert", "|"), ("\\mid", "|"), ("\\thickapprox", "\\approx"),
-          ("\\simeq", "\\approx"), ("\\dollar", "\\$"), ("\\percent", "\\%"),
-          ("\\mathbb R", "\\mathbb{R}"), ("\\textdollar", "\\$"), ("\\langle", "("),
-          ("\\rangle", ")"), ("\\cdotp", "\\cdot"), ("^{\\circ}", "^\\circ"),
-          ("\\backslash", "\\setminus"), ("\\smallsetminus", "\\setminus"), ("{:}", ":"),
-          ("\\textdegree", "^\\circ"), ("^{\\text{o}}", "^\\circ"), ("^{\\prime}", "'"),
-          ("\\infin", "\\infty"), ("\\inftyty", "\\infty"), ("\\lvert", "|"), ("\\rvert", "|"),
-          ("^\\top", "^T"), ("^{\\top}", "^T"), ("\\ast", "*"))
+_NAMES = [("\\mathbb R", "\\mathbb{R}"), *(pair.split() for pair in r"""
+    \dfrac \frac ; \tfrac \frac ; \cfrac \frac ; \nicefrac \frac ; \sfrac \frac ;
+    \dbinom \binom ; \tbinom \binom ; \leqslant \le ; \geqslant \ge ; \lbrace \{ ;
+    \rbrace \} ; \varnothing \emptyset ; \degree ^\circ ; \bigcup \cup ; \colon : ;
+    \lbrack [ ; \rbrack ] ; \vert BAR ; \mid BAR ; \thickapprox \approx ; \simeq \approx ;
+    \dollar \$ ; \percent \% ; \textdollar \$ ; \langle ( ; \rangle ) ; \cdotp \cdot ;
+    ^{\circ} ^\circ ; \backslash \setminus ; \smallsetminus \setminus ; {:} : ;
+    \textdegree ^\circ ; ^{\text{o}} ^\circ ; ^{\prime} ' ; \infin \infty ; \inftyty \infty ;
+    \lvert BAR ; \rvert BAR ; ^\top ^T ; ^{\top} ^T ; \ast *
+""".replace("BAR", "|").split(";"))]
 _LEQ = re.compile(r"\\(le|ge|ne)q(?![A-Za-z])")
 _FUNCTION = (r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|ln|log|exp|cis|sqrt|pi|theta|alpha|beta"
              r"|(?:gcd|lcm|max|min)(?=\s*\x03?\s*\()")
@@ -62,6 +65,7 @@ _NAMED = re.compile(rf"\x02\s*({_FUNCTION})\s*\x03|\x02[^\x03]*\x03"
 _INFINITE = re.compile(r"\b(?:(positive)|(negative|minus)) infinity\b|\binfinity\b")
 
 
+@lru_cache(maxsize=20_000)
 def tidy(text: str) -> str:
     """An answer without math delimiters, spacing, sizes and fonts.
 
@@ -106,13 +110,22 @@ def _numbers(text: str) -> str:
     if re.search("[A-Za-z]", text):
         text = _INFINITE.sub(lambda m: "-\\infty" if m[2] else "\\infty", text)
         text = _NAMED.sub(lambda m: f"\\{m[1] or m[2]} " if m[1] or m[2] else m[0], text)
+        text = _OUT_OF.sub(r"\\frac{\1}{\2}", text)
         text = _MODULO.sub(r"\\pmod{\1}", _CHOOSE.sub(_chosen, text))
     text = _MIXED.sub(r"\1\\frac{\2}{\3}", text).replace("**", "^")
+    if "\\frac" in text:
+        text = _PROPER.sub(_improper, text)
     if "." in text:
         text = _REPEATING.sub(_repeating, _DOTTED.sub(r"\\overline{\1\2\3}", text))
     if "\\circ" in text:
         text = _MINUTES.sub(_minutes, text)
     return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text)
+
+
+def _improper(match: re.Match[str]) -> str:
+    """A mixed number such as 2\\frac{1}{4} as one fraction."""
+    whole, top, bottom = (int(part) for part in match.groups() if part)
+    return f"\\frac{{{whole * bottom + top}}}{{{bottom}}}" if top < bottom else match[0]
 
 
 def _chosen(match: re.Match[str]) -> str:
@@ -171,12 +184,8 @@ def _unwrap(text: str) -> str:
 
 
 def _balanced(text: str) -> bool:
-    depth = 0
-    for brace in re.findall(r"(?<!\\)[{}]", text):
-        depth += 1 if brace == "{" else -1
-        if depth < 0:
-            return False
-    return depth == 0
+    depths = list(accumulate((c == "{") * 2 - 1 for c in re.findall(r"(?<!\\)[{}]", text)))
+    return not depths or (min(depths) >= 0 and depths[-1] == 0)
 
 
 def plain(text: str) -> str:

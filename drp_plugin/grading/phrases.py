@@ -53,9 +53,11 @@ _JOINED = re.compile(r"\s*(?:,|;|,?\s*(?:and|or)|[、和与])\s*")
 #: Where a told answer ends: with the sentence, or where it is explained.
 _END = re.compile(r"""(?<=[^\s.])[.!?;](?=["'”]?(?:\s|\*|$))|[。！？；]|\s\((?=[A-Za-z]{2})
                   |,\s(?!and\b|or\b)(?=[a-z]{2})|\s(?:because|since|where|when)\s""", re.VERBOSE)
+_ASIDE = re.compile(r"\s\((?=[A-Za-z]{2})|,?\s(?:because|since|where|when|attained|for\sall)\s")
 _SENTENCE_END = re.compile(r"(?<=[^\s.])[.!?;](?=\s+\S)|[。！？；](?=\s*\S)|\n")
 _VERB = re.compile(r"\b(?:is|are|be|gets?|gives?|equals?|obtain|have|has)\b|[:：]")
-_LETTER = re.compile(r"[\W_]*(?:(?:option|choice)\s+)?\(?([A-J])\)?[\W_]*", re.IGNORECASE)
+_LETTER = re.compile(r"[\W_]*(?:(?:option|choice)\s+)?\(?([A-J])\)?[\W_]*"
+                     r"(?:is (?:the )?(?:correct|right)(?: \w+)?[\W_]*)?", re.IGNORECASE)
 
 
 def stated(text: str, ended: bool) -> str | None:
@@ -112,6 +114,9 @@ def concluded(text: str) -> str | None:
     if letter:
         return letter[1].upper()
     sentence = text[max((m.end() for m in _SENTENCE_END.finditer(_masked(text))), default=0):]
+    aside = _ASIDE.search(_masked(sentence))
+    if aside and re.search(r"\d", sentence[:aside.start()]):
+        sentence = sentence[:aside.start()]
     math = _last_math(sentence)
     if math is not None:
         return math
@@ -170,6 +175,7 @@ def _readable(phrase: str) -> bool:
 
 def _trimmed(text: str) -> str:
     text = text.strip().strip("*_\"'` ").strip()
+    text = text if "{" in text else text.rstrip("}\"' ")
     return text.rstrip(".,;:。 ").strip("*_\"' ")
 
 

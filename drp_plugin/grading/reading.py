@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
+from itertools import accumulate
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Opaque, Ratio, Relation, Words
 from drp_plugin.grading.latex import NotUnderstood, parse
@@ -80,7 +81,7 @@ def _several(text: str, depth: int) -> Answer | None:
     items = [part for part in parts if part.strip()]
     if marks and items:
         last = marks[-1] if len(items) > 1 else ""
-        joint = "or" if re.search(r"or|vee", last) else "and" if re.search("and|wedge", last) else ""
+        joint = re.sub("lor|vee", "or", re.sub("land|wedge", "and", last)).strip("\\,;\x02\x03 ")
         return Group("list", _flat(_all(items, depth)), joint=joint)
     for pattern in _OF_SETS:
         parts, marks = split(text, pattern)
@@ -156,12 +157,7 @@ def _enclosed(text: str, depth: int) -> Answer | None:
 
 
 def _closes_early(inner: str) -> bool:
-    depth = 0
-    for sign in inner:
-        depth += (sign in _OPEN) - (sign in _CLOSE)
-        if depth < 0:
-            return True
-    return False
+    return min(accumulate((c in _OPEN) - (c in _CLOSE) for c in inner), default=0) < 0
 
 
 def _plus_minus(text: str, depth: int) -> Answer | None:

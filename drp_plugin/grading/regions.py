@@ -8,20 +8,18 @@ from __future__ import annotations
 
 import itertools
 from fractions import Fraction
+from functools import lru_cache
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Relation, Words
 from drp_plugin.grading.latex import Node, NotUnderstood
+from drp_plugin.grading.units import Quantity
 from drp_plugin.grading.value import Undefined, Value, close, value_of, variables
 
 INEQUALITIES = ("<", ">", "\\le", "\\ge", "\\ne")
 EVERYTHING = ("all real numbers", "real numbers", "all reals", "all real", "reals")
 _BESIDE = Fraction(1, 10**6)
 _FIXED = [*(Fraction(k, 2) for k in range(-21, 22)), Fraction(10**6), Fraction(-10**6)]
-_X = Node("var", name="x")
-
-
-class _NoSet(ValueError):
-    """The answer is no set of reals that is understood."""
+_X = Expression(Node("var", name="x"), Quantity("x", "", False))
 
 
 def is_range(answer: Answer) -> bool:
@@ -43,8 +41,10 @@ def same_region(ours: Answer, theirs: Answer) -> bool | None:
         if None in ends[0] and None in ends[1]:
             return None     # one side at least has to say exactly where it ends
         known = [end for part in ends for end in part if end is not None]
+        if len(known) > 40:
+            return None
         verdicts = [(_member(ours, x), _member(theirs, x)) for x in _places(known)]
-    except (_NoSet, ArithmeticError, NotUnderstood, KeyError, TypeError):
+    except (ArithmeticError, NotUnderstood, KeyError, TypeError):
         return None
     return any(a for a, _ in verdicts) and all(a == b for a, b in verdicts)
 
@@ -73,6 +73,7 @@ def _member(answer: Answer, x: Value) -> bool:
     return together(_member(item, x) for item in answer.items)
 
 
+@lru_cache(maxsize=1_000)
 def _is_both(group: Group) -> bool:
     """A comma says "and" where that is possible: x ≥ 1, x ≤ 5, but not x < 1, x > 5."""
     if group.joint or group.kind != "list":
@@ -83,20 +84,19 @@ def _is_both(group: Group) -> bool:
 
 def _links(answer: Answer) -> list[tuple[Node, str, Node]]:
     """The comparisons that an interval, a number or a chain such as a < x ≤ b consists of."""
-    if isinstance(answer, Expression):
-        nodes, signs = (_X, answer.node), ("=",)
-    elif isinstance(answer, Group) and len(answer.items) == len(answer.brackets) == 2:
-        low, high = (item.node if isinstance(item, Expression) else _X for item in answer.items)
-        nodes = (low, _X, high)
+    sides: tuple[Answer, ...] = (_X, answer)
+    signs: tuple[str, ...] = ("=",)
+    if isinstance(answer, Group) and len(answer.items) == len(answer.brackets) == 2:
+        sides = (answer.items[0], _X, answer.items[1])
         signs = tuple("<" if bracket in "()" else "\\le" for bracket in answer.brackets)
-    elif isinstance(answer, Relation) and set(answer.signs) <= {*INEQUALITIES, "="} \
-            and all(isinstance(side, Expression) for side in answer.sides):
-        nodes, signs = tuple(side.node for side in answer.sides), answer.signs
-        nodes = tuple(_X if _applied(node) else node for node in nodes)
-    else:
-        raise _NoSet
+    elif isinstance(answer, Relation):
+        sides, signs = answer.sides, answer.signs
+    nodes = [side.node for side in sides if isinstance(side, Expression)]
+    if len(nodes) < len(sides) or not set(signs) <= {*INEQUALITIES, "="}:
+        raise NotUnderstood("no set of reals")
+    nodes = [_X.node if _applied(node) else node for node in nodes]
     if len(set().union(*map(variables, nodes))) != 1:
-        raise _NoSet
+        raise NotUnderstood("no set of reals")
     return [(a, sign, b) for (a, b), sign in zip(itertools.pairwise(nodes), signs, strict=True)]
 
 
@@ -123,6 +123,8 @@ def _ends(answer: Answer) -> list[Value | None]:
     if isinstance(answer, Relation) and answer.signs == ("\\in",):
         return _ends(answer.sides[1])
     if isinstance(answer, Group) and answer.kind != "tuple":
+        if answer.kind == "list" and not all(isinstance(i, Relation) for i in answer.items):
+            raise NotUnderstood("[1, 2], [2, 3] is no union")
         return [end for item in answer.items for end in _ends(item)]
     return [end for a, _, b in _links(answer) for sign in (1, -1) for end in _root(a, b, sign)]
 

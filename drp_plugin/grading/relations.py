@@ -86,8 +86,8 @@ def same_zeros(candidate: Relation, gold: Relation) -> Verdict:
     (ours, sign), (theirs, wanted) = _forward(candidate), _forward(gold)
     if not len(ours) == len(theirs) == 2:
         # a < b < c and c > b > a: the same sides, read from either end
-        return sign == wanted and all(same(a, b) is True for a, b in zip(ours, theirs, strict=True)) \
-            if len(ours) == len(theirs) > 0 else None
+        return None if not len(ours) == len(theirs) > 0 else sign == wanted and all(
+            same(a, b) is True for a, b in zip(ours, theirs, strict=True))
     difference = [Node("add", (a, Node("neg", (b,)))) for a, b in (ours, theirs)]
     return sign == wanted and proportional(*difference, positive=sign[0] in ("<", "\\le"))
 

@@ -14,20 +14,18 @@ _DEGREES = {"\u221a": "", "\u221b": "[3]", "\u221c": "[4]"}
 
 
 def _made() -> dict[str, str]:
-    """What Unicode itself tells: full-width ASCII, ½ and its like, Greek letters, styled letters."""
-    found = {chr(code + 0xFEE0): chr(code) for code in range(0x21, 0x7F)}
-    for sign in map(chr, (*range(0xBC, 0xBF), *range(0x2150, 0x215F))):
-        digits = [chr(int(code, 16)) for code in unicodedata.decomposition(sign).split()[1:]]
-        top, bottom = "".join(digits).split("\u2044")
-        found[sign] = f"\\frac{{{top}}}{{{bottom}}}"
+    """What Unicode itself tells: full-width ASCII, ½ and its like, Greek and styled letters."""
+    found = {}
     for sign in map(chr, range(0x391, 0x3CA)):
         words = unicodedata.name(sign, "").replace("LAMDA", "LAMBDA").split()
         if len(words) == 4:
             name = words[3].lower()
             found[sign] = f"\\{name if words[1] == 'SMALL' else name.capitalize()} "
-    for sign in map(chr, range(0x1D400, 0x1D800)):
+    for sign in map(chr, (*range(0xFF01, 0xFF5F), *range(0xBC, 0xBF), *range(0x2150, 0x215F),
+                          *range(0x1D400, 0x1D800))):
         plain = unicodedata.normalize("NFKC", sign)
-        found[sign] = found.get(plain, plain)
+        top, bar, bottom = plain.partition("\u2044")
+        found[sign] = f"\\frac{{{top}}}{{{bottom}}}" if bar else found.get(plain, plain)
     return found
 
 
@@ -51,7 +49,7 @@ _HAN = re.compile("[\u3040-\u30ff\u3400-\u9fff]+")
 _AND = re.compile("[\u548c\u4e0e\u53ca\u6216]|\u307e\u305f\u306f")
 #: Beside a number these change it: ten thousands, halves, more, less, not, nths.
 _CHANGING = re.compile("[\u4e07\u4ebf\u5343\u534a\u4f59\u591a\u51e0\u4e0d\u975e\u6ca1\u7121\u65e0"
-                       "\u5c11\u81f3\u8d85\u5927\u5c0f\u8d1f\u5206\u4e4b]")
+                       "\u5c11\u81f3\u8d85\u5927\u5c0f\u8d1f\u5206\u4e4b\u4ee5]")
 
 
 def in_ascii(text: str) -> str:
@@ -59,14 +57,10 @@ def in_ascii(text: str) -> str:
     text = _BUILT.sub(lambda m: f"\\frac{{{m[1].translate(_SUPERSCRIPT)}}}"
                                 f"{{{m[2].translate(_SUBSCRIPT)}}}", text)
     text = text.translate(_CHARACTERS)
-    text = _RAISED.sub(lambda m: _script("^", m.group().translate(_SUPERSCRIPT)), text)
-    text = _LOWERED.sub(lambda m: _script("_", m.group().translate(_SUBSCRIPT)), text)
+    text = _RAISED.sub(lambda m: f"^{{{m[0].translate(_SUPERSCRIPT)}}}", text)
+    text = _LOWERED.sub(lambda m: f"_{{{m[0].translate(_SUBSCRIPT)}}}", text)
     text = _ROOT.sub(lambda m: f"\\sqrt{_DEGREES[m[1]]}{{{m[2] or m[3]}}}", text)
     return _without_han(text) if _HAN.search(text) else text
-
-
-def _script(mark: str, inner: str) -> str:
-    return mark + (inner if len(inner) == 1 else f"{{{inner}}}")
 
 
 def _without_han(text: str) -> str:

@@ -35,7 +35,8 @@ _SPELLED = tuple((re.compile(pattern), unit) for pattern, unit in (
     (rf"\b({'|'.join(_SHORT)})\b", lambda match: _SHORT[match[1]])))
 PERCENT = "%"
 #: Words that multiply the number before them.
-SCALES = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+SCALES = {"dozen": 12, "hundred": 100, "thousand": 10**3,
+          "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _SCALE = re.compile(r"((?:\\?\$|[€£])?\s*[-+]?\d[\d.,]*)\s*(\x02?)\s*("
                     + "|".join(SCALES) + r")(?![A-Za-z])(?=[A-Za-z\s.\x02\x03]*$)")
 
@@ -56,7 +57,10 @@ _LETTER = re.compile(rf"(?P<value>.*[\d)}}i])\s+(?:(?P<unit>[mhsgl](?:\s*{_POWER
                      rf"\{{(?P<top>[a-z]+)\}}\s*\{{(?P<bottom>[a-z]+(?:\s*{_POWER})?)\}})")
 _PLAIN_NUMBER = re.compile(r"[-+]?[\d.,\s/]*\d\.?")
 _ORDINAL = re.compile(r"(\d+)(?:\^\s*\{?\s*\x02?|\x02|\s)?\s*(?:st|nd|rd|th)(?:\s*\x03)?\s*\}?")
-_FUNCTION_WORDS = frozenset(("exp", "and", "or"))
+
+
+_NO_NOUNS = frozenset(("exp", "and", "or", "not", "no", "nor", "wrong", "too", "more", "less",
+                       "fewer", "than", "above", "below", "over", "under", "half", "maybe"))
 
 
 class Quantity(NamedTuple):
@@ -127,7 +131,7 @@ def _unit_of(trail: re.Match[str]) -> tuple[str, bool] | None:
                 _PLAIN_NUMBER.fullmatch(trail.group("value").strip())
                 or (canonical(words)[1] and _closed(trail.group("value")))):
             return None
-    if set(re.findall(r"[a-z]+", words.lower())) & _FUNCTION_WORDS:
+    if set(re.findall(r"[a-z]+", words.lower())) & _NO_NOUNS:
         return None
     return None if re.search(r"\d", re.sub(_POWER, "", words)) else canonical(words)
 
@@ -148,7 +152,7 @@ def canonical(words: str) -> tuple[str, bool]:
     for pattern, spelling in _SPELLED:
         text = pattern.sub(spelling, text)
     powers: Counter[str] = Counter()
-    for place, side in enumerate(text.strip(" .'").split("/")):
+    for place, side in enumerate(text.strip(" .").split("/")):
         for part in side.split():
             name, _, power = part.partition("^")
             unit = _CANONICAL.get(name) or _CANONICAL.get(name.rstrip("."))

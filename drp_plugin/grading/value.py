@@ -1,7 +1,7 @@
 """Deciding whether two expressions are equal: exact rationals, else eighty digits.
 
-Expressions with variables are compared at fixed points. Two different expressions that people
-write as answers do not agree there, and equal ones always do.
+Expressions with variables are compared at fixed points: equal ones always agree there, and two
+different ones that people write as answers do not.
 """
 
 from __future__ import annotations
@@ -18,9 +18,7 @@ from drp_plugin.grading.latex import Node, NotUnderstood
 #: Exact numbers may take this many bits; the logarithm of a power may be this large.
 MAX_BITS = 200_000
 MAX_EXPONENT = 1_000_000
-DIGITS = 80
-#: Values are equal when they agree to this many digits: e^{\pi\sqrt{652}} comes as near to a whole
-#: number as 44.
+#: Equal are values that agree to so many digits: e^{\pi\sqrt{652}} is whole to forty-four.
 _AGREE = 60
 #: Values of the variables: odd primes over odd primes, so that nothing cancels by accident. The
 #: last two of the four points are negative: they tell |x| from x.
@@ -44,7 +42,7 @@ def _mp() -> Any:
     import mpmath
 
     context = mpmath.mp.clone()
-    context.dps = DIGITS
+    context.dps = 80
     return context
 
 
@@ -128,8 +126,6 @@ def _real_power(a: Value, b: Value) -> Value:
 def _root(a: Value, degree: Value) -> Value:
     if not isinstance(degree, Fraction) or degree == 0:
         raise NotUnderstood("degree of a root")
-    if degree == 2 and _whole(a) and a >= 0 and math.isqrt(int(a)) ** 2 == a:
-        return Fraction(math.isqrt(int(a)))
     return _real_power(a, 1 / degree)
 
 
@@ -222,11 +218,8 @@ def same(a: Node, b: Node) -> bool | None:
 
 
 def proportional(a: Node, b: Node, *, positive: bool = False) -> bool | None:
-    """Whether a = k·b with a constant k ≠ 0: the equations a = 0 and b = 0 are the same.
-
-    With `positive`, k > 0: the inequalities a < 0 and b < 0 are the same. None where it cannot be
-    told.
-    """
+    """Whether a = k·b with a constant k ≠ 0: the equations a = 0 and b = 0 are the same; with
+    k > 0 (`positive`), so are the inequalities a < 0 and b < 0. None where it cannot be told."""
     try:
         pairs = [(value_of(a, point), value_of(b, point)) for point in _points(a, b)]
         if any(close(value, Fraction(0)) for pair in pairs for value in pair):

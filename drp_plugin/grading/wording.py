@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-_SMALL = ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
-          "fifteen sixteen seventeen eighteen nineteen").split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_NUMBERS = {**{word: i for i, word in enumerate(_SMALL)},
-            **{word: 20 + 10 * i for i, word in enumerate(_TENS)}}
-_PARTS = {word + plural: value for word, value in (
-    ("half", 2), ("third", 3), ("quarter", 4), ("fourth", 4), ("fifth", 5), ("sixth", 6),
-    ("seventh", 7), ("eighth", 8), ("ninth", 9), ("tenth", 10)) for plural in ("", "s")} \
-    | {"halves": 2}
+_NUMBERS = {word: value for words, first, step in (
+    ("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen "
+     "fifteen sixteen seventeen eighteen nineteen", 0, 1),
+    ("twenty thirty forty fifty sixty seventy eighty ninety", 20, 10))
+    for value, word in zip(range(first, 100, step), words.split(), strict=False)}
+_HUNDREDS = re.compile(r"(?:(\w+) hundred ?(?:and )?)?(?:(\w+ty)(?: |$))?(\w+)?")
+_PARTS = {part + plural: value for value, part in enumerate(
+    ("half", "third", "quarter", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth"), 2)
+    for plural in ("", "s")} | {"halves": 2, "fourth": 4, "fourths": 4}
 
 
 def number_of(words: str) -> Fraction | None:
@@ -35,25 +35,16 @@ def number_of(words: str) -> Fraction | None:
         count = Fraction(1) if top in (["a"], ["an"]) or (not top and parts == ["half"]) \
             else number_of(" ".join(top))
         return None if count is None else whole + count / _PARTS[parts[-1]]
-    return _integer(parts)
+    return _integer(" ".join(parts))
 
 
-def _integer(parts: list[str]) -> Fraction | None:
-    total = current = 0
-    for at, word in enumerate(parts):
-        if word in _NUMBERS:
-            fits = current % 100 == 0 or (current % 100 >= 20 and current % 10 == 0
-                                          and 0 < _NUMBERS[word] < 10)
-            if not fits or (word == "zero" and len(parts) > 1):
-                return None     # one two is no number
-            current += _NUMBERS[word]
-        elif word == "hundred" and 0 < (current or at == 0 or 1) < 10:
-            current = 100 * (current or 1)
-        elif word in ("thousand", "million") and current:
-            total, current = total + current * (1000 if word == "thousand" else 10**6), 0
-        elif not (word == "and" and 0 < at < len(parts) - 1 and (total or current >= 100)):
-            return None
-    return Fraction(total + current)
+def _integer(words: str) -> Fraction | None:
+    match = _HUNDREDS.fullmatch(words)
+    hundreds, tens, ones = (_NUMBERS.get(word, 100) if word else 0 for word in match.groups()) \
+        if match else (100, 0, 0)
+    fits = hundreds < 10 and tens < 100 and ones < (10 if tens else 20) and (ones or words == "zero"
+                                                                          or hundreds or tens)
+    return Fraction(100 * hundreds + tens + ones) if fits else None
 
 
 #: Several ways to say one thing.
@@ -80,7 +71,6 @@ _EXPLAINED = re.compile(
     r"|expected|well as)|which|so(?: that)?|thus|therefore|hence|where|i\.e\.|that is|namely"
     r"|is (?:the|our|an?|prime|even|odd|correct)|or (?:equivalently|simply|about|approximately)"
     r"|equivalently|final|answer)\b.*", re.IGNORECASE | re.DOTALL)
-_OUT_OF = re.compile(r"(\d+)\s*\x02?\s*(?:in|out of|of every)\s*\x03?\s*(\d+)")
 
 
 def announced(text: str) -> str:
@@ -97,10 +87,5 @@ def announced(text: str) -> str:
 def explained(text: str) -> str:
     """The answer before its explanation: 7 since 7 is prime, 7 as required."""
     cut = _EXPLAINED.search(text)
-    return text[:cut.start()].strip(" ,;:(") if cut and cut.start() else text
-
-
-def out_of(text: str) -> str:
-    """3 in 4 and 3 out of 4, as a chance is told."""
-    match = _OUT_OF.fullmatch(text)
-    return f"\\frac{{{match[1]}}}{{{match[2]}}}" if match else text
+    head = text[:cut.start()].strip(" ,;:(") if cut else ""
+    return text if not head or head.endswith((" or", " and")) else head

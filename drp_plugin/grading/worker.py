@@ -1,8 +1,7 @@
 """Math-Verify in a process of its own, with limits on its time and memory.
 
-Math-Verify stops itself with signals, which threads may not use, and sympy can be sent into
-computations without end. So one child process answers questions one at a time; it is limited in
-CPU seconds for each question and replaced when it dies or hangs.
+Math-Verify stops itself with signals, which threads may not use, and sympy may compute without
+end. So one child answers questions one at a time, and is replaced when it dies or hangs.
 """
 
 from __future__ import annotations
@@ -46,7 +45,6 @@ class _Child:
             [sys.executable, "-P", str(_CHILD), str(CPU_SECONDS), str(MEMORY_BYTES)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
             env=environment, cwd=_CHILD.parent)
-        self.owner = os.getpid()
         if self._reply() != "ready":
             self.stop()
             raise UserError("Math-Verify does not start", fix="Run `pip install -U "
@@ -69,14 +67,9 @@ class _Child:
             self.stop()
         return reply == "true" if reply else None
 
-    @property
-    def usable(self) -> bool:
-        return self.owner == os.getpid() and self.process.poll() is None
-
     def stop(self) -> None:
-        if self.owner == os.getpid():
-            self.process.kill()
-            self.process.wait()
+        self.process.kill()
+        self.process.wait()
 
 
 _lock = threading.Lock()
@@ -85,13 +78,10 @@ _child: _Child | None = None
 
 @lru_cache(maxsize=50_000)
 def same(gold: str, candidate: str) -> bool:
-    """Whether Math-Verify holds two LaTeX answers to be equal; False when it gives up.
-
-    Raises UserError when it cannot be started at all.
-    """
+    """Whether Math-Verify holds two answers to be equal; UserError when it does not start."""
     global _child
     with _lock:
-        if _child is None or not _child.usable:
+        if _child is None or _child.process.poll() is not None:
             _child = _Child()
         # a child that dies over a question would die over it again
         return bool(_child.ask(gold, candidate))
