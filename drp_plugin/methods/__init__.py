@@ -19,7 +19,7 @@ from drp_plugin.records import Reject, Trace
 METHODS = {
     "earliest-correct": ("earliest_correct", "the shortest prefix that states the answer"),
     "shortest-correct": ("own_samples", "each question's shortest correct sample"),
-    "mixchain:K": ("own_samples", "CoT-Valve's solution K, 0 (longest sample) to 4 (shortest)"),
+    "mixchain:K": ("own_samples", "CoT-Valve's solution K, 4 (longest sample) to 0 (shortest)"),
     "random:RATIO": ("random_steps", "control: random steps go, RATIO of the tokens stay"),
     "no-thinking": ("no_thinking", "control: the answer part alone"),
     "entropy:MODEL[@RATIO]": ("entropy", "the steps of lowest entropy go"),

@@ -1,7 +1,7 @@
 """One of a question's own samples, by its length: no teacher.
 
 Samples are rows with one question, wherever they stand in the file. `shortest-correct` keeps the
-shortest that is right. `mixchain:K` keeps CoT-Valve's solution K: 0 is the longest, 4 the shortest,
+shortest that is right. `mixchain:K` keeps CoT-Valve's solution K: 4 is the longest, 0 the shortest,
 the others lie evenly between; where there are fewer than five, neighbours share one, so that every
 solution has every question. `original` is the longest, so that preference pairs of
 `shortest-correct` are Sky-T1-Flash's.
@@ -71,10 +71,10 @@ def _key(question: str) -> bytes:
 
 def method(given: Given) -> Method:
     """Raises UserError for a solution that there is not."""
-    solution = given.argument or "4"
+    solution = given.argument or "0"
     if solution not in list("01234"):
         raise UserError(f"mixchain:{solution}: no such solution",
-                        fix="Give 0 (the longest sample) to 4 (the shortest)")
+                        fix="Give 4 (the longest sample) to 0 (the shortest)")
     samples = Samples(given)
 
     async def prune(checked: CheckedTrace, _: Dialogue) -> Result:
@@ -83,7 +83,7 @@ def method(given: Given) -> Method:
             raise Rejection("choose", Reason.NOT_CHOSEN, "no gold answer: nobody knows whether "
                             "this sample is right (--keep-wrong takes it as it is)")
         names = await samples.of(trace.question)
-        place = round((4 - int(solution)) / 4 * (len(names) - 1))
+        place = round(int(solution) / 4 * (len(names) - 1))
         kept = names[place] if names else "none"
         if trace.id != kept:
             raise Rejection("choose", Reason.NOT_CHOSEN, f"{kept} is kept of the {len(names)} "
