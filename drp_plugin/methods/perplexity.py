@@ -18,7 +18,7 @@ from drp_plugin.pruning.values import CheckedTrace, Result
 
 CHECKING = re.compile(
     r"\b(?:wait|hold on|hmm+|actually|(?:double|re)-?\s?check\w*|check\w*|verif\w+|confirm\w*|"
-    r"make sure|once more|go (?:through|over) (?:it|this|that)|look (?:at it )?again|"
+    r"make sure|once more|go (?:through|over) (?:it|this|that)|look (?:at \w+ )?again|"
     r"another way|alternatively|did i|mistake|wrong|correct(?:ly)?|it works|makes sense)\b",
     re.IGNORECASE)
 
