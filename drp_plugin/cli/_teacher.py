@@ -111,7 +111,8 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
     options: Iterable[Callable[[F], F]] = (
         click.option(option, "teacher", required=required and default is None, default=default,
                      metavar="KIND:MODEL", show_default=default is not None,
-                     help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no model)."),
+                     help="openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, or offline "
+                          "(rules, no model)."),
         click.option("--base-url", metavar="URL",
                      help="Any OpenAI-compatible endpoint for openai:MODEL "
                           "(a vLLM server, Ollama, …); by default $OPENAI_BASE_URL, where set."),

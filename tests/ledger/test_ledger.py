@@ -8,8 +8,8 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from pathlib import Path
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings

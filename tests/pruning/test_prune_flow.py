@@ -7,7 +7,7 @@ import json
 import pytest
 from scripted import ANSWER, INDEXED, REVISION, STEPS, THINKING, TRACE, Scripted, prune, words
 
-from drp_plugin.llm.messages import Reply, TooLong, TeacherError
+from drp_plugin.llm.messages import Reply, TeacherError, TooLong
 from drp_plugin.pruning.flow import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject
 from drp_plugin.thinking import split_response
