@@ -84,18 +84,16 @@ def test_runs_of_one_name_are_pooled(write: Writer, counter: TokenCounter) -> No
 
 
 def test_order_of_documents_does_not_matter(write: Writer, counter: TokenCounter) -> None:
-    rows = sampled([[0], [10], [20]])
-    one = write("one", {"drp_gsm8k": rows})
-    two = write("two", {"drp_gsm8k": rows[::-1]})
+    one = write("one", {"drp_gsm8k": sampled([[0], [10], [20]])})
+    two = write("two", {"drp_gsm8k": sampled([[0], [10], [20]], 5)[::-1]})
     row = report_of([f"A={one}", f"A={two}"], counter).rows[0]
     assert row.accuracy == 1.0 and row.spread == 0.0
 
 
 def test_seeds_are_no_difference_of_protocol(write: Writer, counter: TokenCounter) -> None:
-    rows = sampled([[0], [10]])
-    runs = [f"A={write(f'a{seed}', {'drp_gsm8k': rows}, model_args=f'pretrained=x,seed={seed}')}"
-            for seed in (1, 2)]
-    report = report_of([*runs, f"B={write('b', {'drp_gsm8k': rows})}"], counter)
+    runs = [f"A={write(f'a{seed}', tasks, model_args=f'pretrained=x,seed={seed}')}"
+            for seed, tasks in ((n, {"drp_gsm8k": sampled([[0], [10]], n)}) for n in (1, 2))]
+    report = report_of([*runs, f"B={write('b', {'drp_gsm8k': sampled([[0], [10]])})}"], counter)
     assert not any(n.startswith("CAUTION") for t in report.tables for n in t.notes)
 
 
@@ -116,6 +114,13 @@ def test_the_same_folder_twice_is_no_second_run(write: Writer) -> None:
     one = write("one", {"drp_gsm8k": sampled([[0], [10]])})
     with pytest.raises(UserError, match="is given twice"):
         read_runs([f"A={one}", f"A={one}/../one"])
+
+
+def test_the_same_completions_are_no_second_seed(write: Writer) -> None:
+    """As greedy decoding of one model gives them, whatever the seed."""
+    runs = [f"A={write(name, {'drp_gsm8k': sampled([[0], [10]])})}" for name in ("one", "two")]
+    with pytest.raises(UserError, match="every completion is the same"):
+        read_runs(runs)
 
 
 def test_unnamed_runs_are_never_pooled(write: Writer) -> None:
