@@ -42,10 +42,6 @@ def _pooled_task(parts: Sequence[TaskRun]) -> TaskRun:
     for other in parts[1:]:
         if other.file.resolve() in {p.file.resolve() for p in parts if p is not other}:
             raise UserError("is given twice", file=other.file.parent, fix="Give it once")
-        if _texts(other) == _texts(first):
-            raise UserError(f"{other.task}: every completion is the same as in {first.file}",
-                            file=other.file, fix="Two seeds of a method differ; greedy decoding "
-                            "of one model does not. Give such a run once")
         if {s.doc for s in other.samples} != {s.doc for s in first.samples}:
             raise UserError(f"{other.task}: not the same problems as in {first.file}",
                             file=other.file, fix="Runs of one name are seeds of one method; give "
@@ -55,6 +51,10 @@ def _pooled_task(parts: Sequence[TaskRun]) -> TaskRun:
                             f"({other.protocol.text()}) than {first.file} "
                             f"({first.protocol.text()})", file=other.file,
                             fix="Give another protocol another name")
+        if _texts(other) == _texts(first):
+            raise UserError(f"{other.task}: every completion is the same as in {first.file}",
+                            file=other.file, fix="Two seeds of a method differ; greedy decoding "
+                            "of one model does not. Give such a run once")
     rest = [{s.doc: s for s in part.samples} for part in parts[1:]]
     samples = tuple(_pooled_sample([s, *(part[s.doc] for part in rest)]) for s in first.samples)
     return first._replace(samples=samples, origin=tuple(o for p in parts for o in p.origin),
