@@ -18,7 +18,7 @@ from drp_plugin.pruning.revision import ACTIONS
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Action, Reason, Revision, Step
-from drp_plugin.scoring.loops import loop_period
+from drp_plugin.loops import loop_period
 from drp_plugin.segment import Span, units
 from drp_plugin.thinking import CLOSE, OPEN
 
