@@ -14,7 +14,7 @@ import click
 from drp_plugin.cli import COMMANDS
 
 if TYPE_CHECKING:
-    from drp_plugin.training.preflight import Preflight
+    from drp_plugin.training.preflight.findings import Preflight
 
 EXAMPLES = """\b
 Examples:
@@ -60,14 +60,13 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
 
     from drp_plugin.errors import UserError
     from drp_plugin.sampling.arguments import pair
-    from drp_plugin.training.preflight.check_config import check, require_file
+    from drp_plugin.training.preflight.check_config import check
 
     for override in overrides:
         try:
             pair(override)
         except ValueError as error:
             raise UserError(str(error), fix="For example cutoff_len=4096") from None
-    require_file(config)
     console = Console(stderr=True, highlight=False)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
         def progress(total: int) -> Callable[[], None]:

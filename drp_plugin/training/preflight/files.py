@@ -44,10 +44,10 @@ def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
         try:
             read_object(value)
         except OSError:
-            report.error("missing_file", f"{key}: {value} is not there")
+            report.add("missing_file", name=key, value=value)
             del settings[key]
         except ValueError as error:
-            report.error("bad_file", f"{key}: {value} {error}")
+            report.add("bad_file", name=key, value=value, error=error)
             del settings[key]
     return settings
 
@@ -76,7 +76,7 @@ def adapters(model: Any, report: Preflight, mend: str) -> dict[str, dict[str, An
         try:
             found[name] = read_object(file)
         except OSError:
-            report.error("missing_file", f"adapter_name_or_path: {name} holds no adapter: {mend}")
+            report.add("missing_file:adapter", value=name, mend=mend)
         except ValueError as error:
-            report.error("bad_file", f"{file} {error}")
+            report.add("bad_file:adapter", file=file, error=error)
     return found

@@ -61,8 +61,8 @@ def load_template(parsed: Parsed, base: Base, report: Preflight) -> bool:
     try:
         base.template = framework.get_template(parsed, base.used)
     except Exception as error:
-        report.error("bad_template", framework.template_fault(parsed.data.template)
-                     or f"template {parsed.data.template!r}: {first_line(error)}")
+        report.add("bad_template", fault=framework.template_fault(parsed.data.template)
+                   or f"template {parsed.data.template!r}: {first_line(error)}")
         return False
     with contextlib.suppress(Exception):  # a template that is more than text around a question
         base.layout = framework.layout(base.template, base.used)
@@ -84,12 +84,10 @@ def check_adapter(folder: Path, settings: dict[str, Any], student: str, config: 
     base = settings.get("base_model_name_or_path")
     fault = config is not None and _foreign(folder, config)
     if fault:
-        report.error("other_base", f"the adapter in {folder} is not one of {student}: {fault}"
-                     + (f". It was trained on {base}: name that as model_name_or_path, or another "
-                        "adapter" if base else ""))
+        report.add("other_base:named" if base else "other_base", folder=folder, student=student,
+                   fault=fault, base=base)
     elif base and Path(str(base)).name != Path(student).name:
-        report.warn("other_base", f"the adapter in {folder} was trained on {base}, not on "
-                    f"{student}")
+        report.add("other_base:warning", folder=folder, student=student, base=base)
 
 
 def _foreign(folder: Path, config: Any) -> str | None:
