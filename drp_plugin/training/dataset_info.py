@@ -83,13 +83,11 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 def check_free(folder: Path, name: str) -> None:
     """Raises UserError when `name` is registered for a file that `drp build` did not write."""
-    entry = read_info(folder).get(name)
-    if entry is None:
-        if (folder / f"{name}.json").exists() and not (folder / f"{name}.card.json").exists():
-            raise UserError("exists and was not written by `drp build`",
-                            file=folder / f"{name}.json", fix="Choose another --name")
-        return
-    if not isinstance(entry, dict) or entry.get("file_name") != f"{name}.json":
+    entry, file = read_info(folder).get(name), folder / f"{name}.json"
+    if entry is None and file.exists() and not (folder / f"{name}.card.json").exists():
+        raise UserError("exists and was not written by `drp build`", file=file,
+                        fix="Choose another --name")
+    if entry is not None and not (isinstance(entry, dict) and entry.get("file_name") == file.name):
         raise UserError(f"{name!r} is registered for something else", file=folder / INFO,
                         fix="Choose another --name")
 

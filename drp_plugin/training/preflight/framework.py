@@ -3,7 +3,7 @@
 A check is worth something only when it sees what the training will see, so rows are loaded, mixed,
 split, encoded and packed by LLaMA-Factory itself. What depends on the machine (GPUs, DeepSpeed,
 launchers) is taken out of the settings first, or put in its place for the time of a question: a
-check needs neither. Seen with the releases in SEEN; `require` says in one line where a part is
+check needs neither. Seen with the release SEEN; `require` says in one line where a part is
 missing.
 """
 
@@ -25,7 +25,7 @@ from drp_plugin.training.templates import Family
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SEEN = ("0.9.5",)
+SEEN = "0.9.5"
 _PARTS = {
     "hparams.parser": ("get_train_args", "get_infer_args", "_TRAIN_ARGS", "_INFER_ARGS",
                        "is_deepspeed_zero3_enabled", "is_torch_bf16_gpu_available"),
@@ -65,7 +65,7 @@ def require() -> None:
                             fix="pip install 'drp-plugin[train]'") from None
     if missing:
         raise UserError(f"this release of LLaMA-Factory has no {missing[0]}, which a check asks",
-                        fix=f"pip install llamafactory=={SEEN[-1]}, with which it was seen to work")
+                        fix=f"pip install llamafactory=={SEEN}, with which it was seen to work")
 
 
 def parse(path: Path, raw: dict[str, Any], cache: Path) -> Parsed:
@@ -179,7 +179,7 @@ def layout(template: Any, tokenizer: Any = None) -> Family:
     return Family(
         name, text(made.format_prefix.apply())
         + (text(made.format_system.apply(content=system)) if system else ""), before, after,
-        end + (text([{"eos_token"}]) if made.efficient_eos else ""), "")
+        end + (text([{"eos_token"}]) if made.efficient_eos else ""))
 
 
 def tokenizer_of(spec: str | None) -> Any:

@@ -37,10 +37,6 @@ def read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
     try:
         settings = OmegaConf.to_container(
             OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides)))
-    except FileNotFoundError:
-        raise UserError("no such file", file=path, fix="Check the path") from None
-    except IsADirectoryError:
-        raise UserError("is a folder", file=path, fix="Give a YAML file") from None
     except Exception as error:
         raise UserError(f"cannot be read as YAML ({first_line(error)})", file=path) from None
     if not isinstance(settings, dict) or not settings:
