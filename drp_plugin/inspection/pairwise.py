@@ -20,7 +20,7 @@ from drp_plugin.llm.messages import Ask, Message, Request, Sampling, TeacherErro
 from drp_plugin.prompts import Prompts
 from drp_plugin.records import Pruned
 from drp_plugin.run_dir import PRUNED
-from drp_plugin.runner.forecast import Estimate, wilson
+from drp_plugin.statistics import wilson
 
 Verdict = Literal["A", "B", "Same"]
 _VERDICT = re.compile(r"""^[\s*_'"‘“`(\[]*(?:version\s+|answer\s*:\s*)?
@@ -31,14 +31,12 @@ _LATER = re.compile(r"(?:\b(?:version|answer|choice)\b[\s:*]*(?:is[\s:*]*)?|['�
 
 @dataclass(frozen=True)
 class Pair:
-    """Two decompositions of one trace."""
+    """The steps of two decompositions of one trace; `swapped` shows the second as A first."""
 
     id: str
     one: tuple[str, ...]
-    """Steps of the first run's decomposition."""
     two: tuple[str, ...]
     swapped: bool
-    """Whether the second run is shown as A in the first order."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,11 @@ class Judged:
 def parse_verdict(text: str) -> Verdict | None:
     """`A`, `B` or `Same`, in whatever dress; None where the reply is none of them."""
     match = _VERDICT.match(text) if len(text.split()) else None
+    found = {match[1].lower()} if match else set()
     if match is None or (match[1].lower() == "a" and re.match(r"\s*a\s+[a-z]", text)):
         found = {m[1].lower() for m in _LATER.finditer(text)}
-        if len(found) != 1:
-            return None
-        word = found.pop()
-    else:
-        word = match[1].lower()
-    return "Same" if word == "same" else "A" if word == "a" else "B"
+    words: dict[str, Verdict] = {"same": "Same", "a": "A", "b": "B"}
+    return words[found.pop()] if len(found) == 1 else None
 
 
 def load(run_dir: Path) -> dict[str, Pruned]:
@@ -135,28 +130,26 @@ def summarize(judged: list[Judged], one: dict[str, Pruned],
     winners = Counter(j.winner for j in judged)
     sides = Counter(s for j in judged for s in (j.first_side, j.second_side) if s)
     firsts = Counter(j.first for j in judged)
-    decided, chosen = winners["one"] + winners["two"], sides["A"] + sides["B"]
+
+    def share(number: int, n: int) -> dict[str, Any]:
+        estimate = wilson(number, n)
+        return {"share": round(estimate.value, 4) if n else None,
+                "interval": [round(estimate.low, 4), round(estimate.high, 4)], "n": n}
+
+    def steps(rows: dict[str, Pruned]) -> float:
+        return round(sum(len(rows[j.id].steps) for j in judged) / max(1, len(judged)), 2)
+
     return {
         "pairs": len(judged),
         "both_orders": {k: winners[k] for k in ("one", "two", "same", "contradiction", "invalid")},
-        "one_preferred": _share(wilson(winners["one"], decided), decided),
+        "one_preferred": share(winners["one"], winners["one"] + winners["two"]),
         "first_order": {str(k or "invalid"): firsts[k] for k in ("one", "two", "same", None)},
-        "one_preferred_first_order": _share(
-            wilson(firsts["one"], firsts["one"] + firsts["two"]), firsts["one"] + firsts["two"]),
+        "one_preferred_first_order": share(firsts["one"], firsts["one"] + firsts["two"]),
         "position": {**{k: sides[k] for k in ("A", "B", "Same")},
-                     "A_share": _share(wilson(sides["A"], chosen), chosen)},
-        "contradictions": _share(wilson(winners["contradiction"], len(judged)), len(judged)),
-        "steps_per_example": {"one": _steps(judged, one), "two": _steps(judged, two)},
+                     "A_share": share(sides["A"], sides["A"] + sides["B"])},
+        "contradictions": share(winners["contradiction"], len(judged)),
+        "steps_per_example": {"one": steps(one), "two": steps(two)},
     }
-
-
-def _share(estimate: Estimate, n: int) -> dict[str, Any]:
-    return {"share": round(estimate.value, 4) if n else None,
-            "interval": [round(estimate.low, 4), round(estimate.high, 4)], "n": n}
-
-
-def _steps(judged: list[Judged], rows: dict[str, Pruned]) -> float:
-    return round(sum(len(rows[j.id].steps) for j in judged) / len(judged), 2) if judged else 0.0
 
 
 def table(summary: dict[str, Any], names: tuple[str, str]) -> Iterator[str]:
