@@ -8,36 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drp_plugin.cli import COMMANDS
+from drp_plugin.cli._help import help_of
 from drp_plugin.cli._pairs import columns_option
 from drp_plugin.training.templates import DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
     from drp_plugin.training.sft_set import Built, SetSettings
 
-EXAMPLES = """\b
-Examples:
-  drp build run -o data --name drp_gsm8k_prm12k
-  drp build run-gsm8k run-prm12k -o data --name drp_gsm8k_prm12k \\
-      --size 8000 --ratio gsm8k=3,prm12k=5 \\
-      --tokenizer deepseek-ai/DeepSeek-R1-Distill-Qwen-7B
-  drp build distilled.jsonl -o data --name drp_direct_distill
-  drp build tale.jsonl -o data --name tale_pt_dpo --pairs
 
-\b
-Reads pruned.jsonl of each run directory, or a file with `question` and `response`
-(docs/inputs.md lists the layouts).
-Writes NAME.json in LLaMA-Factory's sharegpt format, shuffled as a whole, and registers it in
-DATASET_DIR/dataset_info.json; NAME.provenance.jsonl, NAME.dropped.jsonl and the data card
-NAME.md stand beside it. It splits off no validation set: `val_size` in the YAML does. The same
-rows and settings give the same bytes; a set of that name with other rows stays, unless --replace.
-
-\b
-Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in the call.
-"""
-
-
-@click.command("build", help=f"{COMMANDS['build']}\n\n{EXAMPLES}")
+@click.command("build", help=help_of("build"))
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...")
 @click.option("-o", "--output", required=True, metavar="DATASET_DIR",
               type=click.Path(file_okay=False, path_type=Path),

@@ -11,30 +11,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drp_plugin.cli import COMMANDS
+from drp_plugin.cli._help import help_of
 
 if TYPE_CHECKING:
     from drp_plugin.training.preflight.findings import Preflight
 
-EXAMPLES = """\b
-Examples:
-  drp check llamafactory_configs/drp_qwen7b.yaml --gpus 2
-  drp check drp_qwen7b.yaml --model /models/DeepSeek-R1-Distill-Qwen-7B
-  drp check drp_tiny.yaml cutoff_len=1024 --quiet && llamafactory-cli train drp_tiny.yaml
-
-\b
-Loads the YAML through LLaMA-Factory's own parser and data code. Needs no GPU and no weights:
-tokenizer and config are enough. KEY=VALUE overrides settings as for llamafactory-cli.
-Prints one line for each finding, then decoded rows: the masked part and the trained part.
-
-\b
-Exit code: 0 nothing wrong, 1 errors were found (under --strict: or warnings), 2 the YAML cannot
-be read, LLaMA-Factory refuses it, or there is no tokenizer to check with.
-"""
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
-@click.command("check", help=f"{COMMANDS['check']}\n\n{EXAMPLES}")
+@click.command("check", help=help_of("check"))
 @click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--model", metavar="PATH",

@@ -39,10 +39,9 @@ def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
     settings = dict(raw)
     for key in ("deepspeed", "fsdp_config"):
         value = raw.get(key)
-        if not isinstance(value, str) or not value:
-            continue
         try:
-            read_object(value)
+            if isinstance(value, str) and value:
+                read_object(value)
         except OSError:
             report.add("missing_file", name=key, value=value)
             del settings[key]
@@ -55,10 +54,10 @@ def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
 def zero_stage(plan: Any) -> int:
     """Which stage of ZeRO a DeepSpeed plan asks for; 0 without a plan that can be read."""
     with contextlib.suppress(OSError, ValueError):
-        found = read_object(plan) if isinstance(plan, str) else plan
-        zero = found.get("zero_optimization") if isinstance(found, dict) else None
-        stage = zero.get("stage") if isinstance(zero, dict) else None
-        return stage if isinstance(stage, int) else 0
+        plan = read_object(plan) if isinstance(plan, str) else plan
+        for key in ("zero_optimization", "stage"):
+            plan = plan.get(key) if isinstance(plan, dict) else None
+        return plan if isinstance(plan, int) else 0
     return 0
 
 

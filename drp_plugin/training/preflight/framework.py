@@ -1,10 +1,8 @@
 """The one place that touches LLaMA-Factory's private parts: its parser, data code and templates.
 
-A check is worth something only when it sees what the training will see, so rows are loaded, mixed,
-split, encoded and packed by LLaMA-Factory itself. What depends on the machine (GPUs, DeepSpeed,
-launchers) is taken out of the settings first, or put in its place for the time of a question: a
-check needs neither. Seen with the release SEEN; `require` says in one line where a part is
-missing.
+A check sees what the training will see: rows are loaded, mixed, split, encoded and packed by
+LLaMA-Factory itself. What depends on the machine (GPUs, DeepSpeed, launchers) is taken out of the
+settings first, or put in its place for the time of a question.
 """
 
 from __future__ import annotations
@@ -58,9 +56,8 @@ def require() -> None:
             missing = [f"{module}.{name}" for module, names in _PARTS.items()
                        for name in names if not hasattr(_part(module), name)]
     except ImportError as error:
-        if (error.name or "").startswith("llamafactory."):
-            missing = [error.name or ""]
-        else:
+        missing = [error.name or ""]
+        if not missing[0].startswith("llamafactory."):
             raise UserError(f"LLaMA-Factory cannot be imported ({error})",
                             fix="pip install 'drp-plugin[train]'") from None
     if missing:
@@ -165,21 +162,21 @@ def get_template(parsed: Parsed, tokenizer: Any) -> Any:
 
 def layout(template: Any, tokenizer: Any = None) -> Family:
     """A template, or the one of this name, as text; without a tokenizer its BOS and EOS are ''."""
-    name = template if isinstance(template, str) else "of the YAML"
-    made = _part("data.template").TEMPLATES[template] if isinstance(template, str) else template
+    named = isinstance(template, str)
+    made = _part("data.template").TEMPLATES[template] if named else template
 
     def text(slots: list[Any]) -> str:
         return "".join(
             slot if isinstance(slot, str) else slot["token"] if isinstance(slot, dict)
             else getattr(tokenizer, next(iter(slot)), None) or "" for slot in slots)
 
+    prefix, system = text(made.format_prefix.apply()), made.default_system
+    if system:
+        prefix += text(made.format_system.apply(content=system))
     before, _, after = text(made.format_user.apply(content="\0", idx="0")).partition("\0")
-    _, _, end = text(made.format_assistant.apply(content="\0")).partition("\0")
-    system = made.default_system
-    return Family(
-        name, text(made.format_prefix.apply())
-        + (text(made.format_system.apply(content=system)) if system else ""), before, after,
-        end + (text([{"eos_token"}]) if made.efficient_eos else ""))
+    end = text(made.format_assistant.apply(content="\0")).partition("\0")[2]
+    return Family(template if named else "of the YAML", prefix, before, after,
+                  end + (text([{"eos_token"}]) if made.efficient_eos else ""))
 
 
 def tokenizer_of(spec: str | None) -> Any:
@@ -207,24 +204,23 @@ def load_rows(parsed: Parsed, name: str) -> Dataset:
                              f"stage {parsed.finetuning.stage!r} cannot use")
             with swapped(loader, align_dataset=lambda dataset, *_: dataset):
                 rows = loader._load_single_dataset(attributes, parsed.model, data, parsed.training)
-            if not len(rows):
-                raise BadSet("has no rows")
         except BadSet:
             raise
         except Exception as error:
             what = first_line(cause_of(error))
             raise BadSet("has no rows" if "corresponds to no data" in what
                          else f"cannot be loaded: {what}") from None
+        if not len(rows):
+            raise BadSet("has no rows")
         try:
             return loader.align_dataset(rows, attributes, data, parsed.training)
         except Exception as error:
             cause = cause_of(error)
-            columns = ", ".join(rows.column_names)
             what = (f"its rows have no {cause.args[0]!r}" if isinstance(cause, KeyError)
                     else f"its rows are not in the format {attributes.formatting!r} "
                          f"({first_line(cause)})")
-            raise BadSet(f"{what}; their columns are: {columns}. Mend formatting, columns and tags "
-                         f"of {name!r} in dataset_info.json") from None
+            raise BadSet(f"{what}; their columns are: {', '.join(rows.column_names)}. Mend "
+                         f"formatting, columns and tags of {name!r} in dataset_info.json") from None
 
 
 def _plain(data: Any) -> Any:

@@ -21,12 +21,11 @@ MASK = -100
 PROBE = "First, 12 + 30 = 42.\n\nWait, let me check:\n  12 + 30 = 42. So x  = 42.\n"
 
 
-def _spaces(text: str) -> str:
-    return "".join(c for c in text if c.isspace())
-
-
 def check_tokenizer(base: Base, rows: Any, report: Preflight) -> None:
     """Does text come back from its ids, and does the tokenizer belong to the model?"""
+    def spaces(text: str) -> str:
+        return "".join(c for c in text if c.isspace())
+
     tokenizer = base.pristine
     texts = [str(row["_response"][0]["content"]) for row in rows if row["_response"]]
     for text in [PROBE, *texts]:
@@ -34,7 +33,7 @@ def check_tokenizer(base: Base, rows: Any, report: Preflight) -> None:
         if text is PROBE and tokenizer.unk_token_id in ids:
             continue  # a small vocabulary that does not know the probe's words; rows decide
         back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
-        if _spaces(back) != _spaces(unicodedata.normalize("NFC", text)):
+        if spaces(back) != spaces(unicodedata.normalize("NFC", text)):
             import transformers
 
             return report.add("tokenizer_loses_space", version=transformers.__version__)
@@ -101,13 +100,10 @@ class Encoded:
     base: Base
     faults: Faults = field(default_factory=Faults)
     lengths: list[int] = field(default_factory=list)
-    trained: int = 0
-    """Tokens with a label."""
-    cut_answers: int = 0
-    """Rows that `cutoff_len` cuts before `</think>`."""
+    trained: int = 0  # tokens with a label
+    cut_answers: int = 0  # rows that `cutoff_len` cuts before `</think>`
     difference: str = ""
     prefilled: bool | None = None
-    compare: bool = True
 
     def __post_init__(self) -> None:
         self.compare = self.base.pristine.chat_template is not None
@@ -129,7 +125,8 @@ class Encoded:
                 self.faults.add("prompt_trained", row)
             if not self.ends.intersection(trained[-3:]):
                 self.faults.add("no_eos", row)
-            self._compare(row, ids, masked)
+            if self.compare:
+                self._compare(row, ids, masked)
             if len(ids) > self.parsed.data.cutoff_len:
                 self.faults.add("cut_rows", row)
                 (_, cut), *_ = encode(self.parsed, self.base.template, used, row,
@@ -139,13 +136,10 @@ class Encoded:
 
     def _compare(self, row: dict[str, Any], ids: list[int], masked: int) -> None:
         """Does the row begin with what inference sends?"""
-        if not self.compare:
-            return
         wanted = inference_prompt(self.base.pristine, row, self.parsed.data.default_system)
         if wanted is None:
             self.compare = False
-            self.faults.add("bad_chat_template", row)
-            return
+            return self.faults.add("bad_chat_template", row)
         if self.prefilled is None:
             self.prefilled = OPEN in self.base.pristine.decode(wanted[-8:])
         if ids[:len(wanted)] != wanted or len(wanted) < masked:
@@ -163,8 +157,7 @@ class Encoded:
 
 
 def check_encoded(parsed: Parsed, rows: Dataset, skip: set[int], base: Base, report: Preflight, *,
-                  max_cut: float = 0.0, examples: int = 2,
-                  tick: Callable[[], None] = lambda: None) -> None:
+                  max_cut: float, examples: int, tick: Callable[[], None]) -> None:
     """Encode every row as training does and compare it with what inference sends and stops at."""
     seen = Encoded(parsed, base)
     for number, row in enumerate(rows):

@@ -19,18 +19,12 @@ from drp_plugin.training.templates import Family
 class Base:
     """The student that a YAML names."""
 
-    used: Any
-    """Its tokenizer as training loads and fixes it."""
-    pristine: Any
-    """The same untouched, as inference loads it."""
-    config: Any
-    """None where it cannot be had."""
-    stops: list[int]
-    """The ids that stop its generation."""
-    template: Any = None
-    """LLaMA-Factory's template, once it is known to fit."""
-    layout: Family | None = None
-    """That template as text."""
+    used: Any  # its tokenizer as training loads and fixes it
+    pristine: Any  # the same untouched, as inference loads it
+    config: Any  # None where it cannot be had
+    stops: list[int]  # the ids that stop its generation
+    template: Any = None  # LLaMA-Factory's, once it is known to fit
+    layout: Family | None = None  # that template as text
 
 
 def load_base(parsed: Parsed) -> Base:
@@ -43,10 +37,9 @@ def load_base(parsed: Parsed) -> Base:
         with quiet():
             pristine = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
     except Exception as error:
-        raise UserError(f"the tokenizer of {name!r} cannot be loaded "
-                        f"({first_line(error.__cause__ or error)})",
-                        fix="Check model_name_or_path, or give a local copy with --model PATH",
-                        ) from None
+        raise UserError(
+            f"the tokenizer of {name!r} cannot be loaded ({first_line(error.__cause__ or error)})",
+            fix="Check model_name_or_path, or give a local copy with --model PATH") from None
     config, stops = None, None
     with quiet(), contextlib.suppress(Exception):
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust)
