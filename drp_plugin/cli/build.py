@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -48,38 +48,30 @@ if TYPE_CHECKING:
 @click.option("--public", is_flag=True, help="Make the pushed repository public (else private).")
 @columns_option
 @click.option("--strict", is_flag=True, help="Exit with 1 when rows were left out as unfit.")
-def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
-            ratio: str | None, seed: int, tokenizer: str | None, cutoff_len: int,
-            keep_over_cutoff: bool, template: str, prompt: str | None, replace_set: bool,
-            exclude: tuple[str, ...], pairs: bool, columns: dict[str, str],
-            push_to_hub: str | None, public: bool, strict: bool) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-
+def command(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
+            tokenizer: str | None, replace_set: bool, exclude: tuple[str, ...],
+            columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool,
+            **chosen: Any) -> int:
     from drp_plugin.cli._counter import counter as token_counter
+    from drp_plugin.progress import Display
     from drp_plugin.training.mixing import parse_ratio
     from drp_plugin.training.sft_set import SetSettings, build
     from drp_plugin.training.sources import Why
 
     counter = token_counter(tokenizer) if tokenizer else None
-    count = counter.count if counter else None
-    settings = SetSettings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,
-                           seed=seed, template=template, prompt=prompt, cutoff_len=cutoff_len,
-                           keep_over_cutoff=keep_over_cutoff, pairs=pairs)
-    console = Console(stderr=True, highlight=False)
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("reading rows", total=None)
-        built = build(sources, output, settings, tokenizer=tokenizer, count=count,
-                      counted_by=counter.name if counter else None, exclude=exclude,
-                      columns=columns, replace_set=replace_set, tick=lambda: bar.advance(task))
-    _tell(built, sources, settings, count is not None)
+    settings = SetSettings(name=name, ratio=parse_ratio(ratio) if ratio else None, **chosen)
+    with Display("reading rows", None, show=sys.stderr.isatty()) as display:
+        built = build(sources, output, settings, tokenizer=tokenizer, exclude=exclude,
+                      columns=columns, count=counter.count if counter else None,
+                      counted_by=counter.name if counter else None, replace_set=replace_set,
+                      tick=display.advance)
+    _tell(built, sources, settings, counter is not None)
     click.echo(str(built.file))
     if push_to_hub:
         from drp_plugin.training.publish import push
 
         click.echo(push(built.file.parent, name, push_to_hub, private=not public))
-    unfit = [d for d in built.dropped if d.reason is not Why.NOT_SAMPLED]
-    return 1 if strict and unfit else 0
+    return int(strict and any(d.reason is not Why.NOT_SAMPLED for d in built.dropped))
 
 
 def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -40,10 +41,8 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: int | None,
             max_cut: float, prompt: str | None, examples: int, quiet: bool, as_json: bool,
             strict: bool, color: bool | None) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from drp_plugin.errors import UserError
+    from drp_plugin.progress import Display
     from drp_plugin.sampling.arguments import pair
     from drp_plugin.training.preflight.check_config import check
 
@@ -52,11 +51,10 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
             pair(override)
         except ValueError as error:
             raise UserError(str(error), fix="For example cutoff_len=4096") from None
-    console = Console(stderr=True, highlight=False)
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    with contextlib.ExitStack() as stack:
         def progress(total: int) -> Callable[[], None]:
-            task = bar.add_task("encoding rows", total=total)
-            return lambda: bar.advance(task)
+            return stack.enter_context(
+                Display("encoding rows", total, show=sys.stderr.isatty())).advance
 
         report = check(config, overrides=overrides, model=model, gpus=gpus, max_cut=max_cut,
                        examples=examples, prompt=prompt, progress=progress)
@@ -66,21 +64,19 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
                                "findings": [asdict(f) for f in report.findings]},
                               ensure_ascii=False))
         return code
-    _print(report, quiet, color)
-    return code
-
-
-def _print(report: Preflight, quiet: bool, color: bool | None) -> None:
     for finding in report.problems if quiet else report.findings:
         level = click.style(f"{finding.level.value:7}", fg=_COLOURS[finding.level.value])
         click.echo(f"{level} {finding.code}: {finding.text}", color=color)
-    if quiet:
-        return
+    if not quiet:
+        _print_rows(report, color)
+    return code
+
+
+def _print_rows(report: Preflight, color: bool | None) -> None:
     for example in report.examples:
         click.echo(click.style(f"\n--- {example.note} ---", bold=True), color=color)
-        click.echo(click.style("masked:  ", bold=True)
-                   + click.style(example.masked, fg="bright_black"), color=color)
-        click.echo(click.style("trained: ", bold=True)
-                   + click.style(example.trained, fg="green"), color=color)
+        for title, text, colour in (("masked:  ", example.masked, "bright_black"),
+                                    ("trained: ", example.trained, "green")):
+            click.echo(click.style(title, bold=True) + click.style(text, fg=colour), color=color)
     if not report.problems:
         click.echo("\nnothing wrong found", color=color)

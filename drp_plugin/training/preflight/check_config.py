@@ -16,7 +16,6 @@ from drp_plugin.training.preflight import (
     setchecks,
     textchecks,
     tokenchecks,
-    typed,
     weights,
 )
 from drp_plugin.training.preflight.findings import Preflight
@@ -42,7 +41,7 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
         raise UserError("is a folder" if path.is_dir() else "no such file", file=path,
                         fix="Give a YAML file" if path.is_dir() else "Check the path")
     framework.require()
-    raw = typed.read_yaml(path, list(overrides))
+    raw = files.read_yaml(path, list(overrides))
     if model is not None:
         raw["model_name_or_path"] = model
     report = Preflight(str(path))

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.training.preflight.files import zero_stage
+from drp_plugin.training.preflight import files
 from drp_plugin.training.preflight.parsed import BadSet, Parsed, quiet, swapped
-from drp_plugin.training.preflight.typed import cause_of, check_types, first_line, refusal
 from drp_plugin.training.templates import Family
 
 if TYPE_CHECKING:
@@ -72,18 +71,18 @@ def parse(path: Path, raw: dict[str, Any], cache: Path) -> Parsed:
     the one that was probably meant.
     """
     parser = _part("hparams.parser")
-    check_types(path, raw, parser._TRAIN_ARGS)
+    files.check_types(path, raw, parser._TRAIN_ARGS)
     settings = {key: value for key, value in raw.items() if key not in _MACHINE}
     settings["use_cpu"] = True
     if settings.get("fp16") and not settings.get("bf16"):
         settings |= {"fp16": False, "bf16": True}  # the same lengths and labels, and no GPU
-    zero = zero_stage(raw.get("deepspeed"))
+    zero = files.zero_stage(raw.get("deepspeed"))
     try:
         with quiet(), swapped(parser, is_deepspeed_zero3_enabled=lambda: zero == 3,
                                is_torch_bf16_gpu_available=lambda: True):
             model, data, training, finetuning, _ = parser.get_train_args(copy.deepcopy(settings))
     except Exception as error:
-        raise refusal(path, error, parser._TRAIN_ARGS) from None
+        raise files.refusal(path, error, parser._TRAIN_ARGS) from None
     model.cache_dir = str(cache)  # nothing stale is read, nothing is left behind
     return Parsed(raw, model, data, training, finetuning, zero)
 
@@ -91,12 +90,12 @@ def parse(path: Path, raw: dict[str, Any], cache: Path) -> Parsed:
 def parse_export(path: Path, raw: dict[str, Any]) -> Parsed:
     """The same for an export YAML, which has no training settings."""
     parser = _part("hparams.parser")
-    check_types(path, raw, parser._INFER_ARGS)
+    files.check_types(path, raw, parser._INFER_ARGS)
     try:
         with quiet():
             model, data, finetuning, _ = parser.get_infer_args(copy.deepcopy(raw))
     except Exception as error:
-        raise refusal(path, error, parser._INFER_ARGS) from None
+        raise files.refusal(path, error, parser._INFER_ARGS) from None
     return Parsed(raw, model, data, None, finetuning)
 
 
@@ -136,7 +135,7 @@ def quantization_fault(parsed: Parsed, config: Any) -> str | None:
         try:
             part.configure_quantization(copy.deepcopy(config), None, parsed.model, True, {})
         except ValueError as error:
-            return first_line(error)
+            return files.first_line(error)
         except Exception:  # a package that is not on this machine
             return None
     return None
@@ -207,7 +206,7 @@ def load_rows(parsed: Parsed, name: str) -> Dataset:
         except BadSet:
             raise
         except Exception as error:
-            what = first_line(cause_of(error))
+            what = files.first_line(files.cause_of(error))
             raise BadSet("has no rows" if "corresponds to no data" in what
                          else f"cannot be loaded: {what}") from None
         if not len(rows):
@@ -215,10 +214,10 @@ def load_rows(parsed: Parsed, name: str) -> Dataset:
         try:
             return loader.align_dataset(rows, attributes, data, parsed.training)
         except Exception as error:
-            cause = cause_of(error)
+            cause = files.cause_of(error)
             what = (f"its rows have no {cause.args[0]!r}" if isinstance(cause, KeyError)
                     else f"its rows are not in the format {attributes.formatting!r} "
-                         f"({first_line(cause)})")
+                         f"({files.first_line(cause)})")
             raise BadSet(f"{what}; their columns are: {', '.join(rows.column_names)}. Mend "
                          f"formatting, columns and tags of {name!r} in dataset_info.json") from None
 

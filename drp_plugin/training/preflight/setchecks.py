@@ -10,11 +10,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drp_plugin.training.preflight.files import read_object
+from drp_plugin.training.preflight.files import first_line, read_object
 from drp_plugin.training.preflight.findings import Preflight
 from drp_plugin.training.preflight.framework import load_rows, mixed
 from drp_plugin.training.preflight.parsed import BadSet, Parsed
-from drp_plugin.training.preflight.typed import first_line
 
 if TYPE_CHECKING:
     from datasets import Dataset
