@@ -9,11 +9,13 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jinja2
+
+import drp_plugin
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Ask, Message, Request, Sampling, TeacherError
@@ -152,10 +154,8 @@ def summarize(judged: list[Judged], one: dict[str, Pruned],
     }
 
 
-def table(summary: dict[str, Any], names: tuple[str, str]) -> Iterator[str]:
+def table(summary: dict[str, Any], names: tuple[str, str]) -> str:
     """The summary for a person; `names` say what the two runs are."""
-    s, (one, two) = summary, names
-
     def share(d: dict[str, Any]) -> str:
         if d["share"] is None:
             return "—"
@@ -163,15 +163,6 @@ def table(summary: dict[str, Any], names: tuple[str, str]) -> Iterator[str]:
         return (f"{100 * d['share']:.1f} %  (95 %: {100 * low:.1f} to {100 * high:.1f} %; "
                 f"n {d['n']})")
 
-    both, first = s["both_orders"], s["first_order"]
-    yield f"{s['pairs']} pairs: {one} (run A) against {two} (run B)"
-    yield f"both orders agree     A {both['one']}, B {both['two']}, same {both['same']}, " \
-          f"contradicts itself {both['contradiction']}, no verdict {both['invalid']}"
-    yield f"prefers run A         {share(s['one_preferred'])}"
-    yield f"first order alone     A {first['one']}, B {first['two']}, same {first['same']}, " \
-          f"no verdict {first['invalid']}   (paper: 33, 17, 0)"
-    yield f"chooses side A        {share(s['position']['A_share'])}; 50 % is no position bias"
-    yield f"contradicts itself    {share(s['contradictions'])}"
-    steps = s["steps_per_example"]
-    yield f"steps per example     {one} {steps['one']}, {two} {steps['two']}   " \
-          f"(paper: skill 12.6, default 8.3)"
+    file = Path(drp_plugin.__file__).parent / "data" / "judge.txt.jinja"
+    return jinja2.Template(file.read_text("utf-8")).render(
+        s=summary, one=names[0], two=names[1], share=share)

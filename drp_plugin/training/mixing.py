@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import tempfile
@@ -72,13 +73,11 @@ def parse_ratio(text: str) -> dict[str, float]:
     """`gsm8k=3,prm12k=5` as weights by data set; raises UserError when it cannot be read."""
     weights: dict[str, float] = {}
     for part in text.split(","):
-        name, sign, value = part.partition("=")
-        try:
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        weight = -1.0
+        with contextlib.suppress(ValueError):
             weight = float(value)
-        except ValueError:
-            weight = -1.0
-        name = name.strip()
-        if not sign or not name or not 0 < weight < float("inf") or name in weights:
+        if not name or not 0 < weight < float("inf") or name in weights:
             raise UserError(f"--ratio {text!r}: {part.strip()!r} is not NAME=WEIGHT",
                             fix="For example --ratio gsm8k=3,prm12k=5")
         weights[name] = weight

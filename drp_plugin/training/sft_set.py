@@ -91,21 +91,19 @@ class Sorter:
     """By the hash of all that is trained; of equal rows, the one of the least rank."""
     dropped: list[Dropped] = field(default_factory=list)
     rows_in: int = 0
-    unrecorded: int = 0
-    """Rows that do not name the prompt they were sampled with, where that decides."""
+    unrecorded: int = 0  # rows that do not name their prompt, where that decides
     _equal: list[tuple[bytes, Fit]] = field(default_factory=list)
 
     def add(self, row: Candidate | Dropped) -> None:
         """Sort one row."""
         self.rows_in += 1
         if isinstance(row, Dropped):
-            self.dropped.append(row)
-            return
+            return self.dropped.append(row)
         try:
             self._add(row)
         except Unfit as error:
-            self.dropped.append(Dropped(row.source, row.row, row.id, Why(error.reason),
-                                        error.detail))
+            self.dropped.append(
+                Dropped(row.source, row.row, row.id, Why(error.reason), error.detail))
 
     def _add(self, row: Candidate) -> None:
         prompt = self.settings.prompt or row.prompt or BARE

@@ -72,19 +72,6 @@ class Dropped:
     detail: str
 
 
-def _file(path: Path) -> tuple[Path, str]:
-    """The JSONL file that a run directory or path stands for, and the run's name."""
-    if path.is_dir():
-        file = path / PRUNED
-        if not file.is_file():
-            raise UserError(f"holds no {PRUNED}", file=path,
-                            fix="Give a run directory of `drp prune`, or a .jsonl file")
-        return file, path.resolve().name
-    if not path.exists():
-        raise UserError("no such run directory or file", file=path, fix="Check the path")
-    return path, path.stem
-
-
 def _name(value: dict[str, Any], run: str) -> str:
     """The row's id; where it has none, one of its content, so that its line does not matter."""
     if value.get("id") not in (None, ""):
@@ -102,7 +89,12 @@ def read_source(path: str | Path,
     the path cannot be read, or for an edit that fits no row.
     """
     path = Path(path)
-    file, name = _file(path)
+    if not path.exists():
+        raise UserError("no such run directory or file", file=path, fix="Check the path")
+    file, name = (path / PRUNED, path.resolve().name) if path.is_dir() else (path, path.stem)
+    if not file.exists():
+        raise UserError(f"holds no {PRUNED}", file=path,
+                        fix="Give a run directory of `drp prune`, or a .jsonl file")
     decisions = Decisions(path) if path.is_dir() else None
     for row in Reader(file, None if path.is_dir() else columns):
         value = row.value
