@@ -17,11 +17,10 @@ from drp_plugin.training.sources import Dropped
 if TYPE_CHECKING:
     from drp_plugin.training.sft_set import SetSettings
 
-LICENCES = {
-    "gsm8k": "GSM8K questions: MIT",
-    "prm12k": "PRM12K questions (MATH): MIT",
-    "math": "MATH questions: MIT",
-}
+LICENCES = {"gsm8k": "GSM8K questions: MIT", "prm12k": "PRM12K questions (MATH): MIT",
+            "math": "MATH questions: MIT"}
+_LENGTHS = ("tokens_per_row", "response_tokens_before", "response_tokens_after",
+            "characters_per_response")
 
 def tally(values: Iterable[Any]) -> dict[str, int]:
     """How often each value occurs, the most frequent first."""
@@ -54,10 +53,8 @@ class Sums:
         for title, key in (("students", "model"), ("teachers", "teacher"), ("prompts", "prompt"),
                            ("prompts_hash", "prompts_hash")):
             self.counts[title][str(facts.get(key, "not recorded"))] += 1
-        for title, length in (
-                ("tokens_per_row", tokens), ("response_tokens_before", facts.get("tokens_before")),
-                ("response_tokens_after", facts.get("tokens_after")),
-                ("characters_per_response", characters)):
+        lengths = (tokens, facts.get("tokens_before"), facts.get("tokens_after"), characters)
+        for title, length in zip(_LENGTHS, lengths, strict=True):
             if length is not None:
                 self.lengths[title].append(length)
 
@@ -85,9 +82,7 @@ def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows
         "cutoff_len": settings.cutoff_len,
         "over_cutoff": sum(n > settings.cutoff_len for n in counted) if counted else None,
         "tokenizer": tokenizer,
-        **{title: spread(sums.lengths[title]) for title in (
-            "tokens_per_row", "response_tokens_before", "response_tokens_after",
-            "characters_per_response")},
+        **{title: spread(sums.lengths[title]) for title in _LENGTHS},
     }
 
 

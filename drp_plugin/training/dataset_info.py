@@ -14,15 +14,14 @@ from drp_plugin.jsonl import replacing
 
 INFO = "dataset_info.json"
 _OURS = ("file_name", "formatting", "ranking", "columns", "tags")
-
-TAGS = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"}
 # `sharegpt` and not `openai`: the latter makes LLaMA-Factory put its own system prompt in front.
 SFT_ENTRY: dict[str, Any] = {
-    "formatting": "sharegpt", "columns": {"messages": "conversations"}, "tags": TAGS}
-PAIR_ENTRY: dict[str, Any] = {
-    "formatting": "sharegpt", "ranking": True,
-    "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
-    "tags": TAGS}
+    "formatting": "sharegpt", "columns": {"messages": "conversations"},
+    "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human",
+             "assistant_tag": "gpt"}}
+PAIR_ENTRY = {"formatting": "sharegpt", "ranking": True, "columns": {
+    "messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
+    "tags": SFT_ENTRY["tags"]}
 
 
 def check_name(name: str) -> str:

@@ -61,10 +61,7 @@ def refusal(path: Path, error: Exception, classes: list[type]) -> UserError:
 
 
 def check_types(path: Path, settings: dict[str, Any], classes: list[type]) -> None:
-    """Numbers, switches and closed lists; from a YAML the parser takes any value for them.
-
-    Raises UserError.
-    """
+    """Raises UserError for numbers, switches and choices that the parser would take unseen."""
     for args in classes:
         for key, hint in typing.get_type_hints(args).items():
             union = typing.get_origin(hint) in (typing.Union, types.UnionType)
@@ -94,10 +91,7 @@ def _choices(parts: tuple[Any, ...]) -> list[Any]:
 
 
 def is_local(name: str) -> bool:
-    """Whether a model or adapter is meant to be a folder, not `owner/name` on the hub.
-
-    `saves/` is where the shipped YAMLs write, so a name under it is a folder that is missing.
-    """
+    """Whether a folder is meant, not `owner/name` on the hub; shipped YAMLs write to `saves/`."""
     return looks_local(name) or name.startswith("saves/") or Path(name).exists()
 
 
@@ -144,15 +138,9 @@ def zero_stage(plan: Any) -> int:
 
 
 def adapters(model: Any, report: Preflight, mend: str) -> dict[str, dict[str, Any]]:
-    """Each local adapter's configuration; what cannot be read is a finding.
-
-    Adapters of the hub are left out: whether they exist is not known without asking it. `mend`
-    says what to do about a missing one.
-    """
+    """Each local adapter's configuration; one that cannot be read is a finding with this `mend`."""
     found = {}
-    for name in model.adapter_name_or_path or []:
-        if not name or not is_local(name):
-            continue
+    for name in filter(is_local, filter(None, model.adapter_name_or_path or [])):
         file = Path(name) / (model.adapter_folder or "") / "adapter_config.json"
         try:
             found[name] = read_object(file)

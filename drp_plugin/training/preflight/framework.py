@@ -65,11 +65,7 @@ def require() -> None:
 
 
 def parse(path: Path, raw: dict[str, Any], cache: Path) -> Parsed:
-    """Run LLaMA-Factory's own parser over the settings.
-
-    Raises UserError, naming the file, for whatever the parser refuses; an unknown key comes with
-    the one that was probably meant.
-    """
+    """Run LLaMA-Factory's own parser; raises UserError for what it refuses."""
     parser = _part("hparams.parser")
     files.check_types(path, raw, parser._TRAIN_ARGS)
     settings = {key: value for key, value in raw.items() if key not in _MACHINE}
@@ -261,10 +257,7 @@ def split(parsed: Parsed, rows: Dataset) -> tuple[Dataset, int]:
 
 
 def packs(parsed: Parsed, template: Any, tokenizer: Any, rows: Dataset) -> int:
-    """How many packed rows LLaMA-Factory makes of these.
-
-    Each worker packs its own share of the rows, so their number is the YAML's.
-    """
+    """How many packed rows LLaMA-Factory makes: each of the YAML's workers packs its share."""
     with quiet():
         return len(_part("data.loader")._get_preprocessed_dataset(
             rows, parsed.data, parsed.training, parsed.finetuning.stage, template, tokenizer))
@@ -272,16 +265,11 @@ def packs(parsed: Parsed, template: Any, tokenizer: Any, rows: Dataset) -> int:
 
 def encode(parsed: Parsed, template: Any, tokenizer: Any, row: dict[str, Any],
            cutoff_len: int | None = None) -> list[tuple[list[int], list[int]]]:
-    """Ids and labels of a row as training makes them: one pair, or two for a preference row.
-
-    `cutoff_len` None means uncut.
-    """
-    processor = _part("data.processor")
+    """A row's ids and labels, uncut without `cutoff_len`: one pair, or two for a preference row."""
     data = copy.copy(parsed.data)
     data.cutoff_len = cutoff_len or 2**31
-    kind = (processor.PairwiseDatasetProcessor if parsed.pairs
-            else processor.SupervisedDatasetProcessor)
-    made = kind(template=template, tokenizer=tokenizer, processor=None,
+    kind = "PairwiseDatasetProcessor" if parsed.pairs else "SupervisedDatasetProcessor"
+    made = getattr(_part("data.processor"), kind)(template=template, tokenizer=tokenizer, processor=None,
                 data_args=data)._encode_data_example(
         prompt=row["_prompt"], response=row["_response"], system=row["_system"],
         tools=row["_tools"], images=[], videos=[], audios=[])

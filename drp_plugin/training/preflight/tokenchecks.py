@@ -78,8 +78,7 @@ def inference_prompt(tokenizer: Any, row: dict[str, Any],
                      default_system: str | None) -> list[int] | None:
     """The ids that inference sends for a row's question; None when its template fails.
 
-    A system prompt that the row or the YAML names is sent as well; one of LLaMA-Factory's
-    template is the chat template's own, or a difference.
+    A system prompt goes with it that the row or the YAML names, not one of the template's.
     """
     messages = [{"role": m["role"], "content": m["content"]} for m in row["_prompt"]]
     system = row["_system"] or default_system
