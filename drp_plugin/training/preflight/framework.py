@@ -269,8 +269,8 @@ def encode(parsed: Parsed, template: Any, tokenizer: Any, row: dict[str, Any],
     data = copy.copy(parsed.data)
     data.cutoff_len = cutoff_len or 2**31
     kind = "PairwiseDatasetProcessor" if parsed.pairs else "SupervisedDatasetProcessor"
-    made = getattr(_part("data.processor"), kind)(template=template, tokenizer=tokenizer, processor=None,
-                data_args=data)._encode_data_example(
-        prompt=row["_prompt"], response=row["_response"], system=row["_system"],
-        tools=row["_tools"], images=[], videos=[], audios=[])
+    made = getattr(_part("data.processor"), kind)(
+        template=template, tokenizer=tokenizer, processor=None, data_args=data
+    )._encode_data_example(prompt=row["_prompt"], response=row["_response"], system=row["_system"],
+                           tools=row["_tools"], images=[], videos=[], audios=[])
     return [(made[0], made[1]), (made[2], made[3])] if parsed.pairs else [made]

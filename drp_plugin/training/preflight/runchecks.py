@@ -51,7 +51,8 @@ def check_run(parsed: Parsed, report: Preflight) -> None:
     elif training.do_train and not data.eval_dataset and data.val_size < 1e-6 and \
             str(getattr(training.eval_strategy, "value", training.eval_strategy)) != "no":
         report.add("no_eval_rows")
-    if data.packing and (length := data.cutoff_len + 1) % _PADDED:
+    if data.packing and parsed.finetuning.stage in _STAGES and \
+            (length := data.cutoff_len + 1) % _PADDED:
         report.add("pack_length", length=length, multiple=_PADDED,
                    mended=-(-length // _PADDED) * _PADDED)
     if data.tokenized_path is not None and framework.has_stored_rows(str(data.tokenized_path)):
