@@ -48,12 +48,7 @@ Examples:
 def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | None,
             sample: int | None, shuffle_seed: int, prompts_dir: Path | None) -> None:
     from drp_plugin import jsonl
-    from drp_plugin.inspection.pairwise import (
-        load,
-        make_pairs,
-        summarize,
-        table,
-    )
+    from drp_plugin.inspection.pairwise import load, make_pairs, summarize, table
     from drp_plugin.prompts import Prompts
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import say
@@ -73,7 +68,7 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
                 [{**asdict(j), "winner": j.winner} for j in judged])
     with jsonl.replacing(folder / "judge.json") as file:
         file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    print("\n".join(table(summary, (run_a.name, run_b.name))))
+    print(table(summary, (run_a.name, run_b.name)))
     if summary["both_orders"]["invalid"]:
         say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
             f"{folder / 'judgements.jsonl'}")
