@@ -142,7 +142,8 @@ def teacher_options(option: str = "--teacher", *, default: str | None = None,
     first = click.option(
         option, "teacher", required=required and default is None, default=default,
         metavar="KIND:MODEL", show_default=default is not None,
-        help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no model).")
+        help="openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, or offline (rules, no "
+             "model).")
 
     def decorate(command: F) -> F:
         def call(**given: Any) -> Any:
