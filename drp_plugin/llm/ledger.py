@@ -102,26 +102,19 @@ class Ledger:
         connection.execute("PRAGMA synchronous=FULL")  # a commit that returned survives a crash
         return connection
 
-    # -- reading ---------------------------------------------------------------------------
+    def _found(self, query: str, *values: Any) -> dict[str, Any]:
+        """Names and JSON values that a query finds."""
+        with self._guarded(), self._reading:
+            return {n: json.loads(v) for n, v in self._reader.execute(query, values).fetchall()}
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer stored under `key`, or None."""
-        with self._guarded(), self._reading:
-            row = self._reader.execute("SELECT value FROM replies WHERE key=?", (key,)).fetchone()
-            return None if row is None else json.loads(row[0])
+        return self._found("SELECT key, value FROM replies WHERE key=?", key).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The stored answers among `keys`."""
-        found: dict[str, dict[str, Any]] = {}
-        wanted = list(keys)
-        for start in range(0, len(wanted), 500):
-            part = wanted[start:start + 500]
-            marks = ",".join("?" * len(part))
-            with self._guarded(), self._reading:
-                rows = self._reader.execute(
-                    f"SELECT key, value FROM replies WHERE key IN ({marks})", part).fetchall()
-                found.update((key, json.loads(value)) for key, value in rows)
-        return found
+        return self._found("SELECT key, value FROM replies WHERE key IN (SELECT value FROM "
+                           "json_each(?))", json.dumps(list(keys)))
 
     def totals(self) -> Totals:
         """Answers stored and what they cost; the cost is None where no price was known."""
@@ -138,8 +131,6 @@ class Ledger:
 
     def __len__(self) -> int:
         return self.totals().replies
-
-    # -- writing ---------------------------------------------------------------------------
 
     def put(self, key: str, value: Mapping[str, Any], *, tag: str = "",
             cost_usd: float | None = None) -> None:
@@ -194,8 +185,6 @@ class Ledger:
                 self._writer.execute("ROLLBACK")
             raise
 
-    # -- claims ----------------------------------------------------------------------------
-
     def claim(self, key: str) -> bool:
         """Try to become the one process that asks for `key`; False while another one does.
 
@@ -213,31 +202,22 @@ class Ledger:
         """Who claims `key`, for a person."""
         return self._locks.holder(_offset(key))
 
-    # -- notes: small durable facts about the run (open batches, …) -------------------------
-
     def note(self, name: str, value: Any) -> None:
-        """Store a fact under a name, replacing what was there; durable when this returns."""
-        with self._exclusive() as connection:
-            if value is None:
-                connection.execute("DELETE FROM notes WHERE name=?", (name,))
-            else:
-                connection.execute("INSERT OR REPLACE INTO notes VALUES (?,?)",
-                                   (name, json.dumps(value)))
+        """Store a small fact about the run under a name, replacing what was there (None removes
+        it); durable when this returns."""
+        if value is None:
+            self._change("DELETE FROM notes WHERE name=?", name)
+        else:
+            self._change("INSERT OR REPLACE INTO notes VALUES (?,?)", name, json.dumps(value))
 
     def notes(self, prefix: str = "") -> dict[str, Any]:
         """All facts whose names begin with `prefix`, in the order of their names."""
-        with self._guarded(), self._reading:
-            rows = self._reader.execute(
-                "SELECT name, value FROM notes WHERE substr(name, 1, ?) = ? ORDER BY name",
-                (len(prefix), prefix)).fetchall()
-            return {name: json.loads(value) for name, value in rows}
+        return self._found("SELECT name, value FROM notes WHERE substr(name, 1, ?) = ? ORDER BY "
+                           "name", len(prefix), prefix)
 
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[sqlite3.Connection]:
+    def _change(self, query: str, *values: str) -> None:
         with self._guarded(), contextlib.closing(self._connect()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+            connection.execute(query, values)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -249,13 +229,11 @@ class Ledger:
 
     def set_aside(self, key: str) -> None:
         """Keep what is stored under `key` as paid for, and no longer as its answer."""
-        with self._exclusive() as connection:
-            connection.execute("UPDATE replies SET key=? WHERE key=?", (aside(key), key))
+        self._change("UPDATE replies SET key=? WHERE key=?", aside(key), key)
 
     def discard(self) -> bool:
         """Close a ledger that holds nothing and remove it, unless another process has it open."""
-        empty = not self.totals().replies and not self.notes()
-        remove = empty and self._locks.alone()
+        remove = not len(self) and not self.notes() and self._locks.alone()
         if remove:
             for end in ("", "-wal", "-shm", "-journal", ".lock"):
                 self.path.with_name(self.path.name + end).unlink(missing_ok=True)

@@ -25,7 +25,6 @@ class OpenAIBatch(BatchApi):
 
     def line(self, key: str, request: Request) -> str:
         body = chat_body(self._teacher.model, request, official=self._teacher.official)
-        body.update(body.pop("extra_body", {}))
         return json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body})
 
     async def _upload(self, file: Path, label: str) -> str:
