@@ -45,7 +45,6 @@ class _Server(OpenAITeacher):
         body = chat_body(self.model, Request(messages=request.messages, sampling=Sampling(
             temperature=request.temperature, top_p=request.top_p, seed=request.seed,
             max_tokens=limit, extra=extra)), official=self.official)
-        body.update(body.pop("extra_body", {}))
         return await self.persistent.run(lambda: self._posted(body, request), keep=True)
 
     async def _posted(self, body: dict[str, Any], request: SampleRequest) -> Completion:
