@@ -18,8 +18,7 @@ from drp_plugin.records import Record
 
 R = TypeVar("R", bound=Record)
 
-MAX_ROW = 64 << 20
-"""Bytes of the longest row: what has no end of line for so long is no JSONL."""
+MAX_ROW = 64 << 20  # Bytes of the longest row: what has no end of line for so long is no JSONL
 MAX_DEPTH = 100
 """Lists and objects within each other; what writes a row again does not go much deeper."""
 

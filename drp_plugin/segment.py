@@ -22,8 +22,7 @@ class Span(NamedTuple):
     end: int
 
 
-_LONGEST_DISPLAY = 20_000
-"""Characters; a display formula that closes later than this was not one."""
+_LONGEST_DISPLAY = 20_000  # Characters; a display formula that closes later than this was not one
 _SHORTEST_CLAUSE = 15
 """Characters that must stand before a cut inside a sentence: `Okay, so` is not a clause."""
 

@@ -26,12 +26,9 @@ _ENDS = ("<｜end▁of▁sentence｜>", "<|im_end|>", "<|endoftext|>", "<|eot_id
 class Split(NamedTuple):
     """A response taken apart."""
 
-    thinking: str
-    """T, without tags, stripped."""
-    answer: str
-    """A, stripped; empty where the response was cut off before `</think>`."""
-    complete: bool
-    """Whether `</think>` was there."""
+    thinking: str  # T, without tags, stripped
+    answer: str  # A, stripped; empty where the response was cut off before `</think>`
+    complete: bool  # Whether `</think>` was there
 
 
 def split_response(response: str) -> Split:

@@ -24,8 +24,7 @@ QWEN = "qwen"
 PIECES = "qwen-pieces"
 """The approximation where Qwen's tokenizer cannot be had: 97.3 % of its count over 240 traces of
 R1-Distill, 88 to 100 % for each, and with text that has spaces never more."""
-STUDENT = "student"
-"""The embedded student's own tokenizer."""
+STUDENT = "student"  # The embedded student's own tokenizer
 QWEN_VARIABLE = "DRP_QWEN_TOKENIZER"
 #: Repositories whose tokenizer.json holds the Qwen BPE together with R1's added tokens.
 R1_REPOSITORIES = ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
@@ -48,8 +47,7 @@ class TokenCount(NamedTuple):
     """Tokens of a completion."""
 
     total: int
-    think: int
-    """Up to and including the last `</think>`; all of them where there is none."""
+    think: int  # Up to and including the last `</think>`; all of them where there is none
 
     @property
     def answer(self) -> int:

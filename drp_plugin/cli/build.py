@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drp_plugin.cli import COMMANDS
-from drp_plugin.cli._pairs import columns_option
+from drp_plugin.cli._options import columns_option
 from drp_plugin.training.templates import DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
     from rich.console import Console
     from rich.progress import Progress
 
-    from drp_plugin.cli._counter import counter as token_counter
+    from drp_plugin.cli._options import load_counter as token_counter
     from drp_plugin.training.mixing import parse_ratio
     from drp_plugin.training.sft_set import SetSettings, build
     from drp_plugin.training.sources import Why

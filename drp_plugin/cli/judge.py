@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drp_plugin.cli._teacher import teacher_options
+from drp_plugin.cli._options import page, prompts_option, teacher_options
 from drp_plugin.teachers.registry import TeacherSettings
 
 if TYPE_CHECKING:
@@ -18,21 +18,7 @@ if TYPE_CHECKING:
     from drp_plugin.llm.messages import Teacher
     from drp_plugin.prompts import Prompts
 
-HELP = """Compare the decompositions of two runs by an LLM judge (the paper's Appendix D).
-
-RUN_A and RUN_B are folders of `drp prune` over the same traces, say with --decompose skill and
---decompose sentence. Every pair is judged in both orders, which side comes first drawn by
---shuffle-seed; the answer says who is preferred (95 % Wilson interval), how often the judge goes
-by the side instead of the text, and how many steps an example has in each run.
-
-\b
-Examples:
-  drp judge run-skill run-sentence --judge gemini:gemini-3.5-flash
-  drp judge run-skill run-default --judge openai:gpt-4o --sample 50 --shuffle-seed 1 -o judged
-"""
-
-
-@click.command("judge", help=HELP)
+@click.command("judge", help=page("judge"))
 @click.argument("run_a", type=click.Path(path_type=Path))
 @click.argument("run_b", type=click.Path(path_type=Path))
 @teacher_options("--judge")
@@ -43,17 +29,11 @@ Examples:
               help="Judge N pairs drawn at random (the paper: 50); by default all.")
 @click.option("--shuffle-seed", type=int, default=0, show_default=True,
               help="Draws the pairs and their sides.")
-@click.option("--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
-              help="A folder whose *.jinja files take the place of the shipped prompts.")
+@prompts_option
 def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | None,
             sample: int | None, shuffle_seed: int, prompts_dir: Path | None) -> None:
     from drp_plugin import jsonl
-    from drp_plugin.inspection.pairwise import (
-        load,
-        make_pairs,
-        summarize,
-        table,
-    )
+    from drp_plugin.inspection.pairwise import load, make_pairs, summarize, table
     from drp_plugin.prompts import Prompts
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.runner.session import say

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drp_plugin.cli._counter import counter as token_counter
-from drp_plugin.cli._pairs import columns_option
-from drp_plugin.cli._teacher import run_options, teacher_options
+from drp_plugin.cli._options import (
+    load_counter,
+    page,
+    prompts_option,
+    run_dir_option,
+    run_options,
+    teacher_options,
+)
 from drp_plugin.methods import listing
 from drp_plugin.runner.job import RunOptions
 from drp_plugin.teachers.registry import TeacherSettings
@@ -20,42 +25,15 @@ if TYPE_CHECKING:
     from drp_plugin.methods import Given, Method
     from drp_plugin.pruning.options import PruneOptions
 
-HELP = """Have a teacher prune traces, step by step, and verify the result.
-
-TRACES is a JSONL file (`-` for standard input), one trace a line: id, question, answer (gold,
-where known), response (`<think>T</think>A`); docs/inputs.md lists the other layouts that are
-read. RUN_DIR gets pruned.jsonl, rejects.jsonl (every
-row is in one of them), summary.json, settings.json, and ledger.sqlite, which holds every reply:
-run the same command again after an interruption, and nothing is asked twice. A run that
---max-cost stopped exits with 3.
-
-\b
-Examples:
-  drp prune traces.jsonl -o run --teacher openai:gpt-4o --forecast
-  drp prune traces.jsonl -o run --teacher openai:gpt-4o --max-cost 20
-  drp prune traces.jsonl -o run --teacher gemini:gemini-3.5-flash --batch
-  drp prune traces.jsonl -o run --teacher openai:qwen --base-url http://localhost:8000/v1
-  drp prune traces.jsonl -o run --teacher offline --decompose indexed
-  drp prune traces.jsonl -o run --teacher shortest-correct
-  drp prune traces.jsonl -o run --teacher entropy:MODEL@0.6
-
-\b
-Methods that ask no teacher, in its place (docs/methods.md). MODEL is a folder or a hub name,
-RATIO the share of the response's tokens that stays:
-""" + listing()
-
-
-@click.command("prune", help=HELP)
+@click.command("prune", help=page("prune") + listing())
 @click.argument("traces")
-@click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
-              type=click.Path(path_type=Path), help="The run's folder.")
+@run_dir_option
 @teacher_options()
 @click.option("--decompose", type=click.Choice(["skill", "default", "sentence", "indexed"]),
               default="skill", show_default=True,
               help="skill: the paper's prompt; default: its ablation; sentence: Appendix D's "
                    "baseline; indexed: ranges over numbered units, about a third of the output.")
-@click.option("--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
-              help="A folder whose *.jinja files take the place of the shipped prompts.")
+@prompts_option
 @click.option("--tokenizer", default="qwen", show_default=True,
               help="Counts tokens: qwen, a tokenizer.json, a model's folder, or student.")
 @click.option("--window-tokens", type=click.IntRange(50), default=8000, show_default=True,
@@ -79,9 +57,6 @@ RATIO the share of the response's tokens that stays:
 @click.option("--check-language/--no-check-language", default=True, show_default=True,
               help="The pruned thinking must be in the trace's language.")
 @run_options
-@columns_option
-@click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
-@click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
 def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Path,
             columns: dict[str, str], decompose: str, prompts_dir: Path | None, tokenizer: str,
             limit: int | None, strict: bool, **options: Any) -> int:
@@ -102,7 +77,7 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
 
     check_input(traces)
     prompts = Prompts(prompts_dir)
-    counter = token_counter(tokenizer)
+    counter = load_counter(tokenizer)
     chosen = PruneOptions.model_validate({**options, "decompose": decompose,
                                           "sampling": settings.sampling})
 

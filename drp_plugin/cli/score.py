@@ -13,8 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from drp_plugin import jsonl
-from drp_plugin.cli._counter import counter as token_counter
-from drp_plugin.cli._pairs import columns_option
+from drp_plugin.cli._options import columns_option, load_counter, page
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended
 from drp_plugin.reading import Item, Reader
@@ -64,26 +63,7 @@ class Cutoff(click.ParamType):
         return int(text)
 
 
-EXAMPLES = """\b
-Examples:
-  drp score traces.jsonl -o scored.jsonl
-  drp score traces.jsonl --cutoff none --tokenizer path/to/model
-  drp score traces.jsonl --cutoffs 1000,2000,4000,8000,12000,none
-  zcat runs.jsonl.gz | drp score - | jq -c 'select(.correct | not)'
-"""
-
-
-@click.command("score", help=f"""Grade and count completions.
-
-Every row has `response` (or `completion`; docs/inputs.md lists the other layouts that are read) and
-`answer`, the gold one; `dataset` (gsm8k, math500, aime24, amc23, prm12k) chooses the grading rule.
-Each row comes out with `correct`, `outcome`, `extracted`, `extraction`, `tokens`, `think_tokens`,
-`answer_tokens`, `truncated`, `loop`, `cutoff`, and with `correct_full`, `outcome_full`,
-`tokens_full`, `truncated_full` for the same completion without the cutoff. A row with several
-completions comes out as a row for each, with `repeat`; accuracy is then the mean over
-repeats, and n the number of problems. The summary goes to standard error.
-
-{EXAMPLES}""")
+@click.command("score", help=page("score"))
 @click.argument("completions", metavar="COMPLETIONS")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write [default: -].")
 @click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF, show_default=True,
@@ -106,7 +86,7 @@ def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tok
     if first is None:
         raise UserError("holds no rows", file=completions)
     rows = itertools.chain([first], rows)
-    counter = token_counter(tokenizer)
+    counter = load_counter(tokenizer)
     if limits is not None:
         summaries: list[Summary] = []
         jsonl.write(output, _table(rows, counter, limits, summaries))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-LEAST = 0.03
-"""A smaller change of the mean tokens than this share is none."""
+LEAST = 0.03  # A smaller change of the mean tokens than this share is none
 
 
 def moved(measured: tuple[str, ...]) -> bool:

@@ -21,10 +21,8 @@ TOKENS = {
 }
 """The teacher's tokens for a token of the trace, by `--decompose`: the rule teacher's decisions
 on 220 real traces (`python benchmarks/modes.py`), rounded up."""
-OVERHEAD = 900
-"""Prompt tokens of a row that do not depend on its length."""
-DISTILLED = {PROMPT: 200, COMPLETION: 450}
-"""Tokens of a row of `drp distill`."""
+OVERHEAD = 900  # Prompt tokens of a row that do not depend on its length
+DISTILLED = {PROMPT: 200, COMPLETION: 450}  # Tokens of a row of `drp distill`
 
 
 class Projection(NamedTuple):

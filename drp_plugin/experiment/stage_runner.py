@@ -28,8 +28,7 @@ from drp_plugin.experiment.stages import Marks, Stage, fraction
 from drp_plugin.progress import duration
 
 POLL_SECONDS = 0.5
-PLAIN_LINE_SECONDS = 30
-"""How often progress is said where there is no terminal to draw a bar in."""
+PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
 WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
            "export": 16.0, "evaluate": 75.0, "report": 5.0}
 """Seconds that a stage of each kind took in the demo, for the time that is left until stages of

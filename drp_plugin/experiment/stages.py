@@ -22,19 +22,13 @@ class Stage:
     command: tuple[str, ...]
     outputs: tuple[Path, ...]
     """Paths that a finished stage has made; parts that hold a `*` are patterns."""
-    kind: str = ""
-    """`file.Kind`: what it does."""
-    needs: tuple[str, ...] = ()
-    """Names of the stages whose outputs it reads."""
-    method: str = ""
-    """The method that it is for; empty where it is for all."""
-    rows: int | None = None
-    """Questions that go through it, where that is known: for projections."""
+    kind: str = ""  # `file.Kind`: what it does.
+    needs: tuple[str, ...] = ()  # Names of the stages whose outputs it reads
+    method: str = ""  # The method that it is for; empty where it is for all
+    rows: int | None = None  # Questions that go through it, where that is known: for projections
     cwd: Path | None = None
-    show: bool = False
-    """Whether its standard output is for the user rather than for the log."""
-    clears: Path | None = None
-    """What a run with other settings left here is removed first."""
+    show: bool = False  # Whether its standard output is for the user rather than for the log
+    clears: Path | None = None  # What a run with other settings left here is removed first
     still: tuple[str, ...] = ()
     """Folders of the measurements of earlier rounds, in order: where the last two are alike, the
     curve no longer moves, and the stage is not needed."""

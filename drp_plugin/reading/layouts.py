@@ -62,12 +62,9 @@ class Published(NamedTuple):
 
     fields: dict[str, Any]
     """The row itself, with id, question, answer, dataset and model under these names."""
-    said: list[Response]
-    """Its responses as `<think>T</think>A`."""
-    found: dict[str, str]
-    """Where each was found: field by field of the contract."""
-    gold: Any
-    """The gold answer as it was published."""
+    said: list[Response]  # Its responses as `<think>T</think>A`
+    found: dict[str, str]  # Where each was found: field by field of the contract
+    gold: Any  # The gold answer as it was published
 
 
 class Unreadable(Exception):

@@ -18,17 +18,14 @@ from drp_plugin.thinking import CLOSE
 class Item(NamedTuple):
     """A response of a row (or a row without one) in the one shape, or what is wrong with it."""
 
-    number: int
-    """The row, from 1."""
+    number: int  # The row, from 1
     value: dict[str, Any] | None
     """The row with id, question, answer, response, finish, dataset and model as `Trace` has them;
     None where the row cannot be used."""
     error: str
-    row: dict[str, Any] | None
-    """The row as it came; None where it is no JSON object."""
+    row: dict[str, Any] | None  # The row as it came; None where it is no JSON object
     text: str
-    repeat: int = 0
-    """Which of the row's responses, from 0."""
+    repeat: int = 0  # Which of the row's responses, from 0
     repeats: int = 1
 
 

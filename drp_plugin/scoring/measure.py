@@ -21,16 +21,12 @@ DEFAULT_CUTOFF = 12_000
 class Reading(Record):
     """A completion read up to some cutoff."""
 
-    cutoff: int | None
-    """In tokens; None where nothing was cut."""
-    outcome: Outcome | None
-    """None where the gold answer is not known."""
+    cutoff: int | None  # In tokens; None where nothing was cut
+    outcome: Outcome | None  # None where the gold answer is not known
     correct: bool | None
     extracted: str | None
-    extraction: How | None
-    """How the answer was found: boxed, stated or last_number."""
-    tokens: int
-    """Tokens of the whole completion, clipped to the cutoff."""
+    extraction: How | None  # How the answer was found: boxed, stated or last_number
+    tokens: int  # Tokens of the whole completion, clipped to the cutoff
     think_tokens: int
     """Up to and including `</think>`, clipped; 0 where a model that does not think wrote no tag."""
     answer_tokens: int

@@ -21,22 +21,16 @@ SAMPLES = re.compile(r"(?P<date>.+?)_samples_(?P<task>.+)\.jsonl")
 class Sample(NamedTuple):
     """One document of a task and what a model answered to it."""
 
-    doc: str
-    """Identifies the document across runs: its id and the hash of its content."""
-    gold: str
-    """Empty where none is known."""
-    completions: tuple[str, ...]
-    """One for each repeat."""
-    backend_tokens: tuple[int | None, ...]
-    """Ids of each completion as the backend counted them."""
+    doc: str  # Identifies the document across runs: its id and the hash of its content
+    gold: str  # Empty where none is known
+    completions: tuple[str, ...]  # One for each repeat
+    backend_tokens: tuple[int | None, ...]  # Ids of each completion as the backend counted them
     ended: tuple[bool | None, ...]
     """Whether each completion ended by itself, not at a limit; None where that is not known."""
     dataset: str | None
-    told: dict[str, Any]
-    """The protocol, where our own task recorded it."""
+    told: dict[str, Any]  # The protocol, where our own task recorded it
     question: str = ""
-    level: str = ""
-    """Difficulty, where the set has one, e.g. MATH's `Level 5`."""
+    level: str = ""  # Difficulty, where the set has one, e.g. MATH's `Level 5`.
 
     @property
     def thinking(self) -> bool:

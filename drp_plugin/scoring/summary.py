@@ -12,21 +12,14 @@ class Summary(Record):
     """Figures of one method on one task under one cutoff."""
 
     cutoff: int | None
-    n: int
-    """Problems."""
-    samples: int
-    """Completions; more than `n` where problems have several."""
-    graded: int
-    """Problems whose gold answer is known; accuracy is over these."""
-    correct: int | float
-    """Problems solved; with several samples a problem, the sum of their shares."""
-    accuracy: float | None
-    """Mean over problems of the share of correct samples."""
-    tokens: float
-    """Mean tokens of a completion, over problems likewise."""
+    n: int  # Problems
+    samples: int  # Completions; more than `n` where problems have several
+    graded: int  # Problems whose gold answer is known; accuracy is over these
+    correct: int | float  # Problems solved; with several samples a problem, the sum of their shares
+    accuracy: float | None  # Mean over problems of the share of correct samples
+    tokens: float  # Mean tokens of a completion, over problems likewise
     think_tokens: float
-    truncated: int
-    """Completions, as are all below."""
+    truncated: int  # Completions, as are all below
     no_answer: int
     boxed: int
     stated: int

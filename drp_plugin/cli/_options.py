@@ -1,8 +1,10 @@
-"""Options that every command with a teacher shares."""
+"""What the commands share: options, kinds of values, and their pages of help."""
 
 from __future__ import annotations
 
 import difflib
+import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,14 +12,57 @@ from typing import Any, TypeVar
 import click
 import yaml
 
-from drp_plugin.cli._pairs import PairType, json_or_text
 from drp_plugin.errors import UserError
 from drp_plugin.llm.addresses import find_base_url
 from drp_plugin.llm.messages import Sampling
+from drp_plugin.reading import parse_columns
 from drp_plugin.runner.job import RunOptions
+from drp_plugin.sampling.arguments import pair
 from drp_plugin.teachers.registry import TeacherSettings
+from drp_plugin.tokens import PIECES, QWEN_VARIABLE, TokenCounter
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def page(command: str) -> str:
+    """A command's page of help, as `drp COMMAND --help` shows it above the options."""
+    folder = Path(__file__).resolve().parents[1] / "data" / "help"
+    return (folder / f"{command}.txt").read_text("utf-8")
+
+
+def load_counter(spec: str) -> TokenCounter:
+    """The counter for `spec`; one line on stderr where Qwen's had to be replaced."""
+    made = TokenCounter.load(spec, exact=False)
+    if made.name == PIECES != spec:
+        click.echo(f"note: tokens are counted by {PIECES}, about 3 % under Qwen's own tokenizer, "
+                   f"which cannot be had here ({QWEN_VARIABLE} names its tokenizer.json)", err=True)
+    return made
+
+
+def json_or_text(text: str) -> Any:
+    """The value as JSON where it is JSON, else the text: what a request's body holds."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+class PairType(click.ParamType):
+    """`KEY=VALUE` on the command line, the value as `read` takes it; a mapping in a config."""
+
+    name = "KEY=VALUE"
+
+    def __init__(self, read: Callable[[str], Any] = yaml.safe_load) -> None:
+        self.read = read
+
+    def convert(self, value: Any, param: click.Parameter | None,
+                ctx: click.Context | None) -> tuple[str, Any]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return pair(str(value), self.read)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class TemperatureType(click.ParamType):
@@ -105,7 +150,12 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
             for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
-_SHARED: tuple[Callable[[Any], Any], ...] = (
+columns_option = click.option(
+    "--columns", default="", metavar="FIELD=NAME,…",
+    callback=lambda context, option, text: parse_columns(text),
+    help="Where the fields stand in the input, as question=problem,response=output; other layouts "
+         "than the plain one are found by themselves (docs/inputs.md).")
+_ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--base-url", metavar="URL",
                  help="Any OpenAI-compatible endpoint for openai:MODEL "
                       "(a vLLM server, Ollama, …); by default $OPENAI_BASE_URL, where set."),
@@ -133,71 +183,73 @@ _SHARED: tuple[Callable[[Any], Any], ...] = (
                  metavar="YAML", help="Take options from a file: one `option: value` a line; "
                                       "the command line wins."),
 )
-"""What a teacher is asked with: the same for every command."""
+_RUNNING: tuple[Callable[[Any], Any], ...] = (
+    click.option("--batch", is_flag=True,
+                 help="Ask through the provider's batch API: half the price, within a day. "
+                      "Interrupt it as you like: the same command goes on waiting."),
+    click.option("--batch-size", type=click.IntRange(1), metavar="N",
+                 help="Most requests in one batch; by default the provider's limit."),
+    click.option("--poll", "poll_s", type=click.FloatRange(0.01), default=30.0,
+                 show_default=True, help="Seconds between looks at a batch."),
+    click.option("--forecast", is_flag=True,
+                 help="Run a pilot, say what the whole will cost, take and yield, and stop."),
+    click.option("--pilot", type=click.IntRange(2), default=20, show_default=True,
+                 help="Rows of the pilot, spread over short and long traces."),
+    click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="USD",
+                 help="Stop before more than this is spent in RUN_DIR, requests in flight "
+                      "counted at the most that they can cost."),
+    click.option("--anew", is_flag=True,
+                 help="Go on in RUN_DIR with other settings than it was begun with."),
+    columns_option,
+    click.option("--limit", type=click.IntRange(1), help="Only the first N rows."),
+    click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected."),
+)
+run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
+                              type=click.Path(path_type=Path), help="The run's folder.")
+prompts_option = click.option(
+    "--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
+    help="A folder whose *.jinja files take the place of the shipped prompts.")
 
 
-def teacher_options(option: str = "--teacher", *, default: str | None = None,
-                    required: bool = True) -> Callable[[F], F]:
-    """Adds the options; the command is called with `settings: TeacherSettings` in their place."""
-    first = click.option(
-        option, "teacher", required=required and default is None, default=default,
-        metavar="KIND:MODEL", show_default=default is not None,
-        help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no model).")
-
+def _adding(options: tuple[Callable[[Any], Any], ...], name: str,
+            made: Callable[[dict[str, Any]], Any]) -> Callable[[F], F]:
+    """Adds options; the command gets what is `made` of them, by this name, in their place."""
     def decorate(command: F) -> F:
+        @functools.wraps(command)  # what options it got before these included
         def call(**given: Any) -> Any:
-            temperature = given.pop("temperature")
-            sampling = Sampling(
-                temperature=None if temperature == "none" else temperature,
-                top_p=given.pop("top_p"), seed=given.pop("seed"),
-                max_tokens=given.pop("max_tokens"), extra=dict(given.pop("extra")))
-            given["base_url"] = find_base_url(given["teacher"], given["base_url"])
-            names = ("teacher", "base_url", "concurrency", "timeout_s", "retries", "price",
-                     "prices")
-            settings = TeacherSettings(sampling=sampling, engine=dict(given.pop("engine")),
-                                       **{n: given.pop(n) for n in names})
-            return command(settings=settings, **given)
+            return command(**{name: made(given)}, **given)
 
-        call.__doc__, call.__name__ = command.__doc__, command.__name__
-        # options that the command itself got before these stay attached to it
-        call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-        wrapped: Any = call
-        for add in reversed((first, *_SHARED)):
-            wrapped = add(wrapped)
-        return wrapped  # type: ignore[no-any-return]
+        return functools.reduce(lambda wrapped, add: add(wrapped), reversed(options), call)  # type: ignore[return-value]
 
     return decorate
 
 
-def run_options(command: F) -> F:
-    """Adds how a run is run; the command is called with `run: RunOptions` in their place."""
-    def call(**given: Any) -> Any:
-        forecast, pilot = given.pop("forecast"), given.pop("pilot")
-        run = RunOptions(anew=given.pop("anew"), batch=given.pop("batch"),
-                        poll_s=given.pop("poll_s"), batch_size=given.pop("batch_size"),
-                        max_cost_usd=given.pop("max_cost"), pilot=pilot if forecast else None)
-        return command(run=run, **given)
+def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
+    """Adds what a teacher is asked with; the command gets `settings: TeacherSettings`."""
+    first = click.option(option, "teacher", required=True, metavar="KIND:MODEL",
+                         help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no "
+                              "model).")
 
-    call.__doc__, call.__name__ = command.__doc__, command.__name__
-    call.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    wrapped: Any = call
-    for add in reversed((
-        click.option("--batch", is_flag=True,
-                     help="Ask through the provider's batch API: half the price, within a day. "
-                          "Interrupt it as you like: the same command goes on waiting."),
-        click.option("--batch-size", type=click.IntRange(1), metavar="N",
-                     help="Most requests in one batch; by default the provider's limit."),
-        click.option("--poll", "poll_s", type=click.FloatRange(0.01), default=30.0,
-                     show_default=True, help="Seconds between looks at a batch."),
-        click.option("--forecast", is_flag=True,
-                     help="Run a pilot, say what the whole will cost, take and yield, and stop."),
-        click.option("--pilot", type=click.IntRange(2), default=20, show_default=True,
-                     help="Rows of the pilot, spread over short and long traces."),
-        click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="USD",
-                     help="Stop before more than this is spent in RUN_DIR, requests in flight "
-                          "counted at the most that they can cost."),
-        click.option("--anew", is_flag=True,
-                     help="Go on in RUN_DIR with other settings than it was begun with."),
-    )):
-        wrapped = add(wrapped)
-    return wrapped  # type: ignore[no-any-return]
+    def made(given: dict[str, Any]) -> TeacherSettings:
+        temperature = given.pop("temperature")
+        sampling = Sampling(
+            temperature=None if temperature == "none" else temperature, top_p=given.pop("top_p"),
+            seed=given.pop("seed"), max_tokens=given.pop("max_tokens"),
+            extra=dict(given.pop("extra")))
+        given["base_url"] = find_base_url(given["teacher"], given["base_url"])
+        names = ("teacher", "base_url", "concurrency", "timeout_s", "retries", "price", "prices")
+        return TeacherSettings(sampling=sampling, engine=dict(given.pop("engine")),
+                               **{n: given.pop(n) for n in names})
+
+    return _adding((first, *_ASKING), "settings", made)
+
+
+def _run(given: dict[str, Any]) -> RunOptions:
+    forecast, pilot = given.pop("forecast"), given.pop("pilot")
+    return RunOptions(max_cost_usd=given.pop("max_cost"), pilot=pilot if forecast else None,
+                      **{n: given.pop(n) for n in ("anew", "batch", "poll_s", "batch_size")})
+
+
+def run_options(command: F) -> F:
+    """Adds how a run is run, and on which rows; the command gets `run: RunOptions`."""
+    return _adding(_RUNNING, "run", _run)(command)
