@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -63,6 +64,12 @@ Examples:
 def group(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
+
+
+def page(command: str) -> str:
+    """A command's page of help, as `drp COMMAND --help` shows it above the options."""
+    folder = Path(__file__).resolve().parents[1] / "data" / "help"
+    return (folder / f"{command}.txt").read_text("utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

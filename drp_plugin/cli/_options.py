@@ -24,12 +24,6 @@ from drp_plugin.tokens import PIECES, QWEN_VARIABLE, TokenCounter
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def page(command: str) -> str:
-    """A command's page of help, as `drp COMMAND --help` shows it above the options."""
-    folder = Path(__file__).resolve().parents[1] / "data" / "help"
-    return (folder / f"{command}.txt").read_text("utf-8")
-
-
 def load_counter(spec: str) -> TokenCounter:
     """The counter for `spec`; one line on stderr where Qwen's had to be replaced."""
     made = TokenCounter.load(spec, exact=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from drp_plugin.cli._options import page
+from drp_plugin.cli import page
 from drp_plugin.errors import UserError
 
 NEEDS = {"torch": "torch", "llamafactory": "llamafactory", "lmms_eval": "lmms-eval",

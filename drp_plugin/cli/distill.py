@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
+from drp_plugin.cli import page
 from drp_plugin.cli._options import (
     load_counter,
-    page,
     prompts_option,
     run_dir_option,
     run_options,

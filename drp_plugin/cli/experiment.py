@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drp_plugin.cli._options import page
+from drp_plugin.cli import page
 from drp_plugin.errors import UserError
 
 if TYPE_CHECKING:

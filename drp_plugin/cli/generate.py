@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from drp_plugin.cli._options import PairType, columns_option, page
+from drp_plugin.cli import page
+from drp_plugin.cli._options import PairType, columns_option
 from drp_plugin.errors import UserError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from drp_plugin import jsonl
-from drp_plugin.cli._options import page
+from drp_plugin.cli import page
 from drp_plugin.inspection.page import rows, write_page
 
 

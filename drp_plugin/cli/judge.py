@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drp_plugin.cli._options import page, prompts_option, teacher_options
+from drp_plugin.cli import page
+from drp_plugin.cli._options import prompts_option, teacher_options
 from drp_plugin.teachers.registry import TeacherSettings
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from drp_plugin.cli import page
 from drp_plugin.cli._options import (
     load_counter,
-    page,
     prompts_option,
     run_dir_option,
     run_options,

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from drp_plugin import jsonl
-from drp_plugin.cli._options import columns_option, load_counter, page
+from drp_plugin.cli import page
+from drp_plugin.cli._options import columns_option, load_counter
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended
 from drp_plugin.reading import Item, Reader

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from drp_plugin.cli._options import page
+from drp_plugin.cli import page
 
 
 @click.command("serve-teacher", help=page("serve-teacher"))
