@@ -12,6 +12,7 @@ from typing import Any
 
 import jinja2
 import jinja2.meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Step
@@ -51,7 +52,7 @@ class Prompts:
         self._shipped = {f.stem for f in self.folders[-1].glob("*.jinja")}
         if override is not None:
             self._check_folder(override)
-        self._environment = jinja2.Environment(
+        self._environment = ImmutableSandboxedEnvironment(  # a prompt is a text, no program
             loader=jinja2.FileSystemLoader([str(f) for f in self.folders]),
             undefined=jinja2.StrictUndefined, autoescape=False,
             keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True,

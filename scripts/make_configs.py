@@ -230,8 +230,9 @@ def cot_valve() -> Iterator[Experiment]:
                 f"CoT-Valve+P, round {5 - solution} of 5: solution {solution}, "
                 + ("the longest chains" if first else "the shortest" if solution == 0
                    else "shorter chains"),
-                notes=(f"Its data: drp build SOLUTION_{solution}.jsonl -o data "
-                       f"--name cot_valve_s{solution}",
+                notes=("Its data, from several samples of each question:",
+                       f"  drp prune traces.jsonl -o s{solution} --teacher mixchain:{solution}",
+                       f"  drp build s{solution} -o data --name cot_valve_s{solution}",
                        *(() if first else (f"Continues the adapter of round {4 - solution}.",)),
                        *(() if solution else (
                            "At strength α (0.4 to 0.8 longer chains, 1.2 shorter ones):",
@@ -256,7 +257,8 @@ def tale() -> Iterator[Experiment]:
         sft = DRP_7B.derive(
             f"baselines/tale_pt_sft_{student}", "TALE-PT by supervised fine-tuning",
             notes=("Its data, answers under a token budget to questions without it:",
-                   "  drp build BUDGETED.jsonl -o data --name tale_pt_sft"),
+                   f"  drp prune traces.jsonl -o budgeted --teacher tale-search:{model}",
+                   "  drp build budgeted -o data --name tale_pt_sft"),
             model_name_or_path=model, dataset="tale_pt_sft",
             output_dir=f"saves/tale_pt_sft_{student}",
             lora_target=Set("q_proj,v_proj", "the method's own, as are alpha, rate and epochs"),
@@ -265,7 +267,8 @@ def tale() -> Iterator[Experiment]:
         yield sft.derive(
             f"baselines/tale_pt_dpo_{student}", "TALE-PT by direct preference optimization",
             notes=("Its data, the budgeted answer chosen and the student's own rejected:",
-                   "  drp build BUDGETED.jsonl -o data --name tale_pt_dpo --pairs"),
+                   f"  drp prune traces.jsonl -o budgeted --teacher tale-search:{model}",
+                   "  drp build budgeted -o data --name tale_pt_dpo --pairs"),
             stage="dpo", pref_beta=Set(0.5), pref_loss="sigmoid", dataset="tale_pt_dpo",
             output_dir=f"saves/tale_pt_dpo_{student}",
             learning_rate=Set("1.0e-5", "none is published for DPO; that of SFT is too large"),

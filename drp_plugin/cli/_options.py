@@ -221,8 +221,8 @@ def _adding(options: tuple[Callable[[Any], Any], ...], name: str,
 def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
     """Adds what a teacher is asked with; the command gets `settings: TeacherSettings`."""
     first = click.option(option, "teacher", required=True, metavar="KIND:MODEL",
-                         help="openai:MODEL, gemini:MODEL, vllm:PATH, or offline (rules, no "
-                              "model).")
+                         help="openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, or "
+                              "offline (rules, no model).")
 
     def made(given: dict[str, Any]) -> TeacherSettings:
         temperature = given.pop("temperature")

@@ -82,9 +82,9 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
                                           "sampling": settings.sampling})
 
     def rows() -> Iterator[Trace | Reject]:
-        return islice(read_traces(reader), limit)
+        yield from islice(read_traces(reader), limit)  # begins when `reader` is known
 
-    method = _method(settings, Given("", rows, chosen, counter.count, settings.base_url,
+    method = _method(settings, Given(rows, chosen, counter.count, settings.base_url,
                                      settings.engine))
     chosen = chosen.model_copy(update={"teacher": method.asks.name})
     prompts.check(method.prompts)

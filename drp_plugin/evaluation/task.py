@@ -9,8 +9,8 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.evaluation.counts import Counts
+from drp_plugin.evaluation.lmms_options import output_folder, refuse, seed_of
 from drp_plugin.evaluation.lmms_private import TextTask
-from drp_plugin.evaluation.options import output_folder, refuse, seed_of
 from drp_plugin.evaluation.stop import loudly
 from drp_plugin.evaluation.task_protocol import Prompting, TaskProtocol
 from drp_plugin.finish import ended as ended_by_itself

@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import explain
 from drp_plugin.llm.messages import Message
-from drp_plugin.methods.tale_estimate import budget
+from drp_plugin.methods.tale import budget
 from drp_plugin.prompts import Prompts
 from drp_plugin.records import Record
 from drp_plugin.scoring import DEFAULT_CUTOFF

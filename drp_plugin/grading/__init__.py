@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from drp_plugin.extract import Extraction, How, extract, last_box
 from drp_plugin.grading.compare import equal
+from drp_plugin.grading.extract import Extraction, How, extract, last_box
 from drp_plugin.grading.suspects import Suspect, suspects
 
 Outcome = Literal["right", "wrong", "no_answer", "truncated"]

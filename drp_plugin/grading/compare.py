@@ -7,23 +7,29 @@ Math-Verify in a process of its own.
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 
 from drp_plugin.grading import worker
-from drp_plugin.grading.answer import read
+from drp_plugin.grading.choices import letter_of, letters_of, same_choice
 from drp_plugin.grading.match import same_answer
 from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, tidy
+from drp_plugin.grading.reading import read
 from drp_plugin.grading.rules import Rule, rule_of
+from drp_plugin.grading.wording import announced, explained
 
 #: A longer text is no final answer; it can only be right by being the gold one, letter by letter.
 MAX_LENGTH = 2_000
-#: Math-Verify is asked about answers up to this length.
+#: Math-Verify is asked about commands that our grammar lacks, in answers up to this length.
 MAX_ASKED = 400
+_COMMAND = re.compile(r"\\(?!circ|text)[A-Za-z]{2,}")
 
-_CHOICE = re.compile(r"[(\s]*[\x02]?[(\s]*([A-J])[)\s]*[\x03]?[)\s]*")
-_CHOSEN = re.compile(r"(?:\x02?(?:option|choice|answer)\s*\x03?\s*)?[\x02\s]*(?:\(\s*([A-J])\s*\)|"
-                     r"([A-J])(?=\s*[).:\x03]))[).:\s\x03]*(.*)", re.IGNORECASE | re.DOTALL)
+_PLAIN = re.compile(r"[-+]?\d{1,300}(?:\.\d{1,300})?", re.ASCII)
 _ANY_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]*\d)")
+_DECIMAL_COMMA = re.compile(r"([-+]?)(0,\d+|\d+,(?:\d{1,2}|\d{4,}))(?=\D*$)")
+_ASIDE = re.compile(r"(.*\S)\s+\(\s*((?:=|\\approx|\x02).*|.*(?:%|\.\d).*)\)", re.DOTALL)
+_NEGATED = re.compile(r"\b(?:not|nor|neither|no|less|more|fewer|greater|least|most|between|over"
+                      r"|under|except|than)\b|n't\b", re.IGNORECASE)
 
 
 def equal(candidate: str, gold: str, dataset: str | None = None) -> bool:
@@ -48,22 +54,51 @@ def _equal(candidate: str, gold: str, rule: Rule) -> bool:
 def _decide(candidate: str, gold: str, rule: Rule) -> bool:
     if len(candidate) > MAX_LENGTH or len(gold) > MAX_LENGTH:
         return bool(gold.strip()) and candidate.strip() == gold.strip()
+    if rule != "choice" and _PLAIN.fullmatch(candidate) and _PLAIN.fullmatch(gold):
+        return Fraction(candidate) == Fraction(gold)
     one, two = tidy(candidate), tidy(gold)
     if not one or not two:
         return False
     if _letters(one) == _letters(two):
         return True
-    choice = _CHOICE.fullmatch(two)
-    if choice:
-        chosen = _CHOSEN.fullmatch(one) or _CHOICE.fullmatch(one)
-        if chosen:
-            return next(g for g in chosen.groups() if g).upper() == choice.group(1)
-    verdict = same_answer(read(one), read(two))
-    if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED:
-        return worker.same(_for_sympy(two), _for_sympy(one))
+    if rule == "choice" or letter_of(two):
+        return same_choice(one, two)
+    several = letters_of(two)
+    if several is not None:
+        return several in (letters_of(one), "".join(sorted(re.sub(r"[\x02\x03 ]", "", one))))
+    verdict = _same(one, two)
+    if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED \
+            and _COMMAND.search(one + two):
+        return worker.same(*(text.replace(WORD_OPEN, "\\text{").replace(WORD_CLOSE, "}")
+                             for text in (two, one)))
     if not verdict and rule != "symbolic":
         return _only_number(one, two)
     return bool(verdict)
+
+
+def _same(one: str, two: str) -> bool | None:
+    """Compare as it stands; else without announcement, explanation or aside."""
+    gold = read(two)
+    verdict = same_answer(read(one), gold)
+    if verdict:
+        return True
+    for shorter in _shorter(one):
+        if shorter != one and same_answer(read(shorter), gold):
+            return True
+    aside = _ASIDE.fullmatch(one)
+    if aside and not _NEGATED.search(aside[1]) and same_answer(read(aside[1]), gold):
+        inner = read(re.sub(r"^(?:=|\\approx)\s*", "", aside[2]))
+        return "\x02" in aside[2] or same_answer(read(aside[1]), inner)
+    return verdict
+
+
+def _shorter(text: str) -> list[str]:
+    if re.match(r"[-+]?\d+,\d+", text):
+        return [_DECIMAL_COMMA.sub(lambda m: m.group().replace(",", "."), text)]
+    if not re.search("[A-Za-z]{2}", text) or _NEGATED.search(text):
+        return []
+    without = announced(text)
+    return [without, explained(without)]
 
 
 def _letters(text: str) -> str:
@@ -81,7 +116,3 @@ def _only_number(one: str, two: str) -> bool:
         return False
     numbers = _ANY_NUMBER.findall(one)
     return len(numbers) == 1 and same_answer(read(numbers[0].replace(",", "")), read(two)) is True
-
-
-def _for_sympy(text: str) -> str:
-    return text.replace(WORD_OPEN, "\\text{").replace(WORD_CLOSE, "}")

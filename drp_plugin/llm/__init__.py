@@ -4,8 +4,9 @@
 |---|---|
 | `messages` | what is asked and said, and what a teacher is |
 | `openai_client`, `gemini_client` | the providers' own libraries; `openai_batch`, `gemini_batch` |
+| `blame` | whose fault an error is: the account's, the run's, the row's, the moment's |
 | `retry`, `limiter` | patience, and how many requests are in flight |
-| `ledger`, `ledger_client` | replies on disk before anything uses them |
+| `ledger`, `ledger_disk`, `locks`, `ledger_client` | replies on disk before anything uses them |
 | `budget`, `prices` | money |
-| `addresses`, `redact` | where requests go, with which key, and that no key is shown |
+| `addresses` | where requests go, and with which key |
 """

@@ -186,15 +186,16 @@ def explain(said: Said, name: str, variable: str) -> Exception:
     moment = status in (None, 403, 408, 409, 425, 429, 499) or status >= 500
     if has(_MODEL) or status == 404:
         return Unusable(f"{name} is not there ({text})",
-                        fix="Check the model's name and --base-url")
+                        fix="Check the model's name and --base-url", runs=True)
     if setting and not (moment and status):
         fix = _ADVICE.get(setting, f"Leave --extra {setting}=… out")
         if setting == "max_tokens" and has("use .?max_completion_tokens"):
             fix = "Give --extra max_completion_tokens=N in place of --max-tokens"
-        return Unusable(f"{name} does not take a setting ({text})", fix=fix)
+        return Unusable(f"{name} does not take a setting ({text})", fix=fix, runs=True)
     if (has(_MANNER) and status != 429) or status in (405, 410, 501):
         return Unusable(f"{name} refuses every such request ({text})",
-                        fix="Check the model's name and --base-url, or choose another teacher")
+                        fix="Check the model's name and --base-url, or choose another teacher",
+                        runs=True)
     if moment:
         return Transient(text, after_s=said.after_s, throttled=status == 429 or has(_BUSY),
                          fix="The server itself fails: look at its log, or try again later")

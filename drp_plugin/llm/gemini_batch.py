@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from drp_plugin.errors import UserError
 from drp_plugin.llm.batch_api import Creation, Limits, Status, none_here
 from drp_plugin.llm.blame import explain, read_error
 from drp_plugin.llm.gemini_client import KEY, GeminiTeacher, generation, read_response
 from drp_plugin.llm.messages import Reply, Request
-from drp_plugin.llm.retry import Transient, Unusable
+from drp_plugin.llm.retry import Transient
 from drp_plugin.redact import redact
 
 _TOP_LEVEL = {"system_instruction", "safety_settings"}
@@ -37,7 +38,7 @@ class GeminiBatch:
         async def attempt() -> Any:
             try:
                 return await what()
-            except (TimeoutError, Unusable):
+            except (TimeoutError, UserError, Transient):
                 raise
             except Exception as error:  # the HTTP library's own errors come through as they are
                 raise (meaning or self._teacher._explain)(error) from None

@@ -32,6 +32,12 @@ _TELL_AFTER_S = 0.3
 class Unusable(UserError):
     """No request of this run can succeed (wrong key, unknown model, spent quota): stop it."""
 
+    def __init__(self, what: str, *, fix: str = "", runs: bool = False) -> None:
+        super().__init__(what, fix=fix)
+        self.runs = runs
+        """It is the run's fault, not the account's: a server that takes other requests of the
+        run belies it."""
+
 
 class Transient(Exception):
     """A request failed in a way that another attempt may mend. The text holds no key."""
@@ -114,7 +120,7 @@ class Persistent:
         self.fault = ""
         """What went wrong last, while nothing has gone right since."""
         self._reached = False
-        self._refused = 0
+        self._refused = self._unusable = 0
         self._running = 0
         self._told = False
 
@@ -141,7 +147,7 @@ class Persistent:
             try:
                 value = await (finished(self._timed(attempt), self._tell) if keep
                                else self._timed(attempt))
-                self._reached, self.fault = True, ""
+                self._reached, self._unusable, self.fault = True, 0, ""
                 return value
             except TimeoutError:
                 fault = Transient(f"no answer within {self.timeout_s:g} s",
@@ -152,6 +158,11 @@ class Persistent:
                     self.limiter.throttled(caught.after_s, sent_at)
             except TeacherError as error:
                 raise self._one_of_all(error) from None
+            except Unusable as error:
+                self._unusable += 1
+                if not error.runs or not self._reached or self._unusable >= SILENT_ATTEMPTS:
+                    raise
+                fault = Transient(str(error))
             finally:
                 self.limiter.release()
             self.fault = str(fault)

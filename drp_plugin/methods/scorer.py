@@ -53,7 +53,6 @@ class Scorer(Teacher):
                             fix="Install the extra `train` or `eval`")
         if why := hub.missing(model):
             raise UserError(why, fix="Give a folder that holds the weights")
-        self.name = f"scorer:{model}"
         self.identity = {"kind": "scorer", **fingerprint(model)}
         self._path, self._model, self._chat = model, None, None  # type: Any, Any, Any
         self._one = asyncio.Lock()
@@ -104,16 +103,13 @@ class Scorer(Teacher):
             raise TeacherError(f"the trace has {len(ids)} tokens with its question, the model's "
                                f"context {longest}")
         tokens = torch.tensor([ids], device=self._model.device)
-        cache = None
         with torch.inference_mode():
-            for start in [0, *range(first - 1, len(ids) - 1, _CHUNK)]:
-                end = first - 1 if start == 0 and cache is None else min(start + _CHUNK,
-                                                                         len(ids) - 1)
-                out = self._model(input_ids=tokens[:, start:end], past_key_values=cache,
-                                  use_cache=True, logits_to_keep=1 if cache is None else 0)
-                if cache is not None:
-                    yield tokens[0, start + 1:end + 1], out.logits[0].float().log_softmax(-1)
-                cache = out.past_key_values
+            out = self._model(input_ids=tokens[:, :first - 1], use_cache=True, logits_to_keep=1)
+            for start in range(first - 1, len(ids) - 1, _CHUNK):
+                end = min(start + _CHUNK, len(ids) - 1)
+                out = self._model(input_ids=tokens[:, start:end], use_cache=True,
+                                  past_key_values=out.past_key_values)
+                yield tokens[0, start + 1:end + 1], out.logits[0].float().log_softmax(-1)
 
     def _entropies(self, prompt: list[int], text: str,
                    steps: list[list[int]]) -> tuple[list[float], int]:

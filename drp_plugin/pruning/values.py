@@ -41,5 +41,10 @@ class Result(NamedTuple):
     """The response that R̂ is compared with, where that is another one than the trace's."""
 
 
+def whole(checked: CheckedTrace) -> Result:
+    """A response of the student's own, as it is."""
+    return Result((), (), checked.thinking, checked.answer, kind="sample")
+
+
 Prune = Callable[[CheckedTrace, "Dialogue"], Awaitable[Result]]
 """A way to a shorter trace. Raises `Rejection` where it finds none."""

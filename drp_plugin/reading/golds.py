@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any
 
-from drp_plugin.extract import extract
+from drp_plugin.grading.extract import extract
 from drp_plugin.thinking import CLOSE
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)

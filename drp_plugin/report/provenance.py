@@ -36,7 +36,8 @@ def provenance_of(results: dict[str, Any], told: dict[str, Any], date: str) -> P
                  "model_args": ",".join(f"{k}={v}" for k, v in given.items()),
                  "tasks": asked.get("tasks") or ",".join(tasks),
                  "gen_kwargs": _joined(asked.get("gen_kwargs") or config.get("gen_kwargs")),
-                 "limit": asked.get("limit") or config.get("limit"), "seed": _joined(seeds)}
+                 "limit": _joined(asked.get("limit") or config.get("limit")),
+                 "seed": _joined(seeds)}
     return Provenance(
         tasks=tasks, model=str(given.get("pretrained") or given.get("model")
                                or config.get("model") or "not recorded"),
@@ -49,9 +50,9 @@ def provenance_of(results: dict[str, Any], told: dict[str, Any], date: str) -> P
 
 
 def _joined(value: Any) -> str:
-    """A list or mapping as lmms-eval's command line has it."""
+    """A value as lmms-eval's command line has it; seeds that are all the same once."""
     if isinstance(value, dict):
         return ",".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ",".join(map(str, value))
-    return "" if value is None else str(value)
+        return ",".join(map(str, value if len(set(value)) > 1 else value[:1]))
+    return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

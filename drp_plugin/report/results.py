@@ -249,7 +249,8 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
         worse=sum(y < x for x, y in zip(one, two, strict=True)),
         better=sum(y > x for x, y in zip(one, two, strict=True)),
         mcnemar_p=exact if samples == (1, 1) else None, p=p, p_holm=p,
-        detectable=detectable(one, two, samples),
+        # what the interval still holds is not shown either
+        detectable=max(detectable(one, two, samples), (accuracy.high - accuracy.low) / 2),
         tokens_before=mean(long_one), tokens_after=mean(long_two), tokens_change=tokens.value,
         tokens_change_low=tokens.low, tokens_change_high=tokens.high,
         aes=aes((mean(one), mean(two)), (mean(long_one), mean(long_two))),

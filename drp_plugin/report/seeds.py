@@ -51,10 +51,18 @@ def _pooled_task(parts: Sequence[TaskRun]) -> TaskRun:
                             f"({other.protocol.text()}) than {first.file} "
                             f"({first.protocol.text()})", file=other.file,
                             fix="Give another protocol another name")
+        if _texts(other) == _texts(first):
+            raise UserError(f"{other.task}: every completion is the same as in {first.file}",
+                            file=other.file, fix="Two seeds of a method differ; greedy decoding "
+                            "of one model does not. Give such a run once")
     rest = [{s.doc: s for s in part.samples} for part in parts[1:]]
     samples = tuple(_pooled_sample([s, *(part[s.doc] for part in rest)]) for s in first.samples)
     return first._replace(samples=samples, origin=tuple(o for p in parts for o in p.origin),
                           sizes=tuple(size for p in parts for size in p.sizes))
+
+
+def _texts(task: TaskRun) -> dict[str, tuple[str, ...]]:
+    return {s.doc: s.completions for s in task.samples}
 
 
 def _pooled_sample(samples: Sequence[Sample]) -> Sample:

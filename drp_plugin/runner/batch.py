@@ -16,14 +16,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.batch_api import BatchApi, Limits, Refused
 from drp_plugin.llm.budget import OverBudget
 from drp_plugin.llm.ledger import Entry, Ledger, aside
-from drp_plugin.llm.ledger_client import (
-    LedgerClient,
-    Pending,
-    RowClient,
-    charge,
-    to_value,
-    usable,
-)
+from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient, charge, to_value, usable
 from drp_plugin.llm.messages import Reply, TeacherError
 from drp_plugin.llm.retry import Transient, Unusable
 from drp_plugin.progress import Display

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drp_plugin.extract import answer_part
 from drp_plugin.grading import Grade, How, Outcome, grade
+from drp_plugin.grading.extract import answer_part
 from drp_plugin.loops import loop_period
 from drp_plugin.records import Record
 from drp_plugin.tokens import TokenCount, TokenCounter

@@ -98,3 +98,13 @@ def test_broken_template_and_missing_folder_are_one_line(tmp_path):
         Prompts(tmp_path / "nowhere")
     with pytest.raises(UserError, match="missing"):
         Prompts(tmp_path).render("nosuch")
+
+
+@pytest.mark.parametrize("text", [
+    "{{ cycler.__init__.__globals__.os.popen('id').read() }}", "{{ ''.__class__.__mro__ }}",
+    "{{ question.__class__.__base__.__subclasses__() }}", "{{ range(999999999) | list }}",
+    "{{ lipsum.__globals__ }}"])
+def test_a_prompt_runs_no_code(tmp_path, text):
+    (tmp_path / "distill.jinja").write_text(text)
+    with pytest.raises(UserError, match=r"distill\.jinja"):
+        Prompts(tmp_path).render("distill", question="q")

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from drp_plugin.grading import equal, grade, suspects
-from drp_plugin.grading.answer import read
 from drp_plugin.grading.match import same_answer
 from drp_plugin.grading.normal import tidy
+from drp_plugin.grading.reading import read
 
 DATA = Path(os.environ.get("DRP_TEST_DATA") or Path(__file__).parents[2] / "../shared/data")
 SETS = ["gsm8k_test", "gsm8k_train", "math500_test", "prm12k_train", "aime24_test", "amc23_test"]

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from cpu import effort
@@ -133,14 +134,63 @@ def test_the_worker_ends_with_its_parent() -> None:
 @pytest.mark.parametrize("refused", [ValueError, OSError])
 def test_a_system_that_refuses_the_memory_limit_grades_all_the_same(refused: type) -> None:
     """macOS does, and so does a hard limit that is lower already."""
+    asked = str(Path(__file__).parents[2] / "drp_plugin" / "grading" / "asked.py")
     code = ("import resource\n"
             "limit = resource.setrlimit\n"
             "def setrlimit(which, values):\n"
             f"    if which == resource.RLIMIT_AS: raise {refused.__name__}('no')\n"
             "    limit(which, values)\n"
             "resource.setrlimit = setrlimit\n"
-            "from drp_plugin.grading.worker import _serve\n"
-            "_serve()")
+            "import sys, runpy\n"
+            f"sys.argv = [{asked!r}, '2.0', '3221225472']\n"
+            f"runpy.run_path({asked!r}, run_name='__main__')")
     done = subprocess.run([sys.executable, "-c", code], input='["7", "14/2"]\n',
                           capture_output=True, text=True)
     assert done.stdout.split() == ["ready", "true"], done.stderr
+
+
+def test_the_worker_runs_nothing_from_the_current_folder(tmp_path: Path) -> None:
+    planted = "raise SystemExit('planted code ran')\n"
+    for name in ("math_verify", "sympy", "drp_plugin/__init__", "drp_plugin/grading/asked", "json"):
+        file = tmp_path / f"{name}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"open({str(tmp_path / 'ran')!r}, 'w').close()\n{planted}")
+    root = str(Path(__file__).parents[2])
+    code = (f"import sys\nsys.path.insert(0, {root!r})\n"
+            "from drp_plugin.grading import equal\n"
+            f"sys.path[:0] = ['', '.', {str(tmp_path)!r}]\n"
+            "print(equal('\\\\sum_{k=1}^{5} k', '15'))\n")
+    for path in ("", f":{tmp_path}", f"{tmp_path}{os.pathsep}."):
+        environment = {**os.environ, "PYTHONPATH": ""}
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", f"import os\nos.environ['PYTHONPATH'] = {path!r}\n{code}"],
+            cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+        assert done.stdout.strip() == "True", done.stderr
+        assert not (tmp_path / "ran").exists()
+
+
+def test_the_worker_needs_no_installed_package(tmp_path: Path) -> None:
+    """Where the parent has found drp_plugin by a path of its own, the worker starts as well."""
+    root = Path(__file__).parents[2] / "drp_plugin"
+    (tmp_path / "lib").mkdir()
+    (tmp_path / "lib" / "drp_plugin").symlink_to(root)
+    code = ("import sys\nsys.path.insert(0, 'lib')\n"
+            "from drp_plugin.grading import equal\n"
+            "print(equal('\\\\sum_{k=1}^{5} k', '15'))\n")
+    done = subprocess.run([sys.executable, "-P", "-c", code], cwd=tmp_path, capture_output=True,
+                          text=True, check=False, env={**os.environ, "PYTHONPATH": ""})
+    assert done.stdout.strip() == "True", done.stderr
+
+
+@pytest.mark.parametrize("text", [
+    "\\overline{" * 300 + "1" + "}" * 300, "0." + "12" * 900 + "\\ldots", "(" * 900 + ")" * 900,
+    "|" * 1_500, "5" + "!" * 1_500, "x^" * 700 + "2", "-" * 1_999, "[0,1]\\cup" * 200 + "[1,2]",
+    "\\text{and}" * 180, "1 and " * 300, "\\sqrt2," * 280, "\\frac" + "1" * 1_900, "2^{-" * 400,
+    "\\begin{cases}" * 100, "x<1 or " * 250, "\ud800" * 1_000, "0.(" + "9" * 1_900 + ")",
+    "\\pm\\mp" * 300, "1:" * 900 + "1", "a_{" * 600, "$5/" * 600, "四分之" * 600, "⁄" * 1_900])
+def test_long_answers_of_every_shape(text: str) -> None:
+    for gold in ("7", "(1,2)", "x<3", "\\{1,2\\}", "\\text{(B)}", "5\\text{ m/s}"):
+        assert not equal(text, gold)
+    assert equal(text, text)
+    grade(f"x</think>{text}", "7")
+    grade(f"x</think>The answer is {text}", "7")

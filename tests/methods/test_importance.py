@@ -11,7 +11,7 @@ from made_samples import sample
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Reply, Request
 from drp_plugin.methods import Given, entropy, make, scorer
-from drp_plugin.methods.pir import is_checking
+from drp_plugin.methods.perplexity import CHECKING
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.decompose import decompose_sentences
 from drp_plugin.pruning.dialogue import Dialogue
@@ -31,7 +31,7 @@ TRACE = Trace(id="t", question="2 and 3, twice?", answer="10", dataset="gsm8k",
 def kept(spec: str, values: list[float]) -> list[int]:
     """The steps that a method keeps when its model gives these scores."""
     pytest.importorskip("transformers")
-    made = make(spec, Given("", lambda: [], OPTIONS, lambda text: len(text.split())))
+    made = make(spec, Given(lambda: [], OPTIONS, lambda text: len(text.split())))
 
     async def ask(request: Request) -> Reply:
         return Reply(text=json.dumps(values))
@@ -59,7 +59,8 @@ def test_a_step_that_the_answer_does_not_need_goes():
 
 def test_pir_prunes_steps_of_checking_alone():
     assert kept(f"pir:{MODEL}", [1.0, 0.5, 0.5, 0.5, 0.5, 0.5, 0.5]) == [1, 3, 4, 5, 6]
-    assert is_checking("Hmm, let me double-check that.") and not is_checking("So 2 + 3 = 5.")
+    assert CHECKING.search("Hmm, let me double-check that.")
+    assert not CHECKING.search("So 2 + 3 = 5.")
 
 
 def test_scores_are_those_of_a_plain_forward_pass(monkeypatch):

@@ -25,19 +25,19 @@ def test_the_help_and_the_page_name_every_method(capsys):
     with pytest.raises(SystemExit):
         main(["prune", "--help"])
     shown = capsys.readouterr().out
-    for spelling, entry in methods.METHODS.items():
-        assert f"{spelling} " in shown and entry.what in shown
+    for spelling, (_, what) in methods.METHODS.items():
+        assert f"{spelling} " in shown and what in shown
         assert f"| `{spelling}` |" in page()
 
 
 def test_the_pages_example_works(prune, monkeypatch):
     source = re.search(r"```python\n(.*?)```", page(), re.DOTALL)[1]
-    line = re.search(r'Its line: `("no-repeats": Entry\(.*?\))`', page())[1]
+    line = re.search(r'Its line: `("no-repeats": \(.*?\))`', page())[1]
     assert len(source.splitlines()) <= 40
     module = ModuleType("drp_plugin.methods.no_repeats")
     exec(source, module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for name, entry in eval(f"{{{line}}}", {"Entry": methods.Entry}).items():
+    for name, entry in eval(f"{{{line}}}").items():
         monkeypatch.setitem(methods.METHODS, name, entry)
     row = sample("r", 0)
     row["response"] = ("<think>\n2 + 3 = 5. Wait, is it? 2 + 3 = 5. So the answer is 5.\n</think>"
@@ -49,8 +49,9 @@ def test_the_pages_example_works(prune, monkeypatch):
 
 
 @pytest.mark.parametrize(("spec", "said"), [
-    ("random", "its argument is missing"), ("random:", "its argument is missing"),
-    ("entropy", "It is spelled entropy:MODEL[@RATIO]"), ("no-thinking:1", "no argument belongs"),
+    ("random", "It is spelled random:RATIO"), ("random:", "It is spelled random:RATIO"),
+    ("entropy", "It is spelled entropy:MODEL[@RATIO]"),
+    ("no-thinking:1", "It is spelled no-thinking"),
     ("shortest-corect", "unknown teacher 'shortest-corect'")])
 def test_a_misspelled_method_is_one_line_and_leaves_nothing(prune, capsys, spec, said):
     run = prune([sample("a", 1)], spec, code=2)
@@ -60,9 +61,9 @@ def test_a_misspelled_method_is_one_line_and_leaves_nothing(prune, capsys, spec,
 
 def test_what_means_nothing_to_a_method_is_refused(prune, capsys):
     prune([sample("a", 1)], "random:0.5", "--base-url", "http://localhost:1/v1", code=2)
-    assert "--base-url means nothing to random:0.5" in capsys.readouterr().err
+    assert "random:0.5 asks no server" in capsys.readouterr().err
     prune([sample("a", 1)], "shortest-correct", "--engine-arg", "threads=2", code=2)
-    assert "--engine-arg means nothing" in capsys.readouterr().err
+    assert "asks no server and no engine" in capsys.readouterr().err
 
 
 def test_no_method_solves_problems(tmp_path, capsys):

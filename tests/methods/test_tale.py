@@ -9,8 +9,7 @@ from made_samples import sample
 
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Reply, Request, TeacherError
-from drp_plugin.methods.tale_estimate import estimate
-from drp_plugin.methods.tale_search import search
+from drp_plugin.methods.tale import estimate, search
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.dialogue import Dialogue, Rejection
 from drp_plugin.pruning.options import PruneOptions

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import random
 from collections.abc import Callable
@@ -29,30 +30,29 @@ def documents(n: int, wrong: set[int], words: int, noise: int = 0) -> list[dict[
              "token_counts": [None]} for i in range(n)]
 
 
+def write_run(root: Path, name: str, tasks: dict[str, list[dict[str, Any]]], *,
+              generation: Any = GREEDY, date: str = "20260101_000000", model: str = "some__model",
+              original: dict[str, int] | None = None, model_args: str = "pretrained=x") -> Path:
+    """Makes one --output_path and returns it."""
+    folder = root / name / model
+    folder.mkdir(parents=True, exist_ok=True)
+    results: dict[str, Any] = {
+        "results": {t: {} for t in tasks}, "config": {"model": "drp_hf", "model_args": model_args},
+        "n-samples": {t: {"original": (original or {}).get(t, len(rows)),
+                          "effective": len(rows)} for t, rows in tasks.items()},
+        "configs": {t: {"generation_kwargs": generation, "num_fewshot": 0, "repeats": 1}
+                    for t in tasks}}
+    for task, rows in tasks.items():
+        (folder / f"{date}_samples_{task}.jsonl").write_text(
+            "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
+    (folder / f"{date}_results.json").write_text(json.dumps(results))
+    return root / name
+
+
 @pytest.fixture()
 def write(tmp_path: Path) -> Writer:
-    """write(name, {task: samples}, …) makes one --output_path and returns it."""
-
-    def make(name: str, tasks: dict[str, list[dict[str, Any]]], *, generation: Any = GREEDY,
-             date: str = "20260101_000000", model: str = "some__model",
-             original: dict[str, int] | None = None, model_args: str = "pretrained=x") -> Path:
-        folder = tmp_path / name / model
-        folder.mkdir(parents=True, exist_ok=True)
-        results: dict[str, Any] = {
-            "results": {t: {} for t in tasks}, "config": {"model": "drp_hf",
-                                                          "model_args": model_args},
-            "n-samples": {t: {"original": (original or {}).get(t, len(rows)),
-                              "effective": len(rows)} for t, rows in tasks.items()},
-            "configs": {t: {"generation_kwargs": generation, "num_fewshot": 0, "repeats": 1}
-                        for t in tasks}}
-        for task, rows in tasks.items():
-            (folder / f"{date}_samples_{task}.jsonl").write_text(
-                "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows),
-                encoding="utf-8")
-        (folder / f"{date}_results.json").write_text(json.dumps(results))
-        return tmp_path / name
-
-    return make
+    """write(name, {task: samples}, …), see `write_run`."""
+    return functools.partial(write_run, tmp_path)
 
 
 @pytest.fixture(scope="session")

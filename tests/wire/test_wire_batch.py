@@ -216,13 +216,21 @@ def test_a_creation_of_unknown_outcome_is_looked_for_first(tmp_path, drp, rules,
     data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
     with Provider(rules) as provider:
         provider.create_faults = [500]
-        command = batch(provider, data, run, kind, "--retries", "0")
+        command = list(batch(provider, data, run, kind, "--retries", "0"))
         ran = drp(*command)
         assert ran.code == 2 and ran.err.count("\n") == 1 and "fails" in ran.err
+        assert drp(*[a for a in command if a != "--batch"]).code == 0, "it had not been begun"
+        provider.polls = 10 ** 9
+        provider.lose_create_reply = 1
+        command[3] = run = tmp_path / "begun"
+        assert "fails" in drp(*command).err
         live = drp(*[a for a in command if a != "--batch"])
-        assert live.code == 2 and "are out in batches" in live.err, "it may have been begun"
+        assert live.code == 2 and "are out in batches" in live.err
+        provider.polls = 1
         assert drp(*command).code == 0
-    assert max(provider.answered.values()) == 1 and len(rows_of(run)[0]) == 3
+        assert len(provider.batches) == 2
+    assert sum(provider.answered.values()) == 2 * 3 * 2
+    assert len(rows_of(run)[0]) == 3
 
 
 @both
@@ -338,7 +346,7 @@ def test_a_harvest_that_is_repeated_is_charged_once(tmp_path, drp, rules, monkey
 
     data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
     with Provider(rules) as provider:
-        command = batch(provider, data, run, "openai", "--price", "1000,1000")
+        command = list(batch(provider, data, run, "openai", "--price", "1000,1000"))
         forget, held = BatchFiles.forget, []
 
         def die(self, sent):

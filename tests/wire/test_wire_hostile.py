@@ -55,7 +55,9 @@ class Memory:
 def mixed(drp, memory, data, run, *more):
     """A run with 30 % of replies of every kind, then the same command with a server that has
     come to its senses."""
-    faults = Faults(rate=0.3, kinds=(*SHORT, *BODIES, *CONTENT, "429", "500", "cut", "half"))
+    kinds = (*SHORT, *BODIES, *CONTENT, "429", "500", "cut", "half")
+    faults = Faults(rate=0.3, kinds=kinds, script=[None] * 9 + [
+        fault for kind in kinds for fault in (kind, None, None)])
     with Provider(memory, faults=faults) as provider:
         memory.provider = provider
         command = remote(provider, data, run, "--concurrency", "16", "--retries", "3", *more)

@@ -1,0 +1,83 @@
+"""TALE: the student's own answers under a token budget, with the prompts of the task `drp_tale`.
+
+`tale-estimate:MODEL` has the student name the budget (TALE-EP); one that cannot be read falls back
+to "Let's think step by step:". `tale-search:MODEL` halves it, from the length of the trace on,
+while the answer stays right and gets shorter. The rows are TALE-PT's sets: as they are for SFT, as
+pairs with the trace's own response for DPO.
+"""
+
+from __future__ import annotations
+
+import re
+
+from drp_plugin.llm.messages import Message, Request
+from drp_plugin.methods import Given, Method
+from drp_plugin.methods.own_student import OwnStudent
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, Rejection
+from drp_plugin.pruning.values import CheckedTrace, Result, whole
+from drp_plugin.pruning.verify import check_trace
+from drp_plugin.records import Reason
+
+_BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")
+
+
+def budget(reply: str) -> int | None:
+    """The token budget that a reply names: the last `[[N]]` with N > 0, or None."""
+    found = [int(n) for n in _BUDGET.findall(reply)]
+    return next((n for n in reversed(found) if n > 0), None)
+
+
+async def _say(dialogue: Dialogue, prompt: str) -> str:
+    request = Request(messages=(Message(role="user", content=prompt),),
+                      sampling=dialogue.options.sampling, tag="tale")
+    try:
+        return (await dialogue.reply("sample", request)).text
+    except CutReply as cut:
+        raise Rejection("sample", Reason.CUT_REPLY, "the student did not come to an end",
+                        cut.reply.text) from None
+
+
+async def _answer(checked: CheckedTrace, dialogue: Dialogue, tokens: int | None) -> CheckedTrace:
+    """The response under a budget, taken apart. Raises Rejection where it is wrong."""
+    trace, render = checked.trace, dialogue.prompts.render
+    prompt = render("eval_tale_fallback", question=trace.question) if tokens is None else \
+        render("eval_tale", question=trace.question, budget=tokens)
+    right = checked.final if trace.answer is None else trace.answer
+    return check_trace(trace.model_copy(update={"response": await _say(dialogue, prompt),
+                                                "answer": right}), dialogue.options)
+
+
+async def estimate(checked: CheckedTrace, dialogue: Dialogue) -> Result:
+    """Ask for the budget, then for the answer under it. Raises Rejection."""
+    prompt = dialogue.prompts.render("eval_tale_budget", question=checked.trace.question)
+    try:
+        named = budget(await _say(dialogue, prompt))
+    except Rejection as cut:  # a reply without an end names no budget either
+        if cut.reason is not Reason.CUT_REPLY:
+            raise
+        named = None
+    return whole(await _answer(checked, dialogue, named))
+
+
+async def search(checked: CheckedTrace, dialogue: Dialogue) -> Result:
+    """Raises Rejection where already the first budget's answer is wrong or not shorter."""
+    best, least = None, dialogue.count(checked.trace.response)
+    tokens = max(1, least // 2)
+    while tokens:
+        try:
+            found = await _answer(checked, dialogue, tokens)
+            if (length := dialogue.count(found.trace.response)) >= least:
+                raise Rejection("sample", Reason.LONGER, f"under a budget of {tokens} tokens it "
+                                f"has {length}, not fewer than {least}")
+        except Rejection as failed:
+            if best is None or failed.reason is Reason.REQUEST_FAILED:
+                raise
+            break
+        best, least, tokens = found, length, tokens // 2
+    assert best is not None
+    return whole(best)
+
+
+def method(given: Given) -> Method:
+    """Raises UserError where the model cannot be had."""
+    return Method(search if given.name == "tale-search" else estimate, OwnStudent(given))
