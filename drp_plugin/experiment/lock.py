@@ -25,12 +25,7 @@ class Lock:
     """
 
     def __init__(self, file: IO[str]) -> None:
-        self.file = file
-
-    @property
-    def fd(self) -> int:
-        """For `pass_fds` of the stage's process."""
-        return self.file.fileno()
+        self.file, self.fd = file, file.fileno()
 
     def note(self, groups: Iterable[int] = ()) -> None:
         """Write down who we are and which process groups run stages."""

@@ -23,8 +23,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.lock import Lock
-from drp_plugin.experiment.moved import moved
-from drp_plugin.experiment.stages import Marks, Stage, fraction
+from drp_plugin.experiment.stages import Marks, Stage, fraction, moved
 from drp_plugin.progress import duration
 
 POLL_SECONDS = 0.5
@@ -34,11 +33,8 @@ WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "reci
 """Seconds that a stage of each kind took in the demo, for the time that is left until stages of
 the kind have been seen."""
 
-ENVIRONMENT = {
-    # a model that runs on a CPU is several times faster on one thread than on many
-    "OMP_NUM_THREADS": "1",
-    "PYTHONUNBUFFERED": "1",
-}
+# a model that runs on a CPU is several times faster on one thread than on many
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class StageFailed(Exception):
@@ -46,11 +42,7 @@ class StageFailed(Exception):
 
 
 class Runner:
-    """Runs stages.
-
-    `folder` holds logs and marks. `console` is where progress goes (standard error). `offline`
-    tells the frameworks that no hub is needed.
-    """
+    """Runs stages; `folder` holds logs and marks, `offline` says that no hub is needed."""
 
     def __init__(self, folder: Path, stages: list[Stage], console: Console, lock: Lock, *,
                  jobs: int = 1, offline: bool = False) -> None:
@@ -72,11 +64,6 @@ class Runner:
             TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[left]}[/dim]"), console=console, transient=True,
             disable=not console.is_terminal)
-
-    def done(self, stage: Stage) -> bool:
-        """Whether a stage, and nothing that it stands on, has to be run."""
-        return not (self._ran & set(stage.needs)) \
-            and self.marks.done(stage, self.digests[stage.name])
 
     def run(self) -> None:
         """Run what is not done. Raises StageFailed, and KeyboardInterrupt after cleaning up."""
@@ -107,15 +94,14 @@ class Runner:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.1, deadline - time.monotonic()))
 
-    # -- one stage -----------------------------------------------------------------------------
-
     def skip(self, stage: Stage) -> bool:
         """Whether there is nothing to do, told to the user. Called when its needs are met."""
         if stage.still and (set(stage.needs) & self._dropped or not moved(stage.still)):
             self._dropped.add(stage.name)
             self._say(stage, "[dim]not needed: the curve no longer moves[/dim]")
             return True
-        if self.done(stage) and not stage.show:
+        if not stage.show and not self._ran & set(stage.needs) \
+                and self.marks.done(stage, self.digests[stage.name]):
             self._say(stage, "[dim]done before[/dim]")
             return True
         return False

@@ -27,21 +27,17 @@ class Reading(Record):
     extracted: str | None
     extraction: How | None  # How the answer was found: boxed, stated or last_number
     tokens: int  # Tokens of the whole completion, clipped to the cutoff
-    think_tokens: int
-    """Up to and including `</think>`, clipped; 0 where a model that does not think wrote no tag."""
+    think_tokens: int  # Up to and including `</think>`, clipped; 0 without thinking and tag
     answer_tokens: int
-    truncated: bool
-    """Cut off: no `</think>`, more tokens than the cutoff, or stopped by a length limit."""
+    truncated: bool  # No `</think>`, more tokens than the cutoff, or stopped by a length limit
 
 
 class Measured(Reading):
     """A completion under the protocol's cutoff, and `full` without any."""
 
     full: Reading
-    loop: int | None
-    """The period, in characters, of a tail that repeats itself; None without a loop."""
-    backend_tokens: int | None = None
-    """Ids that the backend says it generated, a stop token included; a check on `full.tokens`."""
+    loop: int | None  # The period, in characters, of a tail that repeats itself
+    backend_tokens: int | None = None  # Ids by the backend's own count, a stop token included
 
 
 def measure(completion: str, gold: str | None, dataset: str | None, counter: TokenCounter,
@@ -68,21 +64,11 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
 
     `thinking` is one value for all of them, or one each.
     """
-    ends = ended or [None] * len(completions)
-    thinks = [thinking] * len(completions) if isinstance(thinking, bool) else thinking
     ids = backend_tokens or [None] * len(completions)
-    results = []
-    for text, gold, dataset, count, end, think, backend in zip(
-            completions, golds, datasets, counter.split_counts(completions), ends, thinks, ids,
-            strict=True):
-        full = _read(text, gold, dataset, count, None, think, end)
-        cut = full
-        if cutoff is not None:
-            cut = full.model_copy(update={"cutoff": cutoff}) if count.total <= cutoff else _read(
-                counter.clip(text, cutoff), gold, dataset, count, cutoff, think, False)
-        results.append(Measured(**dict(cut), full=full, loop=loop_period(text),
-                                backend_tokens=backend))
-    return results
+    found = measure_at(completions, golds, datasets, counter, (cutoff, None), thinking=thinking,
+                       ended=ended)
+    return [Measured(**dict(cut), full=full, loop=loop_period(text), backend_tokens=backend)
+            for text, (cut, full), backend in zip(completions, found, ids, strict=True)]
 
 
 def measure_at(completions: Sequence[str], golds: Sequence[str | None],
