@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -16,3 +20,9 @@ def resource(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(f"drp_plugin is installed without its folder {name!r}: install again")
+
+
+@lru_cache
+def layouts(part: str) -> Any:
+    """A part of `data/layouts.yaml`: how others name fields, and their words for an end."""
+    return yaml.safe_load((_PACKAGE / "data" / "layouts.yaml").read_text("utf-8"))[part]

@@ -141,7 +141,7 @@ def _kind(row: Mapping[str, Any]) -> str:
         return "the output of a batch"
     if {"predict", "label"} <= row.keys():
         return "predictions of LLaMA-Factory"
-    if any(isinstance(row.get(name), list) for name in layouts.CONVERSATIONS):
+    if any(isinstance(row.get(name), list) for name in layouts.conversations()):
         return "conversations"
     return "fields of other names"
 
@@ -151,9 +151,9 @@ def parse_columns(text: str) -> dict[str, str]:
     found = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         field, _, name = (piece.strip() for piece in part.partition("="))
-        if field not in layouts.NAMES or not name:
+        if field not in layouts.names() or not name:
             raise UserError(f"--columns: cannot read {part!r}",
                             fix=f"Write e.g. question=problem,response=output; the fields are "
-                                f"{', '.join(layouts.NAMES)}")
+                                f"{', '.join(layouts.names())}")
         found[field] = name
     return found
