@@ -12,10 +12,7 @@ _PACKAGE = Path(__file__).resolve().parent
 
 
 def resource(name: str) -> Path:
-    """The folder `prompts`, `lmms_eval_tasks`, `llamafactory_configs` or `recipes`.
-
-    Raises FileNotFoundError when the installation is broken.
-    """
+    """The folder `prompts`, `lmms_eval_tasks`, `llamafactory_configs` or `recipes`."""
     for folder in (_PACKAGE / "_share" / name, _PACKAGE.parent / name):
         if folder.is_dir():
             return folder

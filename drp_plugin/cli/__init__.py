@@ -73,11 +73,8 @@ def page(command: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run `drp` and exit.
-
-    0 done, 1 rows rejected under --strict, 2 the user's mistake, 3 stopped by --max-cost,
-    130 interrupted.
-    """
+    """Exits with 0 done, 1 rows rejected under --strict, 2 the user's mistake, 3 stopped by
+    --max-cost, 130 interrupted."""
     if sys.platform not in ("linux", "darwin"):
         fail(f"runs on Linux and macOS, not on {sys.platform}. On Windows, install it in WSL")
     try:

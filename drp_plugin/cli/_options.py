@@ -41,40 +41,28 @@ def json_or_text(text: str) -> Any:
         return text
 
 
-class PairType(click.ParamType):
+def pairs(read: Callable[[str], Any] = yaml.safe_load) -> Callable[[Any], tuple[str, Any]]:
     """`KEY=VALUE` on the command line, the value as `read` takes it; a mapping in a config."""
-
-    name = "KEY=VALUE"
-
-    def __init__(self, read: Callable[[str], Any] = yaml.safe_load) -> None:
-        self.read = read
-
-    def convert(self, value: Any, param: click.Parameter | None,
-                ctx: click.Context | None) -> tuple[str, Any]:
-        if isinstance(value, tuple):
-            return value
+    def convert(value: Any) -> tuple[str, Any]:
         try:
-            return pair(str(value), self.read)
+            return value if isinstance(value, tuple) else pair(str(value), read)
         except ValueError as error:
-            self.fail(str(error), param, ctx)
+            raise click.BadParameter(str(error)) from None
+
+    return convert
 
 
-class TemperatureType(click.ParamType):
+def temperature(value: Any) -> float | str:
     """A temperature, or `none`."""
-
-    name = "T|none"
-
-    def convert(self, value: Any, param: click.Parameter | None,
-                ctx: click.Context | None) -> float | str:
-        if value is None or str(value).lower() == "none":
-            return "none"
-        try:
-            number = float(value)
-        except (TypeError, ValueError):
-            number = -1.0
-        if not 0 <= number <= 2:
-            self.fail(f"{value!r} is not a temperature from 0 to 2, or none", param, ctx)
-        return number
+    if str(value).lower() == "none":
+        return "none"
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 2:
+        raise click.BadParameter(f"{value!r} is not a temperature from 0 to 2, or none")
+    return number
 
 
 def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
@@ -125,9 +113,9 @@ def _known(command: click.Command) -> dict[str, click.Option]:
 
 
 def _given(option: click.Option, given: Any, *, off: bool) -> Any:
-    """What a config's value is as an option's default; None where it leaves the option alone.
+    """A config's value as an option's default; None leaves the option alone. Raises ValueError.
 
-    `off` is for the name that switches a flag off. Raises ValueError for what no option can be.
+    `off` is for the name that switches a flag off.
     """
     if option.is_flag and isinstance(given, bool):
         return given != off
@@ -153,15 +141,16 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--base-url", metavar="URL",
                  help="Any OpenAI-compatible endpoint for openai:MODEL "
                       "(a vLLM server, Ollama, …); by default $OPENAI_BASE_URL, where set."),
-    click.option("--temperature", type=TemperatureType(), default=0.0, show_default=True,
+    click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0,
+                 show_default=True,
                  help="none leaves it to the provider."),
     click.option("--top-p", type=click.FloatRange(0, 1, min_open=True)),
     click.option("--seed", type=int, help="Sent to providers that take one."),
     click.option("--max-tokens", type=click.IntRange(1),
                  help="Longest reply; by default the model's own limit."),
-    click.option("--extra", type=PairType(json_or_text), multiple=True,
+    click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE",
                  help="Any further field of the request, e.g. reasoning_effort=low."),
-    click.option("--engine-arg", "engine", type=PairType(), multiple=True,
+    click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE",
                  help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
     click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
                  help="Most requests in flight; fewer when the provider's limits ask for it."),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from pathlib import Path
 
 import click
 
+from drp_plugin import __version__
 from drp_plugin.cli import page
 from drp_plugin.cli._options import (
     load_counter,
@@ -16,7 +18,16 @@ from drp_plugin.cli._options import (
     teacher_options,
 )
 from drp_plugin.errors import UserError
-from drp_plugin.runner.job import RunOptions
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.methods import is_method
+from drp_plugin.methods.direct_distillation import distill
+from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.reading import Reader, traces
+from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.runner.job import Job, RunOptions, check_input, rereadable
+from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.session import finish, run_session
 from drp_plugin.teachers.registry import TeacherSettings
 
 
@@ -33,20 +44,6 @@ from drp_plugin.teachers.registry import TeacherSettings
 def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir: Path,
             columns: dict[str, str], prompts_dir: Path | None, tokenizer: str, repairs: int,
             keep_wrong: bool, limit: int | None, strict: bool) -> int:
-    from itertools import islice
-
-    from drp_plugin import __version__
-    from drp_plugin.llm.ledger_client import RowClient
-    from drp_plugin.methods import is_method
-    from drp_plugin.methods.direct_distillation import distill
-    from drp_plugin.prompts import Prompts
-    from drp_plugin.pruning.options import PruneOptions
-    from drp_plugin.reading import Reader, traces
-    from drp_plugin.records import Pruned, Reject, Trace
-    from drp_plugin.runner.job import Job, check_input, rereadable
-    from drp_plugin.runner.outputs import prepare
-    from drp_plugin.runner.session import finish, run_session
-
     check_input(questions)
     if settings.teacher == "offline" or is_method(settings.teacher):
         raise UserError(f"teacher {settings.teacher} cannot solve problems",

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from drp_plugin.cli import page
-from drp_plugin.cli._options import PairType, columns_option
+from drp_plugin.cli._options import columns_option, pairs
 from drp_plugin.errors import UserError
 
 
@@ -37,7 +37,7 @@ from drp_plugin.errors import UserError
               help="Folder whose templates win over the shipped ones.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N questions.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows at a time (hf).")
-@click.option("--engine-arg", "engine_args", type=PairType(), multiple=True,
+@click.option("--engine-arg", "engine_args", type=pairs(), multiple=True, metavar="KEY=VALUE",
               help="Argument of the engine, such as tensor_parallel_size=4 (vllm), threads=2 (hf).")
 @click.option("--ledger", type=click.Path(path_type=Path),
               help="Keeps finished completions. Default: beside the output.")

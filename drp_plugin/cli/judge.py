@@ -6,18 +6,26 @@ import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from drp_plugin import jsonl
 from drp_plugin.cli import page
 from drp_plugin.cli._options import prompts_option, teacher_options
+from drp_plugin.inspection import pairwise
+from drp_plugin.inspection.pairwise import Judged, Pair
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient
+from drp_plugin.llm.messages import Teacher
+from drp_plugin.progress import Display
+from drp_plugin.prompts import Prompts
+from drp_plugin.run_dir import LEDGER
+from drp_plugin.runner.live import terminable
+from drp_plugin.runner.order import in_order
+from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.session import say
 from drp_plugin.teachers.registry import TeacherSettings
 
-if TYPE_CHECKING:
-    from drp_plugin.inspection.pairwise import Judged, Pair
-    from drp_plugin.llm.messages import Teacher
-    from drp_plugin.prompts import Prompts
 
 @click.command("judge", help=page("judge"))
 @click.argument("run_a", type=click.Path(path_type=Path))
@@ -33,14 +41,8 @@ if TYPE_CHECKING:
 @prompts_option
 def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | None,
             sample: int | None, shuffle_seed: int, prompts_dir: Path | None) -> None:
-    from drp_plugin import jsonl
-    from drp_plugin.inspection.pairwise import load, make_pairs, summarize, table
-    from drp_plugin.prompts import Prompts
-    from drp_plugin.runner.outputs import prepare
-    from drp_plugin.runner.session import say
-
-    one, two = load(run_a), load(run_b)
-    pairs = make_pairs(one, two, sample=sample, seed=shuffle_seed)
+    one, two = pairwise.load(run_a), pairwise.load(run_b)
+    pairs = pairwise.make_pairs(one, two, sample=sample, seed=shuffle_seed)
     judge = settings.make()
     prompts = Prompts(prompts_dir)
     prompts.check(["judge"])
@@ -49,12 +51,12 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
 
     judged = asyncio.run(_judge(pairs, folder, judge, settings, prompts))
     summary = {"judge": judge.name, "run_a": str(run_a), "run_b": str(run_b),
-               "prompts_hash": prompts.hash, **summarize(judged, one, two)}
+               "prompts_hash": prompts.hash, **pairwise.summarize(judged, one, two)}
     jsonl.write(folder / "judgements.jsonl",
                 [{**asdict(j), "winner": j.winner} for j in judged])
     with jsonl.replacing(folder / "judge.json") as file:
         file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    print("\n".join(table(summary, (run_a.name, run_b.name))))
+    print("\n".join(pairwise.table(summary, (run_a.name, run_b.name))))
     if summary["both_orders"]["invalid"]:
         say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
             f"{folder / 'judgements.jsonl'}")
@@ -64,14 +66,6 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
 async def _judge(pairs: list[Pair], folder: Path, judge: Teacher, settings: TeacherSettings,
                  prompts: Prompts) -> list[Judged]:
     """What the judge says of each pair, in order."""
-    from drp_plugin.inspection.pairwise import judge_pair
-    from drp_plugin.llm.ledger import Ledger
-    from drp_plugin.llm.ledger_client import LedgerClient
-    from drp_plugin.progress import Display
-    from drp_plugin.run_dir import LEDGER
-    from drp_plugin.runner.live import terminable
-    from drp_plugin.runner.order import in_order
-
     judged = []
     with (Ledger(folder / LEDGER) as ledger,
           Display("judge", len(pairs), status=lambda: f"{client.asked} asked") as display,
@@ -79,7 +73,7 @@ async def _judge(pairs: list[Pair], folder: Path, judge: Teacher, settings: Teac
         client = LedgerClient(judge, ledger, price=settings.find_price(judge))
 
         async def work(pair: Pair) -> Judged:
-            return await judge_pair(pair, client, prompts, settings.sampling)
+            return await pairwise.judge_pair(pair, client, prompts, settings.sampling)
 
         try:
             async for result in in_order(pairs, work, active=settings.concurrency,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from drp_plugin import __version__
 from drp_plugin.cli import page
 from drp_plugin.cli._options import (
     load_counter,
@@ -17,13 +19,19 @@ from drp_plugin.cli._options import (
     run_options,
     teacher_options,
 )
-from drp_plugin.methods import listing
-from drp_plugin.runner.job import RunOptions
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.methods import Given, Method, is_method, listing, make
+from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.reading import Reader
+from drp_plugin.reading import traces as read_traces
+from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.runner.job import Job, RunOptions, check_input, rereadable
+from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.session import doubt_run, finish, run_session
 from drp_plugin.teachers.registry import TeacherSettings
 
-if TYPE_CHECKING:
-    from drp_plugin.methods import Given, Method
-    from drp_plugin.pruning.options import PruneOptions
 
 @click.command("prune", help=page("prune") + listing())
 @click.argument("traces")
@@ -60,21 +68,6 @@ if TYPE_CHECKING:
 def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Path,
             columns: dict[str, str], decompose: str, prompts_dir: Path | None, tokenizer: str,
             limit: int | None, strict: bool, **options: Any) -> int:
-    from itertools import islice
-
-    from drp_plugin import __version__
-    from drp_plugin.llm.ledger_client import RowClient
-    from drp_plugin.methods import Given
-    from drp_plugin.prompts import Prompts
-    from drp_plugin.pruning.flow import prune_trace
-    from drp_plugin.pruning.options import PruneOptions
-    from drp_plugin.reading import Reader
-    from drp_plugin.reading import traces as read_traces
-    from drp_plugin.records import Pruned, Reject, Trace
-    from drp_plugin.runner.job import Job, check_input, rereadable
-    from drp_plugin.runner.outputs import prepare
-    from drp_plugin.runner.session import doubt_run, finish, run_session
-
     check_input(traces)
     prompts = Prompts(prompts_dir)
     counter = load_counter(tokenizer)
@@ -108,16 +101,9 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
 
 def _method(settings: TeacherSettings, given: Given) -> Method:
     """The method that --teacher names; a teacher's name stands for the paper's."""
-    from drp_plugin import methods
-    from drp_plugin.pruning.flow import prune_with_teacher
-
-    if methods.is_method(settings.teacher):
-        return methods.make(settings.teacher, given)
-    return methods.Method(prune_with_teacher, settings.make(), tuple(_asked_by(given.options)))
-
-
-def _asked_by(options: PruneOptions) -> list[str]:
-    """The prompts that a run with these options needs."""
-    stages = {"indexed": ["indexed"], "sentence": ["revise"]}.get(
-        options.decompose, [f"decompose_{options.decompose}", "revise"])
-    return stages + ["repair"] * bool(options.repairs)
+    if is_method(settings.teacher):
+        return make(settings.teacher, given)
+    way = given.options.decompose
+    prompts = {"indexed": ["indexed"], "sentence": ["revise"]}.get(
+        way, [f"decompose_{way}", "revise"]) + ["repair"] * bool(given.options.repairs)
+    return Method(prune_with_teacher, settings.make(), tuple(prompts))

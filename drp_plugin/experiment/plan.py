@@ -44,10 +44,7 @@ class Plan:
 
     def add(self, kind: Kind, name: str, title: str, command: list[str], *outputs: Path,
             **more: Any) -> str:
-        """Add a stage whose command begins with a tool's name; returns the stage's name.
-
-        `more` are further fields of `Stage`.
-        """
+        """Add a stage, with `more` of its fields, whose command begins with a tool's name."""
         launcher = self.experiment.launcher.get(kind)
         tool, *rest = command
         prefix = launcher.prefix.split() if launcher else []

@@ -1,7 +1,6 @@
-"""What an experiment will cost, before anything is run: teacher's dollars and GPU hours.
+"""What an experiment will cost: arithmetic over stated inputs, before anything is run.
 
-Both are arithmetic over stated inputs, no measurement. For the teacher a pilot of the real rows
-is better: `drp prune … --forecast`.
+For the teacher a pilot of the real rows is better: `drp prune … --forecast`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Runs the stages that are not done, side by side where they may, and can be killed at any moment.
 
-The graph is doit's: which stage is ready, and how many run at once. Whether a stage is done is
-told by marks of our own, since doit writes down what it did only when it ends.
+The graph is doit's. Whether a stage is done is told by marks of our own: doit's come at the end.
 """
 
 from __future__ import annotations
@@ -205,10 +204,7 @@ def _loader(runner: Runner) -> Any:
 
 def choose(stages: list[Stage], *, until: str | None = None,
            only: tuple[str, ...] = ()) -> list[Stage]:
-    """The stages up to a kind, for some methods alone, with all that they stand on.
-
-    Raises UserError for a method that the experiment does not have.
-    """
+    """The stages up to a kind, for some methods alone, and all they stand on. Raises UserError."""
     known = {s.method for s in stages if s.method}
     for name in only:
         if name not in known:

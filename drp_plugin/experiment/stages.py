@@ -47,11 +47,8 @@ def _exists(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Marks:
-    """Which stages are done, on disk, so that a killed experiment goes on where it was.
-
-    A mark holds a digest over the command and over the digests of all that it needs: a changed
-    setting redoes the stage and what stands on it, nothing else.
-    """
+    """Which stages are done, on disk. A mark is a digest over the command and those of all that
+    it needs: a changed setting redoes the stage and what stands on it, nothing else."""
 
     folder: Path
 
@@ -102,10 +99,7 @@ def _read(stage: Stage) -> list[str]:
 
 
 def fraction(log: Path) -> float | None:
-    """How far a running stage says it is: the last percentage near the end of its log, 0 to 1.
-
-    The drp commands, LLaMA-Factory and lmms-eval all print percentages. For display only.
-    """
+    """The last percentage near the end of a running stage's log, 0 to 1. For display only."""
     try:
         with open(log, "rb") as file:
             file.seek(0, 2)
@@ -118,10 +112,7 @@ def fraction(log: Path) -> float | None:
 
 
 def moved(measured: tuple[str, ...]) -> bool:
-    """Whether the last of these measurements differs from the one before it.
-
-    True for fewer than two. Tokens decide: a round that no longer shortens has nothing to give.
-    """
+    """Whether the last measurement's tokens differ from those before; True for fewer than two."""
     tokens = [_tokens(Path(folder)) for folder in measured[-2:]]
     if len(tokens) < 2 or None in tokens:
         return True

@@ -1,8 +1,4 @@
-"""A row as it is published: which of its fields hold the question, responses and gold answer.
-
-A path such as `doc.question` or `arguments.0.0` leads into objects and lists. Of several names the
-first that is there counts, so that the plain fields of the contract come before all others.
-"""
+"""A row as it is published: which of its fields (data/layouts.yaml) hold what."""
 
 from __future__ import annotations
 
@@ -61,7 +57,7 @@ class Unreadable(Exception):
 def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) -> Published:
     """Take a row apart; `columns` names fields by hand, `answers` asks for responses too.
 
-    What is not found is left out, and a field of a wrong type is left as it is. Raises Unreadable.
+    What is not found is left out, a field of a wrong type stays as it is. Raises Unreadable.
     """
     row = {**{name.lower(): part for name, part in value.items()}, **value}
     found: dict[str, str] = {}

@@ -1,7 +1,6 @@
 """Grading and counting one completion, with and without the cutoff, from one generation.
 
-The paper's cutoff (§4.6, Appendix A, Table 5): tokens are clipped, min(n, cutoff), and an answer
-that is not complete within the first `cutoff` tokens is wrong. Nothing is excluded.
+The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong.
 """
 
 from __future__ import annotations
@@ -43,12 +42,11 @@ class Measured(Reading):
 def measure(completion: str, gold: str | None, dataset: str | None, counter: TokenCounter,
             cutoff: int | None = DEFAULT_CUTOFF, *, backend_tokens: int | None = None,
             thinking: bool = True, ended: bool | None = None) -> Measured:
-    """Grade and count one completion.
+    """Grade and count one completion. Safe in threads.
 
-    `ended=False` says that the backend stopped it at a length limit, True that the model ended it
-    (then a completion without `</think>` has no answer, but was not truncated), None that this is
-    not known; `thinking=False` says that the model does not think: what has no tags is all
-    answer. Safe in threads.
+    `ended=False` says that a length limit stopped it, True that the model ended it (without
+    `</think>` it then has no answer, but was not truncated), None that this is not known;
+    `thinking=False` that the model does not think: what has no tags is all answer.
     """
     return measure_many([completion], [gold], [dataset], counter, cutoff,
                         backend_tokens=[backend_tokens], thinking=thinking, ended=[ended])[0]
@@ -60,10 +58,7 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
                  backend_tokens: Sequence[int | None] | None = None,
                  thinking: bool | Sequence[bool] = True,
                  ended: Sequence[bool | None] | None = None) -> list[Measured]:
-    """`measure` for many completions; tokens are counted on all cores.
-
-    `thinking` is one value for all of them, or one each.
-    """
+    """`measure` for many completions; `thinking` is one value for all of them, or one each."""
     ids = backend_tokens or [None] * len(completions)
     found = measure_at(completions, golds, datasets, counter, (cutoff, None), thinking=thinking,
                        ended=ended)

@@ -29,8 +29,7 @@ class Summary(Record):
 def summarize(problems: Iterable[Reading | Sequence[Reading]], cutoff: int | None) -> Summary:
     """The figures of problems, each one reading or the readings of its samples.
 
-    They may come from a generator of any length. Means are taken as lmms-eval takes them, of
-    each problem first, so that the figures of one run are the same.
+    Means are of each problem first, as lmms-eval's are.
     """
     shares: list[float] = []
     tokens: list[float] = []
