@@ -8,11 +8,9 @@ from drp_plugin.redact import redact
 
 
 class UserError(Exception):
-    """Something the user gave is wrong.
+    """Something the user gave is wrong: the file (and row), what it is, and how to mend it.
 
-    The command line prints the text as one line, without a traceback, and exits with 2. The
-    text names the file (and row, where there is one), what is wrong, and how to mend it; no key
-    is in it.
+    The command line prints it as one line and exits with 2; no key is in it.
     """
 
     def __init__(self, what: str, *, fix: str = "", file: str | Path | None = None,

@@ -18,8 +18,7 @@ from drp_plugin.records import Record
 
 R = TypeVar("R", bound=Record)
 
-MAX_ROW = 64 << 20
-"""Bytes of the longest row: what has no end of line for so long is no JSONL."""
+MAX_ROW = 64 << 20  # Bytes of the longest row: what has no end of line for so long is no JSONL
 MAX_DEPTH = 100
 """Lists and objects within each other; what writes a row again does not go much deeper."""
 
@@ -52,10 +51,7 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def rows(path: str | Path) -> Iterator[Row]:
-    """Every line that is not blank; a bad line is yielded with its error, not raised.
-
-    Raises UserError when the file cannot be read at all.
-    """
+    """Every line that is not blank, a bad one with its error. Raises UserError for the file."""
     with opened(path) as file:
         for number, line in lines(file, path):
             yield parse(number, line)

@@ -1,8 +1,7 @@
 """Degenerate loops: a completion whose tail repeats itself until the limit (§4.6).
 
-One definition, asked for twice: of a finished text by the scorer, and, with more repeats since
-what follows is not known yet, of the tokens made so far by the engines (`stop_loops`). What the
-engines stop as a loop, the scorer counts as one.
+One definition for the scorer and, with more repeats since what follows is not known yet, for the
+engines (`stop_loops`): what they stop as a loop, the scorer counts as one.
 """
 
 from __future__ import annotations
@@ -45,10 +44,7 @@ def loop_period(text: str) -> int | None:
 
 
 def token_period(ids: Sequence[int]) -> int | None:
-    """The period, in tokens, of a tail that has come back eight times over 256 tokens or more.
-
-    Honest lists (1, 2, 3, …) do not repeat exactly, so they never count.
-    """
+    """The period, in tokens, of a tail that came back eight times over 256 tokens or more."""
     return _exact("".join(map(chr, ids[-_STOP_WINDOW:])), STOP_REPEATS, STOP_TOKENS)
 
 

@@ -1,8 +1,7 @@
 """Counting Qwen tokens piece by piece: the same number as the tokenizer's, many times faster.
 
-Qwen's tokenizer cuts text at a fixed pattern before BPE, and BPE never crosses a cut. Reasoning
-traces repeat their pieces all the time, so each distinct piece is encoded once and looked up from
-then on. Text that Python might cut differently is left to the tokenizer.
+BPE never crosses the cuts that a fixed pattern makes before it, and traces repeat their pieces:
+each distinct one is encoded once. What Python might cut differently is left to the tokenizer.
 """
 
 from __future__ import annotations

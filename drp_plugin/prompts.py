@@ -41,9 +41,8 @@ _VARIABLES = {
 class Prompts:
     """The prompt templates; a file in `override` wins over the shipped one of that name.
 
-    A variable that a template names and the caller does not give is an error (StrictUndefined),
-    never an empty string in a paid request. Raises UserError for a folder that cannot override
-    anything.
+    A variable that the caller does not give is an error, never an empty string in a paid request.
+    Raises UserError for a folder that cannot override anything.
     """
 
     def __init__(self, override: Path | None = None) -> None:
@@ -75,11 +74,8 @@ class Prompts:
                             fix="Give a folder with *.jinja files, or leave --prompts out")
 
     def check(self, needed: Iterable[str]) -> None:
-        """Try the teacher's prompts before anything is paid for.
-
-        Raises UserError where a file of the user's folder has no use, or one of the needed
-        prompts cannot be rendered with what a run gives it.
-        """
+        """Try the teacher's prompts before anything is paid for; raises UserError, also for a file
+        of the user's folder that has no use."""
         used = self._in_force(evaluation=False)
         for file in sorted(self._own()):
             stem = file.removesuffix(".jinja")
@@ -94,10 +90,7 @@ class Prompts:
                     raise UserError("is an empty prompt", file=self._path(f"{name}.jinja"))
 
     def render(self, name: str, /, **variables: Any) -> str:
-        """The text of `prompts/<name>.jinja` with these variables.
-
-        Raises UserError when the template is missing, broken, or names an unknown variable.
-        """
+        """The text of `prompts/<name>.jinja` with these variables. Raises UserError."""
         file = f"{name}.jinja"
         try:
             return self._environment.get_template(file).render(**variables).strip()

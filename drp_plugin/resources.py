@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 _PACKAGE = Path(__file__).resolve().parent
 
 
 def resource(name: str) -> Path:
-    """The folder `prompts`, `lmms_eval_tasks`, `llamafactory_configs` or `recipes`.
-
-    Raises FileNotFoundError when the installation is broken.
-    """
+    """The folder `prompts`, `lmms_eval_tasks`, `llamafactory_configs` or `recipes`."""
     for folder in (_PACKAGE / "_share" / name, _PACKAGE.parent / name):
         if folder.is_dir():
             return folder
     raise FileNotFoundError(f"drp_plugin is installed without its folder {name!r}: install again")
+
+
+@lru_cache
+def layouts(part: str) -> Any:
+    """A part of `data/layouts.yaml`: how others name fields, and their words for an end."""
+    return yaml.safe_load((_PACKAGE / "data" / "layouts.yaml").read_text("utf-8"))[part]

@@ -1,8 +1,7 @@
 """Cutting T into units: sentences, or clauses, that never break a formula.
 
-The units are half-open spans that partition the text, white space included: put together they
-give it back character for character. White space after a unit belongs to it. Every pass is
-linear in the length of the text, also for text that was made to be slow.
+The units are half-open spans that partition the text, white space (which belongs to the unit
+before it) included. Every pass is linear in the length of the text.
 """
 
 from __future__ import annotations
@@ -22,8 +21,7 @@ class Span(NamedTuple):
     end: int
 
 
-_LONGEST_DISPLAY = 20_000
-"""Characters; a display formula that closes later than this was not one."""
+_LONGEST_DISPLAY = 20_000  # Characters; a display formula that closes later than this was not one
 _SHORTEST_CLAUSE = 15
 """Characters that must stand before a cut inside a sentence: `Okay, so` is not a clause."""
 
@@ -67,9 +65,8 @@ class _Next:
 def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
     """Spans of the sentences or clauses of `text`, in order, that partition it.
 
-    Not broken, whatever stands inside: `$…$`, `\\(…\\)`, `\\[…\\]`, `$$…$$`, environments, code
-    fences, parentheses, decimals, abbreviations, factorials, chains of equations over lines.
-    A list marker stays with its item. An empty text has no units.
+    Not broken: formulas, environments, code fences, parentheses, decimals, abbreviations,
+    factorials, chains of equations over lines. A list marker stays with its item.
     """
     if not text:
         return ()

@@ -1,7 +1,4 @@
-"""The exact shape of a training target: `<think>\\n T̂ \\n</think>\\n\\n Â` (§3.2).
-
-`drp prune` asks it of a trace before anything is paid for, `drp build` of every row.
-"""
+"""The exact shape of a training target: `<think>\\n T̂ \\n</think>\\n\\n Â` (§3.2)."""
 
 from __future__ import annotations
 
@@ -25,11 +22,8 @@ class Unfit(Exception):
 def shaped(response: str, *, thinking: bool = True) -> str:
     """The response in the one shape in which training and inference agree token for token.
 
-    A missing opening tag is mended: chat templates prefill it, and samples come without. Without
-    `thinking` it may be empty.
-
-    Raises Unfit when the thinking is not closed, is empty, or is there twice, or when no answer
-    follows it. Nothing is guessed: a row that would teach a broken layout is worth less than none.
+    A missing opening tag is mended: chat templates prefill it. Raises Unfit when the thinking is
+    not closed, is empty (unless `thinking` is off), or is there twice, or no answer follows it.
     """
     text = response.strip()
     body = text[len(OPEN):] if text.startswith(OPEN) else text
@@ -54,10 +48,7 @@ def check_question(question: str, marks: Iterable[str] = CONTROL_TOKENS) -> None
 
 
 def check_controls(marks: Iterable[str], *texts: str) -> None:
-    """Raises Unfit when a text holds a control token of the layout, such as the end token.
-
-    The tokenizer would encode it as the real token: a turn, or the end, in the midst of a text.
-    """
+    """Raises Unfit for a control token of the layout, which the tokenizer would take for real."""
     for text in texts:
         for mark in marks:
             if mark in text:

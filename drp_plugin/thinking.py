@@ -26,20 +26,16 @@ _ENDS = ("<｜end▁of▁sentence｜>", "<|im_end|>", "<|endoftext|>", "<|eot_id
 class Split(NamedTuple):
     """A response taken apart."""
 
-    thinking: str
-    """T, without tags, stripped."""
-    answer: str
-    """A, stripped; empty where the response was cut off before `</think>`."""
-    complete: bool
-    """Whether `</think>` was there."""
+    thinking: str  # T, without tags, stripped
+    answer: str  # A, stripped; empty where the response was cut off before `</think>`
+    complete: bool  # Whether `</think>` was there
 
 
 def split_response(response: str) -> Split:
-    """Take a response apart at its last `</think>`.
+    """Take a response apart at its last `</think>`, as graders do.
 
-    The last one counts, as for graders: text of the thinking that mentions the tag must not
-    become the answer. A missing opening tag is normal, since chat templates prefill it. Without
-    a closing tag everything is thinking that was cut off.
+    A missing opening tag is normal: chat templates prefill it. Without a closing tag everything
+    is thinking that was cut off.
     """
     thinking, tag, answer = response.rpartition(CLOSE)
     if not tag:
@@ -62,8 +58,7 @@ def join_response(thinking: str, answer: str) -> str:
 def as_published(response: str) -> str:
     """A response of any family with R1's tags: `<think>T</think>A`.
 
-    Read are the tags of other families and gpt-oss's harmony, and the end token that a decoder
-    left at the end. A response that has none of them comes back as it is.
+    Tags of other families, gpt-oss's harmony and end tokens are read; what has none stays as it is.
     """
     text = _without_ends(response)
     if CLOSE in text:

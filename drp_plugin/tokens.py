@@ -24,8 +24,7 @@ QWEN = "qwen"
 PIECES = "qwen-pieces"
 """The approximation where Qwen's tokenizer cannot be had: 97.3 % of its count over 240 traces of
 R1-Distill, 88 to 100 % for each, and with text that has spaces never more."""
-STUDENT = "student"
-"""The embedded student's own tokenizer."""
+STUDENT = "student"  # The embedded student's own tokenizer
 QWEN_VARIABLE = "DRP_QWEN_TOKENIZER"
 #: Repositories whose tokenizer.json holds the Qwen BPE together with R1's added tokens.
 R1_REPOSITORIES = ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
@@ -48,8 +47,7 @@ class TokenCount(NamedTuple):
     """Tokens of a completion."""
 
     total: int
-    think: int
-    """Up to and including the last `</think>`; all of them where there is none."""
+    think: int  # Up to and including the last `</think>`; all of them where there is none
 
     @property
     def answer(self) -> int:
@@ -69,12 +67,10 @@ class TokenCounter:
 
     @classmethod
     def load(cls, spec: str | Path = QWEN, *, exact: bool = True) -> TokenCounter:
-        """The counter for `qwen` (default), `qwen-pieces`, `student`, a folder, a tokenizer.json,
-        or a hub name.
+        """The counter for `qwen`, `qwen-pieces`, `student`, a folder, a tokenizer.json, a hub name.
 
-        `qwen` comes from `qwen_file()`, else from the local hub cache, else from the hub; where
-        none of them has it and `exact` is off, `qwen-pieces` counts in its place, and is the
-        counter's `name`. Raises UserError when the tokenizer cannot be had.
+        `qwen` comes from `qwen_file()`, the local hub cache, or the hub; where none has it and
+        `exact` is off, `qwen-pieces` counts in its place. Raises UserError.
         """
         try:
             return _counter(str(spec))
@@ -95,33 +91,22 @@ class TokenCounter:
         """Tokens of each text."""
         batch = [_clean(text) for text in texts]
         counts = [self._pieces.count(text) if self._pieces else None for text in batch]
-        rest = [i for i, count in enumerate(counts) if count is None]
-        found = self._tokenizer.encode_batch_fast([batch[i] for i in rest],
-                                                  add_special_tokens=False)
-        for i, encoding in zip(rest, found, strict=True):
-            counts[i] = len(encoding)
-        return [count or 0 for count in counts]
+        rest = [text for text, count in zip(batch, counts, strict=True) if count is None]
+        found = iter(self._tokenizer.encode_batch_fast(rest, add_special_tokens=False))
+        return [len(next(found)) if count is None else count for count in counts]
 
     def split_counts(self, completions: Sequence[str]) -> list[TokenCount]:
         """Tokens of each completion, whole and thinking part."""
-        pieces: list[str] = []
-        for text in completions:
-            before, tag, after = text.rpartition(CLOSE)
-            pieces += [before, after] if tag else [text, ""]
-        closed = [CLOSE in text for text in completions]
+        cut = [text.rpartition(CLOSE) if CLOSE in text else (text, "", "") for text in completions]
         if not self._close_splits:
             # here the tag is ordinary text and may share a token with its neighbours
-            whole = self.counts(completions)
-            heads = self.counts([before + CLOSE if shut else "" for before, shut
-                                 in zip(pieces[::2], closed, strict=True)])
-            return [TokenCount(n, min(head, n) if shut else n)
-                    for n, head, shut in zip(whole, heads, closed, strict=True)]
-        numbers = self.counts(pieces)
-        result = []
-        for shut, before_n, after_n in zip(closed, numbers[::2], numbers[1::2], strict=True):
-            think = before_n + shut
-            result.append(TokenCount(think + after_n, think))
-        return result
+            heads = self.counts([before + tag if tag else "" for before, tag, _ in cut])
+            return [TokenCount(n, min(head, n) if tag else n) for n, head, (_, tag, _)
+                    in zip(self.counts(completions), heads, cut, strict=True)]
+        numbers = self.counts([part for before, _, after in cut for part in (before, after)])
+        thinks = [n + bool(tag) for n, (_, tag, _) in zip(numbers[::2], cut, strict=True)]
+        return [TokenCount(think + n, think)
+                for think, n in zip(thinks, numbers[1::2], strict=True)]
 
     def clip(self, text: str, n: int) -> str:
         """The longest prefix of `text` that the first `n` tokens hold completely."""
@@ -248,10 +233,7 @@ def _qwen() -> Tokenizer | None:
 
 
 def _pieces() -> Tokenizer:
-    """One token for each piece that Qwen's tokenizer cuts a text into before it applies BPE.
-
-    Where a script has no spaces a piece would be a whole sentence, so there it is a character.
-    """
+    """One token for each piece that Qwen's tokenizer cuts, or character of text without spaces."""
     from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
     made = Tokenizer(models.WordLevel({"?": 0}, unk_token="?"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -65,12 +66,15 @@ def group(context: click.Context) -> None:
         click.echo(context.get_help())
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Run `drp` and exit.
+def page(command: str) -> str:
+    """A command's page of help, as `drp COMMAND --help` shows it above the options."""
+    folder = Path(__file__).resolve().parents[1] / "data" / "help"
+    return (folder / f"{command}.txt").read_text("utf-8")
 
-    0 done, 1 rows rejected under --strict, 2 the user's mistake, 3 stopped by --max-cost,
-    130 interrupted.
-    """
+
+def main(arguments: list[str] | None = None) -> None:
+    """Exits with 0 done, 1 rows rejected under --strict, 2 the user's mistake, 3 stopped by
+    --max-cost, 130 interrupted."""
     if sys.platform not in ("linux", "darwin"):
         fail(f"runs on Linux and macOS, not on {sys.platform}. On Windows, install it in WSL")
     try:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from drp_plugin.cli._help import help_of
-from drp_plugin.cli._pairs import columns_option
+from drp_plugin.cli._options import columns_option
 from drp_plugin.training.templates import DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def command(sources: tuple[str, ...], output: Path, name: str, ratio: str | None
             tokenizer: str | None, replace_set: bool, exclude: tuple[str, ...],
             columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool,
             **chosen: Any) -> int:
-    from drp_plugin.cli._counter import counter as token_counter
+    from drp_plugin.cli._options import load_counter as token_counter
     from drp_plugin.progress import Display
     from drp_plugin.training.mixing import parse_ratio
     from drp_plugin.training.sft_set import SetSettings, build

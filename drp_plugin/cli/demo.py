@@ -7,26 +7,14 @@ from pathlib import Path
 
 import click
 
+from drp_plugin.cli import page
 from drp_plugin.errors import UserError
 
 NEEDS = {"torch": "torch", "llamafactory": "llamafactory", "lmms_eval": "lmms-eval",
          "doit": "doit"}
 
 
-@click.command(help="""Run the whole loop on this machine's CPU with the tiny student that ships in
-the package.
-
-The student writes traces, the offline rule teacher prunes them, LLaMA-Factory fine-tunes the
-student on the result, lmms-eval measures it before and after, and a table says what came of it.
-The student is a toy and the teacher is rules, no LLM: the numbers show that the loop works, not
-what DRP does for a real model. A demo that was stopped goes on where it was. It is the smallest
-experiment (see drp experiment).
-
-\b
-Examples:
-  drp demo
-  drp demo -o quick --train 200 --limit 40
-""")
+@click.command(help=page("demo"))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("demo-run"),
               show_default=True, help="Folder for everything that the demo makes.")
 @click.option("--train", type=click.IntRange(min=20), default=1200, show_default=True,

@@ -3,63 +3,47 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import islice
 from pathlib import Path
 
 import click
 
-from drp_plugin.cli._counter import counter as token_counter
-from drp_plugin.cli._pairs import columns_option
-from drp_plugin.cli._teacher import run_options, teacher_options
+from drp_plugin import __version__
+from drp_plugin.cli import page
+from drp_plugin.cli._options import (
+    load_counter,
+    prompts_option,
+    run_dir_option,
+    run_options,
+    teacher_options,
+)
 from drp_plugin.errors import UserError
-from drp_plugin.runner.job import RunOptions
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.methods import is_method
+from drp_plugin.methods.direct_distillation import distill
+from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.reading import Reader, traces
+from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.runner.job import Job, RunOptions, check_input, rereadable
+from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.session import finish, run_session
 from drp_plugin.teachers.registry import TeacherSettings
 
-HELP = """Have a teacher answer the questions itself (direct distillation, the paper's §6.2).
 
-QUESTIONS is a JSONL file (`-` for standard input), one question a line: id, question, answer
-(gold, where known); traces will do, and so do the layouts of docs/inputs.md. RUN_DIR
-gets the same files as with `drp prune`, and `drp build` takes it in the same way. A run that
---max-cost stopped exits with 3.
-
-\b
-Examples:
-  drp distill gsm8k_train.jsonl -o run-distill --teacher openai:gpt-4o --forecast
-  drp distill gsm8k_train.jsonl -o run-distill --teacher openai:gpt-4o --batch
-"""
-
-
-@click.command("distill", help=HELP)
+@click.command("distill", help=page("distill"))
 @click.argument("questions")
-@click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
-              type=click.Path(path_type=Path), help="The run's folder.")
+@run_dir_option
 @teacher_options()
-@click.option("--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
-              help="A folder whose *.jinja files take the place of the shipped prompts.")
+@prompts_option
 @click.option("--tokenizer", default="qwen", show_default=True, help="Counts tokens.")
 @click.option("--repairs", type=click.IntRange(0), default=1, show_default=True,
               help="Rounds in which a reply out of format is sent back.")
 @click.option("--keep-wrong", is_flag=True, help="Keep solutions with another answer than gold.")
 @run_options
-@columns_option
-@click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
-@click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
 def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir: Path,
             columns: dict[str, str], prompts_dir: Path | None, tokenizer: str, repairs: int,
             keep_wrong: bool, limit: int | None, strict: bool) -> int:
-    from itertools import islice
-
-    from drp_plugin import __version__
-    from drp_plugin.llm.ledger_client import RowClient
-    from drp_plugin.methods import is_method
-    from drp_plugin.methods.direct_distillation import distill
-    from drp_plugin.prompts import Prompts
-    from drp_plugin.pruning.options import PruneOptions
-    from drp_plugin.reading import Reader, traces
-    from drp_plugin.records import Pruned, Reject, Trace
-    from drp_plugin.runner.job import Job, check_input, rereadable
-    from drp_plugin.runner.outputs import prepare
-    from drp_plugin.runner.session import finish, run_session
-
     check_input(questions)
     if settings.teacher == "offline" or is_method(settings.teacher):
         raise UserError(f"teacher {settings.teacher} cannot solve problems",
@@ -68,7 +52,7 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
     teacher = settings.make()
     prompts = Prompts(prompts_dir)
     prompts.check(["distill", *["repair"] * bool(repairs)])
-    counter = token_counter(tokenizer)
+    counter = load_counter(tokenizer)
     options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, repairs=repairs,
                            keep_wrong=keep_wrong)
     prepare(run_dir)

@@ -10,28 +10,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from drp_plugin.cli import page
 from drp_plugin.errors import UserError
 
 if TYPE_CHECKING:
     from drp_plugin.experiment.file import Experiment
     from drp_plugin.experiment.stages import Stage
 
-HELP = """A whole experiment: students, questions, methods, seeds and tasks, from one file.
-
-FILE is a YAML, or the name of a shipped one (paper_tiny, paper_7b, paper_1_5b, arena_7b,
-arena_1_5b, demo). What is missing is run, what is there is kept; a changed setting redoes what
-depends on it. It ends in one report for each student.
-
-\b
-Examples:
-  drp experiment paper_7b --dry-run            every command, projected dollars and GPU hours
-  drp experiment paper_tiny -o paper --jobs 2
-  drp experiment mine.yaml --only DRP --until train
-  drp experiment mine.yaml --status
-"""
-
-
-@click.command("experiment", help=HELP)
+@click.command("experiment", help=page("experiment"))
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
               help="Folder for everything. Default: the file's name and -run.")

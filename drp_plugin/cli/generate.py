@@ -8,26 +8,12 @@ from typing import Any
 
 import click
 
-from drp_plugin.cli._pairs import PairType, columns_option
+from drp_plugin.cli import page
+from drp_plugin.cli._options import columns_option, pairs
 from drp_plugin.errors import UserError
 
-EXAMPLES = """\b
-Examples:
-  drp generate gsm8k_train -o traces.jsonl --model deepseek-ai/DeepSeek-R1-Distill-Qwen-7B
-  drp generate questions.jsonl -o traces.jsonl --model ./student --backend hf --samples 4
-  drp generate prm12k_train -o traces.jsonl --base-url http://a:8000/v1 --base-url http://b:8000/v1
-  drp generate gsm8k_train -o traces.jsonl --model ./student --backend ray --engine-arg workers=8
-  drp generate tiny:sft:steps2+steps3+steps4:900 -o traces.jsonl     the embedded student
 
-\b
-QUESTIONS is a JSONL file (question, and id and answer where known; docs/inputs.md lists other
-layouts), `-`, one of gsm8k_train,
-prm12k_train, gsm8k_test, math500_test, aime24_test, amc23_test (from the folder that DRP_DATA_DIR
-names, else from the hub), or tiny:SPLIT:LEVELS:N.
-"""
-
-
-@click.command(help=f"Sample the student's own traces.\n\n{EXAMPLES}")
+@click.command(help=page("generate"))
 @click.argument("questions")
 @click.option("-o", "--output", required=True, help="JSONL of traces; - for standard output.")
 @click.option("--model", help="Folder or hub name. Default: the embedded student for tiny:…, "
@@ -51,7 +37,7 @@ names, else from the hub), or tiny:SPLIT:LEVELS:N.
               help="Folder whose templates win over the shipped ones.")
 @click.option("--limit", type=click.IntRange(1), help="Only the first N questions.")
 @click.option("--batch-size", type=click.IntRange(1), help="Rows at a time (hf).")
-@click.option("--engine-arg", "engine_args", type=PairType(), multiple=True,
+@click.option("--engine-arg", "engine_args", type=pairs(), multiple=True, metavar="KEY=VALUE",
               help="Argument of the engine, such as tensor_parallel_size=4 (vllm), threads=2 (hf).")
 @click.option("--ledger", type=click.Path(path_type=Path),
               help="Keeps finished completions. Default: beside the output.")

@@ -9,26 +9,11 @@ from pathlib import Path
 import click
 
 from drp_plugin import jsonl
+from drp_plugin.cli import page
 from drp_plugin.inspection.page import rows, write_page
 
-HELP = """See and edit a run: original beside pruned, step by step.
 
-Writes one self-contained page with the run's statistics, every step with its skill and action,
-and the rejects. Rows can be accepted, rejected or rewritten in it; its button saves the decisions
-as edits.jsonl, which goes into RUN_DIR and is applied by `drp build`.
-
-\b
-edits.jsonl, a row a decision (the last one for an id counts):
-  {"id": …, "action": "accept" | "reject" | "edit", "response": the new text, with edit}
-
-\b
-Examples:
-  drp inspect run -o page.html
-  drp inspect run -o page.html --limit 200
-"""
-
-
-@click.command(help=HELP)
+@click.command(help=page("inspect"))
 @click.argument("run_dir", type=click.Path(path_type=Path))
 @click.option("-o", "--output", default=None, metavar="PAGE",
               help="The page to write; - is standard output. [default: RUN_DIR/inspect.html]")

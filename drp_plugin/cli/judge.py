@@ -6,33 +6,28 @@ import asyncio
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from drp_plugin.cli._teacher import teacher_options
+from drp_plugin import jsonl
+from drp_plugin.cli import page
+from drp_plugin.cli._options import prompts_option, teacher_options
+from drp_plugin.inspection import pairwise
+from drp_plugin.inspection.pairwise import Judged, Pair
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient
+from drp_plugin.llm.messages import Teacher
+from drp_plugin.progress import Display
+from drp_plugin.prompts import Prompts
+from drp_plugin.run_dir import LEDGER
+from drp_plugin.runner.live import terminable
+from drp_plugin.runner.order import in_order
+from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.session import say
 from drp_plugin.teachers.registry import TeacherSettings
 
-if TYPE_CHECKING:
-    from drp_plugin.inspection.pairwise import Judged, Pair
-    from drp_plugin.llm.messages import Teacher
-    from drp_plugin.prompts import Prompts
 
-HELP = """Compare the decompositions of two runs by an LLM judge (the paper's Appendix D).
-
-RUN_A and RUN_B are folders of `drp prune` over the same traces, say with --decompose skill and
---decompose sentence. Every pair is judged in both orders, which side comes first drawn by
---shuffle-seed; the answer says who is preferred (95 % Wilson interval), how often the judge goes
-by the side instead of the text, and how many steps an example has in each run.
-
-\b
-Examples:
-  drp judge run-skill run-sentence --judge gemini:gemini-3.5-flash
-  drp judge run-skill run-default --judge openai:gpt-4o --sample 50 --shuffle-seed 1 -o judged
-"""
-
-
-@click.command("judge", help=HELP)
+@click.command("judge", help=page("judge"))
 @click.argument("run_a", type=click.Path(path_type=Path))
 @click.argument("run_b", type=click.Path(path_type=Path))
 @teacher_options("--judge")
@@ -43,18 +38,11 @@ Examples:
               help="Judge N pairs drawn at random (the paper: 50); by default all.")
 @click.option("--shuffle-seed", type=int, default=0, show_default=True,
               help="Draws the pairs and their sides.")
-@click.option("--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
-              help="A folder whose *.jinja files take the place of the shipped prompts.")
+@prompts_option
 def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | None,
             sample: int | None, shuffle_seed: int, prompts_dir: Path | None) -> None:
-    from drp_plugin import jsonl
-    from drp_plugin.inspection.pairwise import load, make_pairs, summarize, table
-    from drp_plugin.prompts import Prompts
-    from drp_plugin.runner.outputs import prepare
-    from drp_plugin.runner.session import say
-
-    one, two = load(run_a), load(run_b)
-    pairs = make_pairs(one, two, sample=sample, seed=shuffle_seed)
+    one, two = pairwise.load(run_a), pairwise.load(run_b)
+    pairs = pairwise.make_pairs(one, two, sample=sample, seed=shuffle_seed)
     judge = settings.make()
     prompts = Prompts(prompts_dir)
     prompts.check(["judge"])
@@ -63,12 +51,12 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
 
     judged = asyncio.run(_judge(pairs, folder, judge, settings, prompts))
     summary = {"judge": judge.name, "run_a": str(run_a), "run_b": str(run_b),
-               "prompts_hash": prompts.hash, **summarize(judged, one, two)}
+               "prompts_hash": prompts.hash, **pairwise.summarize(judged, one, two)}
     jsonl.write(folder / "judgements.jsonl",
                 [{**asdict(j), "winner": j.winner} for j in judged])
     with jsonl.replacing(folder / "judge.json") as file:
         file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    print(table(summary, (run_a.name, run_b.name)))
+    print(pairwise.table(summary, (run_a.name, run_b.name)))
     if summary["both_orders"]["invalid"]:
         say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
             f"{folder / 'judgements.jsonl'}")
@@ -78,14 +66,6 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
 async def _judge(pairs: list[Pair], folder: Path, judge: Teacher, settings: TeacherSettings,
                  prompts: Prompts) -> list[Judged]:
     """What the judge says of each pair, in order."""
-    from drp_plugin.inspection.pairwise import judge_pair
-    from drp_plugin.llm.ledger import Ledger
-    from drp_plugin.llm.ledger_client import LedgerClient
-    from drp_plugin.progress import Display
-    from drp_plugin.run_dir import LEDGER
-    from drp_plugin.runner.live import terminable
-    from drp_plugin.runner.order import in_order
-
     judged = []
     with (Ledger(folder / LEDGER) as ledger,
           Display("judge", len(pairs), status=lambda: f"{client.asked} asked") as display,
@@ -93,7 +73,7 @@ async def _judge(pairs: list[Pair], folder: Path, judge: Teacher, settings: Teac
         client = LedgerClient(judge, ledger, price=settings.find_price(judge))
 
         async def work(pair: Pair) -> Judged:
-            return await judge_pair(pair, client, prompts, settings.sampling)
+            return await pairwise.judge_pair(pair, client, prompts, settings.sampling)
 
         try:
             async for result in in_order(pairs, work, active=settings.concurrency,

@@ -4,58 +4,44 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from drp_plugin.cli._counter import counter as token_counter
-from drp_plugin.cli._pairs import columns_option
-from drp_plugin.cli._teacher import run_options, teacher_options
-from drp_plugin.methods import listing
-from drp_plugin.runner.job import RunOptions
+from drp_plugin import __version__
+from drp_plugin.cli import page
+from drp_plugin.cli._options import (
+    load_counter,
+    prompts_option,
+    run_dir_option,
+    run_options,
+    teacher_options,
+)
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.methods import Given, Method, is_method, listing, make
+from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.reading import Reader
+from drp_plugin.reading import traces as read_traces
+from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.runner.job import Job, RunOptions, check_input, rereadable
+from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.session import doubt_run, finish, run_session
 from drp_plugin.teachers.registry import TeacherSettings
 
-if TYPE_CHECKING:
-    from drp_plugin.methods import Given, Method
-    from drp_plugin.pruning.options import PruneOptions
 
-HELP = """Have a teacher prune traces, step by step, and verify the result.
-
-TRACES is a JSONL file (`-` for standard input), one trace a line: id, question, answer (gold,
-where known), response (`<think>T</think>A`); docs/inputs.md lists the other layouts that are
-read. RUN_DIR gets pruned.jsonl, rejects.jsonl (every
-row is in one of them), summary.json, settings.json, and ledger.sqlite, which holds every reply:
-run the same command again after an interruption, and nothing is asked twice. A run that
---max-cost stopped exits with 3.
-
-\b
-Examples:
-  drp prune traces.jsonl -o run --teacher openai:gpt-4o --forecast
-  drp prune traces.jsonl -o run --teacher openai:gpt-4o --max-cost 20
-  drp prune traces.jsonl -o run --teacher gemini:gemini-3.5-flash --batch
-  drp prune traces.jsonl -o run --teacher openai:qwen --base-url http://localhost:8000/v1
-  drp prune traces.jsonl -o run --teacher offline --decompose indexed
-  drp prune traces.jsonl -o run --teacher shortest-correct
-  drp prune traces.jsonl -o run --teacher entropy:MODEL@0.6
-
-\b
-Methods that ask no teacher, in its place (docs/methods.md). MODEL is a folder or a hub name,
-RATIO the share of the response's tokens that stays:
-""" + listing()
-
-
-@click.command("prune", help=HELP)
+@click.command("prune", help=page("prune") + listing())
 @click.argument("traces")
-@click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
-              type=click.Path(path_type=Path), help="The run's folder.")
+@run_dir_option
 @teacher_options()
 @click.option("--decompose", type=click.Choice(["skill", "default", "sentence", "indexed"]),
               default="skill", show_default=True,
               help="skill: the paper's prompt; default: its ablation; sentence: Appendix D's "
                    "baseline; indexed: ranges over numbered units, about a third of the output.")
-@click.option("--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
-              help="A folder whose *.jinja files take the place of the shipped prompts.")
+@prompts_option
 @click.option("--tokenizer", default="qwen", show_default=True,
               help="Counts tokens: qwen, a tokenizer.json, a model's folder, or student.")
 @click.option("--window-tokens", type=click.IntRange(50), default=8000, show_default=True,
@@ -79,30 +65,12 @@ RATIO the share of the response's tokens that stays:
 @click.option("--check-language/--no-check-language", default=True, show_default=True,
               help="The pruned thinking must be in the trace's language.")
 @run_options
-@columns_option
-@click.option("--limit", type=click.IntRange(1), help="Only the first N rows.")
-@click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected.")
 def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Path,
             columns: dict[str, str], decompose: str, prompts_dir: Path | None, tokenizer: str,
             limit: int | None, strict: bool, **options: Any) -> int:
-    from itertools import islice
-
-    from drp_plugin import __version__
-    from drp_plugin.llm.ledger_client import RowClient
-    from drp_plugin.methods import Given
-    from drp_plugin.prompts import Prompts
-    from drp_plugin.pruning.flow import prune_trace
-    from drp_plugin.pruning.options import PruneOptions
-    from drp_plugin.reading import Reader
-    from drp_plugin.reading import traces as read_traces
-    from drp_plugin.records import Pruned, Reject, Trace
-    from drp_plugin.runner.job import Job, check_input, rereadable
-    from drp_plugin.runner.outputs import prepare
-    from drp_plugin.runner.session import doubt_run, finish, run_session
-
     check_input(traces)
     prompts = Prompts(prompts_dir)
-    counter = token_counter(tokenizer)
+    counter = load_counter(tokenizer)
     chosen = PruneOptions.model_validate({**options, "decompose": decompose,
                                           "sampling": settings.sampling})
 
@@ -133,16 +101,9 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
 
 def _method(settings: TeacherSettings, given: Given) -> Method:
     """The method that --teacher names; a teacher's name stands for the paper's."""
-    from drp_plugin import methods
-    from drp_plugin.pruning.flow import prune_with_teacher
-
-    if methods.is_method(settings.teacher):
-        return methods.make(settings.teacher, given)
-    return methods.Method(prune_with_teacher, settings.make(), tuple(_asked_by(given.options)))
-
-
-def _asked_by(options: PruneOptions) -> list[str]:
-    """The prompts that a run with these options needs."""
-    stages = {"indexed": ["indexed"], "sentence": ["revise"]}.get(
-        options.decompose, [f"decompose_{options.decompose}", "revise"])
-    return stages + ["repair"] * bool(options.repairs)
+    if is_method(settings.teacher):
+        return make(settings.teacher, given)
+    way = given.options.decompose
+    prompts = {"indexed": ["indexed"], "sentence": ["revise"]}.get(
+        way, [f"decompose_{way}", "revise"]) + ["repair"] * bool(given.options.repairs)
+    return Method(prune_with_teacher, settings.make(), tuple(prompts))

@@ -13,21 +13,15 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 from drp_plugin import jsonl
-from drp_plugin.cli._counter import counter as token_counter
-from drp_plugin.cli._pairs import columns_option
+from drp_plugin.cli import page
+from drp_plugin.cli._options import columns_option, load_counter
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended
 from drp_plugin.reading import Item, Reader
-from drp_plugin.scoring import (
-    DEFAULT_CUTOFF,
-    Measured,
-    Reading,
-    Summary,
-    measure_at,
-    measure_many,
-    summarize,
-)
-from drp_plugin.scoring.samples import dataset_of, is_sample, one_repeat, read_sample, task_of
+from drp_plugin.scoring import DEFAULT_CUTOFF, summarize
+from drp_plugin.scoring.measure import Measured, Reading, measure_at, measure_many
+from drp_plugin.scoring.samples import dataset_of, one_repeat, read_sample, task_of
+from drp_plugin.scoring.summary import Summary
 from drp_plugin.tokens import PIECES, QWEN, TokenCounter
 
 _CHUNK = 256
@@ -38,9 +32,7 @@ class Completion(NamedTuple):
     """A completion to score and the row that it comes out in."""
 
     row: dict[str, Any]
-    problem: int | str
-    """What the samples of one problem share: the number of their row, or the document where each
-    has a row of its own."""
+    problem: int | str  # What its samples share: their row's number, or a document of several rows
     text: str
     gold: str | None
     dataset: str | None
@@ -64,26 +56,7 @@ class Cutoff(click.ParamType):
         return int(text)
 
 
-EXAMPLES = """\b
-Examples:
-  drp score traces.jsonl -o scored.jsonl
-  drp score traces.jsonl --cutoff none --tokenizer path/to/model
-  drp score traces.jsonl --cutoffs 1000,2000,4000,8000,12000,none
-  zcat runs.jsonl.gz | drp score - | jq -c 'select(.correct | not)'
-"""
-
-
-@click.command("score", help=f"""Grade and count completions.
-
-Every row has `response` (or `completion`; docs/inputs.md lists the other layouts that are read) and
-`answer`, the gold one; `dataset` (gsm8k, math500, aime24, amc23, prm12k) chooses the grading rule.
-Each row comes out with `correct`, `outcome`, `extracted`, `extraction`, `tokens`, `think_tokens`,
-`answer_tokens`, `truncated`, `loop`, `cutoff`, and with `correct_full`, `outcome_full`,
-`tokens_full`, `truncated_full` for the same completion without the cutoff. A row with several
-completions comes out as a row for each, with `repeat`; accuracy is then the mean over
-repeats, and n the number of problems. The summary goes to standard error.
-
-{EXAMPLES}""")
+@click.command("score", help=page("score"))
 @click.argument("completions", metavar="COMPLETIONS")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write [default: -].")
 @click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF, show_default=True,
@@ -106,7 +79,7 @@ def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tok
     if first is None:
         raise UserError("holds no rows", file=completions)
     rows = itertools.chain([first], rows)
-    counter = token_counter(tokenizer)
+    counter = load_counter(tokenizer)
     if limits is not None:
         summaries: list[Summary] = []
         jsonl.write(output, _table(rows, counter, limits, summaries))
@@ -125,15 +98,12 @@ def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tok
 
 def _doubts(reader: Reader, figures: Summary, no_thinking: bool) -> None:
     """Say what of the figures may come from the file, not from the student."""
-    lines = []
     seen = reader.seen
-    if seen.silent and not no_thinking:
-        lines.append(f"{seen.silent} of {seen.responses} completions ended by themselves "
-                     "without </think>: they have no answer and are not truncated; give "
-                     "--no-thinking where the student does not think")
-    if doubt := seen.doubt(figures.graded, math.ceil(figures.correct), thinking=not no_thinking):
-        lines.append(doubt)
-    for line in lines:
+    silent = (f"{seen.silent} of {seen.responses} completions ended by themselves without "
+              "</think>: they have no answer and are not truncated; give --no-thinking where the "
+              "student does not think") if seen.silent and not no_thinking else None
+    doubt = seen.doubt(figures.graded, math.ceil(figures.correct), thinking=not no_thinking)
+    for line in filter(None, (silent, doubt)):
         print(f"drp: {reader.path}: {line}", file=sys.stderr)
 
 
@@ -163,8 +133,7 @@ def check_folder(folder: Path) -> None:
 def _limits(text: str) -> list[int | None]:
     kind = Cutoff()
     try:
-        found = [kind.convert(part, None, None) or None for part in text.split(",")
-                 if part.strip()]
+        found = [kind.convert(p, None, None) or None for p in text.split(",") if p.strip()]
     except click.BadParameter as error:
         raise UserError(f"--cutoffs: {error.message}", fix="Give e.g. 1000,4000,none") from None
     if not found:
@@ -176,18 +145,18 @@ def _completions(reader: Reader, dataset: str | None, thinking: bool) -> Iterato
     for item in reader:
         if item.value is None:
             raise UserError(item.error, file=reader.path, row=item.number)
-        if item.row is None or not is_sample(item.row) or "response" in item.row:
+        row = item.row or {}
+        if "response" in row or not {"resps", "filtered_resps"} & row.keys():
             yield _completion(item, reader, dataset, thinking)
-        elif not item.repeat:
-            yield from _samples(item.row, str(reader.path), item.number, dataset, thinking)
+        elif not item.repeat:  # lmms-eval wrote it
+            yield from _samples(row, str(reader.path), item.number, dataset, thinking)
 
 
 def _samples(value: dict[str, Any], path: str, number: int, dataset: str | None,
              thinking: bool) -> Iterator[Completion]:
     """Every completion of a row that lmms-eval wrote, as `drp report` reads it."""
     sample = read_sample(value, path, number)
-    task = task_of(path)
-    name = sample.dataset or value.get("dataset") or dataset or (task and dataset_of(task))
+    name = sample.dataset or value.get("dataset") or dataset or dataset_of(task_of(path) or "")
     single = len(sample.completions) == 1
     problem = sample.doc if "repeat" in value else number
     for i, (text, end) in enumerate(zip(sample.completions, sample.ended, strict=True)):
@@ -218,13 +187,15 @@ def _problems(seen: Iterable[tuple[int | str, M]]) -> list[list[M]]:
     return [[m for _, m in group] for _, group in itertools.groupby(seen, lambda pair: pair[0])]
 
 
-def _chunks(rows: Iterable[Completion]) -> Iterator[list[Completion]]:
-    iterator = iter(rows)
-    while chunk := list(itertools.islice(iterator, _CHUNK)):
-        yield chunk
+def _chunks(rows: Iterator[Completion]) -> Iterator[tuple[list[Completion], dict[str, Any]]]:
+    """Completions, many at a time, and what `measure_many` and `measure_at` take of them."""
+    while chunk := list(itertools.islice(rows, _CHUNK)):
+        yield chunk, {"completions": [c.text for c in chunk], "golds": [c.gold for c in chunk],
+                      "datasets": [c.dataset for c in chunk], "ended": [c.ended for c in chunk],
+                      "thinking": [c.thinking for c in chunk]}
 
 
-def _scored(rows: Iterable[Completion], counter: TokenCounter, cutoff: int | None,
+def _scored(rows: Iterator[Completion], counter: TokenCounter, cutoff: int | None,
             seen: list[tuple[int | str, Measured]]) -> Iterator[dict[str, Any]]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -234,11 +205,8 @@ def _scored(rows: Iterable[Completion], counter: TokenCounter, cutoff: int | Non
     with Progress(SpinnerColumn(), state, TimeElapsedColumn(), console=Console(stderr=True),
                   transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("", total=None, rate="")
-        for chunk in _chunks(rows):
-            found = measure_many([c.text for c in chunk], [c.gold for c in chunk],
-                                 [c.dataset for c in chunk], counter, cutoff,
-                                 thinking=[c.thinking for c in chunk],
-                                 ended=[c.ended for c in chunk])
+        for chunk, given in _chunks(rows):
+            found = measure_many(**given, counter=counter, cutoff=cutoff)
             for completion, measured in zip(chunk, found, strict=True):
                 seen.append((completion.problem, measured))
                 yield completion.row | added_fields(measured) | named
@@ -255,13 +223,11 @@ def added_fields(measured: Measured) -> dict[str, Any]:
         "truncated_full": full.truncated}
 
 
-def _table(rows: Iterable[Completion], counter: TokenCounter,
+def _table(rows: Iterator[Completion], counter: TokenCounter,
            limits: list[int | None], summaries: list[Summary]) -> Iterator[Summary]:
     columns: list[list[tuple[int | str, Reading]]] = [[] for _ in limits]
-    for chunk in _chunks(rows):
-        found = measure_at([c.text for c in chunk], [c.gold for c in chunk],
-                           [c.dataset for c in chunk], counter, limits,
-                           thinking=[c.thinking for c in chunk], ended=[c.ended for c in chunk])
+    for chunk, given in _chunks(rows):
+        found = measure_at(**given, counter=counter, cutoffs=limits)
         for completion, readings in zip(chunk, found, strict=True):
             for column, reading in zip(columns, readings, strict=True):
                 column.append((completion.problem, reading))

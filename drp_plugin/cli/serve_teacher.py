@@ -6,19 +6,10 @@ import sys
 
 import click
 
-HELP = """Serve the offline rule teacher behind an OpenAI-compatible endpoint.
-
-It answers /v1/chat/completions and /v1/models, so that the real client, its retries and the
-ledger can be tried without a key. It is rules, no language model.
-
-\b
-Examples:
-  drp serve-teacher --port 8100
-  drp prune traces.jsonl -o run --teacher openai:offline-rules --base-url http://127.0.0.1:8100/v1
-"""
+from drp_plugin.cli import page
 
 
-@click.command("serve-teacher", help=HELP)
+@click.command("serve-teacher", help=page("serve-teacher"))
 @click.option("--host", default="127.0.0.1", show_default=True)
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True)
 @click.option("--model", default="offline-rules", show_default=True,

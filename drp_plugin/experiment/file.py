@@ -15,9 +15,8 @@ from drp_plugin.records import Record
 from drp_plugin.resources import resource
 
 Kind = Literal["generate", "prune", "build", "train", "export", "evaluate", "report", "recipe"]
-"""What a stage does: launchers are given by it, and `--until` stops behind one."""
 Options = dict[str, Any]
-"""Options of a command, as on its command line but without dashes; a list repeats the option."""
+"""Of a command, as on its command line but without dashes; a list repeats the option."""
 
 
 class Entry(Record):
@@ -29,59 +28,38 @@ class Entry(Record):
 class Student(Entry):
     """A model that is pruned for, trained and measured."""
 
-    model: str
-    """Folder, hub name, or `tiny`: the embedded student."""
-    config: str
-    """The YAML of `llamafactory_configs/` that its trainings start from."""
-    parameters: float | None = None
-    """In billions, for the projected GPU hours."""
+    model: str  # Folder, hub name, or `tiny`: the embedded student
+    config: str  # The YAML of `llamafactory_configs/` that its trainings start from
+    parameters: float | None = None  # In billions, for the projected GPU hours
 
 
 class Round(Entry):
     """One training of a chain that goes on with the same adapter (CoT-Valve+P)."""
 
-    prune: Options = {}
-    """Options of `drp prune` that differ from the method's (`teacher: mixchain:4`)."""
-    build: Options = {}
-    """Further options of `drp build` for this round's set."""
+    prune: Options = {}  # Options that differ from the method's (`teacher: mixchain:4`)
+    build: Options = {}  # Further options of `drp build` for this round's set
     train: Options = {}
 
 
 class Method(Entry):
     """A way to a shorter trace. With nothing in it: the student as it is."""
 
-    prune: Options | None = None
-    """Options of `drp prune`; its `teacher` says how."""
-    distill: Options | None = None
-    """Options of `drp distill`, in place of pruning."""
-    generate: Options = {}
-    """Options of `drp generate` that differ from the experiment's (`samples: 4`)."""
+    prune: Options | None = None  # Options of `drp prune`; its `teacher` says how
+    distill: Options | None = None  # Options of `drp distill`, in place of pruning
+    generate: Options = {}  # Options that differ from the experiment's (`samples: 4`)
     build: Options = {}
-    train: Options = {}
-    """Settings of LLaMA-Factory that differ from the YAML's."""
-    config: str | None = None
-    """Another YAML of `llamafactory_configs/` to train with."""
-    chain: tuple[Round, ...] = ()
-    """Several trainings, each going on with the adapter of the one before."""
-    recipe: tuple[str, ...] = ()
-    """A command that makes the model, in place of all of this: {student}, {out}, {seed} and
-    {recipes} are filled in."""
-    adapter: str = ""
-    """Where below {out} the recipe leaves a LoRA adapter; empty where {out} is a whole model."""
-    export: bool = False
-    """Merge the adapter into a folder of its own, and measure that."""
-    tasks: str = ""
-    """Suffix of the tasks: `tale` measures `drp_gsm8k_tale`."""
-    evaluate: Options = {}
-    """Options of lmms-eval that differ from the experiment's."""
-    checkpoint: str | None = None
-    """A published model: measured, never trained."""
-    source: str = ""
-    """Where the checkpoint's prompt and sampling were looked up."""
-    rounds: int = Field(default=1, ge=1)
-    """Sample with the newest adapter, prune, train, measure: so often at most."""
-    stands_in: str = ""
-    """What of it is not the real thing, for the report."""
+    train: Options = {}  # Settings of LLaMA-Factory that differ from the YAML's
+    config: str | None = None  # Another YAML of `llamafactory_configs/` to train with
+    chain: tuple[Round, ...] = ()  # Trainings, each going on with the adapter before
+    recipe: tuple[str, ...] = ()  # A command in place of all this: {student}, {out}, {seed}, …
+    adapter: str = ""  # Where below {out} it leaves a LoRA adapter; empty for a whole model
+    export: bool = False  # Merge the adapter into a folder of its own, and measure that
+    tasks: str = ""  # Suffix of the tasks: `tale` measures `drp_gsm8k_tale`
+    evaluate: Options = {}  # Options of lmms-eval that differ from the experiment's
+    checkpoint: str | None = None  # A published model: measured, never trained
+    source: str = ""  # Where the checkpoint's prompt and sampling were looked up
+    rounds: int = Field(default=1, ge=1)  # Sample anew, prune, train, measure: so often at most
+    stands_in: str = ""  # What of it is not the real thing, for the report
 
     @property
     def trains(self) -> bool:
@@ -96,24 +74,18 @@ class Method(Entry):
 class Launcher(Entry):
     """How stages of a kind are started elsewhere."""
 
-    prefix: str = ""
-    """Put before the command: `srun --gres=gpu:2`."""
-    env: str | None = None
-    """An environment whose `bin/` holds the tools."""
+    prefix: str = ""  # Put before the command: `srun --gres=gpu:2`
+    env: str | None = None  # An environment whose `bin/` holds the tools
 
 
 class Hardware(Entry):
     """What the projected GPU hours are computed with."""
 
     gpu: str = "A100 80GB"
-    tflops: float = 312.0
-    """Dense bf16 peak of one GPU (NVIDIA's data sheet for the A100: 312)."""
-    train_utilization: float = 0.35
-    """Share of the peak that LoRA training reaches: an assumption, not a measurement."""
-    decode_tokens_per_s: float = 2500.0
-    """Of one GPU under a full batch: an assumption, not a measurement."""
-    trace_tokens: int = 2500
-    """Mean length of a trace before pruning."""
+    tflops: float = 312.0  # Dense bf16 peak of one GPU (NVIDIA's data sheet for the A100: 312)
+    train_utilization: float = 0.35  # Share of the peak that LoRA training reaches: assumed
+    decode_tokens_per_s: float = 2500.0  # Of one GPU under a full batch: assumed
+    trace_tokens: int = 2500  # Mean length of a trace before pruning
 
 
 class Experiment(Entry):
@@ -121,21 +93,16 @@ class Experiment(Entry):
 
     about: str = ""
     students: dict[str, Student]
-    questions: tuple[str, ...] = ()
-    """What `drp generate` takes: sets, files, or `tiny:…`."""
-    traces: tuple[str, ...] = ()
-    """Traces that are there already, in place of `questions`."""
-    rows: int | None = None
-    """How many questions there are, for the projections; counted where that is possible."""
+    questions: tuple[str, ...] = ()  # What `drp generate` takes: sets, files, or `tiny:…`
+    traces: tuple[str, ...] = ()  # Traces that are there already, in place of `questions`
+    rows: int | None = None  # How many questions there are, for the projections
     generate: Options = {}
     build: Options = {}
     train: Options = {}
     tasks: tuple[str, ...]
-    evaluate: Options = {}
-    """Options of lmms-eval; `model_args` is a mapping."""
+    evaluate: Options = {}  # Options of lmms-eval; `model_args` is a mapping
     report: Options = {}
-    seeds: tuple[int, ...] = (42,)
-    """Of the trainings."""
+    seeds: tuple[int, ...] = (42,)  # Of the trainings
     methods: dict[str, Method]
     launcher: dict[Kind, Launcher] = {}
     hardware: Hardware = Hardware()

@@ -20,17 +20,11 @@ WAIT_SECONDS = 20
 class Lock:
     """A lock that the running stages hold too, since they inherit the open file.
 
-    Killed with -9, an experiment leaves its stages running. The next one finds the lock held, sees
-    that its owner is gone, and ends them: every stage can be killed at any moment.
+    Killed with -9, an experiment leaves stages running: the next one sees it gone and ends them.
     """
 
     def __init__(self, file: IO[str]) -> None:
-        self.file = file
-
-    @property
-    def fd(self) -> int:
-        """For `pass_fds` of the stage's process."""
-        return self.file.fileno()
+        self.file, self.fd = file, file.fileno()
 
     def note(self, groups: Iterable[int] = ()) -> None:
         """Write down who we are and which process groups run stages."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drp_plugin.experiment.file import Experiment, Kind, Method, Options, Student, slug
+from drp_plugin.experiment.file import Experiment, Kind, Method, Options, Round, Student, slug
 from drp_plugin.experiment.stages import Stage
 from drp_plugin.resources import resource
 from drp_plugin.student import model_path
@@ -42,18 +43,14 @@ class Plan:
     stages: dict[str, Stage] = field(default_factory=dict)
 
     def add(self, kind: Kind, name: str, title: str, command: list[str], *outputs: Path,
-            needs: tuple[str, ...] = (), cwd: Path | None = None, method: str = "",
-            rows: int | None = None, skip: tuple[str, ...] = (),
-            clears: Path | None = None) -> str:
-        """Add a stage whose command begins with a tool's name; returns the stage's name."""
+            **more: Any) -> str:
+        """Add a stage, with `more` of its fields, whose command begins with a tool's name."""
         launcher = self.experiment.launcher.get(kind)
         tool, *rest = command
         prefix = launcher.prefix.split() if launcher else []
         self.stages.setdefault(name, Stage(
-            name=name, title=title, kind=kind, method=method, needs=needs, cwd=cwd,
-            command=(*prefix, *_tool(tool, launcher.env if launcher else None), *rest),
-            outputs=outputs, rows=rows, show=kind == "report", still=skip,
-            clears=clears))
+            name=name, title=title, kind=kind, outputs=outputs,
+            command=(*prefix, *_tool(tool, launcher.env if launcher else None), *rest), **more))
         return name
 
     def report(self, student: str, measured: list[tuple[str, Path, str]]) -> None:
@@ -67,10 +64,8 @@ class Plan:
 def _tool(name: str, env: str | None) -> tuple[str, ...]:
     """A tool of an environment: this one's, also where it is not on PATH, or the launcher's."""
     binaries = Path(env) / "bin" if env else Path(sys.executable).parent
-    if name == "drp" and env is None:
-        return (sys.executable, "-m", "drp_plugin")
-    if name == "lmms-eval" and env is None:
-        return (sys.executable, "-m", "lmms_eval")
+    if env is None and name in ("drp", "lmms-eval"):
+        return sys.executable, "-m", {"drp": "drp_plugin", "lmms-eval": "lmms_eval"}[name]
     return (str(binaries / name),) if env or (binaries / name).exists() else (name,)
 
 
@@ -122,8 +117,6 @@ class _Way:
                 yield (f"{self.label} r{turn}" if method.rounds > 1 else label), out, stage
                 moved = (*moved, str(out))
 
-    # -- the set -----------------------------------------------------------------------------
-
     def _runs(self, part: str, adapter: tuple[Path, str] | None, still: tuple[str, ...],
               more: Options) -> list[tuple[Path, str]]:
         """The run directories that the set is built from, and their stages."""
@@ -132,19 +125,17 @@ class _Way:
         for questions in experiment.questions or experiment.traces:
             where = slug(Path(questions).stem if "/" in questions else questions)
             out = self.home / "runs" / part / where
-            title = f"{self.label}: {questions}"
-            source: str = questions
-            needs: tuple[str, ...] = ()
             if method.distill is None:
+                command, given = "prune", method.prune or {}
                 source, needs = self._traces(part, questions, where, adapter, still)
-            command = "prune" if method.distill is None else "distill"
-            options = {**((method.prune if method.distill is None else method.distill) or {}),
-                       **more}
+            else:
+                command, given, source, needs = "distill", method.distill, questions, ()
             runs.append((out, self.plan.add(
-                "prune", f"{self.name}/{command}/{part}/{where}", f"{title}: drp {command}",
-                ["drp", command, source, "-o", str(out), *flags(options)],
+                "prune", f"{self.name}/{command}/{part}/{where}",
+                f"{self.label}: {questions}: drp {command}",
+                ["drp", command, source, "-o", str(out), *flags({**given, **more})],
                 out / "pruned.jsonl", out / "summary.json", needs=needs, method=self.label,
-                rows=experiment.rows, skip=still)))
+                still=still)))
         return runs
 
     def _traces(self, part: str, questions: str, where: str, adapter: tuple[Path, str] | None,
@@ -162,10 +153,10 @@ class _Way:
             f"student traces: {questions}{own and f' ({own[1:]})'}",
             ["drp", "generate", questions, "-o", str(out), "--model", self.model,
              *flags(options)], out, needs=(adapter[1],) if adapter else (), method=self.label,
-            rows=self.plan.experiment.rows, skip=still)
+            still=still)
         return str(out), (stage,)
 
-    def _built(self, part: str, name: str, runs: list[tuple[Path, str]], more: Options,
+    def _built(self, name: str, runs: list[tuple[Path, str]], more: Options,
                still: tuple[str, ...]) -> str:
         data = self.work / "data"
         options = {"tokenizer": self.model, **self.plan.experiment.build, **self.method.build,
@@ -174,9 +165,7 @@ class _Way:
             "build", f"{self.name}/build/{name}", f"{self.label}: SFT set: drp build",
             ["drp", "build", *(str(path) for path, _ in runs), "-o", str(data), "--name", name,
              "--replace", *flags(options)], data / f"{name}.json", needs=tuple(s for _, s in runs),
-            method=self.label, skip=still)
-
-    # -- the training ------------------------------------------------------------------------
+            method=self.label, still=still)
 
     def _train(self, part: str, seed: int, turn: int, adapter: tuple[Path, str] | None,
                still: tuple[str, ...]) -> tuple[Path, str]:
@@ -184,32 +173,31 @@ class _Way:
         init = self.plan.add("build", f"{self.student_name}/init", "training workspace: drp init",
                              ["drp", "init", str(self.work)], self.work / self.student.config)
         experiment, method = self.plan.experiment, self.method
+        own = f"-s{seed}" if turn > 1 else ""
         previous: tuple[Path, str] | None = None
-        for number, step in enumerate(method.chain or (None,), start=1):  # type: ignore[arg-type]
-            name = f"drp_{part}{f'_c{number}' if step else ''}".replace("-", "_").replace(".", "_")
-            if turn > 1:
-                name += f"_s{seed}"
-            runs = self._runs(
-                (f"{part}-s{seed}" if turn > 1 else part) + (f"-c{number}" if step else ""),
-                adapter if turn > 1 else None, still, step.prune if step else {})
-            built = self._built(part, name, runs, step.build if step else {}, still)
-            out = self.work / "saves" / f"{part}{f'-c{number}' if step else ''}-s{seed}"
+        for number, step in enumerate(method.chain or (Round(),), start=1):
+            link = f"-c{number}" if method.chain else ""
+            name = re.sub("[-.]", "_", f"drp_{part}{link}") + own.replace("-", "_")
+            runs = self._runs(f"{part}{own}{link}", adapter if turn > 1 else None, still,
+                              step.prune)
+            built = self._built(name, runs, step.build, still)
+            out = self.work / "saves" / f"{part}{link}-s{seed}"
             given: dict[str, Any] = {
                 "dataset": name, "output_dir": out, "seed": seed, **experiment.train,
-                **method.train, **(step.train if step else {}),
+                **method.train, **step.train,
                 **({"adapter_name_or_path": previous[0]} if previous else {})}
             config = method.config or self.student.config
             needs = (init, built, *((previous[1],) if previous else ()))
             checked = self.plan.add(
                 "build", f"{self.name}/check/{out.name}", f"{self.label}: preflight: drp check",
                 ["drp", "check", config, *settings(given)], needs=needs, cwd=self.work,
-                method=self.label, skip=still, clears=out)
+                method=self.label, still=still, clears=out)
             previous = out, self.plan.add(
                 "train", f"{self.name}/train/{out.name}",
                 f"{self.label}: seed {seed}: llamafactory-cli train",
                 ["llamafactory-cli", "train", config, *settings(given)],
                 out / "adapter_model.safetensors", needs=(*needs, checked), cwd=self.work,
-                method=self.label, rows=experiment.rows, skip=still)
+                method=self.label, still=still)
         assert previous is not None
         return previous
 
@@ -240,8 +228,6 @@ class _Way:
                               else out / "config.json", method=self.label)
         return (self.model, adapter, (stage,)) if adapter else (str(out), None, (stage,))
 
-    # -- the measurement ---------------------------------------------------------------------
-
     def _evaluate(self, name: str, model: str, adapter: Path | None, needs: tuple[str, ...],
                   still: tuple[str, ...] = ()) -> tuple[str, Path, str]:
         experiment = self.plan.experiment
@@ -259,5 +245,5 @@ class _Way:
              "--model_args", ",".join(f"{k}={v}" for k, v in arguments.items()),
              "--tasks", ",".join(task + suffix for task in experiment.tasks),
              "--output_path", str(out), "--log_samples"],
-            out / "*" / "*_results.json", needs=needs, method=self.label, skip=still)
+            out / "*" / "*_results.json", needs=needs, method=self.label, still=still)
         return self.label, out, stage

@@ -1,30 +1,24 @@
-"""What an experiment will cost, before anything is run: teacher's dollars and GPU hours.
+"""What an experiment will cost: arithmetic over stated inputs, before anything is run.
 
-Both are arithmetic over stated inputs, no measurement. For the teacher a pilot of the real rows
-is better: `drp prune … --forecast`.
+For the teacher a pilot of the real rows is better: `drp prune … --forecast`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
-from drp_plugin.experiment.file import Experiment, Student, slug
+from drp_plugin.experiment.file import Experiment, slug
 from drp_plugin.experiment.stages import Stage
 from drp_plugin.llm.prices import find_price
 from drp_plugin.records import Usage
 
-PROMPT, COMPLETION = "prompt", "completion"
-TOKENS = {
-    "skill": {PROMPT: 2.6, COMPLETION: 2.0}, "default": {PROMPT: 2.5, COMPLETION: 1.9},
-    "sentence": {PROMPT: 1.4, COMPLETION: 0.8}, "indexed": {PROMPT: 1.4, COMPLETION: 0.44},
-}
-"""The teacher's tokens for a token of the trace, by `--decompose`: the rule teacher's decisions
-on 220 real traces (`python benchmarks/modes.py`), rounded up."""
-OVERHEAD = 900
-"""Prompt tokens of a row that do not depend on its length."""
-DISTILLED = {PROMPT: 200, COMPLETION: 450}
-"""Tokens of a row of `drp distill`."""
+TOKENS = {"skill": (2.6, 2.0), "default": (2.5, 1.9), "sentence": (1.4, 0.8),
+          "indexed": (1.4, 0.44)}
+"""The teacher's tokens in and out for a token of the trace, by `--decompose`: the rule teacher's
+decisions on 220 real traces (`python benchmarks/modes.py`), rounded up."""
+OVERHEAD = 900  # Prompt tokens of a row that do not depend on its length
+DISTILLED = (200.0, 450.0)  # Tokens in and out of a row of `drp distill`
 
 
 class Projection(NamedTuple):
@@ -39,32 +33,34 @@ def project(stage: Stage, experiment: Experiment) -> Projection:
     """A stage's cost. `rows` of the experiment must be known for figures."""
     student = next((s for name, s in experiment.students.items()
                     if stage.name.startswith(f"{slug(name)}/")), None)
-    if stage.rows is None or student is None:
-        return Projection(None, None, "")
-    if stage.kind == "prune":
-        return _teacher(stage, experiment)
-    if stage.kind in ("generate", "train"):
-        return _gpu(stage, experiment, student)
+    if experiment.rows is not None and student is not None:
+        if stage.kind == "prune":
+            return _teacher(stage, experiment, experiment.rows)
+        if stage.kind in ("generate", "train") and student.parameters is not None:
+            return _gpu(stage, experiment, experiment.rows, student.parameters)
     return Projection(None, None, "")
 
 
-def _option(command: Iterable[str], name: str, default: str = "") -> str:
-    words = list(command)
+def _option(words: Sequence[str], name: str, default: str = "") -> str:
     return words[words.index(name) + 1] if name in words else default
 
 
-def _teacher(stage: Stage, experiment: Experiment) -> Projection:
+def _setting(words: Sequence[str], name: str, default: str) -> str:
+    return next((w.partition("=")[2] for w in words if w.startswith(f"{name}=")), default)
+
+
+def _teacher(stage: Stage, experiment: Experiment, rows: int) -> Projection:
     teacher = _option(stage.command, "--teacher")
     price = find_price(teacher, override=_option(stage.command, "--price") or None,
                        hosted="--base-url" not in stage.command)
     if price is None:
         return Projection(None, None, f"no price is known for {teacher}"
                           if teacher.startswith(("openai:", "gemini:", "azure:")) else "")
-    rows, trace = stage.rows or 0, experiment.hardware.trace_tokens
-    factors = TOKENS[_option(stage.command, "--decompose", "skill")]
-    distilled = "distill" in stage.command
-    prompt = DISTILLED[PROMPT] if distilled else factors[PROMPT] * trace + OVERHEAD
-    completion = DISTILLED[COMPLETION] if distilled else factors[COMPLETION] * trace
+    prompt, completion = DISTILLED
+    if "distill" not in stage.command:
+        trace = experiment.hardware.trace_tokens
+        given, made = TOKENS[_option(stage.command, "--decompose", "skill")]
+        prompt, completion = given * trace + OVERHEAD, made * trace
     batch = "--batch" in stage.command
     usd = price.cost(Usage(requests=1, prompt_tokens=round(rows * prompt),
                            completion_tokens=round(rows * completion)), batch=batch)
@@ -73,24 +69,20 @@ def _teacher(stage: Stage, experiment: Experiment) -> Projection:
                       + (f" × {price.batch:g} (batch)" if batch else ""))
 
 
-def _gpu(stage: Stage, experiment: Experiment, student: Student) -> Projection:
-    hardware, rows = experiment.hardware, stage.rows or 0
-    if student.parameters is None:
-        return Projection(None, None, "")
+def _gpu(stage: Stage, experiment: Experiment, rows: int, parameters: float) -> Projection:
+    hardware = experiment.hardware
     if stage.kind == "generate":
         samples = int(_option(stage.command, "--samples", "1"))
         tokens = rows * samples * hardware.trace_tokens
         hours = tokens / hardware.decode_tokens_per_s / 3600
         return Projection(None, hours, f"{rows:,} × {samples} × {hardware.trace_tokens:,} tokens / "
                           f"{hardware.decode_tokens_per_s:,.0f} tokens/s")
-    epochs = float(next((w.partition("=")[2] for w in stage.command
-                         if w.startswith("num_train_epochs=")), "3"))
-    size = int(next((w.partition("=")[2] for w in stage.command
-                     if w.startswith("max_samples=")), rows))
+    epochs = float(_setting(stage.command, "num_train_epochs", "3"))
+    size = int(_setting(stage.command, "max_samples", str(rows)))
     learned = min(rows, size) * hardware.trace_tokens * 0.5  # about half is left
     # LoRA: forward and backward through all weights, no gradient of theirs: 4 FLOPs a parameter
-    flops = 4 * student.parameters * 1e9 * learned * epochs
+    flops = 4 * parameters * 1e9 * learned * epochs
     hours = flops / (hardware.tflops * 1e12 * hardware.train_utilization) / 3600
-    return Projection(None, hours, f"4 × {student.parameters:g}e9 parameters × {learned:,.0f} "
+    return Projection(None, hours, f"4 × {parameters:g}e9 parameters × {learned:,.0f} "
                       f"tokens × {epochs:g} epochs / ({hardware.tflops:g} TFLOP/s × "
                       f"{hardware.train_utilization:g})")

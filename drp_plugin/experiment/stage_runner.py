@@ -1,7 +1,6 @@
 """Runs the stages that are not done, side by side where they may, and can be killed at any moment.
 
-The graph is doit's: which stage is ready, and how many run at once. Whether a stage is done is
-told by marks of our own, since doit writes down what it did only when it ends.
+The graph is doit's. Whether a stage is done is told by marks of our own: doit's come at the end.
 """
 
 from __future__ import annotations
@@ -23,23 +22,18 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.lock import Lock
-from drp_plugin.experiment.moved import moved
-from drp_plugin.experiment.stages import Marks, Stage, fraction
+from drp_plugin.experiment.stages import Marks, Stage, fraction, moved
 from drp_plugin.progress import duration
 
 POLL_SECONDS = 0.5
-PLAIN_LINE_SECONDS = 30
-"""How often progress is said where there is no terminal to draw a bar in."""
+PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
 WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
            "export": 16.0, "evaluate": 75.0, "report": 5.0}
 """Seconds that a stage of each kind took in the demo, for the time that is left until stages of
 the kind have been seen."""
 
-ENVIRONMENT = {
-    # a model that runs on a CPU is several times faster on one thread than on many
-    "OMP_NUM_THREADS": "1",
-    "PYTHONUNBUFFERED": "1",
-}
+# a model that runs on a CPU is several times faster on one thread than on many
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class StageFailed(Exception):
@@ -47,11 +41,7 @@ class StageFailed(Exception):
 
 
 class Runner:
-    """Runs stages.
-
-    `folder` holds logs and marks. `console` is where progress goes (standard error). `offline`
-    tells the frameworks that no hub is needed.
-    """
+    """Runs stages; `folder` holds logs and marks, `offline` says that no hub is needed."""
 
     def __init__(self, folder: Path, stages: list[Stage], console: Console, lock: Lock, *,
                  jobs: int = 1, offline: bool = False) -> None:
@@ -73,11 +63,6 @@ class Runner:
             TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[left]}[/dim]"), console=console, transient=True,
             disable=not console.is_terminal)
-
-    def done(self, stage: Stage) -> bool:
-        """Whether a stage, and nothing that it stands on, has to be run."""
-        return not (self._ran & set(stage.needs)) \
-            and self.marks.done(stage, self.digests[stage.name])
 
     def run(self) -> None:
         """Run what is not done. Raises StageFailed, and KeyboardInterrupt after cleaning up."""
@@ -108,15 +93,14 @@ class Runner:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(max(0.1, deadline - time.monotonic()))
 
-    # -- one stage -----------------------------------------------------------------------------
-
     def skip(self, stage: Stage) -> bool:
         """Whether there is nothing to do, told to the user. Called when its needs are met."""
         if stage.still and (set(stage.needs) & self._dropped or not moved(stage.still)):
             self._dropped.add(stage.name)
             self._say(stage, "[dim]not needed: the curve no longer moves[/dim]")
             return True
-        if self.done(stage) and not stage.show:
+        if not stage.show and not self._ran & set(stage.needs) \
+                and self.marks.done(stage, self.digests[stage.name]):
             self._say(stage, "[dim]done before[/dim]")
             return True
         return False
@@ -220,10 +204,7 @@ def _loader(runner: Runner) -> Any:
 
 def choose(stages: list[Stage], *, until: str | None = None,
            only: tuple[str, ...] = ()) -> list[Stage]:
-    """The stages up to a kind, for some methods alone, with all that they stand on.
-
-    Raises UserError for a method that the experiment does not have.
-    """
+    """The stages up to a kind, for some methods alone, and all they stand on. Raises UserError."""
     known = {s.method for s in stages if s.method}
     for name in only:
         if name not in known:

@@ -1,4 +1,4 @@
-"""A stage of an experiment: one command, what it needs, and whether what it leaves is there."""
+"""A stage of an experiment: one command, what it needs, and what tells whether it has to run."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 TAIL_BYTES = 4096
+LEAST = 0.03  # A smaller change of the mean tokens than this share is none
+_PERCENT = re.compile(rb"(\d{1,3}(?:\.\d+)?)\s?%")
 
 
 @dataclass(frozen=True)
@@ -20,24 +22,18 @@ class Stage:
     name: str
     title: str
     command: tuple[str, ...]
-    outputs: tuple[Path, ...]
-    """Paths that a finished stage has made; parts that hold a `*` are patterns."""
-    kind: str = ""
-    """`file.Kind`: what it does."""
-    needs: tuple[str, ...] = ()
-    """Names of the stages whose outputs it reads."""
-    method: str = ""
-    """The method that it is for; empty where it is for all."""
-    rows: int | None = None
-    """Questions that go through it, where that is known: for projections."""
+    outputs: tuple[Path, ...]  # What a finished stage has made; parts with a `*` are patterns
+    kind: str = ""  # `file.Kind`: what it does.
+    needs: tuple[str, ...] = ()  # Names of the stages whose outputs it reads
+    method: str = ""  # The method that it is for; empty where it is for all
     cwd: Path | None = None
-    show: bool = False
-    """Whether its standard output is for the user rather than for the log."""
-    clears: Path | None = None
-    """What a run with other settings left here is removed first."""
-    still: tuple[str, ...] = ()
-    """Folders of the measurements of earlier rounds, in order: where the last two are alike, the
-    curve no longer moves, and the stage is not needed."""
+    clears: Path | None = None  # What a run with other settings left here is removed first
+    still: tuple[str, ...] = ()  # Earlier rounds' measurements: not needed unless they `moved`
+
+    @property
+    def show(self) -> bool:
+        """Whether its standard output is for the user rather than for the log."""
+        return self.kind == "report"
 
     def made_all(self) -> bool:
         """Whether every output is there."""
@@ -51,11 +47,8 @@ def _exists(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class Marks:
-    """Which stages are done, on disk, so that a killed experiment goes on where it was.
-
-    A mark holds a digest over the command and over the digests of all that it needs: a changed
-    setting redoes the stage and what stands on it, nothing else.
-    """
+    """Which stages are done, on disk. A mark is a digest over the command and those of all that
+    it needs: a changed setting redoes the stage and what stands on it, nothing else."""
 
     folder: Path
 
@@ -99,21 +92,14 @@ class Marks:
 
 def _read(stage: Stage) -> list[str]:
     """Size and time of the files that a command names and no stage makes: the user's own input."""
-    if stage.kind not in ("generate", "prune"):
+    if stage.needs or stage.kind not in ("generate", "prune"):
         return []
-    files = [Path(word) for word in stage.command[1:] if len(word) < 1000 and Path(word).is_file()
-             and not stage.needs]
+    files = [Path(w) for w in stage.command[1:] if len(w) < 1000 and Path(w).is_file()]
     return [f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
 
 
-_PERCENT = re.compile(rb"(\d{1,3}(?:\.\d+)?)\s?%")
-
-
 def fraction(log: Path) -> float | None:
-    """How far a running stage says it is: the last percentage near the end of its log, 0 to 1.
-
-    The drp commands, LLaMA-Factory and lmms-eval all print percentages. For display only.
-    """
+    """The last percentage near the end of a running stage's log, 0 to 1. For display only."""
     try:
         with open(log, "rb") as file:
             file.seek(0, 2)
@@ -121,7 +107,22 @@ def fraction(log: Path) -> float | None:
             found = _PERCENT.findall(file.read())
     except OSError:
         return None
-    if not found:
-        return None
-    value = float(found[-1]) / 100
-    return value if value <= 1 else None
+    value = float(found[-1]) / 100 if found else None
+    return value if value is not None and value <= 1 else None
+
+
+def moved(measured: tuple[str, ...]) -> bool:
+    """Whether the last measurement's tokens differ from those before; True for fewer than two."""
+    tokens = [_tokens(Path(folder)) for folder in measured[-2:]]
+    if len(tokens) < 2 or None in tokens:
+        return True
+    before, after = tokens
+    return abs(after - before) > LEAST * before  # type: ignore[operator]
+
+
+def _tokens(folder: Path) -> float | None:
+    """Mean tokens a completion over all tasks of a measurement; None where there is none."""
+    files = sorted(folder.glob("*/*_results.json"))
+    results = json.loads(files[-1].read_text("utf-8")).get("results", {}) if files else {}
+    means = [float(r["tokens,none"]) for r in results.values() if "tokens,none" in r]
+    return sum(means) / len(means) if means else None

@@ -24,10 +24,7 @@ _PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2", b
 
 
 def rows(path: str | Path) -> Iterator[Row]:
-    """Every row of a file; a bad one is yielded with its error.
-
-    Raises UserError when the file cannot be read, or not to its end.
-    """
+    """Every row of a file, a bad one with its error. Raises UserError for what cannot be read."""
     with jsonl.opened(path) as file:
         yield from _rows(file, path)
 

@@ -16,9 +16,8 @@ def gold(value: Any) -> Any:
     """The final answer as text; None where none is known, any other value where it is no answer.
 
     A number is its text. A worked solution is cut down to the answer that it marks: after `####`
-    (GSM8K), in its last `\\boxed{}`, in `<answer>` or after "The answer is". Of a list with one
-    answer it is that one; a list with several does not say whether all or any of them are asked
-    for, and is not known.
+    (GSM8K), in its last `\\boxed{}`, in `<answer>` or after "The answer is". A list with several
+    answers does not say whether all or any of them are asked for, and is not known.
     """
     if isinstance(value, bool | int | float):
         return str(value)

@@ -1,8 +1,4 @@
-"""A row as it is published: which of its fields hold the question, responses and gold answer.
-
-A path such as `doc.question` or `arguments.0.0` leads into objects and lists. Of several names the
-first that is there counts, so that the plain fields of the contract come before all others.
-"""
+"""A row as it is published: which of its fields (data/layouts.yaml) hold what."""
 
 from __future__ import annotations
 
@@ -10,36 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from drp_plugin import resources
 from drp_plugin.finish import told
 from drp_plugin.reading.golds import gold
 from drp_plugin.thinking import CLOSE, OPEN, as_published, join_response
 
-NAMES: dict[str, tuple[str, ...]] = {
-    "id": ("id", "custom_id", "uuid", "unique_id", "problem_id", "question_id", "drp.id",
-           "doc_id"),
-    "question": (
-        "question", "problem", "prompt", "query", "instruction", "drp.question", "doc.question",
-        "doc.problem", "doc.query", "example", "full_prompt", "input",
-        "raw_input.question", "arguments.gen_args_0.arg_0", "arguments.0.0"),
-    "response": (
-        "response", "completion", "generation", "generations", "responses", "completions",
-        "output", "outputs", "predict", "prediction", "predictions", "generated_text",
-        "generated_solution", "resps", "filtered_resps", "model_response", "model_output",
-        "sample_score.score.prediction", "choices", "result.message", "deepseek_attempt",
-        "deepseek_solution", "attempt"),
-    "thinking": (
-        "reasoning_content", "reasoning", "thinking", "thought", "thoughts", "reasonings",
-        "reasoning_trace", "think_content", "thinking_trajectories",
-        "deepseek_thinking_trajectory", "deepseek_reasoning", "complex_cot"),
-    "answer": (
-        "answer", "gold", "target", "expected_answer", "ground_truth", "label", "gold_answer",
-        "reference_answer", "final_answer", "correct_answer", "reference",
-        "reward_model.ground_truth", "doc.answer", "solution", "ground_truth_solution"),
-    "dataset": ("dataset", "drp.dataset"),
-    "model": ("model",),
-    "finish": (),
-}
-CONVERSATIONS = ("messages", "conversations", "conversation")
 _ASSISTANT, _USER = ("assistant", "gpt", "model", "bot"), ("user", "human")
 _SWITCH = re.compile(r"(?:on|off|auto|none|low|medium|high|minimal|yes|no|true|false)?\s*", re.I)
 _IN_TEMPLATE = re.compile(
@@ -48,6 +19,18 @@ _IN_TEMPLATE = re.compile(
     r"|<start_of_turn>user\n(.*?)<end_of_turn>|\[INST\](.*?)\[/INST\]"
     # decoded without special tokens
     r"|\A(?:system\n.*?\n)?user\n(.*?)\n\s*assistant\n\s*(?:<think>)?\s*\Z", re.DOTALL)
+
+
+def names() -> dict[str, list[str]]:
+    """What each field of the contract is called elsewhere, itself first."""
+    found: dict[str, list[str]] = resources.layouts("fields")
+    return found
+
+
+def conversations() -> list[str]:
+    """Fields in which messages stand."""
+    found: list[str] = resources.layouts("conversations")
+    return found
 
 
 class Response(NamedTuple):
@@ -62,12 +45,9 @@ class Published(NamedTuple):
 
     fields: dict[str, Any]
     """The row itself, with id, question, answer, dataset and model under these names."""
-    said: list[Response]
-    """Its responses as `<think>T</think>A`."""
-    found: dict[str, str]
-    """Where each was found: field by field of the contract."""
-    gold: Any
-    """The gold answer as it was published."""
+    said: list[Response]  # Its responses as `<think>T</think>A`
+    found: dict[str, str]  # Where each was found: field by field of the contract
+    gold: Any  # The gold answer as it was published
 
 
 class Unreadable(Exception):
@@ -77,14 +57,14 @@ class Unreadable(Exception):
 def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) -> Published:
     """Take a row apart; `columns` names fields by hand, `answers` asks for responses too.
 
-    What is not found is left out, and a field of a wrong type is left as it is. Raises Unreadable.
+    What is not found is left out, a field of a wrong type stays as it is. Raises Unreadable.
     """
     row = {**{name.lower(): part for name, part in value.items()}, **value}
     found: dict[str, str] = {}
+    known = names()
 
     def first(field: str) -> Any:
-        names = (columns[field],) if field in columns else NAMES[field]
-        for name in names:
+        for name in (columns[field],) if field in columns else known[field]:
             part = at(row, name)
             if part not in (None, "", []):
                 found[field] = name
@@ -106,6 +86,8 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
     fields |= {name: first(name) for name in ("id", "dataset", "model")}
     if found.get("question") is None:
         fields.pop("question")
+    if found.get("question") == "prompt" or not isinstance(fields.get("prompt"), str):
+        fields.pop("prompt", None)  # no template's name, as a trace has it there
     return Published(fields, said, found, published)
 
 
@@ -139,7 +121,8 @@ def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: lis
         # a thought and the student's own answer: no gold, then
         said = completions(row.get("answer")) or [Response("")]
         found["response"] = "answer"
-    if found.get("response") in ("response", *CONVERSATIONS) and all(CLOSE in s.text for s in said):
+    whole = all(CLOSE in one.text for one in said)
+    if whole and found.get("response") in ("response", *conversations()):
         thoughts = None
     failed = row.get("error") or at(row, "response.body.error")
     if not said and failed:
@@ -178,7 +161,7 @@ def completions(value: Any) -> list[Response]:
         if value.get(inner):
             return [one if one.finish is not None else one._replace(finish=told(value))
                     for one in completions(value[inner])]
-    thought = next((value[n] for n in NAMES["thinking"] if _is_thought(value.get(n))), None)
+    thought = next((value[n] for n in names()["thinking"] if _is_thought(value.get(n))), None)
     content = next((value[n] for n in ("content", "text", "value", "generated_text", "response")
                     if value.get(n) is not None), None)
     if isinstance(content, list) and any(_is_part(part) for part in content):
@@ -237,7 +220,7 @@ def _role(part: Any) -> str:
 
 def _conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[list[Any], str]:
     """The row's messages and the field they stand in; raises Unreadable for several turns."""
-    for name in CONVERSATIONS:
+    for name in conversations():
         talk = row.get(name)
         if isinstance(talk, list) and talk and all(_role(part) for part in talk):
             turns = sum(_role(part) in _ASSISTANT for part in talk[:-1])
@@ -263,7 +246,7 @@ def _published_gold(row: Mapping[str, Any], first: Any, found: dict[str, str],
         found["answer"] = "doc.choices"
         return choices[right] if isinstance(right, int) and right < len(choices) else None
     if found.get("response") == "answer":
-        return next((row[name] for name in NAMES["answer"][1:] if row.get(name)), None)
+        return next((row[name] for name in names()["answer"][1:] if row.get(name)), None)
     published = first("answer")
     name = found.get("answer")
     if name != "answer" and "answer" not in columns and (

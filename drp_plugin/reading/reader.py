@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from drp_plugin import resources
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.reading import containers, layouts
@@ -18,17 +19,14 @@ from drp_plugin.thinking import CLOSE
 class Item(NamedTuple):
     """A response of a row (or a row without one) in the one shape, or what is wrong with it."""
 
-    number: int
-    """The row, from 1."""
+    number: int  # The row, from 1
     value: dict[str, Any] | None
     """The row with id, question, answer, response, finish, dataset and model as `Trace` has them;
     None where the row cannot be used."""
     error: str
-    row: dict[str, Any] | None
-    """The row as it came; None where it is no JSON object."""
+    row: dict[str, Any] | None  # The row as it came; None where it is no JSON object
     text: str
-    repeat: int = 0
-    """Which of the row's responses, from 0."""
+    repeat: int = 0  # Which of the row's responses, from 0
     repeats: int = 1
 
 
@@ -54,10 +52,7 @@ class Seen:
         self.prose += is_prose(answer)
 
     def doubt(self, graded: int = 0, right: int = 0, *, thinking: bool = True) -> str | None:
-        """Why a result of nothing may come from the file or how it was read; None without doubt.
-
-        `graded` and `right` count what came of the rows.
-        """
+        """Why a result, `right` of `graded`, may come from the file; None without doubt."""
         if self.golds and 2 * self.prose > self.golds:
             return (f"{self.prose} of {self.golds} gold answers are texts in which no final answer "
                     "is marked (#### 7, \\boxed{7}, The answer is 7): name the field that holds "
@@ -73,10 +68,9 @@ class Seen:
 
 
 class Reader:
-    """The rows of a file, read anew at each iteration.
+    """The rows of a file, read anew at each iteration, which raises UserError.
 
-    `columns` names fields by hand; `answers=False` reads questions alone, one a row. Iterating
-    raises UserError when the file cannot be read.
+    `columns` names fields by hand; `answers=False` reads questions alone, one a row.
     """
 
     def __init__(self, path: str | Path, columns: Mapping[str, str] | None = None, *,
@@ -109,10 +103,7 @@ class Reader:
                 yield Item(row.number, value, "", row.value, row.text, repeat, len(values))
 
     def total(self, limit: int | None = None) -> int:
-        """How many items there are, up to `limit`; a file that is no JSONL is read to its end.
-
-        So what is wrong with the file itself is known before anything is done with its rows.
-        """
+        """How many items there are, up to `limit`; raises what is wrong with the file."""
         return sum(1 for _ in islice(self, limit))
 
     def _tell(self, row: Mapping[str, Any], found: layouts.Published) -> None:
@@ -123,10 +114,8 @@ class Reader:
             self._said.add("open")
             self._say(f"{self.path}: a row lists several gold answers, which does not say whether "
                       "all or any of them are asked for: such rows count as without gold")
-        if all(field == name for field, name in used.items()):
-            return
         kind = _kind(row)
-        if kind not in self._said:
+        if kind not in self._said and any(field != name for field, name in used.items()):
             self._said.add(kind)
             self._say(f"{self.path}: read as {kind}: "
                       + ", ".join(f"{field}={name}" for field, name in used.items()))
@@ -134,19 +123,11 @@ class Reader:
 
 def _kind(row: Mapping[str, Any]) -> str:
     """What wrote such rows."""
-    if "model_response" in row or {"full_prompt", "predictions"} <= row.keys():
-        return "samples of lighteval"
-    if "model_output" in row or "sample_score" in row:
-        return "samples of evalscope"
-    if "resps" in row or "filtered_resps" in row:
-        return "samples of lm-evaluation-harness"
-    if "custom_id" in row:
-        return "the output of a batch"
-    if {"predict", "label"} <= row.keys():
-        return "predictions of LLaMA-Factory"
-    if any(isinstance(row.get(name), list) for name in layouts.CONVERSATIONS):
-        return "conversations"
-    return "fields of other names"
+    for kind, marks in resources.layouts("kinds").items():
+        if any(row.keys() >= set(fields) for fields in marks):
+            return str(kind)
+    talks = any(isinstance(row.get(name), list) for name in layouts.conversations())
+    return "conversations" if talks else "fields of other names"
 
 
 def parse_columns(text: str) -> dict[str, str]:
@@ -154,9 +135,9 @@ def parse_columns(text: str) -> dict[str, str]:
     found = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         field, _, name = (piece.strip() for piece in part.partition("="))
-        if field not in layouts.NAMES or not name:
+        if field not in layouts.names() or not name:
             raise UserError(f"--columns: cannot read {part!r}",
                             fix=f"Write e.g. question=problem,response=output; the fields are "
-                                f"{', '.join(layouts.NAMES)}")
+                                f"{', '.join(layouts.names())}")
         found[field] = name
     return found

@@ -18,11 +18,8 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
     """Every row of a file of traces, in order; of questions alone where the reader asks for them.
 
     A row that cannot be used becomes a reject of the stage `read`. A missing id is made from the
-    file's name and the row's number. Ids come out unique: where several rows share one (samples
-    of the same question), the second becomes `ID#2` and so on; a row whose id and response
-    both stood before (its id, in a file of questions) is a duplicate and is rejected.
-
-    Raises UserError when the file cannot be read or holds no usable row.
+    file's name and the row's number. Where rows share an id, the second becomes `ID#2` and so on;
+    one whose id and response both stood before is rejected. Raises UserError without usable row.
     """
     reader = source if isinstance(source, Reader) else Reader(source)
     stood, turns = Numbers(), Numbers()

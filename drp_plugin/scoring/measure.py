@@ -1,7 +1,6 @@
 """Grading and counting one completion, with and without the cutoff, from one generation.
 
-The paper's cutoff (§4.6, Appendix A, Table 5): tokens are clipped, min(n, cutoff), and an answer
-that is not complete within the first `cutoff` tokens is wrong. Nothing is excluded.
+The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong.
 """
 
 from __future__ import annotations
@@ -21,42 +20,33 @@ DEFAULT_CUTOFF = 12_000
 class Reading(Record):
     """A completion read up to some cutoff."""
 
-    cutoff: int | None
-    """In tokens; None where nothing was cut."""
-    outcome: Outcome | None
-    """None where the gold answer is not known."""
+    cutoff: int | None  # In tokens; None where nothing was cut
+    outcome: Outcome | None  # None where the gold answer is not known
     correct: bool | None
     extracted: str | None
-    extraction: How | None
-    """How the answer was found: boxed, stated or last_number."""
-    tokens: int
-    """Tokens of the whole completion, clipped to the cutoff."""
-    think_tokens: int
-    """Up to and including `</think>`, clipped; 0 where a model that does not think wrote no tag."""
+    extraction: How | None  # How the answer was found: boxed, stated or last_number
+    tokens: int  # Tokens of the whole completion, clipped to the cutoff
+    think_tokens: int  # Up to and including `</think>`, clipped; 0 without thinking and tag
     answer_tokens: int
-    truncated: bool
-    """Cut off: no `</think>`, more tokens than the cutoff, or stopped by a length limit."""
+    truncated: bool  # No `</think>`, more tokens than the cutoff, or stopped by a length limit
 
 
 class Measured(Reading):
     """A completion under the protocol's cutoff, and `full` without any."""
 
     full: Reading
-    loop: int | None
-    """The period, in characters, of a tail that repeats itself; None without a loop."""
-    backend_tokens: int | None = None
-    """Ids that the backend says it generated, a stop token included; a check on `full.tokens`."""
+    loop: int | None  # The period, in characters, of a tail that repeats itself
+    backend_tokens: int | None = None  # Ids by the backend's own count, a stop token included
 
 
 def measure(completion: str, gold: str | None, dataset: str | None, counter: TokenCounter,
             cutoff: int | None = DEFAULT_CUTOFF, *, backend_tokens: int | None = None,
             thinking: bool = True, ended: bool | None = None) -> Measured:
-    """Grade and count one completion.
+    """Grade and count one completion. Safe in threads.
 
-    `ended=False` says that the backend stopped it at a length limit, True that the model ended it
-    (then a completion without `</think>` has no answer, but was not truncated), None that this is
-    not known; `thinking=False` says that the model does not think: what has no tags is all
-    answer. Safe in threads.
+    `ended=False` says that a length limit stopped it, True that the model ended it (without
+    `</think>` it then has no answer, but was not truncated), None that this is not known;
+    `thinking=False` that the model does not think: what has no tags is all answer.
     """
     return measure_many([completion], [gold], [dataset], counter, cutoff,
                         backend_tokens=[backend_tokens], thinking=thinking, ended=[ended])[0]
@@ -68,25 +58,12 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
                  backend_tokens: Sequence[int | None] | None = None,
                  thinking: bool | Sequence[bool] = True,
                  ended: Sequence[bool | None] | None = None) -> list[Measured]:
-    """`measure` for many completions; tokens are counted on all cores.
-
-    `thinking` is one value for all of them, or one each.
-    """
-    ends = ended or [None] * len(completions)
-    thinks = [thinking] * len(completions) if isinstance(thinking, bool) else thinking
+    """`measure` for many completions; `thinking` is one value for all of them, or one each."""
     ids = backend_tokens or [None] * len(completions)
-    results = []
-    for text, gold, dataset, count, end, think, backend in zip(
-            completions, golds, datasets, counter.split_counts(completions), ends, thinks, ids,
-            strict=True):
-        full = _read(text, gold, dataset, count, None, think, end)
-        cut = full
-        if cutoff is not None:
-            cut = full.model_copy(update={"cutoff": cutoff}) if count.total <= cutoff else _read(
-                counter.clip(text, cutoff), gold, dataset, count, cutoff, think, False)
-        results.append(Measured(**dict(cut), full=full, loop=loop_period(text),
-                                backend_tokens=backend))
-    return results
+    found = measure_at(completions, golds, datasets, counter, (cutoff, None), thinking=thinking,
+                       ended=ended)
+    return [Measured(**dict(cut), full=full, loop=loop_period(text), backend_tokens=backend)
+            for text, (cut, full), backend in zip(completions, found, ids, strict=True)]
 
 
 def measure_at(completions: Sequence[str], golds: Sequence[str | None],

@@ -21,22 +21,15 @@ SAMPLES = re.compile(r"(?P<date>.+?)_samples_(?P<task>.+)\.jsonl")
 class Sample(NamedTuple):
     """One document of a task and what a model answered to it."""
 
-    doc: str
-    """Identifies the document across runs: its id and the hash of its content."""
-    gold: str
-    """Empty where none is known."""
-    completions: tuple[str, ...]
-    """One for each repeat."""
-    backend_tokens: tuple[int | None, ...]
-    """Ids of each completion as the backend counted them."""
-    ended: tuple[bool | None, ...]
-    """Whether each completion ended by itself, not at a limit; None where that is not known."""
+    doc: str  # Identifies the document across runs: its id and the hash of its content
+    gold: str  # Empty where none is known
+    completions: tuple[str, ...]  # One for each repeat
+    backend_tokens: tuple[int | None, ...]  # Ids of each completion as the backend counted them
+    ended: tuple[bool | None, ...]  # Whether each ended by itself, not at a limit, where known
     dataset: str | None
-    told: dict[str, Any]
-    """The protocol, where our own task recorded it."""
+    told: dict[str, Any]  # The protocol, where our own task recorded it
     question: str = ""
-    level: str = ""
-    """Difficulty, where the set has one, e.g. MATH's `Level 5`."""
+    level: str = ""  # Difficulty, where the set has one, e.g. MATH's `Level 5`.
 
     @property
     def thinking(self) -> bool:
@@ -62,15 +55,10 @@ class _Told(Record):
     protocol: dict[str, Any] = Field(default_factory=dict)
 
 
-def is_sample(value: dict[str, Any]) -> bool:
-    """Whether lmms-eval wrote this row."""
-    return "resps" in value or "filtered_resps" in value
-
-
 def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
     """Row `number` of a samples file; raises UserError naming file and row."""
-    completions = completions_of(value)
-    if completions is None or "doc_id" not in value or "target" not in value:
+    completions = _completions(value)
+    if not completions or "doc_id" not in value or "target" not in value:
         raise UserError("is not a sample of lmms-eval with text completions", file=file,
                         row=number, fix="Give runs of the drp_* tasks")
     try:
@@ -85,7 +73,8 @@ def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
     row = value.get("doc")
     level = own.level if own.level is not None or not isinstance(row, dict) else row.get("level")
     return Sample(
-        doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}", gold=_gold(value["target"]),
+        doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}",
+        gold=str("" if (known := gold(value["target"])) is None else known),
         completions=completions, backend_tokens=tuple(m.backend_tokens for m in made),
         ended=tuple(ended(m.finish) for m in made), dataset=own.dataset,
         told=own.protocol, question=own.question or str(value.get("input") or ""),
@@ -102,16 +91,13 @@ def one_repeat(value: dict[str, Any], sample: Sample, repeat: int) -> dict[str, 
     return row
 
 
-def completions_of(value: dict[str, Any]) -> tuple[str, ...] | None:
-    """The completions of one of lmms-eval's samples, however deep it nested them."""
+def _completions(value: dict[str, Any]) -> tuple[str, ...]:
+    """The completions of a sample, however deep lmms-eval nested them; none where not text."""
     found = value.get("resps") or value.get("filtered_resps")
     while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
         found = found[0]
-    if isinstance(found, str):
-        return (found,)
-    if isinstance(found, list) and found and all(isinstance(text, str) for text in found):
-        return tuple(found)
-    return None
+    texts = found if isinstance(found, list) else [found]
+    return tuple(texts) if all(isinstance(text, str) for text in texts) else ()
 
 
 def dataset_of(task: str) -> str:
@@ -122,18 +108,12 @@ def dataset_of(task: str) -> str:
 def task_of(file: str | Path) -> str | None:
     """The task that a samples file is of, by its name."""
     match = SAMPLES.fullmatch(Path(file).name)
-    return match["task"] if match else None
-
-
-def _gold(target: Any) -> str:
-    found = gold(target)
-    return str("" if found is None else found)
+    return match and match["task"]
 
 
 def _counted(value: dict[str, Any], n: int) -> tuple[_Made, ...]:
     """lmms-eval's own record of a row: one finish, and counts of the first repeat only."""
-    counts = value.get("token_counts")
+    counts, finish = value.get("token_counts"), told(value)
     found = [c if isinstance(c, dict) else {} for c in (counts if isinstance(counts, list) else [])]
-    finish = told(value)
     return tuple(_Made(finish=finish if isinstance(finish, str) else None,
                        backend_tokens=c.get("output_tokens")) for c in (found + [{}] * n)[:n])

@@ -12,21 +12,14 @@ class Summary(Record):
     """Figures of one method on one task under one cutoff."""
 
     cutoff: int | None
-    n: int
-    """Problems."""
-    samples: int
-    """Completions; more than `n` where problems have several."""
-    graded: int
-    """Problems whose gold answer is known; accuracy is over these."""
-    correct: int | float
-    """Problems solved; with several samples a problem, the sum of their shares."""
-    accuracy: float | None
-    """Mean over problems of the share of correct samples."""
-    tokens: float
-    """Mean tokens of a completion, over problems likewise."""
+    n: int  # Problems
+    samples: int  # Completions; more than `n` where problems have several
+    graded: int  # Problems whose gold answer is known; accuracy is over these
+    correct: int | float  # Problems solved; with several samples a problem, the sum of their shares
+    accuracy: float | None  # Mean over problems of the share of correct samples
+    tokens: float  # Mean tokens of a completion, over problems likewise
     think_tokens: float
-    truncated: int
-    """Completions, as are all below."""
+    truncated: int  # Completions, as are all below
     no_answer: int
     boxed: int
     stated: int
@@ -36,8 +29,7 @@ class Summary(Record):
 def summarize(problems: Iterable[Reading | Sequence[Reading]], cutoff: int | None) -> Summary:
     """The figures of problems, each one reading or the readings of its samples.
 
-    They may come from a generator of any length. Means are taken as lmms-eval takes them, of
-    each problem first, so that the figures of one run are the same.
+    Means are of each problem first, as lmms-eval's are.
     """
     shares: list[float] = []
     tokens: list[float] = []

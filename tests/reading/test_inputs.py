@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.finish import SPELLINGS, ended, ending, told
+from drp_plugin.finish import ended, ending, told
 from drp_plugin.reading import Reader, parse_columns, traces
 from drp_plugin.reading.golds import gold
 from drp_plugin.records import Reason, Reject, Trace
+from drp_plugin.resources import layouts
 from drp_plugin.thinking import as_published
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "inputs.md"
@@ -257,7 +258,7 @@ def test_words_for_the_end(word: object, meaning: str) -> None:
 
 
 def test_no_word_has_two_meanings() -> None:
-    words = [word for group in SPELLINGS.values() for word in group]
+    words = [word for group in layouts("endings").values() for word in group]
     assert len(words) == len(set(words)) and all(word == word.lower() for word in words)
 
 

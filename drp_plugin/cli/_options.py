@@ -1,0 +1,238 @@
+"""What the commands share: options, kinds of values, and their pages of help."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+from drp_plugin.errors import UserError
+from drp_plugin.llm.addresses import find_base_url
+from drp_plugin.llm.messages import Sampling
+from drp_plugin.reading import parse_columns
+from drp_plugin.runner.job import RunOptions
+from drp_plugin.sampling.arguments import pair
+from drp_plugin.teachers.registry import TeacherSettings
+from drp_plugin.tokens import PIECES, QWEN_VARIABLE, TokenCounter
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def load_counter(spec: str) -> TokenCounter:
+    """The counter for `spec`; one line on stderr where Qwen's had to be replaced."""
+    made = TokenCounter.load(spec, exact=False)
+    if made.name == PIECES != spec:
+        click.echo(f"note: tokens are counted by {PIECES}, about 3 % under Qwen's own tokenizer, "
+                   f"which cannot be had here ({QWEN_VARIABLE} names its tokenizer.json)", err=True)
+    return made
+
+
+def json_or_text(text: str) -> Any:
+    """The value as JSON where it is JSON, else the text: what a request's body holds."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def pairs(read: Callable[[str], Any] = yaml.safe_load) -> Callable[[Any], tuple[str, Any]]:
+    """`KEY=VALUE` on the command line, the value as `read` takes it; a mapping in a config."""
+    def convert(value: Any) -> tuple[str, Any]:
+        try:
+            return value if isinstance(value, tuple) else pair(str(value), read)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+    return convert
+
+
+def temperature(value: Any) -> float | str:
+    """A temperature, or `none`."""
+    if str(value).lower() == "none":
+        return "none"
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 2:
+        raise click.BadParameter(f"{value!r} is not a temperature from 0 to 2, or none")
+    return number
+
+
+def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    """Take the options of a YAML file; the command line wins. Raises UserError."""
+    if value is None:
+        return
+    try:
+        content = yaml.safe_load(Path(value).read_text("utf-8"))
+    except FileNotFoundError:
+        raise UserError("no such file", file=value) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read ({error.__class__.__name__})", file=value) from None
+    except yaml.YAMLError as error:
+        raise UserError(f"not YAML ({' '.join(str(error).split())})", file=value) from None
+    if content is None:
+        return
+    if not isinstance(content, dict):
+        raise UserError("not a mapping of options", file=value,
+                        fix="Write one `option: value` a line")
+    known = _known(ctx.command)
+    defaults: dict[str, Any] = {}
+    for key, given in content.items():
+        name = str(key).replace("_", "-")
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            raise UserError(f"unknown key {str(key)!r}", file=value, fix=(
+                f"Did you mean {near[0]!r}?" if near else f"See {ctx.command_path} --help"))
+        option = known[name]
+        assert option.name is not None
+        if option.name in defaults:
+            raise UserError(f"key {str(key)!r}: this option stands there twice", file=value)
+        try:
+            found = _given(option, given, off=f"--{name}" in option.secondary_opts)
+        except ValueError as error:
+            raise UserError(f"key {str(key)!r}: {error}", file=value) from None
+        if found is not None:
+            defaults[option.name] = found
+    ctx.default_map = {**(ctx.default_map or {}), **defaults}
+
+
+def _known(command: click.Command) -> dict[str, click.Option]:
+    """A command's options by every name that a config may call them: as on the command line,
+    without dashes before it, and by our own name for the value."""
+    options = [p for p in command.params
+               if isinstance(p, click.Option) and p.name not in ("config", "help")]
+    own = {str(o.name).replace("_", "-"): o for o in options}
+    return own | {name.lstrip("-"): o for o in options for name in (*o.opts, *o.secondary_opts)}
+
+
+def _given(option: click.Option, given: Any, *, off: bool) -> Any:
+    """A config's value as an option's default; None leaves the option alone. Raises ValueError.
+
+    `off` is for the name that switches a flag off.
+    """
+    if option.is_flag and isinstance(given, bool):
+        return given != off
+    if off:
+        raise ValueError("true or false belongs there")
+    if given is None:
+        return "none" if option.name == "temperature" else None
+    if not option.multiple:
+        if isinstance(given, dict | list):
+            raise ValueError("a single value belongs there")
+        return str(given)
+    parts = given if isinstance(given, list) else [given]
+    return [pair for part in parts
+            for pair in (part.items() if isinstance(part, dict) else [str(part)])]
+
+
+columns_option = click.option(
+    "--columns", default="", metavar="FIELD=NAME,…",
+    callback=lambda context, option, text: parse_columns(text),
+    help="Where the fields stand in the input, as question=problem,response=output; other layouts "
+         "than the plain one are found by themselves (docs/inputs.md).")
+_ASKING: tuple[Callable[[Any], Any], ...] = (
+    click.option("--base-url", metavar="URL",
+                 help="Any OpenAI-compatible endpoint for openai:MODEL "
+                      "(a vLLM server, Ollama, …); by default $OPENAI_BASE_URL, where set."),
+    click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0,
+                 show_default=True,
+                 help="none leaves it to the provider."),
+    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True)),
+    click.option("--seed", type=int, help="Sent to providers that take one."),
+    click.option("--max-tokens", type=click.IntRange(1),
+                 help="Longest reply; by default the model's own limit."),
+    click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE",
+                 help="Any further field of the request, e.g. reasoning_effort=low."),
+    click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE",
+                 help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
+    click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
+                 help="Most requests in flight; fewer when the provider's limits ask for it."),
+    click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=600.0,
+                 show_default=True, help="Seconds for one request."),
+    click.option("--retries", type=click.IntRange(0, 100), default=7, show_default=True,
+                 help="Further attempts for a request that can be retried."),
+    click.option("--price", metavar="IN,OUT",
+                 help="USD for a million tokens in and out, in place of the price table."),
+    click.option("--prices", type=click.Path(path_type=Path, dir_okay=False),
+                 help="A price table of your own (YAML)."),
+    click.option("--config", callback=read_config, is_eager=True, expose_value=False,
+                 metavar="YAML", help="Take options from a file: one `option: value` a line; "
+                                      "the command line wins."),
+)
+_RUNNING: tuple[Callable[[Any], Any], ...] = (
+    click.option("--batch", is_flag=True,
+                 help="Ask through the provider's batch API: half the price, within a day. "
+                      "Interrupt it as you like: the same command goes on waiting."),
+    click.option("--batch-size", type=click.IntRange(1), metavar="N",
+                 help="Most requests in one batch; by default the provider's limit."),
+    click.option("--poll", "poll_s", type=click.FloatRange(0.01), default=30.0,
+                 show_default=True, help="Seconds between looks at a batch."),
+    click.option("--forecast", is_flag=True,
+                 help="Run a pilot, say what the whole will cost, take and yield, and stop."),
+    click.option("--pilot", type=click.IntRange(2), default=20, show_default=True,
+                 help="Rows of the pilot, spread over short and long traces."),
+    click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="USD",
+                 help="Stop before more than this is spent in RUN_DIR, requests in flight "
+                      "counted at the most that they can cost."),
+    click.option("--anew", is_flag=True,
+                 help="Go on in RUN_DIR with other settings than it was begun with."),
+    columns_option,
+    click.option("--limit", type=click.IntRange(1), help="Only the first N rows."),
+    click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected."),
+)
+run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
+                              type=click.Path(path_type=Path), help="The run's folder.")
+prompts_option = click.option(
+    "--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
+    help="A folder whose *.jinja files take the place of the shipped prompts.")
+
+
+def _adding(options: tuple[Callable[[Any], Any], ...], name: str,
+            made: Callable[[dict[str, Any]], Any]) -> Callable[[F], F]:
+    """Adds options; the command gets what is `made` of them, by this name, in their place."""
+    def decorate(command: F) -> F:
+        @functools.wraps(command)  # what options it got before these included
+        def call(**given: Any) -> Any:
+            return command(**{name: made(given)}, **given)
+
+        return functools.reduce(lambda wrapped, add: add(wrapped), reversed(options), call)  # type: ignore[return-value]
+
+    return decorate
+
+
+def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
+    """Adds what a teacher is asked with; the command gets `settings: TeacherSettings`."""
+    first = click.option(option, "teacher", required=True, metavar="KIND:MODEL",
+                         help="openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, or "
+                              "offline (rules, no model).")
+
+    def made(given: dict[str, Any]) -> TeacherSettings:
+        temperature = given.pop("temperature")
+        sampling = Sampling(
+            temperature=None if temperature == "none" else temperature, top_p=given.pop("top_p"),
+            seed=given.pop("seed"), max_tokens=given.pop("max_tokens"),
+            extra=dict(given.pop("extra")))
+        given["base_url"] = find_base_url(given["teacher"], given["base_url"])
+        names = ("teacher", "base_url", "concurrency", "timeout_s", "retries", "price", "prices")
+        return TeacherSettings(sampling=sampling, engine=dict(given.pop("engine")),
+                               **{n: given.pop(n) for n in names})
+
+    return _adding((first, *_ASKING), "settings", made)
+
+
+def _run(given: dict[str, Any]) -> RunOptions:
+    forecast, pilot = given.pop("forecast"), given.pop("pilot")
+    return RunOptions(max_cost_usd=given.pop("max_cost"), pilot=pilot if forecast else None,
+                      **{n: given.pop(n) for n in ("anew", "batch", "poll_s", "batch_size")})
+
+
+def run_options(command: F) -> F:
+    """Adds how a run is run, and on which rows; the command gets `run: RunOptions`."""
+    return _adding(_RUNNING, "run", _run)(command)
