@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
+from drp_plugin.sampling.completions import OUTCOME, Outcome, SampleRequest
 
 LEAST = 32
 """Requests that make one more process worth its start."""
@@ -25,9 +25,8 @@ LEAST = 32
 
 def cores() -> int:
     """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") \
+        else os.cpu_count() or 1
 
 
 def run(kind: type, settings: dict[str, Any], requests: Sequence[SampleRequest],
@@ -37,26 +36,22 @@ def run(kind: type, settings: dict[str, Any], requests: Sequence[SampleRequest],
     Raises RuntimeError when a process ends before its work is done.
     """
     results: queue.SimpleQueue[tuple[int, Outcome] | str | None] = queue.SimpleQueue()
-    parts = [list(range(k, len(requests), workers)) for k in range(workers)]
-    processes = [_start(kind, settings) for _ in parts]
-    readers = [threading.Thread(target=_talk, args=(p, part, requests, results), daemon=True)
-               for p, part in zip(processes, parts, strict=True)]
+    processes = [_start(kind, settings) for _ in range(workers)]
     try:
-        for reader in readers:
-            reader.start()
-        ended = 0
-        while ended < workers:
+        for k, process in enumerate(processes):
+            threading.Thread(target=_talk, daemon=True, args=(
+                process, range(k, len(requests), workers), requests, results)).start()
+        while workers:
             item = results.get()
             if item is None:
-                ended += 1
+                workers -= 1
             elif isinstance(item, str):
                 raise RuntimeError(item)
             else:
                 yield item
     finally:
         for process in processes:
-            if process.poll() is None:
-                process.kill()
+            process.kill()
             process.wait()
 
 
@@ -64,33 +59,30 @@ def _start(kind: type, settings: dict[str, Any]) -> subprocess.Popen[bytes]:
     # -P: what lies in the current folder is not taken for a module
     command = [sys.executable, "-P", "-m", "drp_plugin.sampling.pool", kind.__module__,
                kind.__name__, json.dumps(settings)]
-    own = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     # ranks of a distributed launch are not the worker's business
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                            env={**env, **own, "PYTHONPATH": os.pathsep.join(path)})
+    env |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)}
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env)
 
 
-def _talk(process: subprocess.Popen[bytes], part: list[int], requests: Sequence[SampleRequest],
+def _talk(process: subprocess.Popen[bytes], part: range, requests: Sequence[SampleRequest],
           results: queue.SimpleQueue[tuple[int, Outcome] | str | None]) -> None:
     assert process.stdin is not None and process.stdout is not None
-    left = set(part)
+    left = len(part)
     try:
         for index in part:
             process.stdin.write(requests[index].model_dump_json().encode() + b"\n")
         process.stdin.close()
         for line in process.stdout:
-            place, kind, value = json.loads(line)
-            index = part[place]
-            left.discard(index)
-            outcome = Completion(**value) if kind == "completion" else Failed(**value)
-            results.put((index, outcome))
+            place, _, outcome = line.partition(b" ")
+            results.put((part[int(place)], OUTCOME.validate_json(outcome)))
+            left -= 1
     except (OSError, ValueError) as error:
         results.put(f"a sampling process could not be talked to ({error})")
         return
     code = process.wait()
-    results.put(f"a sampling process ended with {code}, {len(left)} completions missing"
+    results.put(f"a sampling process ended with {code}, {left} completions missing"
                 if left else None)
 
 
@@ -104,9 +96,7 @@ def _main() -> None:
     requests = [SampleRequest.model_validate_json(line) for line in sys.stdin]
     try:
         for place, outcome in sampler.sample(requests):
-            kind = "completion" if isinstance(outcome, Completion) else "failed"
-            out.write(json.dumps([place, kind, outcome.model_dump(mode="json")]) + "\n")
-            out.flush()
+            print(place, outcome.model_dump_json(), file=out, flush=True)
     except BrokenPipeError:
         os._exit(1)  # nobody is waiting any more
 

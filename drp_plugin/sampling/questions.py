@@ -29,10 +29,8 @@ class Source(NamedTuple):
     only: tuple[tuple[str, Any], ...] = ()
     """Fields and the values that rows must have there."""
 
-    def read(self, row: dict[str, Any], index: int) -> tuple[str, str] | None:
-        """Question and gold answer of a row; None where the row is left out."""
-        if any(row.get(field) != value for field, value in self.only):
-            return None
+    def read(self, row: dict[str, Any], index: int) -> tuple[str, str]:
+        """Question and gold answer of a row."""
         answer = row[self.answer]
         if isinstance(answer, list):
             answer = answer[0]
@@ -79,27 +77,22 @@ def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
                 for row in rows]
     if spec.startswith("tiny:"):
         return _tiny(spec)
-    return _file(spec, columns)
+    if spec != "-" and not Path(spec).exists() and not Path(spec).suffix and os.sep not in spec:
+        raise UserError(f"no set of questions {spec!r}", fix="Give a file, "
+                        f"tiny:SPLIT:LEVELS:N, or one of {', '.join(SETS)}")
+    return _questions(Reader(spec, columns, answers=False))
 
 
 def _local(folder: Path, name: str) -> list[Question]:
     if not folder.is_dir():
         raise UserError("no such folder", file=folder, fix="DRP_DATA_DIR must name the folder "
                         f"that holds {name}.jsonl; unset it to load from the hub")
-    names = [name + end for end in (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet")]
-    file = next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
+    files = [folder / f"{name}.{end}" for end in "jsonl json jsonl.gz json.gz parquet".split()]
+    file = next((file for file in files if file.is_file()), files[0])
     if not file.is_file():
         raise UserError("no such file", file=file, fix=f"DRP_DATA_DIR must hold {name}.jsonl with "
                         "the fields id, question and answer")
     return _published(file, name) or _questions(Reader(file, answers=False), need_answer=True)
-
-
-def _file(spec: str, columns: Mapping[str, str] | None) -> list[Question]:
-    path = Path(spec)
-    if spec != "-" and not path.exists() and not path.suffix and os.sep not in spec:
-        raise UserError(f"no set of questions {spec!r}", fix="Give a file, "
-                        f"tiny:SPLIT:LEVELS:N, or one of {', '.join(SETS)}")
-    return _questions(Reader(spec, columns, answers=False))
 
 
 def _questions(reader: Reader, need_answer: bool = False) -> list[Question]:
@@ -109,8 +102,7 @@ def _questions(reader: Reader, need_answer: bool = False) -> list[Question]:
             raise UserError(row.detail, file=reader.path)
         if need_answer and row.answer is None:
             raise UserError("field 'answer' is missing", file=reader.path, row=len(found) + 1)
-        found.append(Question(id=row.id, question=row.question, answer=row.answer,
-                              dataset=row.dataset))
+        found.append(Question.model_validate(row.model_dump()))
     return found
 
 
@@ -147,25 +139,24 @@ def _published(file: Path, name: str) -> list[Question]:
 
 def _taken(name: str, rows: Iterable[Any]) -> list[Question]:
     source = SETS[name]
-    return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=found[0],
-                     answer=found[1], dataset=name.partition("_")[0])
-            for index, row in enumerate(rows) if (found := source.read(row, index)) is not None]
+    kept = ((index, *source.read(row, index)) for index, row in enumerate(rows)
+            if all(row.get(field) == value for field, value in source.only))
+    return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=question, answer=answer,
+                     dataset=name.partition("_")[0]) for index, question, answer in kept]
 
 
 def _tiny(spec: str) -> list[Question]:
     from drp_plugin.student import LEVELS, questions
 
-    parts = spec.split(":")
     try:
-        _, split, names, count = parts
+        _, split, names, count = spec.split(":")
         n = int(count)
     except ValueError:
         raise UserError(f"cannot read {spec!r}", fix="Write tiny:SPLIT:LEVEL+LEVEL:N, for example "
                         f"tiny:sft:{LEVELS[0]}:100") from None
     levels = names.split("+")
-    for level in levels:
-        if level not in LEVELS:
-            raise UserError(f"unknown level {level!r}", fix=f"Choose from {', '.join(LEVELS)}")
+    for level in (name for name in levels if name not in LEVELS):
+        raise UserError(f"unknown level {level!r}", fix=f"Choose from {', '.join(LEVELS)}")
     shares = [n // len(levels) + (i < n % len(levels)) for i in range(len(levels))]
     try:
         return [Question(id=row["id"], question=row["question"], answer=row["answer"],

@@ -33,9 +33,9 @@ _POLL_S = 0.2
 @contextlib.contextmanager
 def opened(path: Path | None) -> Iterator[Ledger]:
     """The ledger at `path`; without one, a ledger that lasts as long as the block."""
-    with contextlib.ExitStack() as stack:
-        folder = path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ledger.sqlite"
-        yield stack.enter_context(Ledger(folder))
+    with tempfile.TemporaryDirectory() as folder, \
+            Ledger(path or Path(folder) / "ledger.sqlite") as ledger:
+        yield ledger
 
 
 def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
@@ -89,8 +89,7 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
 def complete(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
              report: Report = lambda n, outcome: None) -> list[Outcome]:
     """An outcome for every request, in order; see `draw`."""
-    failed = draw(sampler, requests, ledger, report)
-    return list(outcomes(sampler, requests, ledger, failed))
+    return list(outcomes(sampler, requests, ledger, draw(sampler, requests, ledger, report)))
 
 
 def outcomes(sampler: Sampler, requests: Iterable[SampleRequest], ledger: Ledger,

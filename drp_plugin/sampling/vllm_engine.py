@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
-import queue
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -30,6 +29,7 @@ from drp_plugin.sampling.completions import (
     Outcome,
     Sampler,
     SampleRequest,
+    in_thread,
 )
 from drp_plugin.sampling.identity import identity
 
@@ -60,8 +60,8 @@ class VLLMSampler(Sampler):
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`."""
-        if self.parallel > 1:
-            yield from self._sample_parallel(requests)
+        if self.parallel > 1:  # vLLM's own data parallelism, which its asynchronous engine has
+            yield from in_thread(lambda results: self._all(requests, results))
             return
         if self._engine is None:
             from vllm import LLM
@@ -71,12 +71,12 @@ class VLLMSampler(Sampler):
             print(f"drp_vllm: engine ready after {time.monotonic() - start:.1f} s",
                   file=sys.stderr, flush=True)
         engine = self._engine
-        longest = int(_model_config(engine).max_model_len)
+        longest = _longest(engine)
         open_: dict[str, _Open] = {}
         for index, request in enumerate(requests):
             item = _Open(index, request, self.chat.encode(request.messages))
             if len(item.prompt) >= longest:
-                yield index, item.too_long(longest)
+                yield index, Failed.too_long(len(item.prompt), longest)
                 continue
             open_[str(index)] = item
             engine.add_request(str(index), {"prompt_token_ids": item.prompt},
@@ -86,12 +86,11 @@ class VLLMSampler(Sampler):
                 for output in engine.step():
                     item = open_[output.request_id]
                     outcome = item.take(output, self.chat)
-                    if outcome is None:
-                        continue
-                    if not output.finished:
-                        engine.abort_request([output.request_id])
-                    del open_[output.request_id]
-                    yield item.index, outcome
+                    if outcome is not None:
+                        if not output.finished:
+                            engine.abort_request([output.request_id])
+                        del open_[output.request_id]
+                        yield item.index, outcome
         finally:
             if open_:
                 with contextlib.suppress(Exception):  # the engine may be what failed
@@ -116,44 +115,23 @@ class VLLMSampler(Sampler):
 
         return LoRARequest("adapter", 1, self.lora)
 
-    # -- several engines under one scheduler -------------------------------------------------
-
-    def _sample_parallel(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """vLLM's own data parallelism, which its asynchronous engine has."""
-        results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
-
-        def work() -> None:
-            try:
-                asyncio.run(self._all(requests, results))
-                results.put(None)
-            except BaseException as error:
-                results.put(error)
-
-        thread = threading.Thread(target=work, daemon=True, name="vllm")
-        thread.start()
-        while (item := results.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-        thread.join()
-
     async def _all(self, requests: Iterable[SampleRequest], results: Any) -> None:
         from vllm import AsyncEngineArgs
         from vllm.v1.engine.async_llm import AsyncLLM
 
         engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self.arguments))
         try:
-            longest = int(_model_config(engine).max_model_len)
+            longest = _longest(engine)
 
             async def one(index: int, request: SampleRequest) -> None:
                 item = _Open(index, request, self.chat.encode(request.messages))
                 if len(item.prompt) >= longest:
-                    results.put((index, item.too_long(longest)))
+                    results.put((index, Failed.too_long(len(item.prompt), longest)))
                     return
-                stream = engine.generate({"prompt_token_ids": item.prompt}, self._params(request),
-                                         str(index), lora_request=self._lora())
                 outcome: Outcome | None = None
-                async for output in stream:
+                async for output in engine.generate(
+                        {"prompt_token_ids": item.prompt}, self._params(request), str(index),
+                        lora_request=self._lora()):
                     outcome = item.take(output, self.chat)
                     if outcome is not None:
                         break
@@ -172,36 +150,30 @@ class _Open:
         self.ids: list[int] = []
         self.checked = 0
 
-    def too_long(self, longest: int) -> Failed:
-        return Failed.too_long(len(self.prompt), longest)
-
     def take(self, output: Any, chat: Chat) -> Outcome | None:
         """An outcome once there is one."""
+        finish: Finish | None = None
         part = output.outputs[0]
         self.ids += part.token_ids
         if output.finished:
             if part.finish_reason not in ("stop", "length"):
                 return Failed(error=f"vLLM ended the request with {part.finish_reason!r}")
-            stopped = part.finish_reason == "stop"
-            if stopped and self.ids and self.ids[-1] in chat.stop_ids:
-                self.ids.pop()
-            return self._done("stop" if stopped else self.request.cut(len(self.ids)), chat)
-        if self.request.stop_loops and len(self.ids) - self.checked >= EVERY:
+            finish = self.request.cut(len(self.ids))
+            if part.finish_reason == "stop":
+                finish = "stop"
+                if self.ids and self.ids[-1] in chat.stop_ids:
+                    self.ids.pop()
+        elif self.request.stop_loops and len(self.ids) - self.checked >= EVERY:
             self.checked = len(self.ids)
-            if token_period(self.ids) is not None:
-                return self._done("loop", chat)
-        return None
-
-    def _done(self, finish: Finish, chat: Chat) -> Completion:
-        return Completion(text=chat.decode(self.ids), tokens=len(self.ids),
-                          prompt_tokens=len(self.prompt), finish=finish)
+            finish = "loop" if token_period(self.ids) is not None else None
+        return None if finish is None else Completion(
+            text=chat.decode(self.ids), tokens=len(self.ids), prompt_tokens=len(self.prompt),
+            finish=finish)
 
 
 def engine_arguments() -> list[str]:
     """The names of this vLLM's engine arguments. Raises UserError where there is no vLLM."""
     try:
-        import dataclasses
-
         from vllm import EngineArgs
     except ImportError as error:
         raise UserError(f"vLLM cannot be imported ({error})", fix="pip install 'drp-plugin[vllm]', "
@@ -228,9 +200,7 @@ def arguments(model: str, lora: str | None, revision: str | None, trust_remote_c
             settings["distributed_executor_backend"] = "uni"
     if lora is not None:
         settings |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(lora)}
-    for name, value in given.items():
-        settings[name] = _read(name, value)
-    return settings
+    return settings | {name: _read(name, value) for name, value in given.items()}
 
 
 def _without_gpu() -> bool:
@@ -259,7 +229,7 @@ def _rank(lora: str) -> int:
     return next((r for r in _RANKS if r >= rank), rank)
 
 
-def _model_config(engine: Any) -> Any:
-    """Where it stands differs between releases."""
-    config = getattr(engine, "model_config", None)
-    return config if config is not None else engine.vllm_config.model_config
+def _longest(engine: Any) -> int:
+    """The model's context in tokens; where its configuration stands differs between releases."""
+    config = getattr(engine, "model_config", None) or engine.vllm_config.model_config
+    return int(config.max_model_len)
