@@ -22,9 +22,9 @@ def manifests() -> list[Any]:
 
     register_tasks()
     return [
-        ModelManifest("drp_hf", chat_class_path=f"{_HERE}.drp_hf.DrpHF"),
-        ModelManifest("drp_vllm", chat_class_path=f"{_HERE}.drp_vllm.DrpVLLM"),
-        ModelManifest("drp_student", chat_class_path=f"{_HERE}.default.DrpStudent",
+        ModelManifest("drp_hf", chat_class_path=f"{_HERE}.models.DrpHF"),
+        ModelManifest("drp_vllm", chat_class_path=f"{_HERE}.models.DrpVLLM"),
+        ModelManifest("drp_student", chat_class_path=f"{_HERE}.models.DrpStudent",
                       aliases=("hf",)),
     ]
 

@@ -9,18 +9,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from lmms_eval.api.instance import GenerationResult, Instance
 from lmms_eval.api.model import lmms
 from lmms_eval.utils import simple_parse_args_string
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
-from drp_plugin.evaluation.counts import Counts
+from drp_plugin.evaluation.exchange import Counts, loudly, messages_of
 from drp_plugin.evaluation.generation import Generation, cut_at, stops
-from drp_plugin.evaluation.stop import loudly
-from drp_plugin.evaluation.turns import messages_of
 from drp_plugin.llm.messages import Message
-from drp_plugin.progress import Display
 from drp_plugin.sampling.arguments import check, flag, integer
 from drp_plugin.sampling.completions import (
     Completion,
@@ -39,6 +37,7 @@ COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops
           "thinking", "thinking_budget", "ledger", "chat_template", "revision",
           "trust_remote_code", "dtype")
 LEDGER = "drp_completions.sqlite"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class StudentModel(lmms):  # type: ignore[misc]
@@ -53,21 +52,20 @@ class StudentModel(lmms):  # type: ignore[misc]
     """
 
     is_simple = False
-    name = ""
-    own: tuple[str, ...] = ()
-    """Names of the arguments beyond `COMMON`."""
+    name = adapter = ""
+    """The model's name, and that of the argument for an adapter."""
+    tokenizer_name = ""
 
     def __init__(self, batch_size: Any = None, device: str | None = None,
                  max_batch_size: Any = None, **arguments: Any) -> None:
         super().__init__()
         with loudly():
-            self._check(arguments)
-            self.pretrained = str(arguments.pop("pretrained", None)
-                                  or arguments.pop("model", None) or "")
+            check(arguments, (*COMMON, *self.own()), self.name)
+            names = arguments.pop("pretrained", None), arguments.pop("model", None)
+            self.pretrained = str(names[0] or names[1] or "")
             if not self.pretrained:
                 raise UserError("no model was given", fix="Give --model_args pretrained=FOLDER")
-            why = hub.missing(self.pretrained, arguments.get("revision"))
-            if why:
+            if why := hub.missing(self.pretrained, arguments.get("revision")):
                 raise UserError(why, fix="Give --model_args pretrained=FOLDER with a folder that "
                                 "holds the weights")
             self.cap = integer("max_new_tokens", arguments.pop("max_new_tokens", None))
@@ -84,14 +82,21 @@ class StudentModel(lmms):  # type: ignore[misc]
             self.stop_at_cutoff = flag("stop_at_cutoff", arguments.pop("stop_at_cutoff", False))
             self.stop_loops = flag("stop_loops", arguments.pop("stop_loops", False))
             self.ledger_path = arguments.pop("ledger", None)
+            if "trust_remote_code" in arguments:
+                arguments["trust_remote_code"] = flag("trust_remote_code",
+                                                      arguments["trust_remote_code"])
             # lmms-eval's default is the number 1; what a user writes arrives as text
             self.batch = integer("batch_size", batch_size) if isinstance(batch_size, str) \
                 and batch_size != "auto" else None
-            self.wanted_device = device
             self.arguments = arguments
+            self.inherited = os.environ.get(VISIBLE)
             self._rank = int(os.environ.get("RANK", 0))
             self._world_size = int(os.environ.get("WORLD_SIZE", 1))
-        self._place()
+            self.wanted_device = device
+            # the evaluator's collectives use it: this rank's own
+            self.device = torch.device(
+                device if device is not None else f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+                if torch.cuda.is_available() else "cpu")
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str,
@@ -107,18 +112,9 @@ class StudentModel(lmms):  # type: ignore[misc]
                 given["batch_size"] = str(given["batch_size"])
             return cls(**{**config, **given})
 
-    def _check(self, arguments: dict[str, Any]) -> None:
-        check(arguments, (*COMMON, *self.own), self.name)
-
-    def _place(self) -> None:
-        """The device that the evaluator's collectives use: this rank's own."""
-        import torch
-
-        local = int(os.environ.get("LOCAL_RANK", 0))
-        named = self.wanted_device
-        if named is None:
-            named = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(named)
+    def own(self) -> tuple[str, ...]:
+        """Names of the arguments beyond `COMMON`."""
+        raise NotImplementedError
 
     def build(self) -> Sampler:
         """The engine, with the model in it."""
@@ -134,14 +130,13 @@ class StudentModel(lmms):  # type: ignore[misc]
         """What bears on the result and is recorded with every completion."""
         return {"model": self.pretrained, "stop_at_cutoff": self.stop_at_cutoff,
                 "stop_loops": self.stop_loops, "thinking_budget": self.budget,
-                **({} if self.thinking is None else {"thinking": self.thinking})}
+                **({} if self.thinking is None else {"thinking": self.thinking}),
+                "adapter": self.arguments.get(self.adapter)}
 
     @property
     def chat_template(self) -> str:
         """For --apply_chat_template, which asks for what these models always do."""
         return str(self.arguments.get("chat_template") or "the model's own")
-
-    tokenizer_name = ""
 
     @staticmethod
     def apply_chat_template(turns: Any, **_: Any) -> str:
@@ -162,26 +157,23 @@ class StudentModel(lmms):  # type: ignore[misc]
         """Each round of all questions is one batch."""
         with loudly():
             said: list[list[Completion]] = [[] for _ in requests]
-            last: list[SampleRequest | None] = [None] * len(requests)
-            open_ = list(range(len(requests)))
-            number = 0
+            last: dict[int, SampleRequest] = {}
+            open_, number = list(range(len(requests))), 0
             while open_:
                 turns = {}
                 for i in open_:
-                    texts = [c.text for c in said[i]]
-                    payload = requests[i].args[1](self._doc(requests[i]), round_idx=number,
-                                                  previous_output=texts)
-                    if not payload[1]:
-                        turns[i] = messages_of(payload[0])
-                open_ = list(turns)
-                some = [requests[i] for i in open_]
+                    content, end, *_ = requests[i].args[1](
+                        self._doc(requests[i]), round_idx=number,
+                        previous_output=[c.text for c in said[i]])
+                    if not end:
+                        turns[i] = messages_of(content)
+                open_, some = list(turns), [requests[i] for i in turns]
                 asked = self._requests(some, list(turns.values()), number)
                 for i, a, c in zip(open_, asked, self._complete(some, asked), strict=True):
                     said[i].append(c)
                     last[i] = a
                 number += 1
-            return [self._result(c, a, r) for c, a, r in zip(said, last, requests, strict=True)
-                    if a is not None]
+            return [self._result(said[i], a, requests[i]) for i, a in sorted(last.items())]
 
     def loglikelihood(self, requests: list[Instance]) -> Any:
         with loudly():
@@ -205,43 +197,28 @@ class StudentModel(lmms):  # type: ignore[misc]
         for request, messages in zip(requests, turns, strict=True):
             wanted = Generation.read(request.args[2], self.name)
             place = (request.args[4], request.args[3])
-            seed = self._seed(request, wanted)
+            protocol = request.metadata.get("protocol") or {}
             made.append(SampleRequest(
                 messages=messages, temperature=wanted.temperature, top_p=wanted.top_p,
-                top_k=wanted.top_k, max_new_tokens=min(wanted.max_new_tokens,
-                                                       self.cap or wanted.max_new_tokens),
-                cutoff=self._cutoff(request), stop_loops=self.stop_loops,
-                seed=derived_seed(seed, *(m.content for m in messages), copies[place],
-                                  number) if wanted.temperature else 0))
+                top_k=wanted.top_k, stop_loops=self.stop_loops,
+                max_new_tokens=min(wanted.max_new_tokens, self.cap or wanted.max_new_tokens),
+                cutoff=protocol.get("cutoff") if self.stop_at_cutoff else None,
+                seed=derived_seed(self._seed(request, wanted), *(m.content for m in messages),
+                                  copies[place], number) if wanted.temperature else 0))
             copies[place] += 1
         return made
 
     def _seed(self, request: Instance, wanted: Generation) -> int:
         """What completions are drawn from: --gen_kwargs, --model_args or --seed, in this order."""
-        given = (wanted.seed, self.seed, request.metadata.get("seed"))
-        return next((seed for seed in given if seed is not None), 0)
-
-    def _cutoff(self, request: Instance) -> int | None:
-        if not self.stop_at_cutoff:
-            return None
-        cutoff: int | None = (request.metadata.get("protocol") or {}).get("cutoff")
-        return cutoff
+        given = (wanted.seed, self.seed, request.metadata.get("seed"), 0)
+        return next(seed for seed in given if seed is not None)
 
     def _complete(self, requests: list[Instance], asked: list[SampleRequest]) -> list[Completion]:
-        path, tally = self._ledger_file(requests), Sampled()
-        with opened(path) as ledger, Display(self.name, len(asked), status=tally.status,
-                                             show=self._rank == 0) as display:
-            display.say(display.line())
-
-            def report(rows: int, outcome: Outcome | None) -> None:
-                tally(rows, outcome)
-                display.advance(rows)
-
-            if self.budget is None:
-                outcomes = complete(self.sampler, asked, ledger, report)
-            else:
-                outcomes = within_budget(self.sampler, asked, self.budget, ledger, report)
-            display.say(display.line())
+        path = self._ledger_file(requests)
+        with opened(path) as ledger, Sampled().shown(self.name, len(asked),
+                                                     self._rank == 0) as report:
+            outcomes = complete(self.sampler, asked, ledger, report) if self.budget is None else \
+                within_budget(self.sampler, asked, self.budget, ledger, report)
         return self._whole(requests, outcomes, kept=path is not None)
 
     def _whole(self, requests: list[Instance], outcomes: list[Outcome],

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import check_address, find_key
 from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
@@ -53,7 +54,9 @@ class _Server(OpenAITeacher):
             max_tokens=limit, extra=extra)), official=self.official)
         body.update(body.pop("extra_body", {}))
         reply = await self.persistent.run(lambda: self._once(body), keep=True)
-        stopped = reply.finish_reason == "stop"
+        # a server that does not say how it ended: at the limit it was cut
+        stopped = reply.finish_reason == "stop" or (
+            reply.finish_reason == "other" and reply.usage.completion_tokens < request.limit)
         tokens = max(reply.usage.completion_tokens - stopped, 0)  # servers count the stop token
         return Completion(text=reply.text, tokens=tokens, prompt_tokens=reply.usage.prompt_tokens,
                           finish="stop" if stopped else request.cut(tokens))
@@ -84,15 +87,18 @@ class _Server(OpenAITeacher):
         try:
             value = json.loads(content)
             reply, choice = read_completion(value), value["choices"][0]
-            thought = choice["message"].get("reasoning_content") or choice["message"].get(
-                "reasoning")
+            message = choice["message"]
+            thought = message.get("reasoning_content") or message.get("reasoning")
             text = join_response(thought, reply.text) if thought and reply.text \
                 else thought or reply.text
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise no_reply(self._clean(content[:2000].decode("utf-8", "replace"))) from None
-        if reply.finish_reason not in ("stop", "length"):
-            raise TeacherError(f"the server ended with {choice.get('finish_reason')!r}")
-        return reply.model_copy(update={"text": text})
+        said = choice.get("finish_reason")
+        if reply.finish_reason == "refusal" or (
+                said is not None and ending(said) not in ("stop", "length")):
+            raise TeacherError(f"the server ended with {said!r}")
+        return reply.model_copy(update={
+            "text": text, "finish_reason": "other" if said is None else ending(said)})
 
 
 class EndpointSampler(Sampler):

@@ -87,8 +87,8 @@ def _local(folder: Path, name: str) -> list[Question]:
     if not folder.is_dir():
         raise UserError("no such folder", file=folder, fix="DRP_DATA_DIR must name the folder "
                         f"that holds {name}.jsonl; unset it to load from the hub")
-    files = [folder / f"{name}.{end}" for end in "jsonl json jsonl.gz json.gz parquet".split()]
-    file = next((file for file in files if file.is_file()), files[0])
+    names = [name + end for end in (".jsonl", ".json", ".jsonl.gz", ".json.gz", ".parquet")]
+    file = next((folder / n for n in names if (folder / n).is_file()), folder / names[0])
     if not file.is_file():
         raise UserError("no such file", file=file, fix=f"DRP_DATA_DIR must hold {name}.jsonl with "
                         "the fields id, question and answer")
