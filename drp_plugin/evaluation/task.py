@@ -173,7 +173,8 @@ class DRPTask(TextTask):
             "loops": mean([m.loop is not None for m in measured]),
         }
         if settings.get("stop_at_cutoff") or settings.get("stop_loops"):
-            found["stopped_early"] = mean([c and c.finish in ("cutoff", "loop") or 0 for c in told])
+            found["stopped_early"] = mean([bool(c and c.finish in ("cutoff", "loop"))
+                                           for c in told])
         else:  # what the completions would have been without early stopping is known
             found["accuracy_no_cutoff"] = mean([m.full.correct for m in measured])
             found["tokens_no_cutoff"] = mean([m.full.tokens for m in measured])

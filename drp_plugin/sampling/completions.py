@@ -46,8 +46,12 @@ class SampleRequest(Record):
     def limit(self) -> int:
         """The most new tokens, context aside: one more than the cutoff, since a completion of
         just so many tokens that ends there by itself is whole."""
-        return self.max_new_tokens if self.cutoff is None else min(self.max_new_tokens,
-                                                                   self.cutoff + 1)
+        return min(self.max_new_tokens, self.max_new_tokens if self.cutoff is None
+                   else self.cutoff + 1)
+
+    def key(self, identity: dict[str, Any]) -> str:
+        """The key under which a sampler of this identity's completion is stored."""
+        return request_key({"sampler": identity, **self.model_dump(mode="json", exclude_none=True)})
 
     def cut(self, tokens: int) -> Finish:
         """How a completion ended that had not stopped by itself after so many tokens."""
@@ -73,7 +77,7 @@ class Failed(Record):
 
     @classmethod
     def too_long(cls, prompt: int, context: int) -> Failed:
-        """The prompt has as many tokens as the context takes, or more."""
+        """Of so many tokens each."""
         return cls(error=f"the prompt has {prompt} tokens and the model's context {context}",
                    reason="too_long")
 
@@ -126,8 +130,3 @@ def derived_seed(base: int, *parts: Any) -> int:
     """A seed of 31 bits for one request, whatever the order of work."""
     text = "\0".join(str(part) for part in (base, *parts))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-
-def ledger_key(identity: dict[str, Any], request: SampleRequest) -> str:
-    """The key under which a completion is stored."""
-    return request_key({"sampler": identity, **request.model_dump(mode="json", exclude_none=True)})

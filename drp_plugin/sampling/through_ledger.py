@@ -15,14 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.llm.ledger import Entry, Ledger
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Outcome,
-    Sampler,
-    SampleRequest,
-    ledger_key,
-)
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 
 Report = Callable[[int, Outcome | None], None]
 """Called with a number of requests that are settled and their outcome; None where it was stored."""
@@ -52,9 +45,8 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
     first: dict[str, int] = {}
     times: Counter[str] = Counter()
     for index, request in enumerate(requests):
-        key = ledger_key(sampler.identity, request)
+        times[key := request.key(sampler.identity)] += 1
         first.setdefault(key, index)
-        times[key] += 1
     failed: dict[str, Failed] = {}
     todo, waiting = list(first), False
     while todo:
@@ -95,7 +87,7 @@ def complete(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger
 def outcomes(sampler: Sampler, requests: Iterable[SampleRequest], ledger: Ledger,
              failed: dict[str, Failed]) -> Iterator[Outcome]:
     """What `draw` has put into the ledger, and what it returned, in the order of the requests."""
-    for some in _blocks(ledger_key(sampler.identity, request) for request in requests):
+    for some in _blocks(request.key(sampler.identity) for request in requests):
         stored = ledger.get_many(some)
         for key in some:
             yield Completion.model_validate(stored[key]) if key in stored else failed[key]
