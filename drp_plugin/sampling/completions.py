@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import abc
-import asyncio
 import hashlib
-import queue
-import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from pydantic import Field, TypeAdapter
@@ -106,24 +103,6 @@ class Sampler(abc.ABC):
         Called from a signal handler while `sample` goes on, which then ends by itself.
         """
         return False
-
-
-def in_thread(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Iterator[tuple[int, Outcome]]:
-    """What a coroutine, run in a thread of its own, puts into the queue that `work` is given."""
-    results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
-
-    def run() -> None:
-        try:
-            asyncio.run(work(results))
-            results.put(None)
-        except BaseException as error:
-            results.put(error)
-
-    threading.Thread(target=run, daemon=True).start()
-    while (item := results.get()) is not None:
-        if isinstance(item, BaseException):
-            raise item
-        yield item
 
 
 def derived_seed(base: int, *parts: Any) -> int:

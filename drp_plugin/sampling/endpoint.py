@@ -18,14 +18,8 @@ from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
 from drp_plugin.llm.openai_client import KEY, OpenAITeacher, chat_body, read_completion
 from drp_plugin.llm.retry import Persistent, Retries, Transient, Unusable, no_reply, stopping
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Outcome,
-    Sampler,
-    SampleRequest,
-    in_thread,
-)
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.pool import in_thread
 from drp_plugin.thinking import join_response
 
 CONCURRENCY = 64
@@ -129,7 +123,7 @@ class EndpointSampler(Sampler):
         self._turn = itertools.count()
         self._halted = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: set[asyncio.Task[Outcome]] = set()
+        self._running: list[asyncio.Task[None]] = []
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`. Raises Unusable when no server can be asked any more."""
@@ -152,37 +146,24 @@ class EndpointSampler(Sampler):
         servers = [_Server(self.model, base_url=url, api_key=self._key, persistent=Persistent(
             Limiter(self.concurrency, start=self.concurrency), Retries(attempts=self.retries + 1),
             timeout_s=self.timeout_s, where=url)) for url in self.base_urls]
-        index_of: dict[asyncio.Task[Outcome], int] = {}
-        fatal: Unusable | None = None
+
+        async def work() -> None:
+            while not self._halted.is_set() and (item := next(waiting, None)) is not None:
+                try:
+                    results.put((item[0], await self._one(item[1], servers)))
+                except Exception:  # what the others have in flight still comes in
+                    self.stop()
+                    raise
+
+        self._running = [asyncio.ensure_future(work())
+                         for _ in range(self.concurrency * len(servers))]
         try:
-            while True:
-                free = self.concurrency * len(servers) - len(self._running)
-                for index, request in itertools.islice(waiting, free):
-                    task = asyncio.ensure_future(self._one(request, servers))
-                    index_of[task] = index
-                    self._running.add(task)
-                    if self._halted.is_set():
-                        task.cancel()
-                        break
-                if not self._running:
-                    break
-                done, self._running = await asyncio.wait(self._running,
-                                                         return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    index = index_of.pop(task)
-                    if task.cancelled():
-                        continue
-                    if isinstance(error := task.exception(), Unusable):
-                        fatal = fatal or error
-                        self.stop()
-                    else:
-                        results.put((index, task.result()))
-                if self._halted.is_set():
-                    waiting = iter(())
+            ends = await asyncio.gather(*self._running, return_exceptions=True)
         finally:
             await asyncio.gather(*(server.close() for server in servers))
-        if fatal is not None:
-            raise fatal
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     async def _one(self, request: SampleRequest, servers: list[_Server]) -> Outcome:
         """From the next server in turn, or another one where that is gone."""

@@ -1,7 +1,7 @@
-"""Small models on several cores: a process for each core, one thread in each.
+"""Work beside this thread: coroutines, and small models on several cores.
 
 A model of a few million weights does not gain from torch's threads, and loses much where the
-cores are shared; whole processes scale.
+cores are shared; a process for each core, with one thread, scales.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ import contextlib
 import importlib
 import json
 import os
+import queue
 import sys
+import threading
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from drp_plugin.sampling.completions import OUTCOME, Outcome, SampleRequest, in_thread
+from drp_plugin.sampling.completions import OUTCOME, Outcome, SampleRequest
 
 LEAST = 32
 """Requests that make one more process worth its start."""
@@ -29,6 +31,24 @@ def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") \
         else os.cpu_count() or 1
+
+
+def in_thread(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Iterator[tuple[int, Outcome]]:
+    """What a coroutine, run in a thread of its own, puts into the queue that `work` is given."""
+    results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        try:
+            asyncio.run(work(results))
+            results.put(None)
+        except BaseException as error:
+            results.put(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    while (item := results.get()) is not None:
+        if isinstance(item, BaseException):
+            raise item
+        yield item
 
 
 def run(kind: type, settings: dict[str, Any], requests: Sequence[SampleRequest],

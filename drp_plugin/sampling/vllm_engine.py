@@ -29,9 +29,9 @@ from drp_plugin.sampling.completions import (
     Outcome,
     Sampler,
     SampleRequest,
-    in_thread,
 )
 from drp_plugin.sampling.identity import identity
+from drp_plugin.sampling.pool import in_thread
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 
