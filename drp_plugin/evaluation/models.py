@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import Any
 
 from lmms_eval.utils import simple_parse_args_string
@@ -25,13 +26,14 @@ class DrpHF(StudentModel):
     def own(self) -> tuple[str, ...]:
         return ("peft", "batch_size", "threads", "workers")
 
-    def build(self) -> Sampler:
+    @cached_property
+    def sampler(self) -> Sampler:
         # the ranks of torchrun are the workers already
         given = {"workers": 1 if self._world_size > 1 else None, **self.arguments}
         given |= {name: integer(name, given.get(name)) for name in ("threads", "workers")}
-        sampler: Sampler = engine_class("hf")(
+        made: Sampler = engine_class("hf")(
             self.pretrained, device=str(self.device), batch_size=self.batch, **given)
-        return sampler
+        return made
 
 
 def visible_device(inherited: str | None, index: int) -> str:
@@ -64,7 +66,8 @@ class DrpVLLM(StudentModel):
 
         return ("lora", *engine_arguments())
 
-    def build(self) -> Sampler:
+    @cached_property
+    def sampler(self) -> Sampler:
         given = dict(self.arguments)
         if self.batch and self.batch > 1:
             given.setdefault("max_num_seqs", self.batch)
@@ -74,8 +77,8 @@ class DrpVLLM(StudentModel):
         if self._world_size > 1:
             # in a child of its own, since this process is already in lmms-eval's process group
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
-        sampler: Sampler = engine_class("vllm")(self.pretrained, **given)
-        return sampler
+        made: Sampler = engine_class("vllm")(self.pretrained, **given)
+        return made
 
 
 class DrpStudent(DrpHF):

@@ -61,11 +61,11 @@ class StudentModel(lmms):  # type: ignore[misc]
         super().__init__()
         with loudly():
             check(arguments, (*COMMON, *self.own()), self.name)
-            names = arguments.pop("pretrained", None), arguments.pop("model", None)
-            self.pretrained = str(names[0] or names[1] or "")
-            if not self.pretrained:
-                raise UserError("no model was given", fix="Give --model_args pretrained=FOLDER")
-            if why := hub.missing(self.pretrained, arguments.get("revision")):
+            other = arguments.pop("model", None)
+            self.pretrained = str(arguments.pop("pretrained", None) or other or "")
+            why = hub.missing(self.pretrained, arguments.get("revision")) if self.pretrained \
+                else "no model was given"
+            if why:
                 raise UserError(why, fix="Give --model_args pretrained=FOLDER with a folder that "
                                 "holds the weights")
             self.cap = integer("max_new_tokens", arguments.pop("max_new_tokens", None))
@@ -82,9 +82,8 @@ class StudentModel(lmms):  # type: ignore[misc]
             self.stop_at_cutoff = flag("stop_at_cutoff", arguments.pop("stop_at_cutoff", False))
             self.stop_loops = flag("stop_loops", arguments.pop("stop_loops", False))
             self.ledger_path = arguments.pop("ledger", None)
-            if "trust_remote_code" in arguments:
-                arguments["trust_remote_code"] = flag("trust_remote_code",
-                                                      arguments["trust_remote_code"])
+            for name in {"trust_remote_code"} & set(arguments):
+                arguments[name] = flag(name, arguments[name])
             # lmms-eval's default is the number 1; what a user writes arrives as text
             self.batch = integer("batch_size", batch_size) if isinstance(batch_size, str) \
                 and batch_size != "auto" else None
@@ -116,22 +115,11 @@ class StudentModel(lmms):  # type: ignore[misc]
         """Names of the arguments beyond `COMMON`."""
         raise NotImplementedError
 
-    def build(self) -> Sampler:
-        """The engine, with the model in it."""
-        raise NotImplementedError
-
     @cached_property
     def sampler(self) -> Sampler:
-        """Built when the first completion is wanted, after the tasks were found good."""
-        return self.build()
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What bears on the result and is recorded with every completion."""
-        return {"model": self.pretrained, "stop_at_cutoff": self.stop_at_cutoff,
-                "stop_loops": self.stop_loops, "thinking_budget": self.budget,
-                **({} if self.thinking is None else {"thinking": self.thinking}),
-                "adapter": self.arguments.get(self.adapter)}
+        """The engine, with the model in it, when the first completion is wanted: the tasks were
+        found good."""
+        raise NotImplementedError
 
     @property
     def chat_template(self) -> str:
@@ -143,15 +131,12 @@ class StudentModel(lmms):  # type: ignore[misc]
         """The messages as text, for lmms-eval's own listing of them alone."""
         return "\n\n".join(str(turn.get("content")) for turn in turns)
 
-    # -- lmms-eval's interface ---------------------------------------------------------------
-
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         with loudly():
             turns = [messages_of(r.args[1](self._doc(r))) for r in requests]
             asked = self._requests(requests, turns, 0)
-            completions = self._complete(requests, asked)
-            return [self._result([c], a, r)
-                    for c, a, r in zip(completions, asked, requests, strict=True)]
+            return [self._result([said], a, r) for said, a, r in zip(
+                self._complete(requests, asked), asked, requests, strict=True)]
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[GenerationResult]:
         """Each round of all questions is one batch."""
@@ -184,8 +169,6 @@ class StudentModel(lmms):  # type: ignore[misc]
         self.__dict__.pop("sampler", None)  # frees the engine before scoring begins
         super().clean()
 
-    # -- inside ------------------------------------------------------------------------------
-
     def _doc(self, request: Instance) -> Any:
         _, _, _, doc_id, task, split = request.args
         return self.task_dict[task][split][doc_id]
@@ -214,7 +197,10 @@ class StudentModel(lmms):  # type: ignore[misc]
         return next(seed for seed in given if seed is not None)
 
     def _complete(self, requests: list[Instance], asked: list[SampleRequest]) -> list[Completion]:
-        path = self._ledger_file(requests)
+        folder = next((o for r in requests if (o := r.metadata.get("output_path"))), None)
+        path = None if folder is None else Path(folder) / LEDGER
+        if self.ledger_path is not None:
+            path = None if str(self.ledger_path).lower() == "none" else Path(self.ledger_path)
         with opened(path) as ledger, Sampled().shown(self.name, len(asked),
                                                      self._rank == 0) as report:
             outcomes = complete(self.sampler, asked, ledger, report) if self.budget is None else \
@@ -223,19 +209,16 @@ class StudentModel(lmms):  # type: ignore[misc]
 
     def _whole(self, requests: list[Instance], outcomes: list[Outcome],
                kept: bool) -> list[Completion]:
-        """A completion of every request.
-
-        A prompt that leaves no room in the context is the model's own limit: what it says there
-        is nothing, cut off after no tokens. Any other failure ends the run.
-        """
+        """A completion of every request: where the prompt leaves no room in the context, nothing,
+        cut off after no tokens. Any other failure ends the run."""
         failed = [(r, o) for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Failed)]
         long = [f"{r.args[4]} {self._doc(r).get('id', r.args[3])}"
                 for r, o in failed if o.reason == "too_long"]
         if len(failed) > len(long) or len(long) == len(outcomes):
-            again = " Finished ones are kept: run the same command again" if kept else ""
             first = next((o for _, o in failed if o.reason != "too_long"), failed[0][1])
             raise UserError(f"{len(failed)} of {len(outcomes)} completions failed, the first with: "
-                            f"{first.error}", fix=f"Nothing was scored.{again}")
+                            f"{first.error}", fix="Nothing was scored." + (
+                                " Finished ones are kept: run the same command again" * kept))
         if long:
             self._say(f"{len(long)} of {len(outcomes)} prompts leave no room in the context and "
                       f"count as cut off ({failed[0][1].error}): {', '.join(long[:5])}"
@@ -252,12 +235,6 @@ class StudentModel(lmms):  # type: ignore[misc]
     def _say(self, text: str) -> None:
         print(f"drp: {text}", file=sys.stderr, flush=True)
 
-    def _ledger_file(self, requests: list[Instance]) -> Path | None:
-        if self.ledger_path is not None:
-            return None if str(self.ledger_path).lower() == "none" else Path(self.ledger_path)
-        output = next((o for r in requests if (o := r.metadata.get("output_path"))), None)
-        return None if output is None else Path(output) / LEDGER
-
     def _result(self, said: list[Completion], asked: SampleRequest,
                 request: Instance) -> GenerationResult:
         last = said[-1]
@@ -268,8 +245,12 @@ class StudentModel(lmms):  # type: ignore[misc]
             input_tokens=last.prompt_tokens, output_tokens=last.tokens + (last.finish == "stop"),
             finish=finish, tokenizer=self.pretrained,
             rounds=tuple(c.tokens for c in said[:-1]),
-            settings={**self.settings, "max_new_tokens": asked.max_new_tokens,
-                      "seed": self._seed(request, Generation.read(request.args[2], self.name)),
-                      "temperature": asked.temperature,
-                      "top_p": asked.top_p if asked.temperature else None})
+            settings={  # what bears on the result
+                "model": self.pretrained, "adapter": self.arguments.get(self.adapter),
+                "stop_at_cutoff": self.stop_at_cutoff, "stop_loops": self.stop_loops,
+                "thinking_budget": self.budget, "max_new_tokens": asked.max_new_tokens,
+                **({} if self.thinking is None else {"thinking": self.thinking}),
+                "seed": self._seed(request, Generation.read(request.args[2], self.name)),
+                "temperature": asked.temperature,
+                "top_p": asked.top_p if asked.temperature else None})
         return GenerationResult(text=texts if len(texts) > 1 else texts[0], token_counts=counts)

@@ -105,7 +105,8 @@ def test_scores_and_raw_completions(sets: Path, monkeypatch: pytest.MonkeyPatch)
         right = add(turns)
         text = (answer(right), answer(right + 1), f"I think \\boxed{{{right}}}",
                 "so</think>\n\nI do not know")[n % 4]
-        return GenerationResult(text, Counts(output_tokens=99, finish="length" if n % 4 == 2 else "stop"))
+        return GenerationResult(text, Counts(
+            output_tokens=99, finish="length" if n % 4 == 2 else "stop"))
 
     results, samples = evaluate(Says(say), "drp_gsm8k", sets, monkeypatch)
     assert results["accuracy,none"] == results["accuracy_no_cutoff,none"] == 0.25
