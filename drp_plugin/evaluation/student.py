@@ -20,16 +20,9 @@ from drp_plugin.evaluation.exchange import Counts, loudly, messages_of
 from drp_plugin.evaluation.generation import Generation, cut_at, stops
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.arguments import check, flag, integer
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Outcome,
-    Sampler,
-    SampleRequest,
-    derived_seed,
-)
-from drp_plugin.sampling.thinking_budget import within_budget
-from drp_plugin.sampling.through_ledger import complete, opened
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.identity import derived_seed
+from drp_plugin.sampling.through_ledger import complete, opened, within_budget
 from drp_plugin.sampling.traces import Sampled
 from drp_plugin.thinking import CLOSE
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
@@ -103,9 +102,3 @@ class Sampler(abc.ABC):
         Called from a signal handler while `sample` goes on, which then ends by itself.
         """
         return False
-
-
-def derived_seed(base: int, *parts: Any) -> int:
-    """A seed of 31 bits for one request, whatever the order of work."""
-    text = "\0".join(str(part) for part in (base, *parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

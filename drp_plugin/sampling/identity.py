@@ -1,4 +1,4 @@
-"""What of a model and its engine determines a completion: nothing else's replies are replayed."""
+"""What determines a completion: its model and engine, in the ledger's keys, and its seed."""
 
 from __future__ import annotations
 
@@ -65,3 +65,9 @@ def fingerprint(model: str, revision: str | None = None) -> dict[str, Any]:
             else f"{stat.st_size} {stat.st_mtime_ns}"
         digest.update(f"{file.name} {mark}\n".encode())
     return {"files": digest.hexdigest()[:32]}
+
+
+def derived_seed(base: int, *parts: Any) -> int:
+    """A seed of 31 bits for one request, whatever the order of work."""
+    text = "\0".join(str(part) for part in (base, *parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

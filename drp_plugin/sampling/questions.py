@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import yaml
+from pydantic import Field
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import rows as lines
 from drp_plugin.reading import Reader, traces
 from drp_plugin.reading.golds import gold
-from drp_plugin.records import Question, Reject
+from drp_plugin.records import Question, Record, Reject
 
 
-class Source(NamedTuple):
-    """A public set on the hub."""
+class Source(Record):
+    """A public set on the hub, as data/question_sets.yaml describes it."""
 
     path: str
-    name: str | None
+    name: str | None = None
     split: str
     question: str
     answer: str
     wrong: tuple[str, ...] = ()
-    """Fields of the wrong choices, where it is multiple choice."""
-    only: tuple[tuple[str, Any], ...] = ()
-    """Fields and the values that rows must have there."""
+    only: dict[str, Any] = Field(default_factory=dict)
 
     def read(self, row: dict[str, Any], index: int) -> tuple[str, str]:
         """Question and gold answer of a row."""
@@ -42,35 +44,22 @@ class Source(NamedTuple):
         return "\n".join([row[self.question].strip(), "", *lines]), "ABCD"[order.index(0)]
 
 
-SETS = {
-    "gsm8k_train": Source("openai/gsm8k", "main", "train", "question", "answer"),
-    "gsm8k_test": Source("openai/gsm8k", "main", "test", "question", "answer"),
-    "prm12k_train": Source("hiyouga/math12k", None, "train", "problem", "answer"),
-    "math500_test": Source("HuggingFaceH4/MATH-500", None, "test", "problem", "answer"),
-    "aime24_test": Source("HuggingFaceH4/aime_2024", None, "train", "problem", "answer"),
-    "amc23_test": Source("math-ai/amc23", None, "test", "question", "answer"),
-    "aime25_test": Source("math-ai/aime25", None, "test", "problem", "answer"),
-    "olympiad_test": Source("Hothan/OlympiadBench", "OE_TO_maths_en_COMP", "train", "question",
-                            "final_answer", only=(("answer_type", "Numerical"),
-                                                  ("is_multiple_answer", False))),
-    "minerva_test": Source("math-ai/minervamath", None, "test", "question", "answer"),
-    "gpqa_test": Source("Idavidrein/gpqa", "gpqa_diamond", "train", "Question", "Correct Answer",
-                        wrong=tuple(f"Incorrect Answer {n}" for n in (1, 2, 3))),
-}
-"""The paper's sets (§4.1), and guard sets: AIME 2025, OlympiadBench (text, one number as answer),
-Minerva's mathematics, GPQA diamond (the order of its choices is fixed by the row's number). PRM12K
-is MATH without the 500 test problems."""
+@functools.cache
+def sources() -> dict[str, Source]:
+    """The public sets by name."""
+    text = (Path(__file__).parents[1] / "data" / "question_sets.yaml").read_text(encoding="utf-8")
+    return {name: Source(**found) for name, found in yaml.safe_load(text).items()}
 
 
 def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
     """The questions that a name or a file holds.
 
-    A name of `SETS` comes from the folder that DRP_DATA_DIR names (`<name>.jsonl`), else from the
+    A public set comes from the folder that DRP_DATA_DIR names (`<name>.jsonl`), else from the
     hub. `tiny:SPLIT:LEVEL+LEVEL:N` draws N problems of the embedded student's family, spread
     evenly over the levels. Anything else is a file with `question` and, where they are known, `id`
     and `answer`, or of another layout that is read; `columns` names its fields. Raises UserError.
     """
-    if spec in SETS:
+    if spec in sources():
         folder = os.environ.get("DRP_DATA_DIR")
         rows = _local(Path(folder), spec) if folder else _from_hub(spec)
         return [row.model_copy(update={"dataset": row.dataset or spec.partition("_")[0]})
@@ -79,7 +68,7 @@ def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
         return _tiny(spec)
     if spec != "-" and not Path(spec).exists() and not Path(spec).suffix and os.sep not in spec:
         raise UserError(f"no set of questions {spec!r}", fix="Give a file, "
-                        f"tiny:SPLIT:LEVELS:N, or one of {', '.join(SETS)}")
+                        f"tiny:SPLIT:LEVELS:N, or one of {', '.join(sources())}")
     return _questions(Reader(spec, columns, answers=False))
 
 
@@ -107,7 +96,7 @@ def _questions(reader: Reader, need_answer: bool = False) -> list[Question]:
 
 
 def _from_hub(name: str) -> list[Question]:
-    source = SETS[name]
+    source = sources()[name]
     fix = f"Set DRP_DATA_DIR to a folder with {name}.jsonl (fields id, question, answer)"
     try:
         import datasets
@@ -129,18 +118,18 @@ def _from_hub(name: str) -> list[Question]:
 
 def _published(file: Path, name: str) -> list[Question]:
     """The rows of a file whose fields are those of the set on the hub; empty for other files."""
-    source = SETS[name]
+    source = sources()[name]
     if not source.wrong and not source.only:
         return []
     values = [line.value for line in lines(file)]
-    mine = {source.question, source.answer, *source.wrong, *(field for field, _ in source.only)}
+    mine = {source.question, source.answer, *source.wrong, *source.only}
     return _taken(name, values) if values and all(v and mine <= set(v) for v in values) else []
 
 
 def _taken(name: str, rows: Iterable[Any]) -> list[Question]:
-    source = SETS[name]
+    source = sources()[name]
     kept = ((index, *source.read(row, index)) for index, row in enumerate(rows)
-            if all(row.get(field) == value for field, value in source.only))
+            if all(row.get(field) == value for field, value in source.only.items()))
     return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=question, answer=answer,
                      dataset=name.partition("_")[0]) for index, question, answer in kept]
 

@@ -17,14 +17,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling import pool
 from drp_plugin.sampling.chat import Chat
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Finish,
-    Outcome,
-    Sampler,
-    SampleRequest,
-)
+from drp_plugin.sampling.completions import Completion, Failed, Finish, Sampler, SampleRequest
 from drp_plugin.sampling.identity import identity
 from drp_plugin.sampling.pick import Picker
 from drp_plugin.sampling.row_cache import RowCache
@@ -100,7 +93,8 @@ class HFSampler(Sampler):
             "hf", model, revision=revision, chat_template=chat_template, adapter=peft,
             dtype=str(next(self.model.parameters()).dtype).removeprefix("torch."))
 
-    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+    def sample(self, requests: Iterable[SampleRequest]
+               ) -> Iterator[tuple[int, Completion | Failed]]:
         """See `Sampler.sample`."""
         requests = list(requests)
         workers = min(self.workers, len(requests) // pool.LEAST)

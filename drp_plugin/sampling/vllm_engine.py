@@ -22,14 +22,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling.arguments import check
 from drp_plugin.sampling.chat import Chat
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Finish,
-    Outcome,
-    Sampler,
-    SampleRequest,
-)
+from drp_plugin.sampling.completions import Completion, Failed, Finish, Sampler, SampleRequest
 from drp_plugin.sampling.identity import identity
 from drp_plugin.sampling.pool import in_thread
 
@@ -58,7 +51,8 @@ class VLLMSampler(Sampler):
             **{"dtype": self.arguments["dtype"], **engine})
         self._engine: Any = None
 
-    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+    def sample(self, requests: Iterable[SampleRequest]
+               ) -> Iterator[tuple[int, Completion | Failed]]:
         """See `Sampler.sample`."""
         if self.parallel > 1:  # vLLM's own data parallelism, which its asynchronous engine has
             yield from in_thread(lambda results: self._all(requests, results))
@@ -128,7 +122,7 @@ class VLLMSampler(Sampler):
                 if len(item.prompt) >= longest:
                     results.put((index, Failed.too_long(len(item.prompt), longest)))
                     return
-                outcome: Outcome | None = None
+                outcome: Completion | Failed | None = None
                 async for output in engine.generate(
                         {"prompt_token_ids": item.prompt}, self._params(request), str(index),
                         lora_request=self._lora()):
@@ -150,7 +144,7 @@ class _Open:
         self.ids: list[int] = []
         self.checked = 0
 
-    def take(self, output: Any, chat: Chat) -> Outcome | None:
+    def take(self, output: Any, chat: Chat) -> Completion | Failed | None:
         """An outcome once there is one."""
         finish: Finish | None = None
         part = output.outputs[0]

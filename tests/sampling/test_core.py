@@ -24,9 +24,8 @@ from drp_plugin.sampling.completions import (
     Outcome,
     Sampler,
     SampleRequest,
-    derived_seed,
 )
-from drp_plugin.sampling.identity import fingerprint, identity
+from drp_plugin.sampling.identity import derived_seed, fingerprint, identity
 from drp_plugin.sampling.questions import load
 from drp_plugin.sampling.through_ledger import complete, draw, opened
 
