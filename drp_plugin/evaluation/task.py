@@ -19,13 +19,6 @@ from drp_plugin.tokens import TokenCounter
 
 PASS_AT = (2, 4, 8, 16, 32, 64)
 """Numbers of samples for which the chance of a right one among them is told."""
-METRICS = {
-    "accuracy": True, "accuracy_no_cutoff": True, "tokens": False, "tokens_no_cutoff": False,
-    "think_tokens": False, "truncated": False, "no_answer": False, "loops": False,
-    "stopped_early": False, "first_round_tokens": False,
-    **{f"pass_at_{j}": True for j in PASS_AT},
-}
-"""Metrics, and whether more is better. Shares are between 0 and 1."""
 _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 
 
@@ -36,7 +29,11 @@ class DRPTask(TextTask):
     whose entries win over those of `protocol:`.
     """
 
-    metrics = METRICS
+    metrics = {  # shares are between 0 and 1  # noqa: RUF012
+        "accuracy": True, "accuracy_no_cutoff": True, "tokens": False, "tokens_no_cutoff": False,
+        "think_tokens": False, "truncated": False, "no_answer": False, "loops": False,
+        "stopped_early": False, "first_round_tokens": False,
+        **{f"pass_at_{j}": True for j in PASS_AT}}
 
     def __init__(self, config: dict[str, Any]) -> None:
         config = {k: v for k, v in config.items() if k != "class"}
@@ -52,8 +49,6 @@ class DRPTask(TextTask):
             metadata = {"version": 1.0, "prompt": self.protocol.prompt,
                         "protocol": self.protocol.model_dump(mode="json")}
             super().__init__(config={**config, "metadata": metadata})
-
-    # -- documents ---------------------------------------------------------------------------
 
     def download(self, dataset_kwargs: Any = None) -> None:
         """Load the questions; called by the parent's constructor."""
@@ -113,8 +108,6 @@ class DRPTask(TextTask):
         kwargs = self.config.generation_kwargs or {}
         return not kwargs.get("do_sample", True) or not kwargs.get("temperature")
 
-    # -- results -----------------------------------------------------------------------------
-
     def apply_filters(self) -> None:
         """Keep every repeat, unchanged, with what the model told about it."""
         with loudly():
@@ -160,30 +153,25 @@ class DRPTask(TextTask):
     def _metrics(self, doc: dict[str, Any], measured: list[Measured],
                  told: list[Counts | None]) -> dict[str, Any]:
         settings = _settings(told)
-
-        def mean(values: list[Any]) -> float:
-            return sum(float(v) for v in values) / len(values)
-
-        found: dict[str, Any] = {
-            "accuracy": mean([m.correct for m in measured]),
-            "tokens": mean([m.tokens for m in measured]),
-            "think_tokens": mean([m.think_tokens for m in measured]),
-            "truncated": mean([m.truncated for m in measured]),
-            "no_answer": mean([m.outcome == "no_answer" for m in measured]),
-            "loops": mean([m.loop is not None for m in measured]),
-        }
+        each: dict[str, list[Any]] = {
+            "accuracy": [m.correct for m in measured], "tokens": [m.tokens for m in measured],
+            "think_tokens": [m.think_tokens for m in measured],
+            "truncated": [m.truncated for m in measured],
+            "no_answer": [m.outcome == "no_answer" for m in measured],
+            "loops": [m.loop is not None for m in measured]}
         if settings.get("stop_at_cutoff") or settings.get("stop_loops"):
-            found["stopped_early"] = mean([bool(c and c.finish in ("cutoff", "loop"))
-                                           for c in told])
+            each["stopped_early"] = [bool(c and c.finish in ("cutoff", "loop")) for c in told]
         else:  # what the completions would have been without early stopping is known
-            found["accuracy_no_cutoff"] = mean([m.full.correct for m in measured])
-            found["tokens_no_cutoff"] = mean([m.full.tokens for m in measured])
+            each["accuracy_no_cutoff"] = [m.full.correct for m in measured]
+            each["tokens_no_cutoff"] = [m.full.tokens for m in measured]
+        if any(c and c.rounds for c in told):
+            each["first_round_tokens"] = [sum(c.rounds) if c else 0 for c in told]
+        found: dict[str, Any] = {name: sum(map(float, values)) / len(values)
+                                 for name, values in each.items()}
         if len(measured) > 1:
             right = sum(bool(m.correct) for m in measured)
             found |= {f"pass_at_{j}": pass_at(right, len(measured), j)
                       for j in PASS_AT if j <= len(measured)}
-        if any(c and c.rounds for c in told):
-            found["first_round_tokens"] = mean([sum(c.rounds) if c else 0 for c in told])
         completions = [{**m.model_dump(mode="json"), "finish": c.finish if c else None}
                        for m, c in zip(measured, told, strict=True)]
         found["drp"] = {**{name: doc[name] for name in ("id", "question", "answer", "dataset")},

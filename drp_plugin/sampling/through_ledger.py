@@ -28,8 +28,9 @@ _POLL_S = 0.2
 @contextlib.contextmanager
 def opened(path: Path | None) -> Iterator[Ledger]:
     """The ledger at `path`; without one, a ledger that lasts as long as the block."""
-    with tempfile.TemporaryDirectory() as folder, \
-            Ledger(path or Path(folder) / "ledger.sqlite") as ledger:
+    temporary: contextlib.AbstractContextManager[str] = \
+        contextlib.nullcontext("") if path else tempfile.TemporaryDirectory()
+    with temporary as folder, Ledger(path or Path(folder) / "ledger.sqlite") as ledger:
         yield ledger
 
 
@@ -37,12 +38,11 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
          report: Report = lambda n, outcome: None) -> dict[str, Failed]:
     """Have the ledger hold a completion of every request; returns the failures, by ledger key.
 
-    A completion is stored, durably, as soon as it is finished, before anything uses it. Equal
+    A completion is stored, durably, as soon as it is finished, and not held in memory. Equal
     requests are drawn once; what another process is drawing is waited for. Failed requests are
-    not stored, so that the next run tries them again. Completions are not held in memory.
-
-    Ctrl-C and SIGTERM let a sampler that can wait for what is in flight do so, and raise
-    KeyboardInterrupt when that is stored; the second one raises it at once.
+    not stored, so that the next run tries them again. Ctrl-C and SIGTERM let a sampler that can
+    wait for what is in flight do so, and raise KeyboardInterrupt when that is stored; the second
+    one raises it at once.
     """
     first: dict[str, int] = {}
     times: Counter[str] = Counter()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import importlib.util
 import json
 import os
 import sys
@@ -103,11 +102,9 @@ class VLLMSampler(Sampler):
                          else RequestOutputKind.FINAL_ONLY))
 
     def _lora(self) -> Any:
-        if self.lora is None:
-            return None
         from vllm.lora.request import LoRARequest
 
-        return LoRARequest("adapter", 1, self.lora)
+        return None if self.lora is None else LoRARequest("adapter", 1, self.lora)
 
     async def _all(self, requests: Iterable[SampleRequest], results: Any) -> None:
         from vllm import AsyncEngineArgs
@@ -190,7 +187,7 @@ def arguments(model: str, lora: str | None, revision: str | None, trust_remote_c
         "dtype": "float32" if cpu else "auto", "disable_log_stats": True}
     if cpu:
         settings["enforce_eager"] = True
-        if os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0":
+        if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":
             settings["distributed_executor_backend"] = "uni"
     if lora is not None:
         settings |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(lora)}
@@ -198,10 +195,10 @@ def arguments(model: str, lora: str | None, revision: str | None, trust_remote_c
 
 
 def _without_gpu() -> bool:
-    if importlib.util.find_spec("torch") is None:
+    try:
+        import torch
+    except ImportError:
         return False  # nor is there a vLLM, which is said where that is imported
-    import torch
-
     return not torch.cuda.is_available() and not getattr(torch, "xpu", torch.cuda).is_available()
 
 
