@@ -9,7 +9,8 @@ from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
 from drp_plugin.methods import Given
 from drp_plugin.records import Usage
 from drp_plugin.sampling import engines
-from drp_plugin.sampling.completions import MAX_NEW_TOKENS, Failed, SampleRequest, derived_seed
+from drp_plugin.sampling.completions import MAX_NEW_TOKENS, Failed, SampleRequest
+from drp_plugin.sampling.identity import derived_seed
 
 _GATHER_S = 0.05
 """How long a batch waits for rows that are about to ask as well."""
