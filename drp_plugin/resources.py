@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -16,3 +20,9 @@ def resource(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise FileNotFoundError(f"drp_plugin is installed without its folder {name!r}: install again")
+
+
+@cache
+def table(name: str) -> Any:
+    """What a YAML file of `drp_plugin/data` holds, read once."""
+    return yaml.safe_load((_PACKAGE / "data" / name).read_text(encoding="utf-8"))

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
+from drp_plugin.loops import loop_period
 from drp_plugin.pruning.assemble import assemble, pieces
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
 from drp_plugin.pruning.revision import ACTIONS
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Action, Reason, Revision, Step
-from drp_plugin.scoring.loops import loop_period
 from drp_plugin.segment import Span, units
 from drp_plugin.thinking import CLOSE, OPEN
 
