@@ -178,7 +178,7 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
             last=last, more=more, so_far=so_far[-SO_FAR:], units=[
                 {"index": i, "text": _shown(thinking, spans[i - 1])}
                 for i in range(first, last + 1)])
-        limits = {"first": first, "last": last}
+        limits: dict[str, Any] = {"first": first, "last": last}
         try:
             reply = await dialogue.ask("indexed", message, partial(parse_indexed, **limits),
                                        schema=SCHEMA, check_cut=partial(check_cut, **limits))

@@ -53,8 +53,9 @@ def make(backend: str, model: str | None, *, base_urls: Sequence[str] = (),
     made = engine_class(backend)
     if backend in ("openai", "hf"):
         check_for(made, engine, f"the {backend} backend")
-    own: dict[str, Any] = {
+    options: dict[str, dict[str, Any]] = {
         "openai": {}, "vllm": {"lora": adapter}, "hf": {"peft": adapter, "batch_size": batch_size},
-        "ray": {"adapter": adapter, "batch_size": batch_size}}[backend]
-    sampler: Sampler = made(*([base_urls] if backend == "openai" else []), model, **own, **engine)
+        "ray": {"adapter": adapter, "batch_size": batch_size}}
+    sampler: Sampler = made(*([base_urls] if backend == "openai" else []), model,
+                            **options[backend], **engine)
     return sampler

@@ -96,7 +96,7 @@ def _completions(value: dict[str, Any]) -> tuple[str, ...]:
     found = value.get("resps") or value.get("filtered_resps")
     while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
         found = found[0]
-    texts = found if isinstance(found, list) else [found]
+    texts: list[Any] = found if isinstance(found, list) else [found]
     return tuple(texts) if all(isinstance(text, str) for text in texts) else ()
 
 
