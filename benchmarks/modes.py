@@ -25,12 +25,13 @@ from pathlib import Path
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.prices import find_price
 from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.assemble import Part
 from drp_plugin.pruning.flow import prune_trace
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.reading import traces
 from drp_plugin.records import Pruned, Trace, Usage
 from drp_plugin.teachers.offline import OfflineTeacher
-from drp_plugin.teachers.offline_prompts import Decision, write_revision, write_steps
+from drp_plugin.teachers.offline_prompts import write_revision, write_steps
 from drp_plugin.thinking import split_response
 from drp_plugin.tokens import TokenCounter
 
@@ -66,7 +67,7 @@ def as_skill(row: Pruned, prompts: Prompts, count: Callable[[str], int]) -> Side
     """The same decisions in the `skill` format: two prompts, two replies."""
     original, new = split_response(row.original), split_response(row.response)
     steps = [(step.text, step.skill or "") for step in row.steps]
-    decisions = [Decision(r.steps[0], r.steps[-1], "", r.action, r.text or "")
+    decisions = [Part(r.steps[0], r.steps[-1], "", r.action, r.text or "")
                  for r in row.revisions]
     asked = [prompts.render("decompose_skill", question=row.question, part=1, more=False,
                             reasoning=original.thinking),

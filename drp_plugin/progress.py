@@ -9,16 +9,8 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from rich import progress as bars
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 
 LINE_EVERY_S = 15.0
 _LOOK_EVERY_S = 1.0
@@ -31,28 +23,27 @@ class Display:
                  clock: Callable[[], float] = time.monotonic, show: bool = True) -> None:
         self.what, self.total, self.done = what, total, 0
         self._status, self._clock, self._quiet = status, clock, not show
-        self._started = clock()
-        self._last = self._started
-        self._console = Console(stderr=True)
-        self._bar: Progress | None = None
-        self._task: TaskID | None = None
+        self._last = self._started = clock()
+        self._bar: bars.Progress | None = None
         self._noted = False
         self._timer: asyncio.TimerHandle | None = None
-        if self._console.is_terminal and show:
-            self._bar = Progress(
-                # texts come from servers and files too: brackets in them are no markup
-                TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-                TextColumn("{task.fields[rate]}", markup=False),
-                TextColumn("{task.fields[status]}", markup=False),
-                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
-                console=self._console, refresh_per_second=4)
+        console = Console(stderr=True)
+        if console.is_terminal and show:
+            # texts come from servers and files too: brackets in them are no markup
+            name, rate, state = (bars.TextColumn(f"{{task.{of}}}", markup=False)
+                                 for of in ("description", "fields[rate]", "fields[status]"))
+            self._bar = bars.Progress(
+                name, bars.BarColumn(), bars.MofNCompleteColumn(), rate, state,
+                bars.TimeElapsedColumn(), bars.TextColumn("left"), bars.TimeRemainingColumn(),
+                console=console, refresh_per_second=4)
+            self._task = self._bar.add_task(self.what, total=self.total, rate="", status="")
 
     def __enter__(self) -> Display:
         if self._bar is not None:
             self._bar.start()
-            self._task = self._bar.add_task(self.what, total=self.total, rate="", status="")
         with contextlib.suppress(RuntimeError):  # outside of a loop only `advance` shows anything
-            self._look_later(asyncio.get_running_loop())
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(_LOOK_EVERY_S, self._look, loop)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
@@ -73,7 +64,7 @@ class Display:
         """What is being waited for: in the bar, or a line now and then."""
         now = self._clock()
         self._noted = True
-        if self._bar is not None and self._task is not None:
+        if self._bar is not None:
             self._bar.update(self._task, completed=self.done, rate="", status=text)
         elif now - self._last >= LINE_EVERY_S:
             self._last = now
@@ -83,16 +74,10 @@ class Display:
         """The state in one line."""
         of = f"/{self.total}" if self.total is not None else ""
         parts = [f"{self.what} {self.done}{of}", self._rate(), self._status()]
-        left = self.seconds_left()
-        if left is not None:
+        if self.done and self.total is not None:
+            left = (self._clock() - self._started) / self.done * (self.total - self.done)
             parts.append(f"{duration(left)} left")
-        return ", ".join(p for p in parts if p)
-
-    def seconds_left(self) -> float | None:
-        """At the mean rate so far; None where nothing can be said."""
-        if not self.done or self.total is None:
-            return None
-        return (self._clock() - self._started) / self.done * (self.total - self.done)
+        return ", ".join(filter(None, parts))
 
     def say(self, text: str) -> None:
         """One line of status on stderr, above the bar where there is one."""
@@ -103,22 +88,18 @@ class Display:
 
     def _refresh(self) -> None:
         now = self._clock()
-        if self._bar is not None:
-            if now - self._last >= 0.2:
-                self._last = now
-                self._show()
-        elif now - self._last >= LINE_EVERY_S:
+        if now - self._last >= (LINE_EVERY_S if self._bar is None else 0.2):
             self._last = now
-            self.say(self.line())
+            if self._bar is None:
+                self.say(self.line())
+            else:
+                self._show()
 
-    def _look_later(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """A run that gets nowhere says so, too: look at its state though no row is done."""
-        def look() -> None:
-            if not self._noted:
-                self._refresh()
-            self._look_later(loop)
-
-        self._timer = loop.call_later(_LOOK_EVERY_S, look)
+        if not self._noted:
+            self._refresh()
+        self._timer = loop.call_later(_LOOK_EVERY_S, self._look, loop)
 
     def _rate(self) -> str:
         elapsed = self._clock() - self._started
@@ -128,7 +109,7 @@ class Display:
         return f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
 
     def _show(self) -> None:
-        if self._bar is not None and self._task is not None:
+        if self._bar is not None:
             self._bar.update(self._task, completed=self.done, rate=self._rate(),
                              status=self._status())
 

@@ -33,19 +33,15 @@ def _known(keys: tuple[str | None, ...]) -> list[str]:
 
 
 def hide(text: str, *keys: str | None) -> str:
-    """`text` as it is, but for these keys and those of the environment, whatever their
-    variables' names."""
+    """`text` without these keys and those of the environment."""
     for key in _known(keys):
         text = text.replace(key, HIDDEN)
     return text
 
 
 def redact(text: str, *keys: str | None) -> str:
-    """`text` in one line, without these keys, the environment's, or what looks like one.
-
-    A key's long pieces are hidden too: providers quote the beginning and the end. Control
-    characters are made visible: no server writes to the terminal.
-    """
+    """`text` in one line, without these keys, the environment's, what looks like one, or a key's
+    beginning and end as providers quote them. Control characters are made visible."""
     text = hide(text, *keys)
     for key in _known(keys):
         text = re.sub(rf"{re.escape(key[:6])}[\w\-*.…]*{re.escape(key[-3:])}", HIDDEN, text)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,12 @@ def resource(name: str) -> Path:
     raise FileNotFoundError(f"drp_plugin is installed without its folder {name!r}: install again")
 
 
-@lru_cache
+@cache
+def table(name: str) -> Any:
+    """What a YAML file of `drp_plugin/data` holds, read once."""
+    return yaml.safe_load((_PACKAGE / "data" / name).read_text(encoding="utf-8"))
+
+
 def layouts(part: str) -> Any:
     """A part of `data/layouts.yaml`: how others name fields, and their words for an end."""
-    return yaml.safe_load((_PACKAGE / "data" / "layouts.yaml").read_text("utf-8"))[part]
+    return table("layouts.yaml")[part]

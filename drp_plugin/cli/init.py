@@ -6,25 +6,10 @@ from pathlib import Path
 
 import click
 
-from drp_plugin.cli import COMMANDS
-
-EXAMPLES = """\b
-Examples:
-  drp init work
-  drp build run -o work/data --name drp_gsm8k_prm12k
-  cd work && llamafactory-cli train drp_qwen7b.yaml
-  drp init work --dataset-dir /data/sft --models /models
-  drp init work --student Qwen/Qwen3-8B --template qwen3
-
-\b
-Writes drp_qwen7b.yaml, drp_qwen1_5b.yaml, drp_tiny.yaml and the folders ablations, baselines,
-scale, export, deepspeed and accelerate. With --student they are those of another model: drp_NAME
-and the experiments with it. Edit them as you like: a file that is there already is left alone
-unless --force is given.
-"""
+from drp_plugin.cli._help import help_of
 
 
-@click.command("init", help=f"{COMMANDS['init']}\n\n{EXAMPLES}")
+@click.command("init", help=help_of("init"))
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--dataset-dir", type=click.Path(file_okay=False, path_type=Path),
               help="Where `drp build -o` puts its sets (default: DIR/data).")

@@ -56,7 +56,7 @@ def command(settings: TeacherSettings, run_a: Path, run_b: Path, out: Path | Non
                 [{**asdict(j), "winner": j.winner} for j in judged])
     with jsonl.replacing(folder / "judge.json") as file:
         file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
-    print("\n".join(pairwise.table(summary, (run_a.name, run_b.name))))
+    print(pairwise.table(summary, (run_a.name, run_b.name)))
     if summary["both_orders"]["invalid"]:
         say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
             f"{folder / 'judgements.jsonl'}")

@@ -35,11 +35,12 @@ class Generation(NamedTuple):
     def read(cls, given: Mapping[str, Any], model: str) -> Generation:
         """Read lmms-eval's generation kwargs.
 
-        Raises UserError for a key that `model` does not have, for a value that is not what its
-        key wants, and for a temperature that greedy decoding would leave aside.
+        Raises UserError for a key that `model` does not have, a value that is not what its key
+        wants, and a temperature that greedy decoding would leave aside.
         """
-        check({key: value for key, value in given.items() if not _says_nothing(key, value)}, READ,
-              f"generation_kwargs (--gen_kwargs) of {model}")
+        said = {key: value for key, value in given.items() if key not in _IDLE and not (
+            key in _NEUTRAL and value in (None, "None", _NEUTRAL[key]))}
+        check(said, READ, f"generation_kwargs (--gen_kwargs) of {model}")
         stops(given.get("until"))
         temperature = number("temperature", given.get("temperature")) or 0.0
         top_p = number("top_p", given.get("top_p"), most=1)
@@ -48,8 +49,7 @@ class Generation(NamedTuple):
                             fix="For greedy decoding give temperature=0")
         # -1 and 0 are how engines write that there is none
         top_k = integer("top_k", given.get("top_k") or None, least=-1)
-        sampled = flag("do_sample", given.get("do_sample", True))
-        if temperature and not sampled:
+        if not flag("do_sample", given.get("do_sample", True)) and temperature:
             raise UserError(
                 f"temperature={temperature:g} has no effect with do_sample=False, which the task "
                 "or --gen_kwargs sets", fix="Add do_sample=True to --gen_kwargs to sample, or "
@@ -62,28 +62,22 @@ class Generation(NamedTuple):
             seed=integer("seed", given.get("seed"), least=0))
 
 
-def _says_nothing(key: str, value: Any) -> bool:
-    return key in _IDLE or (key in _NEUTRAL and value in (None, "None", _NEUTRAL[key]))
-
-
 def stops(until: Any) -> list[str]:
     """The texts that completions are cut at, as a YAML or --gen_kwargs has them.
 
     That option hands over text alone: a list is read as JSON, and must be a whole one. Raises
     UserError for what cannot be met as it stands.
     """
-    found = until
+    found = [until] if isinstance(until, str) else until
     if isinstance(until, str):
-        found = [until]
-        if until.lstrip().startswith("["):
-            with contextlib.suppress(ValueError):
-                found = json.loads(until)
-        if found == [until] and (until.lstrip().startswith("[") or "\\n" in until):
+        listed = until.lstrip().startswith("[")
+        with contextlib.suppress(ValueError):
+            found = json.loads(until) if listed else found
+        if found == [until] and (listed or "\\n" in until):
             raise UserError(f"until={until} is neither text nor a list of texts in JSON",
                             fix='Write until=["\\n\\n"]; --gen_kwargs takes no comma within, and '
                             "a task's YAML takes several")
-    if found is None:
-        return []
+    found = [] if found is None else found
     if not isinstance(found, list | tuple) or not all(isinstance(stop, str) for stop in found):
         raise UserError(f"until={until} must be text or a list of texts")
     return [stop for stop in found if stop]

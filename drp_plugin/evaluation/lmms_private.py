@@ -1,9 +1,8 @@
 """All that touches parts of lmms-eval which it does not promise to keep; seen with 0.7.3.
 
-lmms-eval has an entry point for models and none for tasks, tells classes named in a YAML nothing
-of the run, and strips thinking before a task sees it. What is reached around it stands here: two
-methods of its TaskManager are wrapped (the search for tasks, and their loading), and a task's
-instances, metrics and arguments are its own attributes.
+lmms-eval has an entry point for models and none for tasks, and tells classes named in a YAML
+nothing of the run: two methods of its TaskManager are wrapped here (the search for tasks, and their
+loading), and a task's instances, metrics and arguments are its own attributes.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _kind = "chat"
 def add_tasks(folder: Path) -> None:
     """Have every TaskManager of this process find the tasks of a folder; once for all calls.
 
-    Where lmms-eval has changed, it stays as it is, and one line says how to find them instead.
+    Where lmms-eval has changed, one line says how to find them instead.
     """
     try:
         from lmms_eval.tasks import TaskManager
@@ -41,9 +40,8 @@ def add_tasks(folder: Path) -> None:
     @functools.wraps(find)
     def initialize_tasks(self: Any, *arguments: Any, **named: Any) -> Any:
         found = find(self, *arguments, **named)
-        try:
-            ours = self._get_task_and_group(str(folder))
-            return {**ours, **found}  # what lmms-eval or the user has under a name stays
+        try:  # what lmms-eval or the user has under a name stays
+            return {**self._get_task_and_group(str(folder)), **found}
         except Exception:  # whatever it is, runs of other tasks go on
             _unknown(folder)
             return found
@@ -65,12 +63,10 @@ def _unknown(folder: Path) -> None:
 
 
 class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]
-    """A task whose prompts, documents and metrics are its own business.
-
-    `metrics` names them, and says whether more is better; each is a mean over the documents.
-    """
+    """A task whose prompts, documents and metrics are its own business."""
 
     metrics: dict[str, bool] = {}  # noqa: RUF012
+    """Their names, and whether more is better; each is a mean over the documents."""
 
     def __init__(self, config: dict[str, Any]) -> None:
         self.kind = _kind
@@ -113,8 +109,7 @@ class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]
         return list(self._instances)
 
     def _prepare_metric_and_aggregation(self) -> None:
-        mean = get_aggregation("mean")
         self._metric_fn_list: dict[str, Any] = dict.fromkeys(self.metrics)
         self._metric_fn_kwargs: dict[str, Any] = {name: {} for name in self.metrics}
-        self._aggregation_list = dict.fromkeys(self.metrics, mean)
+        self._aggregation_list = dict.fromkeys(self.metrics, get_aggregation("mean"))
         self._higher_is_better = dict(self.metrics)

@@ -9,29 +9,20 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from lmms_eval.api.instance import GenerationResult, Instance
 from lmms_eval.api.model import lmms
 from lmms_eval.utils import simple_parse_args_string
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
-from drp_plugin.evaluation.counts import Counts
+from drp_plugin.evaluation.exchange import Counts, loudly, messages_of
 from drp_plugin.evaluation.generation import Generation, cut_at, stops
-from drp_plugin.evaluation.stop import loudly
-from drp_plugin.evaluation.turns import messages_of
 from drp_plugin.llm.messages import Message
-from drp_plugin.progress import Display
 from drp_plugin.sampling.arguments import check, flag, integer
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Outcome,
-    Sampler,
-    SampleRequest,
-    derived_seed,
-)
-from drp_plugin.sampling.thinking_budget import within_budget
-from drp_plugin.sampling.through_ledger import complete, opened
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.identity import derived_seed
+from drp_plugin.sampling.through_ledger import complete, opened, within_budget
 from drp_plugin.sampling.traces import Sampled
 from drp_plugin.thinking import CLOSE
 
@@ -39,6 +30,7 @@ COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops
           "thinking", "thinking_budget", "ledger", "chat_template", "revision",
           "trust_remote_code", "dtype")
 LEDGER = "drp_completions.sqlite"
+VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class StudentModel(lmms):  # type: ignore[misc]
@@ -53,20 +45,19 @@ class StudentModel(lmms):  # type: ignore[misc]
     """
 
     is_simple = False
-    name = ""
-    own: tuple[str, ...] = ()
-    """Names of the arguments beyond `COMMON`."""
+    name = adapter = ""
+    """The model's name, and that of the argument for an adapter."""
+    tokenizer_name = ""
 
     def __init__(self, batch_size: Any = None, device: str | None = None,
                  max_batch_size: Any = None, **arguments: Any) -> None:
         super().__init__()
         with loudly():
-            self._check(arguments)
-            self.pretrained = str(arguments.pop("pretrained", None)
-                                  or arguments.pop("model", None) or "")
-            if not self.pretrained:
-                raise UserError("no model was given", fix="Give --model_args pretrained=FOLDER")
-            why = hub.missing(self.pretrained, arguments.get("revision"))
+            check(arguments, (*COMMON, *self.own()), self.name)
+            other = arguments.pop("model", None)
+            self.pretrained = str(arguments.pop("pretrained", None) or other or "")
+            why = hub.missing(self.pretrained, arguments.get("revision")) if self.pretrained \
+                else "no model was given"
             if why:
                 raise UserError(why, fix="Give --model_args pretrained=FOLDER with a folder that "
                                 "holds the weights")
@@ -84,14 +75,20 @@ class StudentModel(lmms):  # type: ignore[misc]
             self.stop_at_cutoff = flag("stop_at_cutoff", arguments.pop("stop_at_cutoff", False))
             self.stop_loops = flag("stop_loops", arguments.pop("stop_loops", False))
             self.ledger_path = arguments.pop("ledger", None)
+            for name in {"trust_remote_code"} & set(arguments):
+                arguments[name] = flag(name, arguments[name])
             # lmms-eval's default is the number 1; what a user writes arrives as text
             self.batch = integer("batch_size", batch_size) if isinstance(batch_size, str) \
                 and batch_size != "auto" else None
-            self.wanted_device = device
             self.arguments = arguments
+            self.inherited = os.environ.get(VISIBLE)
             self._rank = int(os.environ.get("RANK", 0))
             self._world_size = int(os.environ.get("WORLD_SIZE", 1))
-        self._place()
+            self.wanted_device = device
+            # the evaluator's collectives use it: this rank's own
+            self.device = torch.device(
+                device if device is not None else f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
+                if torch.cuda.is_available() else "cpu")
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str,
@@ -107,81 +104,54 @@ class StudentModel(lmms):  # type: ignore[misc]
                 given["batch_size"] = str(given["batch_size"])
             return cls(**{**config, **given})
 
-    def _check(self, arguments: dict[str, Any]) -> None:
-        check(arguments, (*COMMON, *self.own), self.name)
-
-    def _place(self) -> None:
-        """The device that the evaluator's collectives use: this rank's own."""
-        import torch
-
-        local = int(os.environ.get("LOCAL_RANK", 0))
-        named = self.wanted_device
-        if named is None:
-            named = f"cuda:{local}" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(named)
-
-    def build(self) -> Sampler:
-        """The engine, with the model in it."""
+    def own(self) -> tuple[str, ...]:
+        """Names of the arguments beyond `COMMON`."""
         raise NotImplementedError
 
     @cached_property
     def sampler(self) -> Sampler:
-        """Built when the first completion is wanted, after the tasks were found good."""
-        return self.build()
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """What bears on the result and is recorded with every completion."""
-        return {"model": self.pretrained, "stop_at_cutoff": self.stop_at_cutoff,
-                "stop_loops": self.stop_loops, "thinking_budget": self.budget,
-                **({} if self.thinking is None else {"thinking": self.thinking})}
+        """The engine, with the model in it, when the first completion is wanted: the tasks were
+        found good."""
+        raise NotImplementedError
 
     @property
     def chat_template(self) -> str:
         """For --apply_chat_template, which asks for what these models always do."""
         return str(self.arguments.get("chat_template") or "the model's own")
 
-    tokenizer_name = ""
-
     @staticmethod
     def apply_chat_template(turns: Any, **_: Any) -> str:
         """The messages as text, for lmms-eval's own listing of them alone."""
         return "\n\n".join(str(turn.get("content")) for turn in turns)
 
-    # -- lmms-eval's interface ---------------------------------------------------------------
-
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         with loudly():
             turns = [messages_of(r.args[1](self._doc(r))) for r in requests]
             asked = self._requests(requests, turns, 0)
-            completions = self._complete(requests, asked)
-            return [self._result([c], a, r)
-                    for c, a, r in zip(completions, asked, requests, strict=True)]
+            return [self._result([said], a, r) for said, a, r in zip(
+                self._complete(requests, asked), asked, requests, strict=True)]
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[GenerationResult]:
         """Each round of all questions is one batch."""
         with loudly():
             said: list[list[Completion]] = [[] for _ in requests]
-            last: list[SampleRequest | None] = [None] * len(requests)
-            open_ = list(range(len(requests)))
-            number = 0
+            last: dict[int, SampleRequest] = {}
+            open_, number = list(range(len(requests))), 0
             while open_:
                 turns = {}
                 for i in open_:
-                    texts = [c.text for c in said[i]]
-                    payload = requests[i].args[1](self._doc(requests[i]), round_idx=number,
-                                                  previous_output=texts)
-                    if not payload[1]:
-                        turns[i] = messages_of(payload[0])
-                open_ = list(turns)
-                some = [requests[i] for i in open_]
+                    content, end, *_ = requests[i].args[1](
+                        self._doc(requests[i]), round_idx=number,
+                        previous_output=[c.text for c in said[i]])
+                    if not end:
+                        turns[i] = messages_of(content)
+                open_, some = list(turns), [requests[i] for i in turns]
                 asked = self._requests(some, list(turns.values()), number)
                 for i, a, c in zip(open_, asked, self._complete(some, asked), strict=True):
                     said[i].append(c)
                     last[i] = a
                 number += 1
-            return [self._result(c, a, r) for c, a, r in zip(said, last, requests, strict=True)
-                    if a is not None]
+            return [self._result(said[i], a, requests[i]) for i, a in sorted(last.items())]
 
     def loglikelihood(self, requests: list[Instance]) -> Any:
         with loudly():
@@ -191,8 +161,6 @@ class StudentModel(lmms):  # type: ignore[misc]
     def clean(self) -> None:
         self.__dict__.pop("sampler", None)  # frees the engine before scoring begins
         super().clean()
-
-    # -- inside ------------------------------------------------------------------------------
 
     def _doc(self, request: Instance) -> Any:
         _, _, _, doc_id, task, split = request.args
@@ -205,60 +173,45 @@ class StudentModel(lmms):  # type: ignore[misc]
         for request, messages in zip(requests, turns, strict=True):
             wanted = Generation.read(request.args[2], self.name)
             place = (request.args[4], request.args[3])
-            seed = self._seed(request, wanted)
+            protocol = request.metadata.get("protocol") or {}
             made.append(SampleRequest(
                 messages=messages, temperature=wanted.temperature, top_p=wanted.top_p,
-                top_k=wanted.top_k, max_new_tokens=min(wanted.max_new_tokens,
-                                                       self.cap or wanted.max_new_tokens),
-                cutoff=self._cutoff(request), stop_loops=self.stop_loops,
-                seed=derived_seed(seed, *(m.content for m in messages), copies[place],
-                                  number) if wanted.temperature else 0))
+                top_k=wanted.top_k, stop_loops=self.stop_loops,
+                max_new_tokens=min(wanted.max_new_tokens, self.cap or wanted.max_new_tokens),
+                cutoff=protocol.get("cutoff") if self.stop_at_cutoff else None,
+                seed=derived_seed(self._seed(request, wanted), *(m.content for m in messages),
+                                  copies[place], number) if wanted.temperature else 0))
             copies[place] += 1
         return made
 
     def _seed(self, request: Instance, wanted: Generation) -> int:
         """What completions are drawn from: --gen_kwargs, --model_args or --seed, in this order."""
-        given = (wanted.seed, self.seed, request.metadata.get("seed"))
-        return next((seed for seed in given if seed is not None), 0)
-
-    def _cutoff(self, request: Instance) -> int | None:
-        if not self.stop_at_cutoff:
-            return None
-        cutoff: int | None = (request.metadata.get("protocol") or {}).get("cutoff")
-        return cutoff
+        given = (wanted.seed, self.seed, request.metadata.get("seed"), 0)
+        return next(seed for seed in given if seed is not None)
 
     def _complete(self, requests: list[Instance], asked: list[SampleRequest]) -> list[Completion]:
-        path, tally = self._ledger_file(requests), Sampled()
-        with opened(path) as ledger, Display(self.name, len(asked), status=tally.status,
-                                             show=self._rank == 0) as display:
-            display.say(display.line())
-
-            def report(rows: int, outcome: Outcome | None) -> None:
-                tally(rows, outcome)
-                display.advance(rows)
-
-            if self.budget is None:
-                outcomes = complete(self.sampler, asked, ledger, report)
-            else:
-                outcomes = within_budget(self.sampler, asked, self.budget, ledger, report)
-            display.say(display.line())
+        folder = next((o for r in requests if (o := r.metadata.get("output_path"))), None)
+        path = None if folder is None else Path(folder) / LEDGER
+        if self.ledger_path is not None:
+            path = None if str(self.ledger_path).lower() == "none" else Path(self.ledger_path)
+        with opened(path) as ledger, Sampled().shown(self.name, len(asked),
+                                                     self._rank == 0) as report:
+            outcomes = complete(self.sampler, asked, ledger, report) if self.budget is None else \
+                within_budget(self.sampler, asked, self.budget, ledger, report)
         return self._whole(requests, outcomes, kept=path is not None)
 
     def _whole(self, requests: list[Instance], outcomes: list[Outcome],
                kept: bool) -> list[Completion]:
-        """A completion of every request.
-
-        A prompt that leaves no room in the context is the model's own limit: what it says there
-        is nothing, cut off after no tokens. Any other failure ends the run.
-        """
+        """A completion of every request: where the prompt leaves no room in the context, nothing,
+        cut off after no tokens. Any other failure ends the run."""
         failed = [(r, o) for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Failed)]
         long = [f"{r.args[4]} {self._doc(r).get('id', r.args[3])}"
                 for r, o in failed if o.reason == "too_long"]
         if len(failed) > len(long) or len(long) == len(outcomes):
-            again = " Finished ones are kept: run the same command again" if kept else ""
             first = next((o for _, o in failed if o.reason != "too_long"), failed[0][1])
             raise UserError(f"{len(failed)} of {len(outcomes)} completions failed, the first with: "
-                            f"{first.error}", fix=f"Nothing was scored.{again}")
+                            f"{first.error}", fix="Nothing was scored." + (
+                                " Finished ones are kept: run the same command again" * kept))
         if long:
             self._say(f"{len(long)} of {len(outcomes)} prompts leave no room in the context and "
                       f"count as cut off ({failed[0][1].error}): {', '.join(long[:5])}"
@@ -275,12 +228,6 @@ class StudentModel(lmms):  # type: ignore[misc]
     def _say(self, text: str) -> None:
         print(f"drp: {text}", file=sys.stderr, flush=True)
 
-    def _ledger_file(self, requests: list[Instance]) -> Path | None:
-        if self.ledger_path is not None:
-            return None if str(self.ledger_path).lower() == "none" else Path(self.ledger_path)
-        output = next((o for r in requests if (o := r.metadata.get("output_path"))), None)
-        return None if output is None else Path(output) / LEDGER
-
     def _result(self, said: list[Completion], asked: SampleRequest,
                 request: Instance) -> GenerationResult:
         last = said[-1]
@@ -291,8 +238,12 @@ class StudentModel(lmms):  # type: ignore[misc]
             input_tokens=last.prompt_tokens, output_tokens=last.tokens + (last.finish == "stop"),
             finish=finish, tokenizer=self.pretrained,
             rounds=tuple(c.tokens for c in said[:-1]),
-            settings={**self.settings, "max_new_tokens": asked.max_new_tokens,
-                      "seed": self._seed(request, Generation.read(request.args[2], self.name)),
-                      "temperature": asked.temperature,
-                      "top_p": asked.top_p if asked.temperature else None})
+            settings={  # what bears on the result
+                "model": self.pretrained, "adapter": self.arguments.get(self.adapter),
+                "stop_at_cutoff": self.stop_at_cutoff, "stop_loops": self.stop_loops,
+                "thinking_budget": self.budget, "max_new_tokens": asked.max_new_tokens,
+                **({} if self.thinking is None else {"thinking": self.thinking}),
+                "seed": self._seed(request, Generation.read(request.args[2], self.name)),
+                "temperature": asked.temperature,
+                "top_p": asked.top_p if asked.temperature else None})
         return GenerationResult(text=texts if len(texts) > 1 else texts[0], token_counts=counts)

@@ -8,13 +8,10 @@ import threading
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.evaluation.counts import Counts
-from drp_plugin.evaluation.lmms_options import output_folder, refuse, seed_of
+from drp_plugin.evaluation.exchange import Counts, loudly, refuse, told_to_model
 from drp_plugin.evaluation.lmms_private import TextTask
-from drp_plugin.evaluation.stop import loudly
 from drp_plugin.evaluation.task_protocol import Prompting, TaskProtocol
 from drp_plugin.finish import ended as ended_by_itself
-from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.arguments import integer
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
@@ -22,13 +19,6 @@ from drp_plugin.tokens import TokenCounter
 
 PASS_AT = (2, 4, 8, 16, 32, 64)
 """Numbers of samples for which the chance of a right one among them is told."""
-METRICS = {
-    "accuracy": True, "accuracy_no_cutoff": True, "tokens": False, "tokens_no_cutoff": False,
-    "think_tokens": False, "truncated": False, "no_answer": False, "loops": False,
-    "stopped_early": False, "first_round_tokens": False,
-    **{f"pass_at_{j}": True for j in PASS_AT},
-}
-"""Metrics, and whether more is better. Shares are between 0 and 1."""
 _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 
 
@@ -39,7 +29,11 @@ class DRPTask(TextTask):
     whose entries win over those of `protocol:`.
     """
 
-    metrics = METRICS
+    metrics = {  # shares are between 0 and 1  # noqa: RUF012
+        "accuracy": True, "accuracy_no_cutoff": True, "tokens": False, "tokens_no_cutoff": False,
+        "think_tokens": False, "truncated": False, "no_answer": False, "loops": False,
+        "stopped_early": False, "first_round_tokens": False,
+        **{f"pass_at_{j}": True for j in PASS_AT}}
 
     def __init__(self, config: dict[str, Any]) -> None:
         config = {k: v for k, v in config.items() if k != "class"}
@@ -56,15 +50,13 @@ class DRPTask(TextTask):
                         "protocol": self.protocol.model_dump(mode="json")}
             super().__init__(config={**config, "metadata": metadata})
 
-    # -- documents ---------------------------------------------------------------------------
-
     def download(self, dataset_kwargs: Any = None) -> None:
         """Load the questions; called by the parent's constructor."""
         from datasets import Dataset, DatasetDict
 
         rows = [row.model_dump() for row in load(self.protocol.questions)]
-        self.dataset = DatasetDict({self.config.test_split: Dataset.from_list(rows)})
-        self.dataset_no_image = self.dataset
+        self.dataset = self.dataset_no_image = DatasetDict(
+            {self.config.test_split: Dataset.from_list(rows)})
 
     def doc_to_text(self, doc: dict[str, Any], *_: Any, **__: Any) -> str:
         """The first round as one text, for models that take no messages."""
@@ -83,13 +75,13 @@ class DRPTask(TextTask):
     def doc_to_messages(self, doc: dict[str, Any], *, round_idx: int | None = None,
                         previous_output: Any = None, previous_round_info: Any = None) -> Any:
         """lmms-eval's protocol for one and for several rounds."""
-        if not round_idx:
-            first = _content(self.prompting.first(doc["question"]))
-            return first if round_idx is None else (first, False, previous_output, None)
-        if round_idx >= self.prompting.rounds:
+        if round_idx is not None and round_idx >= self.prompting.rounds:
             return None, True, previous_output, None
-        second = self.prompting.second(doc["question"], previous_output[-1])
-        return _content(second), False, previous_output, None
+        turns = self.prompting.second(doc["question"], previous_output[-1]) if round_idx \
+            else self.prompting.first(doc["question"])
+        content = [{"role": m.role, "content": [{"type": "text", "text": m.content}]}
+                   for m in turns]
+        return content if round_idx is None else (content, False, previous_output, None)
 
     def prepare(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Obey or refuse the options of the command line; see `TextTask.prepare`."""
@@ -104,16 +96,17 @@ class DRPTask(TextTask):
             kwargs = self.config.generation_kwargs = dict(self.config.generation_kwargs or {})
             self.config.repeats = integer("repeats", kwargs.pop("repeats", None)) \
                 or self.config.repeats
-            greedy = not kwargs.get("do_sample", True) or not kwargs.get("temperature")
-            if self.config.repeats > 1 and greedy:
+            if self.config.repeats > 1 and self._greedy:
                 raise UserError(f"{name} is greedy: {self.config.repeats} repeats would all be "
                                 "the same", fix=f"Take {name}_sampled, or --gen_kwargs "
                                 "do_sample=True,temperature=0.6")
             self._offset = int(settings.get("offset") or 0)
-            # the model keeps finished completions beside the results, and draws from the seed
-            return {"output_path": output_folder(given), "seed": seed_of(given)}
+            return told_to_model(given)
 
-    # -- results -----------------------------------------------------------------------------
+    @property
+    def _greedy(self) -> bool:
+        kwargs = self.config.generation_kwargs or {}
+        return not kwargs.get("do_sample", True) or not kwargs.get("temperature")
 
     def apply_filters(self) -> None:
         """Keep every repeat, unchanged, with what the model told about it."""
@@ -139,22 +132,16 @@ class DRPTask(TextTask):
             return {"bypass": 0}
         with loudly():
             replies = results[0] if results and isinstance(results[0], list) else results
-            told = self._told.get(doc["id"]) or [None] * len(replies)
-            measured = self._measure(doc, replies, told)
+            n = len(replies)
+            told = self._told.get(doc["id"]) or [None] * n
+            measured = measure_many(
+                replies, [doc["answer"]] * n, [doc["dataset"]] * n, self._tokens(told),
+                self.protocol.cutoff,
+                backend_tokens=[c.output_tokens if c else None for c in told],
+                # as the model was told, else as the task says
+                thinking=bool(_settings(told).get("thinking", self.protocol.thinking)),
+                ended=[None if c is None else ended_by_itself(c.finish) for c in told])
             return self._metrics(doc, measured, told)
-
-    def _measure(self, doc: dict[str, Any], replies: list[str],
-                 told: list[Counts | None]) -> list[Measured]:
-        n = len(replies)
-        ended = [None if c is None else ended_by_itself(c.finish) for c in told]
-        return measure_many(replies, [doc["answer"]] * n, [doc["dataset"]] * n,
-                            self._tokens(told), self.protocol.cutoff,
-                            backend_tokens=[c.output_tokens if c else None for c in told],
-                            thinking=self._thinking(told), ended=ended)
-
-    def _thinking(self, told: list[Counts | None]) -> bool:
-        """Whether the model thinks: as the model was told, else as the task says."""
-        return bool(_settings(told).get("thinking", self.protocol.thinking))
 
     def _tokens(self, told: list[Counts | None]) -> TokenCounter:
         with self._lock:
@@ -166,36 +153,29 @@ class DRPTask(TextTask):
     def _metrics(self, doc: dict[str, Any], measured: list[Measured],
                  told: list[Counts | None]) -> dict[str, Any]:
         settings = _settings(told)
-        early = bool(settings.get("stop_at_cutoff") or settings.get("stop_loops"))
-
-        def mean(values: list[Any]) -> float:
-            return sum(float(v) for v in values) / len(values)
-
-        found: dict[str, Any] = {
-            "accuracy": mean([m.correct for m in measured]),
-            "tokens": mean([m.tokens for m in measured]),
-            "think_tokens": mean([m.think_tokens for m in measured]),
-            "truncated": mean([m.truncated for m in measured]),
-            "no_answer": mean([m.outcome == "no_answer" for m in measured]),
-            "loops": mean([m.loop is not None for m in measured]),
-        }
-        if early:  # what the completions would have been without is not known
-            found["stopped_early"] = mean([bool(c and c.finish in ("cutoff", "loop"))
-                                           for c in told])
-        else:
-            found["accuracy_no_cutoff"] = mean([m.full.correct for m in measured])
-            found["tokens_no_cutoff"] = mean([m.full.tokens for m in measured])
+        each: dict[str, list[Any]] = {
+            "accuracy": [m.correct for m in measured], "tokens": [m.tokens for m in measured],
+            "think_tokens": [m.think_tokens for m in measured],
+            "truncated": [m.truncated for m in measured],
+            "no_answer": [m.outcome == "no_answer" for m in measured],
+            "loops": [m.loop is not None for m in measured]}
+        if settings.get("stop_at_cutoff") or settings.get("stop_loops"):
+            each["stopped_early"] = [bool(c and c.finish in ("cutoff", "loop")) for c in told]
+        else:  # what the completions would have been without early stopping is known
+            each["accuracy_no_cutoff"] = [m.full.correct for m in measured]
+            each["tokens_no_cutoff"] = [m.full.tokens for m in measured]
+        if any(c and c.rounds for c in told):
+            each["first_round_tokens"] = [sum(c.rounds) if c else 0 for c in told]
+        found: dict[str, Any] = {name: sum(map(float, values)) / len(values)
+                                 for name, values in each.items()}
         if len(measured) > 1:
             right = sum(bool(m.correct) for m in measured)
             found |= {f"pass_at_{j}": pass_at(right, len(measured), j)
                       for j in PASS_AT if j <= len(measured)}
-        if any(c and c.rounds for c in told):
-            found["first_round_tokens"] = mean([sum(c.rounds) if c else 0 for c in told])
-        completions = [
-            {**m.model_dump(mode="json"), "finish": c.finish if c else None}
-            for m, c in zip(measured, told, strict=True)]
-        found["drp"] = {"id": doc["id"], "question": doc["question"], "answer": doc["answer"],
-                        "dataset": doc["dataset"], "completions": completions,
+        completions = [{**m.model_dump(mode="json"), "finish": c.finish if c else None}
+                       for m, c in zip(measured, told, strict=True)]
+        found["drp"] = {**{name: doc[name] for name in ("id", "question", "answer", "dataset")},
+                        "completions": completions,
                         "protocol": self._protocol(settings),
                         "run": {key: settings.get(key) for key in ("model", "adapter", "seed")}}
         if earlier := self._earlier.get(doc["id"]):
@@ -209,8 +189,7 @@ class DRPTask(TextTask):
 
         What our own models did stands before what was asked of the others.
         """
-        kwargs = self.config.generation_kwargs or {}
-        greedy = not kwargs.get("do_sample", True) or not kwargs.get("temperature")
+        kwargs, greedy = self.config.generation_kwargs or {}, self._greedy
         return {
             **self.protocol.model_dump(mode="json", exclude={"prompts_dir"} | (
                 {"prefill"} if self.protocol.prefill is None else set())),
@@ -220,11 +199,10 @@ class DRPTask(TextTask):
             "max_new_tokens": settings.get("max_new_tokens", kwargs.get("max_new_tokens")),
             "repeats": self.config.repeats,
             "thinking": settings.get("thinking", self.protocol.thinking),
-            **({"thinking_budget": n} if (n := settings.get("thinking_budget")) else {}),
-            **({"system_instruction": s} if (s := self.prompting.system_instruction) else {}),
-            **({"offset": self._offset} if self._offset else {}),
-            "stop_at_cutoff": bool(settings.get("stop_at_cutoff")),
-            "stop_loops": bool(settings.get("stop_loops")),
+            **{name: value for name, value in {
+                "thinking_budget": settings.get("thinking_budget"), "offset": self._offset,
+                "system_instruction": self.prompting.system_instruction}.items() if value},
+            **{name: bool(settings.get(name)) for name in ("stop_at_cutoff", "stop_loops")},
             "prompts": self.prompting.prompts.evaluation_hash,
         }
 
@@ -238,19 +216,10 @@ def _settings(told: list[Counts | None]) -> dict[str, Any]:
     return next((c.settings for c in told if c), {})
 
 
-def _content(messages: tuple[Message, ...]) -> list[dict[str, Any]]:
-    return [{"role": m.role, "content": [{"type": "text", "text": m.content}]} for m in messages]
-
-
 def _counter(wanted: str, own: str | None) -> TokenCounter:
-    """The protocol's counter; the model's own where `qwen` cannot be had, which one line says.
-
-    What was counted with stands in the record of every sample (`protocol.tokenizer`).
-    """
-    if wanted == "model":
-        return TokenCounter.load(own or "qwen")
+    """The protocol's counter; the model's own where `qwen` cannot be had, which one line says."""
     try:
-        return TokenCounter.load(wanted)
+        return TokenCounter.load(own or "qwen" if wanted == "model" else wanted)
     except UserError as error:
         if wanted != "qwen" or own is None:
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from pydantic import ConfigDict, Field, ValidationError
@@ -58,18 +59,11 @@ class Prompting:
     """The messages of a question, under a protocol."""
 
     def __init__(self, protocol: TaskProtocol) -> None:
-        from pathlib import Path
-
         self.protocol = protocol
-        folder = protocol.prompts_dir
-        self.prompts = Prompts(None if folder is None else Path(folder))
+        self.prompts = Prompts(Path(protocol.prompts_dir) if protocol.prompts_dir else None)
         self.system_instruction: str | None = None
         """A system prompt that the run sets (lmms-eval's --system_instruction)."""
-
-    @property
-    def rounds(self) -> int:
-        """Rounds that a question takes."""
-        return 1 if self.protocol.budget_prompt is None else 2
+        self.rounds = 1 if protocol.budget_prompt is None else 2
 
     def first(self, question: str) -> tuple[Message, ...]:
         """The messages of the first (mostly the only) round."""
@@ -77,8 +71,7 @@ class Prompting:
 
     def second(self, question: str, reply: str) -> tuple[Message, ...]:
         """TALE's second round: the question under the budget that the first one named."""
-        found = budget(reply)
-        if found is None:
+        if (found := budget(reply)) is None:
             return self._turn(self.protocol.fallback_prompt or "eval_tale_fallback", question)
         return self._turn(self.protocol.prompt, question, budget=found)
 

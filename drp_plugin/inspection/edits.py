@@ -1,12 +1,6 @@
 """Decisions by hand, made in the page of `drp inspect`, and how they come back.
 
-`RUN_DIR/edits.jsonl`, a row a decision; the last one for an id counts:
-
-| field | |
-|---|---|
-| `id` | the pruned row |
-| `action` | `accept` (as it is), `reject` (leave it out) or `edit` |
-| `response` | with `edit`: the new `<think>T̂</think>Â` |
+They stand in `RUN_DIR/edits.jsonl`, a row a decision; the last one for an id counts.
 """
 
 from __future__ import annotations
@@ -20,18 +14,16 @@ from pydantic import ValidationError
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.records import Pruned, Record
+from drp_plugin.run_dir import EDITS
 from drp_plugin.thinking import join_response, split_response
-
-FILE = "edits.jsonl"
 
 
 class Edit(Record):
-    """One decision."""
+    """One decision on a pruned row; `response` is the whole new one, only with `edit`."""
 
     id: str
     action: Literal["accept", "reject", "edit"]
     response: str | None = None
-    """The whole new response; only with `edit`."""
 
 
 def read_edits(run_dir: Path) -> dict[str, Edit]:
@@ -39,7 +31,7 @@ def read_edits(run_dir: Path) -> dict[str, Edit]:
 
     Raises UserError that names file and row for a row that cannot be used.
     """
-    path = Path(run_dir) / FILE
+    path = Path(run_dir) / EDITS
     if not path.exists():
         return {}
     edits: dict[str, Edit] = {}
@@ -50,20 +42,15 @@ def read_edits(run_dir: Path) -> dict[str, Edit]:
             edit = Edit.model_validate(row.value)
         except ValidationError as error:
             raise UserError(jsonl.explain(error), file=path, row=row.number) from None
-        if edit.action == "edit":
-            _check(edit, path, row.number)
+        if edit.action == "edit" and edit.response is None:
+            raise UserError("an edit without a response", file=path, row=row.number,
+                            fix="Give the new response, or the action accept or reject")
+        if edit.action == "edit" and not all(split_response(edit.response or "")):
+            raise UserError(f"the edited response of {edit.id!r} is not <think>…</think> and an "
+                            "answer", file=path, row=row.number,
+                            fix="Edit it again in the page of drp inspect")
         edits[edit.id] = edit
     return edits
-
-
-def _check(edit: Edit, path: Path, row: int) -> None:
-    if edit.response is None:
-        raise UserError("an edit without a response", file=path, row=row,
-                        fix="Give the new response, or the action accept or reject")
-    split = split_response(edit.response)
-    if not split.complete or not split.thinking or not split.answer:
-        raise UserError(f"the edited response of {edit.id!r} is not <think>…</think> and an answer",
-                        file=path, row=row, fix="Edit it again in the page of drp inspect")
 
 
 class Decisions:
@@ -102,5 +89,5 @@ class Decisions:
         """Raises UserError for an edit of a row that the run does not have."""
         if self._unused:
             raise UserError(f"decides on {next(iter(self._unused))!r}, which is no pruned row of "
-                            "this run", file=self.run_dir / FILE,
+                            "this run", file=self.run_dir / EDITS,
                             fix="Remove that line, or export the edits anew")

@@ -7,13 +7,14 @@ are escaped, and is shown by the script through `textContent` alone: it cannot b
 from __future__ import annotations
 
 import hashlib
-import html
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import mean, median
 from typing import IO, Any
+
+import jinja2
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
@@ -49,20 +50,15 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None) -> Sta
     statistics = Statistics(not_reached=not_reached(run_dir))
     for row in rows(run_dir):
         statistics.add(row)
-    edits = read_edits(run_dir)
-    template = (_HERE / "page.html").read_text(encoding="utf-8")
-    head, tail = template.split("<!-- rows -->")
-    values = {
-        "title": html.escape(run_dir.resolve().name),
-        "style": (_HERE / "page.css").read_text(encoding="utf-8"),
-        "statistics": statistics_html(statistics),
-        "script": (_HERE / "page.js").read_text(encoding="utf-8"),
-        "run": embedded("run", {
-            "key": hashlib.blake2b(str(run_dir.resolve()).encode(), digest_size=8).hexdigest(),
-            "edits": [edit.model_dump(exclude_none=True) for edit in edits.values()],
-        }),
-    }
-    file.write(_filled(head, values))
+    run = {"key": hashlib.blake2b(str(run_dir.resolve()).encode(), digest_size=8).hexdigest(),
+           "edits": [e.model_dump(exclude_none=True) for e in read_edits(run_dir).values()]}
+    texts = {end: (_HERE / f"page.{end}").read_text("utf-8") for end in ("html", "css", "js")}
+    page = jinja2.Template(texts["html"], autoescape=True, trim_blocks=True, lstrip_blocks=True,
+                           keep_trailing_newline=True)
+    head, _, tail = page.render(
+        title=run_dir.resolve().name, style=texts["css"], script=texts["js"],
+        run=embedded("run", run), **_figures(statistics)).partition("<!-- rows -->")
+    file.write(head)
     index = []
     for number, row in enumerate(rows(run_dir)):
         if limit is not None and number >= limit:
@@ -70,12 +66,8 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None) -> Sta
         index.append(_line(row))
         file.write(embedded(f"row-{number}", _data(row)) + "\n")
     file.write(embedded("index", index) + "\n")
-    file.write(_filled(tail, values))
+    file.write(tail)
     return statistics
-
-
-def _filled(template: str, values: dict[str, str]) -> str:
-    return re.sub(r"\{\{ (\w+) \}\}", lambda match: values[match[1]], template)
 
 
 def embedded(name: str, value: Any) -> str:
@@ -116,7 +108,7 @@ def _data(row: Pruned | Reject) -> dict[str, Any]:
     }
 
 
-def statistics_html(statistics: Statistics) -> str:
+def _figures(statistics: Statistics) -> dict[str, Any]:
     """The figures at the head of the page, readable without the script."""
     reduction, steps = statistics.reduction, statistics.steps
     facts = [
@@ -129,28 +121,12 @@ def statistics_html(statistics: Statistics) -> str:
         ("median share kept", f"{median(statistics.ratios):.1%}" if statistics.ratios else "–"),
         ("steps an example", f"{mean(steps):.1f} (median {median(steps):g})" if steps else "–"),
     ]
-    parts = ["<dl class=facts>", *(f"<div><dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd></div>"
-                                   for k, v in facts), "</dl>", "<div class=charts>"]
-    parts.append(_bars("Steps by action", statistics.actions.most_common(), css="action"))
-    skills = [(name, number, f"{statistics.deleted[name] / number:.0%} deleted")
+    skills = [(_visible(name[:60]), number, f"{statistics.deleted[name] / number:.0%} deleted")
               for name, number in statistics.skills.most_common(14)]
-    parts.append(_bars("Steps by skill", skills))
-    parts.append(_bars("Rows by share of tokens kept", [
-        (f"{10 * i}–{10 * i + 10} %" if i < 9 else "90 % and more", number)
-        for i, number in enumerate(statistics.histogram())] if statistics.pruned else []))
-    parts.append(_bars("Rejects by reason", statistics.rejected.most_common(), css="reject"))
-    return "\n".join([*parts, "</div>"])
-
-
-def _bars(title: str, values: Iterable[tuple[Any, ...]], css: str = "") -> str:
-    values = list(values)
-    if not values:
-        return ""
-    most = max(value[1] for value in values) or 1
-    lines = [f"<table class='bars {css}'><caption>{html.escape(title)}</caption>"]
-    for name, number, *note in values:
-        text = html.escape(f"{number:,}" + (f" · {note[0]}" if note else ""))
-        colour = name if name in Action.__members__ else ""
-        lines.append(f"<tr><th>{html.escape(_visible(str(name)[:60]))}</th><td><i class='{colour}' "
-                     f"style='width:{100 * number / most:.1f}%'></i></td><td>{text}</td></tr>")
-    return "".join([*lines, "</table>"])
+    shares = [(f"{10 * i}–{10 * i + 10} %" if i < 9 else "90 % and more", number)
+              for i, number in enumerate(statistics.histogram())] if statistics.pruned else []
+    return {"facts": facts, "actions": list(Action.__members__), "charts": [
+        ("Steps by action", "action", statistics.actions.most_common()),
+        ("Steps by skill", "", skills), ("Rows by share of tokens kept", "", shares),
+        ("Rejects by reason", "reject", [(_visible(name[:60]), number) for name, number
+                                         in statistics.rejected.most_common()])]}

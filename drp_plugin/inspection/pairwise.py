@@ -9,18 +9,20 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import jinja2
+
+import drp_plugin
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Ask, Message, Request, Sampling, TeacherError
 from drp_plugin.prompts import Prompts
 from drp_plugin.records import Pruned
 from drp_plugin.run_dir import PRUNED
-from drp_plugin.runner.forecast import Estimate, wilson
+from drp_plugin.statistics import wilson
 
 Verdict = Literal["A", "B", "Same"]
 _VERDICT = re.compile(r"""^[\s*_'"‘“`(\[]*(?:version\s+|answer\s*:\s*)?
@@ -31,14 +33,12 @@ _LATER = re.compile(r"(?:\b(?:version|answer|choice)\b[\s:*]*(?:is[\s:*]*)?|['�
 
 @dataclass(frozen=True)
 class Pair:
-    """Two decompositions of one trace."""
+    """The steps of two decompositions of one trace; `swapped` shows the second as A first."""
 
     id: str
     one: tuple[str, ...]
-    """Steps of the first run's decomposition."""
     two: tuple[str, ...]
     swapped: bool
-    """Whether the second run is shown as A in the first order."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +67,11 @@ class Judged:
 def parse_verdict(text: str) -> Verdict | None:
     """`A`, `B` or `Same`, in whatever dress; None where the reply is none of them."""
     match = _VERDICT.match(text) if len(text.split()) else None
+    found = {match[1].lower()} if match else set()
     if match is None or (match[1].lower() == "a" and re.match(r"\s*a\s+[a-z]", text)):
         found = {m[1].lower() for m in _LATER.finditer(text)}
-        if len(found) != 1:
-            return None
-        word = found.pop()
-    else:
-        word = match[1].lower()
-    return "Same" if word == "same" else "A" if word == "a" else "B"
+    words: dict[str, Verdict] = {"same": "Same", "a": "A", "b": "B"}
+    return words[found.pop()] if len(found) == 1 else None
 
 
 def load(run_dir: Path) -> dict[str, Pruned]:
@@ -135,34 +132,30 @@ def summarize(judged: list[Judged], one: dict[str, Pruned],
     winners = Counter(j.winner for j in judged)
     sides = Counter(s for j in judged for s in (j.first_side, j.second_side) if s)
     firsts = Counter(j.first for j in judged)
-    decided, chosen = winners["one"] + winners["two"], sides["A"] + sides["B"]
+
+    def share(number: int, n: int) -> dict[str, Any]:
+        estimate = wilson(number, n)
+        return {"share": round(estimate.value, 4) if n else None,
+                "interval": [round(estimate.low, 4), round(estimate.high, 4)], "n": n}
+
+    def steps(rows: dict[str, Pruned]) -> float:
+        return round(sum(len(rows[j.id].steps) for j in judged) / max(1, len(judged)), 2)
+
     return {
         "pairs": len(judged),
         "both_orders": {k: winners[k] for k in ("one", "two", "same", "contradiction", "invalid")},
-        "one_preferred": _share(wilson(winners["one"], decided), decided),
+        "one_preferred": share(winners["one"], winners["one"] + winners["two"]),
         "first_order": {str(k or "invalid"): firsts[k] for k in ("one", "two", "same", None)},
-        "one_preferred_first_order": _share(
-            wilson(firsts["one"], firsts["one"] + firsts["two"]), firsts["one"] + firsts["two"]),
+        "one_preferred_first_order": share(firsts["one"], firsts["one"] + firsts["two"]),
         "position": {**{k: sides[k] for k in ("A", "B", "Same")},
-                     "A_share": _share(wilson(sides["A"], chosen), chosen)},
-        "contradictions": _share(wilson(winners["contradiction"], len(judged)), len(judged)),
-        "steps_per_example": {"one": _steps(judged, one), "two": _steps(judged, two)},
+                     "A_share": share(sides["A"], sides["A"] + sides["B"])},
+        "contradictions": share(winners["contradiction"], len(judged)),
+        "steps_per_example": {"one": steps(one), "two": steps(two)},
     }
 
 
-def _share(estimate: Estimate, n: int) -> dict[str, Any]:
-    return {"share": round(estimate.value, 4) if n else None,
-            "interval": [round(estimate.low, 4), round(estimate.high, 4)], "n": n}
-
-
-def _steps(judged: list[Judged], rows: dict[str, Pruned]) -> float:
-    return round(sum(len(rows[j.id].steps) for j in judged) / len(judged), 2) if judged else 0.0
-
-
-def table(summary: dict[str, Any], names: tuple[str, str]) -> Iterator[str]:
+def table(summary: dict[str, Any], names: tuple[str, str]) -> str:
     """The summary for a person; `names` say what the two runs are."""
-    s, (one, two) = summary, names
-
     def share(d: dict[str, Any]) -> str:
         if d["share"] is None:
             return "—"
@@ -170,15 +163,6 @@ def table(summary: dict[str, Any], names: tuple[str, str]) -> Iterator[str]:
         return (f"{100 * d['share']:.1f} %  (95 %: {100 * low:.1f} to {100 * high:.1f} %; "
                 f"n {d['n']})")
 
-    both, first = s["both_orders"], s["first_order"]
-    yield f"{s['pairs']} pairs: {one} (run A) against {two} (run B)"
-    yield f"both orders agree     A {both['one']}, B {both['two']}, same {both['same']}, " \
-          f"contradicts itself {both['contradiction']}, no verdict {both['invalid']}"
-    yield f"prefers run A         {share(s['one_preferred'])}"
-    yield f"first order alone     A {first['one']}, B {first['two']}, same {first['same']}, " \
-          f"no verdict {first['invalid']}   (paper: 33, 17, 0)"
-    yield f"chooses side A        {share(s['position']['A_share'])}; 50 % is no position bias"
-    yield f"contradicts itself    {share(s['contradictions'])}"
-    steps = s["steps_per_example"]
-    yield f"steps per example     {one} {steps['one']}, {two} {steps['two']}   " \
-          f"(paper: skill 12.6, default 8.3)"
+    file = Path(drp_plugin.__file__).parent / "data" / "judge.txt.jinja"
+    return jinja2.Template(file.read_text("utf-8")).render(
+        s=summary, one=names[0], two=names[1], share=share)

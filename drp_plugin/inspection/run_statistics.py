@@ -22,24 +22,19 @@ def not_reached(run_dir: str | Path) -> int:
 
 @dataclass
 class Statistics:
-    """Added up row by row."""
+    """Added up row by row: rejects by `stage: reason`, R̂'s tokens over R's and the steps of each
+    row, and steps by action, by skill and, those deleted, by skill again."""
 
     pruned: int = 0
     not_reached: int = 0
-    """Rows without a result, as the run was stopped."""
     rejected: Counter[str] = field(default_factory=Counter)
-    """Rejects by `stage: reason`."""
     before: int = 0
     after: int = 0
     ratios: list[float] = field(default_factory=list)
-    """R̂'s tokens over R's, for each row."""
     steps: list[int] = field(default_factory=list)
-    """Steps of each row."""
     actions: Counter[str] = field(default_factory=Counter)
-    """Steps by what became of them."""
     skills: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
-    """Steps deleted, by skill."""
 
     def add(self, row: Pruned | Reject) -> None:
         """Count one row in."""

@@ -13,21 +13,16 @@ from drp_plugin.redact import holds_a_secret
 _VARIABLES = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL",
               "azure": "AZURE_OPENAI_ENDPOINT"}
 _HOSTS = {"openai": "api.openai.com", "gemini": "googleapis.com"}
-_LONGEST_LABEL, _LONGEST_HOST = 63, 253
-"""Characters (RFC 1035)."""
 
 
 def find_key(*variables: str) -> str | None:
-    """The key in the first of these environment variables that holds one.
-
-    White space around it, such as the newline of a file, is no part of it. Raises UserError,
-    without the key, where it cannot stand in a request's headers.
-    """
+    """The key in the first of these environment variables that holds one, without white space
+    around it. Raises UserError, without the key, where it cannot stand in a request's headers."""
     for variable in variables:
         key = os.environ.get(variable, "").strip()
         if key and not (key.isascii() and key.isprintable()):
             raise UserError(f"the environment variable {variable} holds no key: there are "
-                            f"characters in it that no key has", fix="Set it again")
+                            "characters in it that no key has", fix="Set it again")
         if key:
             return key
     return None
@@ -48,8 +43,8 @@ def check_address(url: str, *, option: str = "--base-url", variable: str | None 
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname or "", parts.port  # a port that is none raises
-        good = parts.scheme in ("http", "https") and host and len(host) <= _LONGEST_HOST and \
-            all(0 < len(label) <= _LONGEST_LABEL for label in host.rstrip(".").split("."))
+        good = parts.scheme in ("http", "https") and host and len(host) <= 253 and \
+            all(0 < len(label) < 64 for label in host.rstrip(".").split("."))  # RFC 1035
     except ValueError:
         good = False
     if not good:
@@ -71,10 +66,8 @@ def client_address(url: str | None) -> dict[str, Any]:
 
 
 def find_base_url(spec: str, given: str | None) -> str | None:
-    """Where a teacher's requests go: `--base-url`, else its library's variable.
-
-    None is the provider's own address.
-    """
+    """Where a teacher's requests go: `--base-url`, else its library's variable; None for the
+    provider's own address."""
     variable = base_url_variable(spec.partition(":")[0])
     return given if given is not None or variable is None else os.environ.get(variable) or None
 

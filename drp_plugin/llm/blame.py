@@ -20,7 +20,11 @@ import contextlib
 import json
 import re
 from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import yaml
 
 from drp_plugin.llm.limiter import seconds
 from drp_plugin.llm.messages import TeacherError, TooLong
@@ -28,64 +32,23 @@ from drp_plugin.llm.retry import Transient, Unusable
 from drp_plugin.records import Reason
 from drp_plugin.redact import redact
 
-_ADVICE = {
-    "temperature": "Leave it out with --temperature none",
-    "top_p": "Leave --top-p out",
-    "seed": "Leave --seed out",
-    "max_tokens": "Give another --max-tokens",
-    "json_schema": "Use another --decompose than indexed, or a server with structured output",
-}
-_NAMES = {"max_completion_tokens": "max_tokens", "max_output_tokens": "max_tokens",
-          "maxoutputtokens": "max_tokens", "topp": "top_p", "response_format": "json_schema",
-          "response_schema": "json_schema", "response_json_schema": "json_schema",
-          "responsejsonschema": "json_schema", "structured output": "json_schema",
-          "guided_json": "json_schema"}
-_OTHER_SETTINGS = ("top_k", "reasoning_effort", "skip_special_tokens", "min_p",
-                   "presence_penalty", "frequency_penalty", "logprobs", "chat_template_kwargs",
-                   "repetition_penalty", "thinkingconfig")
-_SETTING = "|".join(sorted((*_ADVICE, *_NAMES, *_OTHER_SETTINGS), key=len, reverse=True))
-_NOT_TAKEN = (r"unsupported|unknown|unrecognized|unexpected|extra (?:inputs|fields)|not supported|"
-              r"n[o']t support|isn't supported|not permitted|not allowed|forbid|deprecated|invalid|"
-              r"must be|cannot (?:be used|both)|may not|too large|at most|only the default")
-_REFUSED_SETTING = re.compile(
-    rf"(?:{_NOT_TAKEN})\b.{{0,120}}?(?<![\w])(?P<one>{_SETTING})(?![\w])"
-    rf"|(?<![\w])(?P<two>{_SETTING})(?![\w]).{{0,160}}?(?:{_NOT_TAKEN})"
-    r"|(?:unknown name|unrecognized request arguments? supplied:?|unknown parameter:?|"
-    r"unexpected keyword argument) [\"'`]?(?P<three>[a-z_]\w*)", re.DOTALL)
-_OVER = re.compile(r"max(?:_completion)?_tokens\D{0,80}?too large: (\d+).*?context length is "
-                   r"(\d+)", re.DOTALL)
-# what is read of an error's body: not what else stands there, as the prompt that a server repeats
-_READ = {"message", "msg", "code", "type", "status", "reason", "param", "detail", "details", "loc",
-         "quotaid", "quotametric", "violations", "raw", "error", "errors", "error_type", "title",
-         "innererror", "inner_error", "metadata", "reasons", "description", "ctx", "body"}
+_FAULTS = Path(__file__).resolve().parent.parent / "data" / "faults.yaml"
 
-_WITHHELD = (r"content_?filter|content_policy|content management policy|responsibleai|"
-             r"invalid_prompt|data_?inspection|content exists risk|flagged|moderation|"
-             r"safety system|prohibited_content|usage polic")
-_LONG = (r"context.?length|context.?window|context size|exceed_context|prompt (?:is )?too long|"
-         r"input (?:length|is too long)|inputs? token|longer than the model|"
-         r"maximum number of tokens|range of input length|"
-         r"(?:request|payload|content|entity) too large|request_too_large|reduce the length|"
-         r"max_new_tokens`? must be|too many (?:input )?tokens|string_above_max_length|"
-         r"max_model_len|tokens? exceeds? ")
-_DAY = r"per.?day|per.?month|daily|monthly|\b[rt]pd\b|_rpd\b|_tpd\b"
-_SPENT = (r"insufficient_quota|insufficient.{0,8}(?:balance|credit|funds)|billing_hard|"
-          r"billing_not_active|billing hard limit|out of credits|more credits|credit balance|"
-          r"no credits|credits are depleted|payment.required|budget.{0,20}exceeded|"
-          r"exceeded.?budget|key limit exceeded|"
-          r"spend(?:ing)? limit|overdue|arrearage|credit_limit|usage.limit.reached")
-_KEY = (r"invalid_api_key|incorrect api key|api.?key (?:is )?(?:not valid|expired|invalid|missing)"
-        r"|invalid api.?key|api_key_invalid|no auth credentials|authentication_?error|"
-        r"unauthenticated|account_deactivated|account.{0,20}(?:deactivated|suspended)|"
-        r"invalid.subscription.key|token has expired")
-_MODEL = (r"model_not_found|model.{0,80}(?:not found|not exist|unavailable in)|"
-          r"(?:invalid|unknown|no such|not a valid) model|no endpoints found|deploymentnotfound|"
-          r"unable to access model|not a chat model|decommissioned|has been (?:retired|removed)|"
-          r"requires more system memory|no healthy deployments|model_not_supported")
-_MANNER = (r"only supports? stream|stream mode|must be streamed|does not support|not support chat|"
-           r"chat template|location is not supported|country, region|unsupported_country|"
-           r"api.version|extra_forbidden|operation.{0,40}not support|is not supported")
-_BUSY = r"rate.?limit|too many requests|throttl|slow down"
+
+@cache
+def _table() -> tuple[dict[str, re.Pattern[str]], dict[str, dict[str, Any]], frozenset[str]]:
+    """The patterns, the settings, and the fields of a body that are read."""
+    patterns, settings, fields = yaml.safe_load_all(_FAULTS.read_text("utf-8"))
+    found = {name: re.compile("|".join(parts), re.DOTALL if name == "over" else 0)
+             for name, parts in patterns.items()}
+    names = {*settings, *(n for s in settings.values() for n in s.get("names", ()))}
+    one, no = "|".join(sorted(names, key=len, reverse=True)), found["not_taken"].pattern
+    found["setting"] = re.compile(
+        rf"(?:{no})\b.{{0,120}}?(?<![\w])(?P<one>{one})(?![\w])"
+        rf"|(?<![\w])(?P<two>{one})(?![\w]).{{0,160}}?(?:{no})"
+        r"|(?:unknown name|unrecognized request arguments? supplied:?|unknown parameter:?|"
+        r"unexpected keyword argument) [\"'`]?(?P<three>[a-z_]\w*)", re.DOTALL)
+    return found, settings, frozenset(fields)
 
 
 class Said(NamedTuple):
@@ -135,7 +98,7 @@ def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None 
 def _leaves(value: Any, depth: int = 0) -> Iterator[str]:
     if isinstance(value, dict) and depth < 8:
         for key, inner in value.items():
-            if str(key).lower() in _READ:
+            if str(key).lower() in _table()[2]:
                 yield from _leaves(inner, depth + 1)
     elif isinstance(value, list) and depth < 8:
         for inner in value[:20]:
@@ -165,39 +128,40 @@ def explain(said: Said, name: str, variable: str) -> Exception:
     `name` is the teacher's, `variable` the one that holds its key.
     """
     status, words, text = said.status, said.words, said.text
+    patterns, settings, _ = _table()
 
     def has(pattern: str) -> bool:
-        return re.search(pattern, words) is not None
+        return patterns[pattern].search(words) is not None
 
-    if has(_WITHHELD) and status != 429:
+    if has("withheld") and status != 429:
         return TeacherError(text, Reason.REFUSED)
     setting = _setting(said)
-    if status == 413 or (setting != "max_tokens" and has(_LONG)):
+    if status == 413 or (setting != "max_tokens" and has("long")):
         return TooLong(text)
-    if has(_SPENT) or status == 402:
+    if has("spent") or status == 402:
         return Unusable(f"{name}: the account's quota or balance is spent ({text})",
                         fix="Add credit, then run the same command again")
-    if has(_DAY) and status in (None, 403, 429):
+    if has("day") and status in (None, 403, 429):
         return Unusable(f"{name}: the day's quota is spent ({text})",
                         fix="Run the same command again tomorrow, or raise the quota")
-    if (status in (401, 403) and not has(_BUSY)) or has(_KEY):
+    if (status in (401, 403) and not has("busy")) or has("key"):
         return Unusable(f"{name} refuses the key ({text})",
                         fix=f"Check the environment variable {variable}")
     moment = status in (None, 403, 408, 409, 425, 429, 499) or status >= 500
-    if has(_MODEL) or status == 404:
+    if has("model") or status == 404:
         return Unusable(f"{name} is not there ({text})",
                         fix="Check the model's name and --base-url", runs=True)
     if setting and not (moment and status):
-        fix = _ADVICE.get(setting, f"Leave --extra {setting}=… out")
-        if setting == "max_tokens" and has("use .?max_completion_tokens"):
+        fix = settings.get(setting, {}).get("fix", f"Leave --extra {setting}=… out")
+        if setting == "max_tokens" and re.search("use .?max_completion_tokens", words):
             fix = "Give --extra max_completion_tokens=N in place of --max-tokens"
         return Unusable(f"{name} does not take a setting ({text})", fix=fix, runs=True)
-    if (has(_MANNER) and status != 429) or status in (405, 410, 501):
+    if (has("manner") and status != 429) or status in (405, 410, 501):
         return Unusable(f"{name} refuses every such request ({text})",
                         fix="Check the model's name and --base-url, or choose another teacher",
                         runs=True)
     if moment:
-        return Transient(text, after_s=said.after_s, throttled=status == 429 or has(_BUSY),
+        return Transient(text, after_s=said.after_s, throttled=status == 429 or has("busy"),
                          fix="The server itself fails: look at its log, or try again later")
     return TeacherError(text, understood=False)
 
@@ -206,12 +170,14 @@ def _setting(said: Said) -> str:
     """The sampling option that the server refuses; empty where it is none."""
     if said.status is not None and not 400 <= said.status < 500:
         return ""
+    patterns, settings, _ = _table()
+    names = {name: setting for setting, known in settings.items()
+             for name in (setting, *known.get("names", ()))}
     param = said.param.split(".")[0].lower()
-    match = _REFUSED_SETTING.search(said.words)
-    found = param if param in (*_ADVICE, *_NAMES, *_OTHER_SETTINGS) else \
-        next((g for g in match.groups() if g), "") if match else ""
-    found = _NAMES.get(found, found)
-    if found == "max_tokens" and re.search(_LONG, said.words):
-        over = _OVER.search(said.words)  # more than the whole context is no matter of the prompt
+    match = patterns["setting"].search(said.words)
+    found = param if param in names else next(filter(None, match.groups()), "") if match else ""
+    found = names.get(found, found)
+    if found == "max_tokens" and patterns["long"].search(said.words):
+        over = patterns["over"].search(said.words)  # more than the context: not the prompt's fault
         return found if over and int(over[1]) >= int(over[2]) else ""
     return found

@@ -19,15 +19,13 @@ class OverBudget(BaseException):
 class Budget:
     """Money that may still be spent.
 
-    Before a request goes out, the most that it can cost is set aside: its bytes are an upper
-    bound of its prompt tokens, the model's output limit one of its reply's. When it ends, what
-    it did not use comes back. So the sum of what was spent and of what is in flight can never
-    pass the limit, and nearing it lowers the number of requests in flight by itself.
+    Before a request goes out, the most that it can cost is set aside: its bytes bound its prompt
+    tokens, the model's output limit its reply's. What it did not use comes back at its end, so
+    what was spent and what is in flight can never pass the limit together.
     """
 
     def __init__(self, limit_usd: float, price: Price, spent_usd: float = 0.0) -> None:
-        self.limit_usd, self.price = limit_usd, price
-        self.spent_usd = spent_usd
+        self.limit_usd, self.price, self.spent_usd = limit_usd, price, spent_usd
         self.reserved_usd = 0.0
         self.exhausted = False
         self.refused_usd: float | None = None

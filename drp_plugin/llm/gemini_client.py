@@ -68,7 +68,6 @@ class GeminiTeacher(Teacher):
         return await self.persistent.run(lambda: self._once(contents, config), keep=True)
 
     async def _once(self, contents: Any, config: Any) -> Reply:
-
         try:
             response = await self.client.aio.models.generate_content(
                 model=self.model, contents=contents, config=config)
@@ -137,12 +136,17 @@ def generation(request: Request) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return contents, {key: value for key, value in config.items() if value is not None}
 
 
+def camel(name: str) -> str:
+    """`snake_case` as the API's own `camelCase`."""
+    head, *rest = name.split("_")
+    return head + "".join(word.title() for word in rest)
+
+
 def read_response(body: dict[str, Any]) -> Reply:
     """A generateContent response (snake or camel case) as a reply. Raises Transient where it
     holds none."""
     def get(value: dict[str, Any], name: str) -> Any:
-        head, *rest = name.split("_")
-        return value.get(name, value.get(head + "".join(w.title() for w in rest)))
+        return value.get(name, value.get(camel(name)))
 
     counts = get(body, "usage_metadata") or {}
     # thinking is billed as output
@@ -159,6 +163,5 @@ def read_response(body: dict[str, Any]) -> Reply:
     if ending(said) == "error":
         raise Transient(f"the reply ended with {said!r}")
     finish = finish_of(said)
-    if finish == "refusal":
-        text = text or f"blocked: {said}"
-    return Reply(text=text, finish_reason=finish, usage=usage)
+    withheld = f"blocked: {said}" if finish == "refusal" else ""
+    return Reply(text=text or withheld, finish_reason=finish, usage=usage)

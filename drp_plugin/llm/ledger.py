@@ -1,20 +1,13 @@
 """The ledger: every answer that was paid for, stored durably before anything uses it.
 
 One SQLite file per run directory. A request is keyed by everything that determines its answer
-(`request_key`), so an edited prompt never replays a stale answer, and the same request is never
-paid for twice: not across stages, restarts or `kill -9`, and not by two processes that share
-the directory.
+(`request_key`): an edited prompt never replays a stale answer, and the same request is never paid
+for twice, not across stages, restarts, `kill -9`, or processes that share the directory.
 
-Values are any JSON objects, so sampled student completions are kept here as well as teacher
-replies. Throughput comes from group commit: one writer thread puts everything that is waiting
-into a single transaction, and each caller goes on only once that transaction is on the disk.
-
-Claims are kernel locks on one byte of a file beside the ledger (the byte's offset is taken from
-the key). A process that dies, however it dies, loses its claims in the same instant, so there
-are no leases to wait for and no heartbeats to miss.
-
-On a network disk the file has a rollback journal in place of the write-ahead log, whose shared
-memory is one machine's; whether several machines may share it is up to the disk's locks (`locks`).
+One writer thread puts everything that is waiting into a single transaction; each caller goes on
+once that is on the disk. Claims are kernel locks on one byte of a file beside the ledger: a
+process that dies, however it dies, loses them in the same instant. On a network disk the file
+has a rollback journal, as a write-ahead log's shared memory is one machine's (see `locks`).
 """
 
 from __future__ import annotations
@@ -29,11 +22,11 @@ import sqlite3
 import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drp_plugin.llm.ledger_disk import Entry, Put, as_row, check_room, refusal, resolve
+from drp_plugin.llm.ledger_disk import check_room, refusal
 from drp_plugin.llm.locks import Locks, shared_by_locks
 
 _SCHEMA = """
@@ -51,9 +44,7 @@ _BUSY_S = 60.0
 def request_key(payload: Mapping[str, Any]) -> str:
     """The hash of everything that determines an answer, as 64 hex digits.
 
-    `payload` holds the provider's kind, its base URL where it is not the provider's own, the
-    model, all messages, all sampling parameters and the reply's schema. Key order does not
-    matter; leave out what is None.
+    Key order does not matter; leave out what is None.
     """
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
@@ -64,6 +55,15 @@ class Totals(NamedTuple):
 
     replies: int
     cost_usd: float | None
+
+
+class Entry(NamedTuple):
+    """One answer to be stored."""
+
+    key: str
+    value: Mapping[str, Any]
+    tag: str = ""
+    cost_usd: float | None = None
 
 
 class Ledger:
@@ -89,7 +89,8 @@ class Ledger:
         except (sqlite3.Error, OSError) as error:
             raise refusal(error, self.path) from None
         self._reading = threading.Lock()
-        self._queue: queue.SimpleQueue[Put | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[list[Any], Future[None]] | None] = \
+            queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._write_forever, daemon=True, name="ledger")
         self._thread.start()
@@ -101,26 +102,19 @@ class Ledger:
         connection.execute("PRAGMA synchronous=FULL")  # a commit that returned survives a crash
         return connection
 
-    # -- reading ---------------------------------------------------------------------------
+    def _found(self, query: str, *values: Any) -> dict[str, Any]:
+        """Names and JSON values that a query finds."""
+        with self._guarded(), self._reading:
+            return {n: json.loads(v) for n, v in self._reader.execute(query, values).fetchall()}
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer stored under `key`, or None."""
-        with self._guarded(), self._reading:
-            row = self._reader.execute("SELECT value FROM replies WHERE key=?", (key,)).fetchone()
-            return None if row is None else json.loads(row[0])
+        return self._found("SELECT key, value FROM replies WHERE key=?", key).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
         """The stored answers among `keys`."""
-        found: dict[str, dict[str, Any]] = {}
-        wanted = list(keys)
-        for start in range(0, len(wanted), 500):
-            part = wanted[start:start + 500]
-            marks = ",".join("?" * len(part))
-            with self._guarded(), self._reading:
-                rows = self._reader.execute(
-                    f"SELECT key, value FROM replies WHERE key IN ({marks})", part).fetchall()
-                found.update((key, json.loads(value)) for key, value in rows)
-        return found
+        return self._found("SELECT key, value FROM replies WHERE key IN (SELECT value FROM "
+                           "json_each(?))", json.dumps(list(keys)))
 
     def totals(self) -> Totals:
         """Answers stored and what they cost; the cost is None where no price was known."""
@@ -138,31 +132,28 @@ class Ledger:
     def __len__(self) -> int:
         return self.totals().replies
 
-    # -- writing ---------------------------------------------------------------------------
-
     def put(self, key: str, value: Mapping[str, Any], *, tag: str = "",
             cost_usd: float | None = None) -> None:
         """Store an answer; it is on the disk when this returns."""
-        self.put_many([Entry(key, value, tag, cost_usd)])
+        self._submit([Entry(key, value, tag, cost_usd)]).result()
 
     def put_many(self, entries: Iterable[Entry]) -> None:
         """Store answers in one transaction; they are on the disk when this returns."""
-        done: Future[None] = Future()
-        self._submit(Put([as_row(e) for e in entries], None, done))
-        done.result()
+        self._submit(entries).result()
 
     async def aput(self, key: str, value: Mapping[str, Any], *, tag: str = "",
                    cost_usd: float | None = None) -> None:
         """`put` for a coroutine: other coroutines run while the disk is waited for."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[None] = loop.create_future()
-        self._submit(Put([as_row(Entry(key, value, tag, cost_usd))], loop, done))
-        await done
+        await asyncio.wrap_future(self._submit([Entry(key, value, tag, cost_usd)]))
 
-    def _submit(self, put: Put) -> None:
+    def _submit(self, entries: Iterable[Entry]) -> Future[None]:
         if self._closed:
             raise RuntimeError("the ledger is closed")
-        self._queue.put(put)
+        done: Future[None] = Future()
+        # lone surrogates cannot be stored as UTF-8: ASCII escapes keep them as they came
+        self._queue.put(([(e.key, json.dumps(e.value, ensure_ascii=True, separators=(",", ":")),
+                           e.tag, e.cost_usd) for e in entries], done))
+        return done
 
     def _write_forever(self) -> None:
         closing = False
@@ -176,12 +167,13 @@ class Ledger:
             error: BaseException | None = None
             try:
                 if puts:
-                    self._commit([row for put in puts for row in put.rows])
-            except sqlite3.Error as caught:
-                error = refusal(caught, self.path)
+                    self._commit([row for rows, _ in puts for row in rows])
             except BaseException as caught:
-                error = caught
-            resolve(puts, error)
+                error = refusal(caught, self.path) if isinstance(caught, sqlite3.Error) else caught
+            for _, done in puts:
+                # a caller that was cancelled: the answer is stored all the same
+                with contextlib.suppress(InvalidStateError):
+                    done.set_result(None) if error is None else done.set_exception(error)
 
     def _commit(self, rows: list[tuple[str, str, str, float | None]]) -> None:
         self._writer.execute("BEGIN IMMEDIATE")
@@ -193,14 +185,12 @@ class Ledger:
                 self._writer.execute("ROLLBACK")
             raise
 
-    # -- claims ----------------------------------------------------------------------------
-
     def claim(self, key: str) -> bool:
         """Try to become the one process that asks for `key`; False while another one does.
 
         After True, look again whether the answer is there: the other process may just have
-        stored it. Claims of this process end with `release` or with the process. Within one
-        process a second claim of the same key through the same Ledger succeeds again.
+        stored it. Claims end with `release` or with the process; a second claim through the same
+        Ledger succeeds again.
         """
         return self._locks.take(_offset(key))
 
@@ -212,31 +202,22 @@ class Ledger:
         """Who claims `key`, for a person."""
         return self._locks.holder(_offset(key))
 
-    # -- notes: small durable facts about the run (open batches, …) -------------------------
-
     def note(self, name: str, value: Any) -> None:
-        """Store a fact under a name, replacing what was there; durable when this returns."""
-        with self._exclusive() as connection:
-            if value is None:
-                connection.execute("DELETE FROM notes WHERE name=?", (name,))
-            else:
-                connection.execute("INSERT OR REPLACE INTO notes VALUES (?,?)",
-                                   (name, json.dumps(value)))
+        """Store a small fact about the run under a name, replacing what was there (None removes
+        it); durable when this returns."""
+        if value is None:
+            self._change("DELETE FROM notes WHERE name=?", name)
+        else:
+            self._change("INSERT OR REPLACE INTO notes VALUES (?,?)", name, json.dumps(value))
 
     def notes(self, prefix: str = "") -> dict[str, Any]:
         """All facts whose names begin with `prefix`, in the order of their names."""
-        with self._guarded(), self._reading:
-            rows = self._reader.execute(
-                "SELECT name, value FROM notes WHERE substr(name, 1, ?) = ? ORDER BY name",
-                (len(prefix), prefix)).fetchall()
-            return {name: json.loads(value) for name, value in rows}
+        return self._found("SELECT name, value FROM notes WHERE substr(name, 1, ?) = ? ORDER BY "
+                           "name", len(prefix), prefix)
 
-    @contextlib.contextmanager
-    def _exclusive(self) -> Iterator[sqlite3.Connection]:
+    def _change(self, query: str, *values: str) -> None:
         with self._guarded(), contextlib.closing(self._connect()) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            yield connection
-            connection.execute("COMMIT")
+            connection.execute(query, values)
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -248,13 +229,11 @@ class Ledger:
 
     def set_aside(self, key: str) -> None:
         """Keep what is stored under `key` as paid for, and no longer as its answer."""
-        with self._exclusive() as connection:
-            connection.execute("UPDATE replies SET key=? WHERE key=?", (aside(key), key))
+        self._change("UPDATE replies SET key=? WHERE key=?", aside(key), key)
 
     def discard(self) -> bool:
         """Close a ledger that holds nothing and remove it, unless another process has it open."""
-        empty = not self.totals().replies and not self.notes()
-        remove = empty and self._locks.alone()
+        remove = not len(self) and not self.notes() and self._locks.alone()
         if remove:
             for end in ("", "-wal", "-shm", "-journal", ".lock"):
                 self.path.with_name(self.path.name + end).unlink(missing_ok=True)

@@ -21,14 +21,8 @@ EMPTY_ATTEMPTS = 3
 
 
 class Pending(BaseException):
-    """The answer is not there yet. Raised into a row's flow in replay, and ends it for now.
-
-    Not an Exception, so that no stage can take it for a failure of the teacher.
-    """
-
-    def __init__(self, key: str, request: Request) -> None:
-        super().__init__(key)
-        self.key, self.request = key, request
+    """The answer is not there yet (see `LedgerClient.pending`). Raised into a row's flow in
+    replay, and ends it for now; not an Exception, so that no stage takes it for a failure."""
 
 
 def key_of(identity: dict[str, Any], request: Request) -> str:
@@ -47,8 +41,7 @@ def key_of(identity: dict[str, Any], request: Request) -> str:
 
 
 def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[str, Any]:
-    """What the ledger keeps of a reply, without a key that it may repeat. Its cost is what it
-    cost then, whatever prices do."""
+    """What the ledger keeps of a reply, with what it cost then and no key that it repeats."""
     value: dict[str, Any] = {
         "text": hide(reply.text), "finish_reason": reply.finish_reason,
         "prompt_tokens": reply.usage.prompt_tokens,
@@ -61,10 +54,8 @@ def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[
 
 
 def charge(value: dict[str, Any], most: float) -> float:
-    """What a budget is charged for a reply: its cost, or the most that it can have cost.
-
-    The latter, for a reply without usage, is noted in `value`: later runs go by it.
-    """
+    """What a budget is charged for a reply: its cost, or the most that it can have cost, which is
+    noted in `value` for later runs."""
     cost = value.get("cost_usd")
     if cost is None:
         cost = value["most_usd"] = most
@@ -80,8 +71,8 @@ def from_value(value: dict[str, Any], key: str = "") -> Reply:
 
 
 def usable(value: dict[str, Any]) -> bool:
-    """Whether what is stored is an answer. Replies without a text, or (of earlier releases)
-    without a good end, are asked for again."""
+    """Whether what is stored is an answer. One without a text, or (of earlier releases) without a
+    good end, is asked for again."""
     return value["finish_reason"] in ("length", "refusal") or (
         value["finish_reason"] == "stop" and bool(value["text"].strip()))
 
@@ -89,9 +80,9 @@ def usable(value: dict[str, Any]) -> bool:
 class LedgerClient:
     """The `Ask` of a run: the ledger first, the teacher for what is not in it.
 
-    Equal requests of several rows, and of several processes on one ledger, are asked once.
-    With `replay` nothing is asked: what is not in the ledger raises Pending. A row that is
-    cancelled while its request is out ends when the answer is stored; cancelled twice, at once.
+    Equal requests of several rows and processes are asked once. With `replay` nothing is asked:
+    what is not in the ledger raises Pending. A row that is cancelled while its request is out ends
+    when the answer is stored; cancelled twice, at once.
     """
 
     def __init__(self, teacher: Teacher, ledger: Ledger, *, price: Price | None = None,
@@ -103,8 +94,7 @@ class LedgerClient:
         """Requests that the ledger answered."""
         self.uncounted = 0
         """Replies, asked or found, whose tokens the provider did not count."""
-        self.spent_usd = 0.0
-        self.completion_tokens = 0
+        self.spent_usd, self.completion_tokens = 0.0, 0
         self.pending: dict[str, Request] = {}
         """In replay: the requests without an answer, by key."""
         self.failed: dict[str, TeacherError] = {}
@@ -123,7 +113,7 @@ class LedgerClient:
                 raise self.failed[key]
             if stored is None:
                 self.pending[key] = request
-                raise Pending(key, request)
+                raise Pending
             return self._stored(key, stored)
         while (other := self._asking.get(key)) is not None:
             # another row asks the very same thing: wait for it, then look into the ledger
@@ -145,12 +135,14 @@ class LedgerClient:
             await asyncio.sleep(_POLL_S)  # another process asks: its answer will be ours
             waited += _POLL_S
             if waited >= _SAY_AFTER_S and waited % _SAY_AFTER_S < _POLL_S:
-                self._tell(self.ledger.holder(key))
+                holder, before = self.ledger.holder(key), self.waits_for
+                self.waits_for = holder
+                if holder != before:
+                    print(f"drp: waiting for {holder}: it asks what is needed here",
+                          file=sys.stderr, flush=True)
         try:
             stored = self._look(key)
-            if stored is not None:
-                return self._stored(key, stored)
-            return await self._ask(key, request)
+            return await self._ask(key, request) if stored is None else self._stored(key, stored)
         finally:
             self.waits_for = ""
             self.ledger.release(key)
@@ -163,23 +155,17 @@ class LedgerClient:
         self.ledger.set_aside(key)
         return None
 
-    def _tell(self, holder: str) -> None:
-        if holder != self.waits_for:
-            self.waits_for = holder
-            print(f"drp: waiting for {holder}: it asks what is needed here", file=sys.stderr,
-                  flush=True)
-
     async def _ask(self, key: str, request: Request) -> Reply:
-        for attempt in range(1, EMPTY_ATTEMPTS + 1):
+        for _ in range(EMPTY_ATTEMPTS):
             if stopping():  # a flow may go on after a request that failed while the run ended
                 raise asyncio.CancelledError
             reply, value = await self._paid(key, request)
             self.count(reply, value)
             if stopping():
                 raise asyncio.CancelledError
-            if usable(value) or attempt == EMPTY_ATTEMPTS:
-                return from_value(value, key)
-        raise AssertionError
+            if usable(value):
+                break
+        return from_value(value, key)
 
     async def _paid(self, key: str, request: Request) -> tuple[Reply, dict[str, Any]]:
         """A reply, within the budget and stored."""

@@ -1,9 +1,8 @@
 """Concurrency that finds the provider's limit by itself.
 
-Additive increase, multiplicative decrease, as in TCP: every answer raises the number of
-requests in flight a little (doubling until the first refusal), a 429 halves it once and stops
-new requests for as long as the provider asks. Rate-limit headers, where the provider sends
-them, hold requests back before they are refused.
+Additive increase, multiplicative decrease, as in TCP: every answer raises the number of requests
+in flight a little (doubling until the first refusal), a 429 halves it once and stops new ones for
+as long as the provider asks. Rate-limit headers hold requests back before they are refused.
 """
 
 from __future__ import annotations
@@ -41,10 +40,7 @@ def seconds(text: str | None) -> float | None:
 
 
 class Limiter:
-    """Hands out the right to send a request.
-
-    `ceiling` is the user's `--concurrency`; `limit` is what is allowed at the moment.
-    """
+    """Hands out the right to send a request: `limit` at the moment, `ceiling` at most."""
 
     def __init__(self, ceiling: int, *, start: int = 8,
                  clock: Callable[[], float] = time.monotonic) -> None:
@@ -55,13 +51,10 @@ class Limiter:
         """How many times the provider said 429."""
         self._clock = clock
         self._probing = True
-        self._paused_until = 0.0
-        self._last_cut = 0.0
+        self._paused_until = self._last_cut = self._permits_until = self._mean_tokens = 0.0
         self._refused = 0
         """Times that the provider said 429 since it last answered."""
         self._permits: float | None = None
-        self._permits_until = 0.0
-        self._mean_tokens = 0.0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -72,8 +65,7 @@ class Limiter:
     async def acquire(self) -> None:
         """Wait for the right to send one request; give it back with `release`."""
         if not self._waiting and self._may_start():
-            self._start()
-            return
+            return self._start()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._wake()
@@ -102,12 +94,11 @@ class Limiter:
             self._wake()
 
     def throttled(self, after_s: float | None, sent_at: float) -> None:
-        """The provider said 429, with or without a time to wait, to a request sent at `sent_at`
-        (by `now`)."""
+        """The provider said 429, with or without a wait, to a request sent at `sent_at`."""
         now = self._clock()
         self.throttles += 1
         self._probing = False
-        wait = after_s if after_s is not None else 1.0
+        wait = 1.0 if after_s is None else after_s
         # requests that were in flight together are refused together: that is one signal
         if sent_at >= self._last_cut:
             self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
@@ -124,7 +115,7 @@ class Limiter:
     def _read(self, headers: Mapping[str, str]) -> None:
         """How many more requests the headers allow before they renew."""
         now = self._clock()
-        allowed: list[tuple[float, float]] = []
+        allowed = []
         for what, each in (("requests", 1.0), ("tokens", max(1.0, self._mean_tokens))):
             left = seconds(headers.get(f"x-ratelimit-remaining-{what}"))
             renew = seconds(headers.get(f"x-ratelimit-reset-{what}"))
@@ -143,12 +134,9 @@ class Limiter:
     def _may_start(self) -> bool:
         if self.in_flight >= int(self.limit) or self._clock() < self._paused_until:
             return False
-        if self._permits is None:
-            return True
-        if self._clock() >= self._permits_until:
+        if self._permits is not None and self._clock() >= self._permits_until:
             self._permits = None
-            return True
-        return self._permits >= 1
+        return self._permits is None or self._permits >= 1
 
     def _start(self) -> None:
         self.in_flight += 1
@@ -161,15 +149,10 @@ class Limiter:
             if not turn.done():
                 self._start()
                 turn.set_result(None)
-        if self._waiting and self.in_flight < int(self.limit):
-            self._wake_later()
-
-    def _wake_later(self) -> None:
-        if self._timer is not None:
-            return
-        until = max(self._paused_until, self._permits_until if self._permits is not None else 0.0)
-        delay = max(0.001, until - self._clock())
-        self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
+        if self._waiting and self.in_flight < int(self.limit) and self._timer is None:
+            until = max(self._paused_until, 0.0 if self._permits is None else self._permits_until)
+            delay = max(0.001, until - self._clock())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:
         self._timer = None

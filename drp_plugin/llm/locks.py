@@ -1,8 +1,7 @@
 """Locks that end with their process: one byte of a file for each thing that is claimed.
 
-Kernel locks hold on a local disk, and on a network disk as far as its server keeps them for all
-machines. What is safe on a network disk: any number of processes on one machine; processes on
-several machines where the disk keeps locks. `shared_by_locks` says whether it does.
+Kernel locks hold for all processes of one machine; for those of several machines where a network
+disk keeps them for all (`shared_by_locks`).
 """
 
 from __future__ import annotations
@@ -78,17 +77,14 @@ class Locks:
             with contextlib.suppress(OSError):  # another user's, or gone
                 if any("WRITE" in line and inode in line and line.endswith(mark)
                        for file in folder.iterdir() for line in file.read_text().splitlines()):
-                    return _named(int(folder.parent.name))
+                    pid = folder.parent.name
+                    state = (folder.parent / "stat").read_text().rpartition(")")[2].split()[0]
+                    return f"process {pid}" + (f", which is stopped (`kill -CONT {pid}` lets it "
+                                               f"go on)" if state in "Tt" else "")
         return "another process"
 
     def close(self) -> None:
         os.close(self._file)
-
-
-def _named(pid: int) -> str:
-    state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    stopped = f", which is stopped (`kill -CONT {pid}` lets it go on)" if state in "Tt" else ""
-    return f"process {pid}{stopped}"
 
 
 def shared_by_locks(folder: Path) -> bool | None:

@@ -30,10 +30,8 @@ class _Endless(Exception):
 
 
 async def _bounded(response: Any) -> None:
-    """Read a reply's body, unpacked piece by piece, as long as it is no longer than it may be.
-
-    The files of batches, which may be long, go to the disk.
-    """
+    """Read a reply's body, unpacked piece by piece, as long as it is no longer than it may be;
+    batches' files, which may be long, go to the disk."""
     if response.request.url.path.endswith(("/content", ":download")):
         return
     parts, size = [], 0
@@ -47,8 +45,7 @@ async def _bounded(response: Any) -> None:
 
 
 def http_client() -> Any:
-    """The library's aiohttp transport where aiohttp is installed: it takes half the CPU at many
-    requests at once."""
+    """The library's aiohttp transport where there is aiohttp: it takes half the CPU."""
     from openai import DefaultAioHttpClient, DefaultAsyncHttpxClient
 
     hooks: dict[str, Any] = {"event_hooks": {"response": [_bounded]}}
@@ -95,7 +92,6 @@ class OpenAITeacher(Teacher):
     async def ask(self, request: Request) -> Reply:
         """Answer one request; see `Persistent.run` for what it raises."""
         body = chat_body(self.model, request, official=self.official)
-        body.update(body.pop("extra_body", {}))
         return await self.persistent.run(lambda: self._once(body), keep=True)
 
     async def _once(self, body: dict[str, Any]) -> Reply:
@@ -195,14 +191,7 @@ def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]
         body["response_format"] = {"type": "json_schema", "json_schema": {
             "name": "reply", "schema": request.json_schema, "strict": True}}
     known = {key: value for key, value in body.items() if value is not None}
-    if sampling.extra:
-        # anything that is no argument of the library's method travels as it is
-        extra = {k: v for k, v in sampling.extra.items() if k not in known and v is not None}
-        known = {k: sampling.extra.get(k, v) for k, v in known.items()
-                 if sampling.extra.get(k, v) is not None}
-        if extra:
-            known["extra_body"] = extra
-    return known
+    return {k: v for k, v in {**known, **sampling.extra}.items() if v is not None}
 
 
 def error_within(body: Any) -> Any:
@@ -226,8 +215,7 @@ def read_completion(body: dict[str, Any]) -> Reply:
     text = _text(message.get("content"))
     finish = finish_of(choice.get("finish_reason"))
     if refusal or (finish == "refusal" and not text):
-        return Reply(text=str(refusal or "withheld by a filter"), finish_reason="refusal",
-                     usage=usage_of(body.get("usage"), "prompt_tokens", "completion_tokens"))
+        text, finish = str(refusal or "withheld by a filter"), "refusal"
     return Reply(text=plain(text), finish_reason=finish,
                  usage=usage_of(body.get("usage"), "prompt_tokens", "completion_tokens"))
 
@@ -242,7 +230,7 @@ def finish_of(said: Any) -> Finish:
 
 
 def _text(content: Any) -> str:
-    """A message's text; parts that show the model's thinking are no part of it."""
+    """A message's text, without parts that show the model's thinking."""
     if isinstance(content, list):
         return "".join(part if isinstance(part, str) else str(part.get("text") or "")
                        for part in content if isinstance(part, str)

@@ -50,7 +50,7 @@ class Price(Record):
 
     @property
     def remark(self) -> str:
-        """What else there is to know of the model, for a person; empty where there is nothing."""
+        """What else there is to know of the model, for a person."""
         after = f" (replacement: {self.replacement})" if self.replacement else ""
         end = f"switched off on {self.ends}{after}" if self.ends else ""
         return "; ".join(filter(None, (end, self.note)))
@@ -71,13 +71,12 @@ FREE = Price(input=0, output=0, batch=1.0, confirmed=True, note="runs on your ow
 
 def find_price(teacher: str, *, override: str | None = None, file: Path | None = None,
                hosted: bool = True, local: bool = False) -> Price | None:
-    """The price of `kind:model`; None where it is not known.
+    """The price of `kind:model`, or of its dated snapshot; None where it is not known.
 
-    `override` is `IN,OUT` in USD for a million tokens: what else the tables know of the model,
-    its output limit above all, stays. `file` is a table of the shipped one's shape that is looked
-    at first. A dated snapshot has its model's price. `hosted` is False for endpoints of the
-    user's own, which the shipped table does not know; `local` is for what costs nothing. Raises
-    UserError for bad overrides.
+    `override` is `IN,OUT` in USD for a million tokens, beside what the tables know. `file` is a
+    table of the shipped one's shape that is looked at first. `hosted` is False for endpoints of
+    the user's own, which the shipped table does not know; `local` is for what costs nothing.
+    Raises UserError for bad overrides.
     """
     listed = _listed(teacher, file, hosted=hosted)
     if listed is None and local:
@@ -90,25 +89,19 @@ def find_price(teacher: str, *, override: str | None = None, file: Path | None =
 
 
 def _listed(teacher: str, file: Path | None, *, hosted: bool) -> Price | None:
-    for table in [t for t in (file, TABLE) if t is not None]:
-        if not hosted and table == TABLE:
-            continue
+    for table in filter(None, (file, TABLE if hosted else None)):
         content = _load(table)
-        models: dict[str, Any] = content.get("models") or {}
         for name in (teacher, _SNAPSHOT.sub("", teacher)):
-            if name in models:
-                return _price(table, name, content)
+            if name not in content["models"]:
+                continue
+            try:
+                return Price.model_validate({"batch": content.get("batch", 0.5),
+                                             "date": str(content.get("date", "")),
+                                             **content["models"][name]})
+            except (ValueError, TypeError):
+                raise UserError(f"model {name}: not a price", file=table,
+                                fix="Give {input: USD, output: USD} for a million tokens") from None
     return None
-
-
-def _price(table: Path, name: str, content: dict[str, Any]) -> Price:
-    try:
-        return Price.model_validate({"batch": content.get("batch", 0.5),
-                                     "date": str(content.get("date", "")),
-                                     **content["models"][name]})
-    except (ValueError, TypeError):
-        raise UserError(f"model {name}: not a price", file=table,
-                        fix="Give {input: USD, output: USD} for a million tokens") from None
 
 
 def _load(path: Path) -> dict[str, Any]:

@@ -1,9 +1,7 @@
-"""One loop of retries for every provider: what can be retried is, what cannot is not.
+"""One loop of retries for every provider.
 
-The providers' libraries have retries of their own. They are switched off here, because they
-sleep unseen: the limiter must hear of every 429 at once, a reply that is half a JSON must be
-asked again although its HTTP status was 200, and a spent quota (also 429) must stop the run
-instead of being asked for again and again.
+The libraries' own retries are switched off: they sleep unseen, take half a JSON for a reply, and
+ask again where a quota is spent.
 """
 
 from __future__ import annotations
@@ -61,11 +59,10 @@ def stopping() -> bool:
 
 
 async def finished(work: Coroutine[Any, Any, T], told: Callable[[], None] = lambda: None) -> T:
-    """What `work` comes to, also when the caller is cancelled while it goes on.
+    """What `work`, which is paid for, comes to, also when the caller is cancelled meanwhile.
 
-    For work that is paid for, or that stores what was. `told` is called at the cancellation,
-    which is kept back: the caller looks at `stopping()` once the value is safe. A second
-    cancellation drops the work at once.
+    `told` is called at the cancellation, which is kept back: the caller looks at `stopping()` once
+    the value is safe. A second cancellation drops the work at once.
     """
     task = asyncio.ensure_future(work)
     try:
@@ -82,10 +79,7 @@ async def finished(work: Coroutine[Any, Any, T], told: Callable[[], None] = lamb
 
 
 def no_reply(text: str) -> Transient:
-    """What came back with status 200 is no reply of a model: another server's page, or a part.
-
-    `text` holds no key.
-    """
+    """What came back with status 200 is no reply of a model: another server's page, or a part."""
     return Transient(f"the reply is none of a model: {text[:160]!r}",
                      unreachable=text.startswith("<"),
                      fix="Something else than a model's server answers there: check --base-url")
@@ -109,28 +103,23 @@ class Persistent:
 
     def __init__(self, limiter: Limiter, retries: Retries | None = None, *,
                  timeout_s: float = 600.0, where: str = "the teacher") -> None:
-        self.limiter = limiter
-        self.retries = retries or Retries()
-        self.timeout_s = timeout_s
-        self.where = where
+        self.limiter, self.retries = limiter, retries or Retries()
+        self.timeout_s, self.where = timeout_s, where
         self.retried = 0
         """Attempts made again so far."""
         self.answered_before = False
         """An earlier process had replies from this server."""
         self.fault = ""
         """What went wrong last, while nothing has gone right since."""
-        self._reached = False
-        self._refused = self._unusable = 0
-        self._running = 0
-        self._told = False
+        self._reached = self._told = False
+        self._refused = self._unusable = self._running = 0
 
     async def run(self, attempt: Callable[[], Awaitable[T]], *, keep: bool = False) -> T:
         """The first successful attempt's value.
 
-        With `keep` an attempt that is out is not dropped when the task is cancelled: its value
-        is returned, and the caller raises the cancellation when the value is safe
-        (`stopping()`). Nothing new is sent then. Raises TeacherError when the attempts are used
-        up, Unusable when no server of the right kind ever answered.
+        With `keep` an attempt that is out is not dropped when the task is cancelled (see
+        `finished`); nothing new is sent then. Raises TeacherError when the attempts are used up,
+        Unusable when no server of the right kind ever answered.
         """
         self._running += 1
         try:
@@ -199,10 +188,8 @@ class Persistent:
             return await attempt()
 
     def _silent(self, fault: Transient) -> bool:
-        """No reply was ever had from this server, so that the fault is not the request's.
-
-        Replies of an earlier process count too, but for a server that is not there now.
-        """
+        """No reply was ever had from this server, so that the fault is not the request's; those of
+        an earlier process count too, but for a server that is not there now."""
         return not self._reached and (fault.unreachable or not self.answered_before)
 
     def _never(self, fault: Transient) -> Unusable:
@@ -236,8 +223,7 @@ class Persistent:
     def _wait(self, tried: int, fault: Transient) -> float:
         """How long to wait before the next attempt, after `tried` earlier ones, in seconds.
 
-        It grows where the provider asks for a wait, too: one that says "at once" for ever is not
-        asked for ever at once, and all that were refused together do not come back together.
+        It grows where the provider asks for a wait, too: one may say "at once" for ever.
         """
         base, asked = self.retries.base_s, 0.0
         if fault.after_s is not None:

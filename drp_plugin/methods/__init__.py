@@ -1,4 +1,4 @@
-"""The compared ways to a shorter trace, one file each (docs/methods.md).
+"""The compared ways to a shorter trace, a file for each kind (docs/methods.md).
 
 A method's module has a function `method`, from what the command gives it to a `Method`. A new one
 is such a file and a line in `METHODS`. Direct distillation has a command of its own.
@@ -20,11 +20,11 @@ METHODS = {
     "earliest-correct": ("earliest_correct", "the shortest prefix that states the answer"),
     "shortest-correct": ("own_samples", "each question's shortest correct sample"),
     "mixchain:K": ("own_samples", "CoT-Valve's solution K, 4 (longest sample) to 0 (shortest)"),
-    "random:RATIO": ("random_steps", "control: random steps go, RATIO of the tokens stay"),
-    "no-thinking": ("no_thinking", "control: the answer part alone"),
-    "entropy:MODEL[@RATIO]": ("entropy", "the steps of lowest entropy go"),
-    "perplexity:MODEL[@RATIO]": ("perplexity", "steps that the answer does not need go"),
-    "pir:MODEL[@RATIO]": ("perplexity", "the same, for steps of checking alone"),
+    "random:RATIO": ("controls", "control: random steps go, RATIO of the tokens stay"),
+    "no-thinking": ("controls", "control: the answer part alone"),
+    "entropy:MODEL[@RATIO]": ("importance", "the steps of lowest entropy go"),
+    "perplexity:MODEL[@RATIO]": ("importance", "steps that the answer does not need go"),
+    "pir:MODEL[@RATIO]": ("importance", "the same, for steps of checking alone"),
     "tale-estimate:MODEL": ("tale", "the student's answer under the budget that it estimates"),
     "tale-search:MODEL": ("tale", "the student's answer under the least budget that is enough"),
 }

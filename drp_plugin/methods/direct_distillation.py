@@ -44,7 +44,7 @@ async def distill(question: Trace, client: RowClient, options: PruneOptions, *,
         try:
             reasoning, answer = await dialogue.ask("distill", prompt, parse_answer)
         except CutReply as cut:
-            raise Rejection("distill", Reason.CUT_REPLY, str(cut), cut.reply.text) from None
+            raise cut.rejection("distill") from None
         response = join_response(reasoning, answer)
         verdict = _verify(question, response, options)
     except Rejection as rejection:

@@ -16,40 +16,39 @@ class Piece(NamedTuple):
     space: str
 
 
+class Part(NamedTuple):
+    """A run of numbered units or steps, as a teacher's reply names it."""
+
+    first: int
+    last: int
+    skill: str | None
+    action: Action
+    text: str
+    """The new text, "" without one."""
+
+
 def pieces(thinking: str, steps: tuple[Step, ...],
            revisions: tuple[Revision, ...]) -> list[Piece]:
     """What is left of the steps, in order; the widest white space passed over is kept."""
     by_first = {revision.steps[0]: revision for revision in revisions}
-    spaces = _spaces(thinking, steps)
     result: list[Piece] = []
-    for step in steps:
-        revision = by_first.get(step.index)
-        text = ""
-        if revision is not None and revision.action is Action.KEEP:
-            text = step.text
-        elif revision is not None and revision.text:
-            text = revision.text
-        space = spaces[step.index]
+    for step, after in zip_longest(steps, steps[1:]):
+        space = " "
+        if step.end is not None:
+            stop = after.start if after is not None and after.start is not None else step.end + 8
+            space = gap(thinking[step.end : max(stop, step.end)])
+        said = by_first.get(step.index)
+        text = "" if said is None else step.text if said.action is Action.KEEP else said.text or ""
         if text.strip():
             result.append(Piece(text.strip(), space))
         elif result:
-            result[-1] = Piece(result[-1].text, max(result[-1].space, space, key=_width))
+            result[-1] = Piece(result[-1].text, gap(result[-1].space + "|" + space))
     return result
 
 
-def _spaces(thinking: str, steps: tuple[Step, ...]) -> dict[int, str]:
-    spaces: dict[int, str] = {}
-    for step, after in zip_longest(steps, steps[1:]):
-        gap = ""
-        if step.end is not None:
-            stop = after.start if after is not None and after.start is not None else step.end + 8
-            gap = thinking[step.end : max(stop, step.end)]
-        spaces[step.index] = "\n\n" if "\n\n" in gap else "\n" if "\n" in gap else " "
-    return spaces
-
-
-def _width(space: str) -> int:
-    return (" ", "\n", "\n\n").index(space)
+def gap(text: str) -> str:
+    """The widest white space in a text: a blank line, a line's end, or a space."""
+    return "\n\n" if "\n\n" in text else "\n" if "\n" in text else " "
 
 
 def assemble(parts: Iterable[Piece], *, opening: bool = True) -> str:

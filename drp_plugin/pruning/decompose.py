@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
-from drp_plugin.pruning.steps import (
-    Labelled,
-    Located,
-    coverage,
-    first_gap,
-    locate,
-    parse_steps,
-    visible,
-)
+from drp_plugin.pruning.steps import Located, coverage, first_gap, locate, parse_steps, visible
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Reason, Step
 from drp_plugin.segment import units
@@ -58,28 +51,27 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
         end = windows.end(at, limit)
         text, more = thinking[at:end], end < len(thinking)
 
-        def parse(reply: str, text: str = text) -> list[Located]:
-            return _checked(text, parse_steps(reply, skills=skills), options.min_coverage)
-
         message = dialogue.prompts.render(prompt, question=question, reasoning=text.strip(),
                                           part=part, more=more)
         try:
-            found = await dialogue.ask("decompose", message, parse)
+            found = await dialogue.ask("decompose", message, partial(
+                _checked, text=text, skills=skills, least=options.min_coverage))
             if more:
                 found = _before_last(found)
         except CutReply as cut:
             found = _whole_steps(text, cut.reply.text, skills)
             if not found:
                 limit = min(limit, windows.count_tokens(at, end)) // 2
-                if limit < _SMALLEST_WINDOW or windows.units_between(at, end) <= 1:
-                    raise Rejection("decompose", Reason.CUT_REPLY,
-                                    f"{cut}, even for a small part",
-                                    cut.reply.text) from None
+                if limit < _SMALLEST_WINDOW or \
+                        windows.units_until(end - 1) <= windows.units_until(at):
+                    raise cut.rejection("decompose", "even for a small part") from None
                 continue
             more = True
-        ends = [at + step.end for step in found if step.end is not None]
-        accepted += [_shifted(step, at) for step in found]
-        at = ends[-1] if more and ends else end
+        found = [step if step.start is None or step.end is None else
+                 step._replace(start=step.start + at, end=step.end + at) for step in found]
+        accepted += found
+        at = next((step.end for step in reversed(found) if step.end is not None), end) \
+            if more else end
         at += len(thinking[at:]) - len(thinking[at:].lstrip())
     steps = tuple(Step(index=index, text=step.text, skill=step.skill, start=step.start,
                        end=step.end) for index, step in enumerate(accepted, start=1))
@@ -91,14 +83,12 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
     return Decomposition(steps, share)
 
 
-def _checked(text: str, labelled: list[Labelled],
-             least: float) -> list[Located]:
-    located = locate(text, labelled)
+def _checked(reply: str, text: str, skills: bool, least: float) -> list[Located]:
+    located = locate(text, parse_steps(reply, skills=skills))
     share = coverage(text, located)
     if share < least:
-        gap = first_gap(text, located)
         raise FormatError(f"the steps hold only {share:.0%} of the text, word for word. Missing, "
-                          f'for example: "{gap}"', Reason.LOW_COVERAGE)
+                          f'for example: "{first_gap(text, located)}"', Reason.LOW_COVERAGE)
     return located
 
 
@@ -118,18 +108,11 @@ def _whole_steps(text: str, reply: str, skills: bool) -> list[Located]:
             labelled = parse_steps(reply, skills=True)[: len(labelled)]
     except FormatError:
         return []
-    located = locate(text, labelled)
     whole: list[Located] = []
     at = 0
-    for place in located:
+    for place in locate(text, labelled):
         if place.start is None or place.end is None or visible(text[at : place.start]) > 40:
             break
         whole.append(place)
         at = place.end
     return whole
-
-
-def _shifted(step: Located, by: int) -> Located:
-    if step.start is None or step.end is None:
-        return step
-    return step._replace(start=step.start + by, end=step.end + by)

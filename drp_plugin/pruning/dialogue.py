@@ -14,6 +14,8 @@ from drp_plugin.thinking import CLOSE, OPEN
 
 T = TypeVar("T")
 
+SO_FAR = 1500
+"""Characters of the explanation so far that the next window's request shows."""
 _SHOWN = 100_000
 """Characters of a wrong reply that the teacher is shown again: one that loops has no end."""
 
@@ -46,6 +48,11 @@ class CutReply(Exception):
     def __init__(self, reply: Reply, text: str = "the reply was cut at the output limit") -> None:
         super().__init__(text)
         self.reply = reply
+
+    def rejection(self, stage: str, tried: str = "") -> Rejection:
+        """What becomes of the row where no smaller part can be asked for."""
+        return Rejection(stage, Reason.CUT_REPLY, f"{self}, {tried}" if tried else str(self),
+                         self.reply.text)
 
 
 class Dialogue:
@@ -98,9 +105,10 @@ class Dialogue:
                 reply = cut.reply
                 try:
                     check_cut(reply.text)
-                    raise
                 except FormatError as error:
                     problem = error
+                else:
+                    raise
             except FormatError as error:
                 problem = error
             again = self.prompts.render("repair", error=str(problem))
@@ -127,9 +135,9 @@ def _parsed(text: str, parse: Callable[[str], T]) -> T:
     thought, tag, rest = text.rpartition(CLOSE)
     if not rest.strip():
         raise FormatError("it is empty.", Reason.EMPTY_REPLY)
-    if not tag or thought.lstrip().startswith(OPEN):
-        return parse(rest)
     try:
         return parse(rest)
     except FormatError:
+        if not tag or thought.lstrip().startswith(OPEN):
+            raise
         return parse(text)

@@ -8,69 +8,33 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 from drp_plugin.loops import loop_period
-from drp_plugin.pruning.assemble import assemble, pieces
-from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
+from drp_plugin.pruning.assemble import Part, assemble, pieces
+from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue, FormatError
 from drp_plugin.pruning.revision import ACTIONS
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.pruning.windows import Windows
-from drp_plugin.records import Action, Reason, Revision, Step
+from drp_plugin.records import Action, Revision, Step
 from drp_plugin.segment import Span, units
 from drp_plugin.thinking import CLOSE, OPEN
 
-_TAIL = 1500
 
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {
-        "steps": {
-            "type": "array",
-            "items": {"anyOf": [
-                {
-                    "type": "object",
-                    "properties": {"u": {"type": "string"}, "k": {"type": "string"},
-                                   "a": {"type": "string", "enum": ["KEEP", "DELETE"]}},
-                    "required": ["u", "k", "a"],
-                    "additionalProperties": False,
-                },
-                {
-                    "type": "object",
-                    "properties": {"u": {"type": "string"}, "k": {"type": "string"},
-                                   "a": {"type": "string", "enum": ["COMPRESS", "MERGE"]},
-                                   "t": {"type": "string"}},
-                    "required": ["u", "k", "a", "t"],
-                    "additionalProperties": False,
-                },
-            ]},
-        },
-        "answer": {"anyOf": [{"type": "string"}, {"type": "null"}]},
-    },
-    "required": ["steps", "answer"],
-    "additionalProperties": False,
-}
+def _object(**properties: Any) -> dict[str, Any]:
+    return {"type": "object", "properties": properties, "required": [*properties],
+            "additionalProperties": False}
+
+
+_STRING = {"type": "string"}
+SCHEMA = _object(
+    steps={"type": "array", "items": {"anyOf": [
+        _object(u=_STRING, k=_STRING, a={"type": "string", "enum": ["KEEP", "DELETE"]}),
+        _object(u=_STRING, k=_STRING, a={"type": "string", "enum": ["COMPRESS", "MERGE"]},
+                t=_STRING)]}},
+    answer={"anyOf": [_STRING, {"type": "null"}]})
 """The reply's JSON schema, within what OpenAI's strict mode and Gemini take."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """What the prompt shows of a unit."""
-
-    index: int
-    text: str
-
-
-class Part(NamedTuple):
-    """A step of the reply: its first and last unit, skill, action and new text."""
-
-    first: int
-    last: int
-    skill: str | None
-    action: Action
-    text: str
 
 
 class Indexed(NamedTuple):
@@ -97,33 +61,41 @@ def parse_indexed(reply: str, first: int, last: int) -> Indexed:
     if not value["steps"]:
         raise FormatError('"steps" is empty.')
     parts: list[Part] = []
-    expected = first
-    for number, item in enumerate(value["steps"], start=1):
-        part = _part(item, number)
-        _check_range(part, expected, last, number)
-        expected = part.last + 1
-        _check_text(part, parts, number)
-        parts.append(part)
-    if expected <= last:
-        raise FormatError(f"units {expected} to {last} belong to no step.")
+    for item in value["steps"]:
+        parts.append(_part(item, parts, first, last))
+    if parts[-1].last < last:
+        raise FormatError(f"units {parts[-1].last + 1} to {last} belong to no step.")
     answer = value.get("answer")
     if answer is not None and not isinstance(answer, str):
         raise FormatError('"answer" is neither a text nor null.')
     return Indexed(tuple(parts), answer.strip() or None if answer else None)
 
 
-def _part(item: Any, number: int) -> Part:
+def _part(item: Any, before: list[Part], first: int, last: int) -> Part:
+    """The step behind those `before`, of units `first` to `last`. Raises FormatError."""
+    number = len(before) + 1
     if not isinstance(item, dict):
         raise FormatError(f"step {number} is not an object.")
-    first, last = _range(item.get("u"), number)
+    start, end = _range(item.get("u"), number)
     name = str(item.get("a", "")).strip().upper().replace(" STEP", "-STEP")
     if name not in ACTIONS:
         raise FormatError(f"step {number} has no action KEEP, DELETE, COMPRESS or MERGE.")
-    skill, text = item.get("k"), item.get("t")
+    skill, text, action = item.get("k"), item.get("t"), ACTIONS[name]
     if text is not None and not isinstance(text, str):
         raise FormatError(f'"t" of step {number} is not a text.')
+    expected = before[-1].last + 1 if before else first
+    if start != expected or not start <= end <= last:
+        raise FormatError(f"step {number} covers units {start}-{end}, but the next unit is "
+                          f"{expected} and the last one {last}.")
+    text = (text or "").strip()
+    if action is Action.COMPRESS and not text:
+        raise FormatError(f'step {number} is to be compressed, but "t" is empty.')
+    if action is Action.MERGE and not text and \
+            not (before and before[-1].action is Action.MERGE):
+        raise FormatError(f"step {number} is to be merged, but neither it nor a merged step "
+                          'before it has the combined text in "t".')
     named = skill.strip()[:200] if isinstance(skill, str) else ""
-    return Part(first, last, named or None, ACTIONS[name], (text or "").strip())
+    return Part(start, end, named or None, action, text)
 
 
 def _range(value: Any, number: int) -> tuple[int, int]:
@@ -137,15 +109,6 @@ def _range(value: Any, number: int) -> tuple[int, int]:
     if not match:
         raise FormatError(f'"u" of step {number} is not a range of units like "3-6".')
     return int(match[1]), int(match[2] or match[1])
-
-
-def _check_text(part: Part, before: list[Part], number: int) -> None:
-    if part.action is Action.COMPRESS and not part.text:
-        raise FormatError(f'step {number} is to be compressed, but "t" is empty.')
-    if part.action is Action.MERGE and not part.text and \
-            not (before and before[-1].action is Action.MERGE):
-        raise FormatError(f"step {number} is to be merged, but neither it nor a merged step "
-                          'before it has the combined text in "t".')
 
 
 def whole_parts(reply: str, first: int, last: int) -> tuple[Part, ...]:
@@ -170,29 +133,18 @@ def _read_cut(reply: str, first: int, last: int) -> tuple[list[Part], FormatErro
     if not thought and said.lstrip().startswith(OPEN):
         said = ""  # cut while it thought
     body = said[said.find("[") + 1 :] if "[" in said else ""
-    decoder = json.JSONDecoder()
     parts: list[Part] = []
-    at, expected = 0, first
+    at = 0
     while (at := body.find("{", at)) >= 0:
         try:
-            item, at = decoder.raw_decode(body, at)
+            item, at = json.JSONDecoder().raw_decode(body, at)
         except (ValueError, RecursionError):
             break  # the cut
         try:
-            part = _part(item, len(parts) + 1)
-            _check_range(part, expected, last, len(parts) + 1)
-            _check_text(part, parts, len(parts) + 1)
+            parts.append(_part(item, parts, first, last))
         except FormatError as error:
             return parts, error
-        parts.append(part)
-        expected = part.last + 1
     return parts, None
-
-
-def _check_range(part: Part, expected: int, last: int, number: int) -> None:
-    if part.first != expected or not part.first <= part.last <= last:
-        raise FormatError(f"step {number} covers units {part.first}-{part.last}, but the next "
-                          f"unit is {expected} and the last one {last}.")
 
 
 def _settled(parts: list[Part]) -> tuple[Part, ...]:
@@ -212,29 +164,24 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
     thinking = checked.thinking
     spans = units(thinking)
     windows = Windows(thinking, dialogue.count, spans)
-    starts = {span.start: index for index, span in enumerate(spans, start=1)}
     parts: list[Part] = []
     new_answer: str | None = None
     first, limit = 1, dialogue.options.window_tokens
     while first <= len(spans):
         begin = spans[first - 1].start
         end = windows.end(begin, limit)
-        last = starts.get(end, len(spans) + 1) - 1
+        last = windows.units_until(end)
         more = last < len(spans)
         so_far = assemble(pieces(thinking, *records(thinking, spans, parts)))
         message = dialogue.prompts.render(
             "indexed", question=checked.trace.question, answer=checked.answer, first=first,
-            last=last, more=more,
-            units=[Unit(i, _shown(thinking, spans[i - 1])) for i in range(first, last + 1)],
-            so_far=so_far[-_TAIL:])
-
-        def parse(reply: str, first: int = first, last: int = last) -> Indexed:
-            return parse_indexed(reply, first, last)
-
+            last=last, more=more, so_far=so_far[-SO_FAR:], units=[
+                {"index": i, "text": _shown(thinking, spans[i - 1])}
+                for i in range(first, last + 1)])
+        limits = {"first": first, "last": last}
         try:
-            reply = await dialogue.ask(
-                "indexed", message, parse, schema=SCHEMA,
-                check_cut=partial(check_cut, first=first, last=last))
+            reply = await dialogue.ask("indexed", message, partial(parse_indexed, **limits),
+                                       schema=SCHEMA, check_cut=partial(check_cut, **limits))
             found = reply.parts
             if more:
                 found = _settled(list(found)) or found
@@ -245,9 +192,7 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
             if not found:
                 limit = min(limit, windows.count_tokens(begin, end)) // 2
                 if first == last or limit < 1:
-                    raise Rejection("decompose", Reason.CUT_REPLY,
-                                    f"{cut}, even for one unit",
-                                    cut.reply.text) from None
+                    raise cut.rejection("decompose", "even for one unit") from None
                 continue
         parts += found
         first = parts[-1].last + 1

@@ -5,22 +5,13 @@ from __future__ import annotations
 import re
 from collections import Counter
 
+from drp_plugin.resources import table
+
 _FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
-_SCRIPTS = re.compile(
-    r"(?P<Latin>[A-Za-z\u00c0-\u024f])|(?P<Greek>[\u0370-\u03ff])|(?P<Cyrillic>[\u0400-\u04ff])"
-    r"|(?P<Arabic>[\u0600-\u06ff])|(?P<Devanagari>[\u0900-\u097f])|(?P<Thai>[\u0e00-\u0e7f])"
-    r"|(?P<Kana>[\u3040-\u30ff])|(?P<Han>[\u3400-\u9fff])|(?P<Hangul>[\uac00-\ud7af])")
-_COMMON = {
-    "English": "the of and is to that we so this are for with which be have it from",
-    "German": "der die das und ist nicht ein eine wir den dem also sind mit für auf von",
-    "French": "le la les et est une des nous que dans pour donc avec sur du qui",
-    "Spanish": "el la los que es una por con para las del como entonces se y en",
-    "Italian": "il che è una per con di sono della quindi non lo gli e nel",
-    "Portuguese": "o que é uma para com não os do da em então são e por",
-    "Dutch": "de het een is van dat niet wij en dus zijn met voor op",
-    "Vietnamese": "là của và các có được trong một cho này",
-}
-_WORDS = {language: frozenset(words.split()) for language, words in _COMMON.items()}
+_TABLES = table("words.yaml")
+_SCRIPTS = re.compile("|".join(f"(?P<{name}>[{letters}])"
+                               for name, letters in _TABLES["scripts"].items()))
+_WORDS = {name: frozenset(words.split()) for name, words in _TABLES["languages"].items()}
 
 
 def script(text: str) -> str | None:
@@ -42,10 +33,5 @@ def language(text: str) -> str | None:
 
 def same_language(text: str, model: str) -> bool:
     """Whether `text` is in the language of `model`; True where that cannot be told."""
-    ours, theirs = script(text), script(model)
-    if ours is None or theirs is None:
-        return True
-    if ours != theirs:
-        return False
-    named, expected = language(text), language(model)
-    return named is None or expected is None or named == expected
+    return all(ours is None or theirs is None or ours == theirs for ours, theirs in (
+        (script(text), script(model)), (language(text), language(model))))

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
-from drp_plugin.pruning.dialogue import CutReply, Dialogue, Rejection
-from drp_plugin.pruning.revision import Revised, parse_revision
+from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue
+from drp_plugin.pruning.revision import parse_revision
 from drp_plugin.pruning.values import CheckedTrace, Result
-from drp_plugin.records import Reason, Revision, Step
+from drp_plugin.records import Revision, Step
 from drp_plugin.segment import texts, units
 
-_TAIL = 1500
-"""Characters of the explanation so far that the next window's request shows."""
 _CONCLUSION = re.compile(r"\b(?:the )?(?:final )?answer is\b", re.IGNORECASE)
 
 
@@ -30,18 +29,14 @@ async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialo
         expected = range(group[0].index, group[-1].index + 1)
         message = dialogue.prompts.render(
             "revise", question=checked.trace.question, answer=checked.answer, steps=group,
-            more=bool(waiting), so_far=thinking[-_TAIL:])
-
-        def parse(reply: str, expected: range = expected) -> Revised:
-            return parse_revision(reply, expected)
+            more=bool(waiting), so_far=thinking[-SO_FAR:])
 
         try:
-            revised = await dialogue.ask("revise", message, parse)
+            revised = await dialogue.ask("revise", message,
+                                         partial(parse_revision, expected=expected))
         except CutReply as cut:
             if len(group) == 1:
-                raise Rejection("revise", Reason.CUT_REPLY,
-                                f"{cut}, even for step {group[0].index} alone",
-                                cut.reply.text) from None
+                raise cut.rejection("revise", f"even for step {group[0].index} alone") from None
             half = len(group) // 2
             waiting[:0] = [group[:half], group[half:]]
             continue
@@ -55,16 +50,15 @@ async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialo
 
 def _groups(steps: tuple[Step, ...], dialogue: Dialogue) -> list[tuple[Step, ...]]:
     groups: list[tuple[Step, ...]] = []
-    group: list[Step] = []
     tokens = 0
     for step in steps:
         size = dialogue.count(step.text)
-        if group and tokens + size > dialogue.options.window_tokens:
-            groups.append(tuple(group))
-            group, tokens = [], 0
-        group.append(step)
-        tokens += size
-    groups.append(tuple(group))
+        if groups and tokens + size <= dialogue.options.window_tokens:
+            groups[-1] += (step,)
+            tokens += size
+        else:
+            groups.append((step,))
+            tokens = size
     return groups
 
 
@@ -74,17 +68,15 @@ def joined(so_far: str, text: str, *, last: bool) -> str:
     A sentence that stands on both sides of it is said once, and a window before the last does
     not conclude.
     """
-    pieces = [piece.strip() for piece in texts(text, units(text, "sentence"))]
-    if so_far and pieces:
-        before = units(so_far, "sentence")
-        ends = {piece.strip() for piece in texts(so_far, before[-3:])}
-        repeated = 0
-        while repeated < min(3, len(pieces) - 1) and pieces[repeated] in ends:
-            repeated += 1
-        if repeated:
-            text = text[units(text, "sentence")[repeated].start :]
-    if not last:
+    spans = units(text, "sentence")
+    pieces = [piece.strip() for piece in texts(text, spans)]
+    ends = {piece.strip() for piece in texts(so_far, units(so_far, "sentence")[-3:])}
+    repeated = 0
+    while so_far and repeated < min(3, len(pieces) - 1) and pieces[repeated] in ends:
+        repeated += 1
+    if repeated:
+        text = text[spans[repeated].start :]
         spans = units(text, "sentence")
-        if len(spans) > 1 and _CONCLUSION.search(text, spans[-1].start):
-            text = text[: spans[-1].start]
+    if not last and len(spans) > 1 and _CONCLUSION.search(text, spans[-1].start):
+        text = text[: spans[-1].start]
     return f"{so_far}\n\n{text.strip()}".strip() if text.strip() else so_far

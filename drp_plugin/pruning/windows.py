@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from itertools import accumulate
 
 from drp_plugin.segment import Span, units
 
@@ -16,14 +17,7 @@ class Windows:
         self.text = text
         self.spans = units(text, "sentence") if spans is None else spans
         self._ends = [span.end for span in self.spans]
-        self._tokens = [0]
-        for span in self.spans:
-            self._tokens.append(self._tokens[-1] + count(text[span.start : span.end]))
-
-    @property
-    def tokens(self) -> int:
-        """Of the whole text (unit by unit, so up to a token a unit above the exact count)."""
-        return self._tokens[-1]
+        self._tokens = [0, *accumulate(count(text[s.start : s.end]) for s in self.spans)]
 
     def end(self, start: int, limit: int) -> int:
         """Where the part that begins at character `start` ends.
@@ -47,11 +41,11 @@ class Windows:
                 return span.end
         return self.spans[last].end
 
+    def units_until(self, position: int) -> int:
+        """How many units end at or before character `position`."""
+        return bisect_right(self._ends, position)
+
     def count_tokens(self, start: int, end: int) -> int:
         """Tokens of the units that the part touches."""
-        first, last = bisect_right(self._ends, start), bisect_right(self._ends, end - 1)
+        first, last = self.units_until(start), self.units_until(end - 1)
         return self._tokens[min(last + 1, len(self.spans))] - self._tokens[first]
-
-    def units_between(self, start: int, end: int) -> int:
-        """How many units the part touches."""
-        return bisect_right(self._ends, end - 1) - bisect_right(self._ends, start) + 1

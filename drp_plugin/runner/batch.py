@@ -1,29 +1,28 @@
 """A run that asks through the provider's batch API.
 
-A row's flow is run against the ledger alone. At its first request without an answer it stops
-(`Pending`); the requests so found in all rows go out as batches, their answers come back into
-the ledger, and the rows are run again, until none is pending. So the flow is written once, live
-and batch answer for each other, and a restart goes on from what the ledger holds.
+A row's flow is run against the ledger alone, and stops at a request without an answer (`Pending`).
+Those of all rows go out as batches, their answers come into the ledger, and the rows are run
+again, until none is pending: live and batch answer for each other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.batch_api import BatchApi, Limits, Refused
-from drp_plugin.llm.budget import OverBudget
 from drp_plugin.llm.ledger import Entry, Ledger, aside
-from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient, charge, to_value, usable
+from drp_plugin.llm.ledger_client import LedgerClient, RowClient, charge, to_value, usable
 from drp_plugin.llm.messages import Reply, TeacherError
 from drp_plugin.llm.retry import Transient, Unusable
 from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reason, Reject
 from drp_plugin.runner.batch_files import BatchFiles, Sent
-from drp_plugin.runner.job import Job, Row, run_row
-from drp_plugin.runner.live import window_for
+from drp_plugin.runner.job import Job, Row
+from drp_plugin.runner.live import attempt_row, window_for
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import outputs
 from drp_plugin.runner.tally import Tally
@@ -49,7 +48,7 @@ class BatchRun:
         size = min(api.limits.requests, batch_size or api.limits.requests)
         self.limits = Limits(size, api.limits.bytes)
         self.files = BatchFiles(job.run_dir, ledger, client.teacher.name)
-        self._faults: dict[str, int] = {}
+        self._faults: Counter[str] = Counter()
 
     async def run(self) -> Tally:
         """Run to the end; returns the run's figures. Raises UserError."""
@@ -71,10 +70,9 @@ class BatchRun:
         if not self.files.open():
             return
         with self._claimed():
-            for sent in self.files.open():
-                if leave:
-                    self.say(f"batch {sent.id or sent.label} is given up: what it has not "
-                             "answered by now is asked again")
+            for sent in self.files.open() if leave else ():
+                self.say(f"batch {sent.id or sent.label} is given up: what it has not answered by "
+                         "now is asked again")
             try:
                 await self._settle_open(wait=False, leave=leave)
             except (UserError, TeacherError) as error:
@@ -107,41 +105,28 @@ class BatchRun:
         """Replay all rows; write the outputs if nothing is pending, else raise _NotYet."""
         budget = self.client.budget
         if budget is not None:
-            budget.reserved_usd = 0.0
-            budget.exhausted, budget.refused_usd = False, None
+            budget.reserved_usd, budget.exhausted, budget.refused_usd = 0.0, False, None
         self.client.pending.clear()
         with self.files.collecting(self.limits, self.api.line) as collect:
-            def take(pending: Pending) -> None:
-                if pending.key in collect.keys:
-                    return
-                if budget is not None and not budget.afford(pending.request):
-                    return
-                collect.add(pending.key, pending.request)
-
             async def work(row: Row) -> tuple[Row, Pruned | Reject | None, RowClient]:
-                row_client = RowClient(self.client)
-                try:
-                    return row, await run_row(row, self.job.flow, row_client), row_client
-                except (Pending, OverBudget):
-                    # a flow that asks several things at once leaves several of them
-                    for key, request in list(self.client.pending.items()):
-                        take(Pending(key, request))
-                    self.client.pending.clear()
-                    return row, None, row_client
+                done = await attempt_row(row, self.job, self.client)
+                # a flow that asks several things at once leaves several of them
+                for key, request in self.client.pending.items():
+                    if key not in collect.keys and (budget is None or budget.afford(request)):
+                        collect.add(key, request)
+                self.client.pending.clear()
+                return done
 
-            try:
-                with outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
-                    self.display.done = 0
-                    async for row, result, used in in_order(
-                            self.job.rows(), work, active=_ACTIVE, window=window_for(_ACTIVE)):
-                        written.add(row, result, used.replies)
-                        if result is not None:
-                            self.display.advance()
-                    if collect.keys:
-                        raise _NotYet
-            except _NotYet:
-                collect.keep = True
-                raise
+            with outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
+                self.display.done = 0
+                async for row, result, used in in_order(
+                        self.job.rows(), work, active=_ACTIVE, window=window_for(_ACTIVE)):
+                    written.add(row, result, used.replies)
+                    if result is not None:
+                        self.display.advance()
+                if collect.keys:
+                    collect.keep = True
+                    raise _NotYet
         return written.tally
 
     # -- batches ---------------------------------------------------------------------------
@@ -176,11 +161,46 @@ class BatchRun:
     async def _settle_open(self, *, wait: bool = True, leave: bool = False) -> None:
         """Store the answers of every batch that is out, waiting for those that still run.
 
-        One that the provider does not know any more is forgotten: its requests are asked again.
         Raises UserError where the provider refused one, but not before the others are in: what
         is out would keep a run without --batch from going on.
         """
-        waiting, refused = [], []
+        waiting, refused = await self._found(), list[str]()
+        wait_s = min(1.0, self.poll_s)
+        while waiting:
+            still, done = [], 0
+            for sent in waiting:
+                status = await self.api.status(str(sent.id))
+                done += status.done
+                if status.state == "running" and not leave:
+                    still.append(sent)
+                elif status.state == "ended":
+                    await self._harvest(sent, status.detail)
+                elif status.state == "too_large" and sent.size > 1:
+                    self._shrink(sent)
+                else:
+                    self.files.forget(sent)
+                    if status.state == "gone":
+                        self.say(f"batch {sent.id}: {status.detail}; what it was to answer is "
+                                 "asked again")
+                    elif status.state != "running":
+                        refused.append(f"batch {sent.id} was refused: {status.detail}")
+                        if len(waiting) > 1:
+                            self.say(f"{refused[-1]}; the others are waited for")
+            if not wait:
+                return
+            if still:
+                total = sum(s.size for s in still)
+                self.display.note(f"{len(still)} batches out, {done}/{total} requests done")
+                await asyncio.sleep(wait_s)
+                wait_s = min(self.poll_s, wait_s * 2)
+            waiting = still
+        if refused:
+            raise UserError(refused[0], file=self.job.run_dir,
+                            fix="Run without --batch, or mend it")
+
+    async def _found(self) -> list[Sent]:
+        """The batches that are out, those found again that were noted without an id."""
+        waiting = []
         for sent in self.files.open():
             if sent.id is None:
                 # the process died while submitting: did the provider get it?
@@ -192,41 +212,7 @@ class BatchRun:
                 self.files.note(sent)
                 self.say(f"found batch {found} again")
             waiting.append(sent)
-        wait_s = min(1.0, self.poll_s)
-        while waiting:
-            still, done = [], 0
-            for sent in waiting:
-                assert sent.id is not None
-                status = await self.api.status(sent.id)
-                done += status.done
-                if status.state == "running" and not leave:
-                    still.append(sent)
-                elif status.state == "running":
-                    self.files.forget(sent)
-                elif status.state == "gone":
-                    self.files.forget(sent)
-                    self.say(f"batch {sent.id}: {status.detail}; what it was to answer is asked "
-                             "again")
-                elif status.state == "ended":
-                    await self._harvest(sent, status.detail)
-                elif status.state == "too_large" and sent.size > 1:
-                    self._shrink(sent)
-                else:
-                    self.files.forget(sent)
-                    refused.append(f"batch {sent.id} was refused: {status.detail}")
-                    if len(waiting) > 1:
-                        self.say(f"{refused[-1]}; the others are waited for")
-            if not wait:
-                break
-            if still:
-                total = sum(s.size for s in still)
-                self.display.note(f"{len(still)} batches out, {done}/{total} requests done")
-                await asyncio.sleep(wait_s)
-                wait_s = min(self.poll_s, wait_s * 2)
-            waiting = still
-        if refused and wait:
-            raise UserError(refused[0], file=self.job.run_dir,
-                            fix="Run without --batch, or mend it")
+        return waiting
 
     def _shrink(self, sent: Sent) -> None:
         """The account may not queue as many tokens: ask for less at a time."""
@@ -241,7 +227,6 @@ class BatchRun:
 
         Raises Unusable, after that, where a request's error is the account's or the run's.
         """
-        assert sent.id is not None
         answered, faults = 0, []
         most = self._most(sent)
         entries: list[Entry] = []
@@ -249,12 +234,12 @@ class BatchRun:
         lost = not left  # the input file is gone: whatever comes is ours
         # stored by a process that died over it: paid for, and counted, once
         before = set(self.ledger.get_many([*left, *(aside(k, sent.label) for k in left)]))
-        for file in await self.api.fetch(sent.id, self.files.folder):
+        for file in await self.api.fetch(str(sent.id), self.files.folder):
             for key, result in self.api.results(file):
-                if (key not in left and not lost) or key in before:
-                    left.discard(key)
-                    continue  # not ours, or twice
+                known = (key in left or lost) and key not in before  # else not ours, or twice
                 left.discard(key)
+                if not known:
+                    continue
                 if not isinstance(result, Reply):
                     faults.append((key, result))
                     continue
@@ -284,8 +269,8 @@ class BatchRun:
         if isinstance(fault, Unusable):
             raise fault
         last = isinstance(fault, TeacherError) and fault.reason is not Reason.EMPTY_REPLY
-        self._faults[key] = self._faults.get(key, 0) + (ATTEMPTS if last else 1)
-        if self._faults[key] >= ATTEMPTS:
+        self._faults[key] += 1
+        if last or self._faults[key] >= ATTEMPTS:
             self.client.failed[key] = fault if isinstance(fault, TeacherError) \
                 else TeacherError(str(fault))
 

@@ -38,7 +38,6 @@ class Collector:
         self.sent: list[Sent] = []
         self._folder, self._limits, self._line = folder, limits, line
         self._file: IO[str] | None = None
-        self._path: Path | None = None
         self._count = self._bytes = 0
 
     def add(self, key: str, request: Request) -> None:
@@ -48,18 +47,19 @@ class Collector:
         full = self._count >= self._limits.requests or self._bytes + size > self._limits.bytes
         if self._file is None or full:
             self.close()
-            self._path = self._folder / f"drp-{uuid.uuid4().hex}.jsonl"
-            self._file = open(self._path, "w", encoding="utf-8")  # noqa: SIM115
+            path = self._folder / f"drp-{uuid.uuid4().hex}.jsonl"
+            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115
         self._file.write(text)
         self.keys.add(key)
         self._count += 1
         self._bytes += size
 
     def close(self) -> None:
-        if self._file is not None and self._path is not None:
+        if self._file is not None:
             self._file.close()
-            self.sent.append(Sent(self._path.stem, self._path, self._count))
-        self._file, self._path, self._count, self._bytes = None, None, 0, 0
+            path = Path(self._file.name)
+            self.sent.append(Sent(path.stem, path, self._count))
+        self._file, self._count, self._bytes = None, 0, 0
 
 
 class BatchFiles:

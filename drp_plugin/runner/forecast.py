@@ -1,11 +1,9 @@
 """`--forecast`: a pilot, and what the whole run will cost.
 
-The pilot's rows are drawn by length: the input is cut into as many parts of equal row counts,
-from the shortest traces to the longest, as there are strata, and each gives the same number of
-rows. What a row costs goes with its length, and all lengths are known: totals are estimated by
-the pilot's figures for a character of trace times all characters (the ratio estimator), with
-95 % intervals from what rows differ from that, stratum by stratum.
-The pilot's replies stay in the ledger: the run that follows does not pay for them again.
+The input is cut by length into strata of equal row counts, each of which gives the pilot as many
+rows. What a row costs goes with its length, and all lengths are known: totals are the pilot's
+figures for a character of trace times all characters (the ratio estimator), with 95 % intervals
+from what rows differ from that, stratum by stratum. The pilot's replies stay in the ledger.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from drp_plugin.errors import UserError
@@ -47,13 +45,13 @@ class Forecast:
 
     rows: int
     pilot: int
+    seconds: float
     requests: Estimate
     prompt_tokens: Estimate | None
     completion_tokens: Estimate | None
     """None where the server does not count tokens."""
     cost_usd: Estimate | None
     batch_cost_usd: Estimate | None
-    seconds: float
     yields: dict[str, Estimate]
     """Share of rows by what becomes of them: `pruned`, or a reject's reason."""
     tokens_saved: float | None
@@ -69,15 +67,13 @@ def strata(lengths: list[int], pilot: int, *, seed: int = 0) -> list[Stratum]:
     """Cut rows into strata by length and pick the pilot's rows, by their numbers from 0."""
     order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
     count = max(1, min(5, pilot // 4, len(order)))
-    generator = random.Random(seed)
-    parts = [order[len(order) * k // count:len(order) * (k + 1) // count] for k in range(count)]
-    return [Stratum(len(part), sum(lengths[i] for i in part),
-                    sorted(generator.sample(part, min(len(part), want))))
-            for part, want in zip(parts, _shares(pilot, count), strict=True)]
-
-
-def _shares(total: int, parts: int) -> list[int]:
-    return [total * (k + 1) // parts - total * k // parts for k in range(parts)]
+    generator, cut = random.Random(seed), []
+    for k in range(count):
+        part = order[len(order) * k // count:len(order) * (k + 1) // count]
+        want = pilot * (k + 1) // count - pilot * k // count
+        cut.append(Stratum(len(part), sum(lengths[i] for i in part),
+                           sorted(generator.sample(part, min(len(part), want)))))
+    return cut
 
 
 async def make_forecast(job: Job, client: LedgerClient, ledger: Ledger, *, rows: int, active: int,
@@ -89,9 +85,6 @@ async def make_forecast(job: Job, client: LedgerClient, ledger: Ledger, *, rows:
     begun = time.monotonic()
     waits: list[float] = []
 
-    def chosen() -> Iterator[tuple[int, Trace | Reject]]:
-        return ((n, row) for n, row in enumerate(job.rows()) if n in where)
-
     async def work(item: tuple[int, Trace | Reject]) -> tuple[int, Pruned | Reject | None]:
         row_begun = time.monotonic()
         try:
@@ -101,22 +94,27 @@ async def make_forecast(job: Job, client: LedgerClient, ledger: Ledger, *, rows:
         waits.append(time.monotonic() - row_begun)
         return item[0], result
 
-    async for number, result in in_order(chosen(), work, active=active, window=4 * active):
+    chosen = ((n, row) for n, row in enumerate(job.rows()) if n in where)
+    async for number, result in in_order(chosen, work, active=active, window=4 * active):
         display.advance()
         if result is not None:
             where[number].results.append((lengths[number], result))
-    elapsed = time.monotonic() - begun
+    seconds = 0.0
+    if waits:
+        seconds = (time.monotonic() - begun) / len(waits) * len(lengths)
+        if client.asked:
+            # a short pilot keeps fewer requests in flight than the run will: where it is less,
+            # its rows' mean time over the run's width is the better guide
+            seconds = min(seconds, sum(waits) / len(waits) * len(lengths) / active + max(waits))
     _check_measured([r for p in parts for _, r in p.results], client)
-    return project(parts, price=client.price, spent_usd=client.spent_usd,
-                   counted=not client.uncounted,
-                   seconds=_wall(elapsed, waits, client.asked, active, len(lengths)))
+    return project(parts, price=client.price, spent_usd=client.spent_usd, seconds=seconds,
+                   counted=not client.uncounted)
 
 
 def _check_measured(results: list[Pruned | Reject], client: LedgerClient) -> None:
     """Raises UserError where the pilot says nothing about what the teacher takes."""
     failed = [r for r in results if isinstance(r, Reject) and _failed(r)]
-    if any(r.usage.requests for r in results if not _failed(r)) \
-            or client.teacher.asks_nothing:
+    if any(r.usage.requests for r in results if not _failed(r)) or client.teacher.asks_nothing:
         return
     budget = client.budget
     if failed:
@@ -132,16 +130,6 @@ def _check_measured(results: list[Pruned | Reject], client: LedgerClient) -> Non
     raise UserError(f"the pilot measured nothing: none of its {len(results)} rows came as far as "
                     f"a request ({', '.join(f'{name} {n}' for name, n in fates)})",
                     fix="Give a larger --pilot, or other traces")
-
-
-def _wall(elapsed: float, waits: list[float], asked: int, active: int, rows: int) -> float:
-    """Wall time of the whole run. A short pilot keeps fewer requests in flight than the run
-    will, so its rows' mean time over the run's width is the better guide where it is less."""
-    if not waits:
-        return 0.0
-    by_rate = elapsed / len(waits) * rows
-    by_width = sum(waits) / len(waits) * rows / active + max(waits)
-    return min(by_rate, by_width) if asked else by_rate
 
 
 def project(parts: list[Stratum], *, price: Price | None, spent_usd: float = 0.0,
@@ -178,23 +166,17 @@ def _fate(result: Pruned | Reject) -> str:
 
 
 def _failed(result: Pruned | Reject) -> bool:
-    return isinstance(result, Reject) and result.reason in (Reason.REQUEST_FAILED,
-                                                            Reason.INTERNAL_ERROR)
+    return _fate(result) in (Reason.REQUEST_FAILED, Reason.INTERNAL_ERROR)
 
 
 def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> Estimate:
-    """The total of a figure over all rows, by the combined ratio estimator.
-
-    Each pilot row stands for as many rows of its stratum as were not looked at.
-    """
+    """The total of a figure over all rows, by the combined ratio estimator."""
     done = [p for p in parts if p.results]
     # one more character a row: a row of no length costs something too
     weights = [p.rows / len(p.results) for p in done]
     x = sum(w * figure(r) for w, p in zip(weights, done, strict=True) for _, r in p.results)
     size = sum(w * (n + 1) for w, p in zip(weights, done, strict=True) for n, _ in p.results)
-    if not done:
-        return Estimate(0.0, 0.0, 0.0)
-    rate = x / size
+    rate = x / size if done else 0.0
     value = rate * sum(p.length + p.rows for p in parts)
     variance, freedom = 0.0, 0
     for part in done:
@@ -205,7 +187,7 @@ def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> 
             # no uncertainty about rows that the pilot itself has seen
             variance += part.rows ** 2 * spread / n * max(0.0, 1 - n / part.rows)
             freedom += n - 1
-    if not freedom and any(p.rows > len(p.results) for p in parts):
+    if done and not freedom and any(p.rows > len(p.results) for p in parts):
         return Estimate(value, 0.0, math.inf)  # one row says nothing of how much rows differ
     half = student_t(max(1, freedom)) * math.sqrt(variance)
     return Estimate(value, max(0.0, value - half), value + half)
@@ -219,9 +201,6 @@ def lines(forecast: Forecast) -> list[str]:
         if math.isinf(e.high):
             return f"{shown(e.value)}  (too few rows for an interval)"
         return f"{shown(e.value)}  (95 %: {shown(e.low)} to {shown(e.high)})"
-
-    def money(e: Estimate) -> str:
-        return interval(e, lambda x: f"${x:,.2f}")
 
     def count(e: Estimate | None) -> str:
         return "not known: the server's replies carry no usage" if e is None else \
@@ -238,16 +217,15 @@ def lines(forecast: Forecast) -> list[str]:
     elif f.cost_usd is None or f.batch_cost_usd is None:
         out.append("cost                cannot be forecast: the server's replies carry no usage")
     else:
-        out += [f"cost, live          {money(f.cost_usd)}",
-                f"cost, --batch       {money(f.batch_cost_usd)}"]
+        out += [f"{name:<19} {interval(e, lambda x: f'${x:,.2f}')}" for name, e in (
+            ("cost, live", f.cost_usd), ("cost, --batch", f.batch_cost_usd))]
     out += [f"requests            {count(f.requests)}",
             f"prompt tokens       {count(f.prompt_tokens)}",
             f"completion tokens   {count(f.completion_tokens)}",
             f"wall time, live     about {duration(f.seconds)}",
             "wall time, --batch  up to 24 h for each stage, as the provider promises"]
-    for name, e in f.yields.items():
-        out.append(f"{name:<19} {100 * e.value:5.1f} %  (95 %: {100 * e.low:.1f} to "
-                   f"{100 * e.high:.1f} %)")
+    out += [f"{name:<19} {100 * e.value:5.1f} %  (95 %: {100 * e.low:.1f} to {100 * e.high:.1f} %)"
+            for name, e in f.yields.items()]
     if f.tokens_saved is not None:
         out.append(f"tokens saved        {100 * f.tokens_saved:.1f} % of the pruned rows'")
     if f.price is not None:

@@ -48,7 +48,7 @@ class RunOptions:
 
 
 async def run_row(row: Row, flow: Flow, client: RowClient) -> Pruned | Reject:
-    """A row's result. A fault of our own code rejects the row; it does not end the run."""
+    """A row's result. A fault of our own code rejects the row, and does not end the run."""
     if isinstance(row, Reject):
         return row
     try:

@@ -23,20 +23,21 @@ def window_for(active: int) -> int:
     return max(256, 8 * active)
 
 
+async def attempt_row(row: Row, job: Job, client: LedgerClient) \
+        -> tuple[Row, Pruned | Reject | None, RowClient]:
+    """A row, its result (None where it is not reached), and what it asked."""
+    used = RowClient(client)
+    try:
+        return row, await run_row(row, job.flow, used), used
+    except (OverBudget, Pending):
+        return row, None, used
+
+
 async def run_live(job: Job, client: LedgerClient, ledger: Ledger, *, active: int,
                    display: Display) -> Tally:
-    """Run every row and write the run directory; returns its figures.
-
-    A row that was stopped by the budget (or is pending, in replay) is counted as not reached.
-    """
-    async def work(row: Row) -> tuple[Row, Pruned | Reject | None, RowClient]:
-        row_client = RowClient(client)
-        try:
-            return row, await run_row(row, job.flow, row_client), row_client
-        except (OverBudget, Pending):
-            return row, None, row_client
-
-    results = in_order(job.rows(), work, active=active, window=window_for(active))
+    """Run every row and write the run directory; returns its figures."""
+    results = in_order(job.rows(), lambda row: attempt_row(row, job, client), active=active,
+                       window=window_for(active))
     with outputs(job.run_dir, ledger, job.settings) as written:
         async with contextlib.aclosing(results):
             async for row, result, used in results:
@@ -47,10 +48,8 @@ async def run_live(job: Job, client: LedgerClient, ledger: Ledger, *, active: in
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM, which cluster schedulers send, ends what runs in the block as Ctrl-C does.
-
-    To be entered in the main task.
-    """
+    """SIGTERM, which cluster schedulers send, ends what runs in the block (in the main task) as
+    Ctrl-C does."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     told = False

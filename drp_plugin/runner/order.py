@@ -16,9 +16,8 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, act
     """Yield `work(item)` for each item, in their order.
 
     At most `active` items are worked on at once, and at most `window` are read and not yet
-    yielded (done ones waiting for a slow one before them included): that bounds the memory,
-    whatever the number of items. An exception of any work ends it all and is raised, once the
-    work under way has come to an end: each is cancelled, and may have an answer to store first.
+    yielded, which bounds the memory. An exception of any work ends it all and is raised once the
+    others, which are cancelled and may have an answer to store first, have come to an end.
     """
     source = iter(items)
     queue: deque[asyncio.Task[R]] = deque()

@@ -26,10 +26,7 @@ _LEFTOVER = re.compile(r"^\..+\.(\d+)\.tmp$")
 
 
 def prepare(run_dir: Path) -> None:
-    """Make the run directory and remove what killed processes left half written.
-
-    Raises UserError when it cannot be made.
-    """
+    """Make the run directory and remove what killed processes left half written."""
     try:
         if not run_dir.exists():
             _made.add(run_dir)
@@ -40,7 +37,7 @@ def prepare(run_dir: Path) -> None:
         raise UserError(f"cannot be made ({error.strerror})", file=run_dir) from None
     for file in run_dir.iterdir():
         match = _LEFTOVER.match(file.name)
-        if match and not Path(f"/proc/{match[1]}").exists() and not alive(int(match[1])):
+        if match and not alive(int(match[1])):
             file.unlink(missing_ok=True)
 
 
@@ -75,10 +72,8 @@ def alive(pid: int) -> bool:
     """Whether there is such a process."""
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        pass
+    except OSError as error:
+        return not isinstance(error, ProcessLookupError)
     return True
 
 
@@ -87,7 +82,8 @@ class Outputs:
 
     def __init__(self, pruned: IO[str], rejects: IO[str], before: dict[bytes, int]) -> None:
         self._pruned, self._rejects, self._before = pruned, rejects, before
-        self._lost, self._first = 0, ""
+        self.lost, self.first_lost = 0, ""
+        """Rows that were pruned before and could not be asked now."""
         self.tally = Tally()
 
     def add(self, row: Trace | Reject, result: Pruned | Reject | None,
@@ -96,33 +92,26 @@ class Outputs:
         self.tally.add(result, replies)
         unasked = result is None or (isinstance(result, Reject) and result.reason in _UNASKED)
         if unasked and isinstance(row, Trace) and same(row.id, row.question) in self._before:
-            self._lost += 1
-            self._first = self._first or ("not reached" if result is None else
-                                          getattr(result, "detail", ""))
+            self.lost += 1
+            self.first_lost = self.first_lost or getattr(result, "detail", "not reached")
         if result is not None:
             file = self._rejects if isinstance(result, Reject) else self._pruned
             file.write(jsonl.dumps(result) + "\n")
 
-    def check(self, run_dir: Path) -> None:
-        """Raises UserError where rows that were pruned before could not be asked now."""
-        if self._lost:
-            raise UserError(f"{self._lost} rows that were pruned before could not be had now (the "
-                            f"first: {self._first}): {PRUNED} and the others stay as they were",
-                            file=run_dir, fix="Run it again when the teacher answers, or give "
-                                              "another -o")
-
 
 @contextlib.contextmanager
 def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Iterator[Outputs]:
-    """The run's outputs: replaced all together when the block ends without an exception.
-
-    While the run goes on, and after a crash, what an earlier run left stays.
-    """
+    """The run's outputs: replaced all together when the block ends without an exception; until
+    then what an earlier run left stays."""
     with (jsonl.replacing(run_dir / PRUNED, private=True) as pruned,
           jsonl.replacing(run_dir / REJECTS, private=True) as rejects):
         written = Outputs(pruned, rejects, pruned_before(run_dir))
         yield written
-        written.check(run_dir)
+        if written.lost:
+            raise UserError(
+                f"{written.lost} rows that were pruned before could not be had now (the first: "
+                f"{written.first_lost}): {PRUNED} and the others stay as they were", file=run_dir,
+                fix="Run it again when the teacher answers, or give another -o")
     totals = ledger.totals()
     summary: dict[str, object] = {**written.tally.summary(), "balanced": written.tally.balanced,
                "paid": {"requests": totals.replies, "cost_usd": totals.cost_usd and

@@ -20,13 +20,20 @@ FREE = {"input", "limit", "version"}
 def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> list[str]:
     """Write the run's settings, or compare them with those it was begun with.
 
-    Answers are keyed by their requests, so no change can bring stale ones back; but a changed
-    setting replaces the run's results, and may pay for all of it again. So a difference is an
-    error, in one line, unless `anew` is set. Returns the differences. Raises UserError.
+    A changed setting replaces the run's results, and may pay for all of it again: it is a
+    UserError unless `anew` is set. Returns the differences.
     """
     path = run_dir / SETTINGS
     plain = json.loads(json.dumps(settings))
-    before = _read(path)
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        before = None
+    except (OSError, ValueError):
+        raise UserError("cannot be read", file=path,
+                        fix="Move the run directory away, or restore the file") from None
+    if before is not None and not isinstance(before, dict):
+        before = {}
     changes = [] if before is None else differences(before, plain)
     if changes and not anew:
         raise UserError(f"this run was begun with other settings: {'; '.join(changes)}",
@@ -52,19 +59,16 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def check_rows(run_dir: Path, rows: Callable[[], Iterable[Trace | Reject]]) -> None:
-    """Raises UserError where the run's pruned rows are not all among `rows`.
-
-    The run would replace pruned.jsonl, and what another input had left there would be gone. An
-    input that grew has all of them.
-    """
+    """Raises UserError where the run's pruned rows, which the run would replace, are not all among
+    `rows`."""
     left = pruned_before(run_dir)
-    if not left:
-        return
-    for row in rows():
+    for row in rows() if left else ():
         if isinstance(row, Trace):
             left.pop(same(row.id, row.question), 0)
-            if not left:
-                return
+        if not left:
+            break
+    if not left:
+        return
     raise UserError(f"{len(left)} rows of its {PRUNED} are not in this input (the first: row "
                     f"{min(left.values())})", file=run_dir,
                     fix="Give another -o, or add --anew to replace what is there")
@@ -72,14 +76,3 @@ def check_rows(run_dir: Path, rows: Callable[[], Iterable[Trace | Reject]]) -> N
 
 def _show(value: Any) -> str:
     return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        value = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError):
-        raise UserError("cannot be read", file=path,
-                        fix="Move the run directory away, or restore the file") from None
-    return value if isinstance(value, dict) else {}

@@ -28,8 +28,6 @@ from drp_plugin.teachers.registry import TeacherSettings
 
 STOPPED = 3
 """Exit code of a run that --max-cost stopped: its results hold a part of the rows."""
-
-
 NOTHING = 2
 """Exit code of a run in which not a single row came through."""
 
@@ -132,15 +130,11 @@ def _check_budget(price: Price | None, settings: TeacherSettings, run: RunOption
 
 
 def _spent(job: Job, ledger: Ledger, price: Price) -> float:
-    """What the run's replies cost; those stored without a price at the one that holds now.
-
-    Raises UserError where that cannot be known.
-    """
+    """What the run's replies cost; those stored without a price at the one that holds now."""
     spent, unknown = ledger.totals().cost_usd or 0.0, 0
     for tag, value in ledger.unpriced():
         cost = price.bill(from_value(value).usage, batch=tag == "batch")
-        if cost is None:
-            cost = value.get("most_usd")
+        cost = value.get("most_usd") if cost is None else cost
         spent += cost or 0.0
         unknown += cost is None
     if unknown:
@@ -170,10 +164,10 @@ def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
     if not tally.balanced:
         raise RuntimeError(f"{tally.rows} rows came in, but {tally.pruned} pruned and "
                            f"{tally.rejected} rejected came out: please report it")
-    if tally.reasons.get("internal_error"):
+    if tally.reasons["internal_error"]:
         say(f"{tally.reasons['internal_error']} rows met a fault of this program: "
             f"please report what rejects.jsonl says of them")
-    if tally.reasons.get("request_failed"):
+    if tally.reasons["request_failed"]:
         say("run the same command again to ask what failed once more")
     if budget is not None and budget.exhausted:
         # replies so far were asked for with this --max-tokens: another one asks all anew

@@ -15,35 +15,24 @@ class Tally:
     """The figures of `summary.json`, added up row by row."""
 
     def __init__(self) -> None:
-        self.rows = 0
-        """Rows read."""
-        self.pruned = 0
-        self.first_reject = ""
+        self.rows = self.pruned = self.steps = self.tokens_before = self.tokens_after = 0
         self.not_reached = 0
         """Rows without a result because the run was stopped (budget, pilot)."""
+        self.first_reject = ""
         self.reasons: Counter[str] = Counter()
         self.stages: Counter[str] = Counter()
         self.actions: Counter[str] = Counter()
-        self.steps = 0
-        self.tokens_before = 0
-        self.tokens_after = 0
-        self.requests = 0
-        self.prompt_tokens = 0
-        self.completion_tokens = 0
-        self.cost_usd = 0.0
-        self.priced = False
+        self.used = Usage()
         self._counted = Numbers()
 
     @property
     def rejected(self) -> int:
         return sum(self.reasons.values())
 
-    def add(self, result: Pruned | Reject | None,
-            replies: Iterable[Reply] = ()) -> None:
+    def add(self, result: Pruned | Reject | None, replies: Iterable[Reply] = ()) -> None:
         """Count one row's result; None for a row that was not reached.
 
-        `replies` are those that it came from. One that several rows share was paid for once and
-        is counted once.
+        `replies` are those that it came from; one that several rows share is counted once.
         """
         self.rows += 1
         if result is None:
@@ -51,7 +40,7 @@ class Tally:
             return
         for reply in replies:
             if not reply.key or self._counted.first(digest(reply.key), 1) is None:
-                self._use(reply.usage)
+                self.used += reply.usage
         if isinstance(result, Reject):
             self.reasons[result.reason.value] += 1
             self.first_reject = self.first_reject or f"{result.reason.value}: {result.detail}"
@@ -63,14 +52,6 @@ class Tally:
         self.tokens_before += result.tokens_before
         self.tokens_after += result.tokens_after
 
-    def _use(self, usage: Usage) -> None:
-        self.requests += usage.requests
-        self.prompt_tokens += usage.prompt_tokens
-        self.completion_tokens += usage.completion_tokens
-        if usage.cost_usd is not None:
-            self.cost_usd += usage.cost_usd
-            self.priced = True
-
     @property
     def balanced(self) -> bool:
         """Every row that came in is accounted for."""
@@ -78,24 +59,19 @@ class Tally:
 
     def summary(self) -> dict[str, Any]:
         """The figures as one JSON object. Equal results give an equal summary: no times in it."""
+        cost = self.used.cost_usd
         return {
             "complete": self.not_reached == 0,
-            "rows": self.rows,
-            "pruned": self.pruned,
-            "rejected": self.rejected,
-            "not_reached": self.not_reached,
+            **{name: getattr(self, name) for name in ("rows", "pruned", "rejected", "not_reached")},
             "rejects": dict(sorted(self.reasons.items())),
             "rejects_by_stage": dict(sorted(self.stages.items())),
-            "tokens_before": self.tokens_before,
-            "tokens_after": self.tokens_after,
+            "tokens_before": self.tokens_before, "tokens_after": self.tokens_after,
             "tokens_saved": (round(1 - self.tokens_after / self.tokens_before, 4)
                              if self.tokens_before else None),
             "steps_per_row": round(self.steps / self.pruned, 2) if self.pruned else None,
             "actions": dict(sorted(self.actions.items())),
-            "requests": self.requests,
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": self.completion_tokens,
-            "cost_usd": round(self.cost_usd, 6) if self.priced else None,
+            **self.used.model_dump(),
+            "cost_usd": None if cost is None else round(cost, 6),
         }
 
     def line(self) -> str:
@@ -108,7 +84,7 @@ class Tally:
         if self.tokens_before:
             parts.append(f"tokens {self.tokens_before:,} → {self.tokens_after:,} "
                          f"(−{100 * (1 - self.tokens_after / self.tokens_before):.1f} %)")
-        parts.append(f"{self.requests:,} requests")
-        if self.priced:
-            parts.append(f"${self.cost_usd:,.4f}")
+        parts.append(f"{self.used.requests:,} requests")
+        if self.used.cost_usd is not None:
+            parts.append(f"${self.used.cost_usd:,.4f}")
         return "; ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import inspect
 import math
@@ -27,12 +28,10 @@ def pair(text: str, read: Callable[[str], Any] = yaml.safe_load) -> tuple[str, A
 def check(given: dict[str, Any], known: Iterable[str], model: str) -> None:
     """Raises UserError for an argument that the model does not have."""
     names = sorted(known)
-    for name in given:
-        if name not in names:
-            close = difflib.get_close_matches(name, names, n=1)
-            hint = f"Did you mean {close[0]}? " if close else ""
-            raise UserError(f"{model} has no argument {name!r}",
-                            fix=f"{hint}It has: {', '.join(names)}")
+    for name in (name for name in given if name not in names):
+        close = "".join(f"Did you mean {n}? " for n in difflib.get_close_matches(name, names, n=1))
+        raise UserError(f"{model} has no argument {name!r}",
+                        fix=f"{close}It has: {', '.join(names)}")
 
 
 def check_for(made: type, given: dict[str, Any], name: str) -> None:
@@ -45,34 +44,26 @@ def integer(name: str, value: Any, *, least: int = 1) -> int | None:
     """A whole number of at least `least`; None stays None."""
     if value is None or value == "None":
         return None
-    try:
-        number = int(value)
-        if number != float(value) or number < least:
-            raise ValueError
-    except (TypeError, ValueError, OverflowError):
-        raise UserError(f"{name}={value} must be a whole number of at least {least}") from None
-    return number
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if int(value) == float(value) and int(value) >= least:
+            return int(value)
+    raise UserError(f"{name}={value} must be a whole number of at least {least}")
 
 
 def number(name: str, value: Any, *, least: float = 0, most: float = math.inf) -> float | None:
     """A number from `least` to `most`; None stays None."""
     if value is None or value == "None":
         return None
-    try:
-        found = float(value)
-        if not (math.isfinite(found) and least <= found <= most):
-            raise ValueError
-    except (TypeError, ValueError):
-        limit = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
-        raise UserError(f"{name}={value} must be a number {limit}") from None
-    return found
+    with contextlib.suppress(TypeError, ValueError):
+        if math.isfinite(float(value)) and least <= float(value) <= most:
+            return float(value)
+    limit = f"of at least {least:g}" if most == math.inf else f"from {least:g} to {most:g}"
+    raise UserError(f"{name}={value} must be a number {limit}")
 
 
 def flag(name: str, value: Any) -> bool:
     """True or False, however written."""
     text = str(value).lower()
-    if text in ("true", "1", "yes"):
-        return True
-    if text in ("false", "0", "no", "none"):
-        return False
-    raise UserError(f"{name}={value} must be True or False")
+    if text not in ("true", "1", "yes", "false", "0", "no", "none"):
+        raise UserError(f"{name}={value} must be True or False")
+    return text in ("true", "1", "yes")

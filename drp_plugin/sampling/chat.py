@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -29,10 +30,9 @@ class Chat:
         self.tokenizer: Any = AutoTokenizer.from_pretrained(
             model, revision=revision, trust_remote_code=trust_remote_code)
         if template is not None:
-            path = Path(template)
-            if not path.is_file():
+            if not Path(template).is_file():
                 raise UserError("no such chat template", file=template)
-            self.tokenizer.chat_template = path.read_text(encoding="utf-8")
+            self.tokenizer.chat_template = Path(template).read_text(encoding="utf-8")
         if not getattr(self.tokenizer, "chat_template", None):
             raise UserError(f"{model} has no chat template",
                             fix="Give one with chat_template=FILE.jinja")
@@ -44,22 +44,19 @@ class Chat:
     def encode(self, messages: Sequence[Message]) -> list[int]:
         """The ids of the prompt, with the opening of the assistant's turn.
 
-        A last message of the assistant is the beginning of that turn, whose thinking a template
-        may have opened already.
+        A last message of the assistant is the beginning of that turn.
         """
         turns = [{"role": m.role, "content": m.content} for m in messages]
         begun = str(turns.pop()["content"]) if turns[-1]["role"] == "assistant" else ""
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        if text.rstrip().endswith(OPEN):
-            begun = begun.removeprefix(OPEN).lstrip("\n") if begun.startswith(OPEN) else begun
-        text += begun
-        return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
+        if text.rstrip().endswith(OPEN) and begun.startswith(OPEN):  # the template has opened it
+            begun = begun.removeprefix(OPEN).lstrip("\n")
+        return list(self.tokenizer(text + begun, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of generated ids.
+        """The text of generated ids, without the stop token.
 
-        Special tokens stay, since `</think>` is one in some tokenizers; the stop token must
-        have been taken off.
+        Special tokens stay, since `</think>` is one in some tokenizers.
         """
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False,
                                          clean_up_tokenization_spaces=False))
@@ -68,11 +65,9 @@ class Chat:
     def stop_ids(self) -> frozenset[int]:
         """The ids that end a completion: the tokenizer's, and the generation config's."""
         found = {self.tokenizer.eos_token_id}
-        try:
+        with contextlib.suppress(OSError):  # no generation_config.json: the tokenizer's alone
             from transformers import GenerationConfig
 
             ids = GenerationConfig.from_pretrained(self.model).eos_token_id
             found |= set(ids) if isinstance(ids, list) else {ids}
-        except OSError:
-            pass  # no generation_config.json: the tokenizer's alone
         return frozenset(i for i in found if i is not None)

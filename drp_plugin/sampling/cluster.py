@@ -12,7 +12,8 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.sampling.arguments import check_for, flag, integer
-from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.completions import OUTCOME, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.engines import engine_class
 from drp_plugin.sampling.identity import identity
 
 BLOCK = 64
@@ -23,24 +24,13 @@ class Worker:
     """One engine on one worker; Ray Data calls it with blocks of requests."""
 
     def __init__(self, engine: str, model: str, settings: dict[str, Any]) -> None:
-        self.sampler: Sampler
-        if engine == "vllm":
-            from drp_plugin.sampling.vllm_engine import VLLMSampler
-
-            self.sampler = VLLMSampler(model, **settings)
-        else:
-            from drp_plugin.sampling.transformers_engine import HFSampler
-
-            self.sampler = HFSampler(model, **settings)
+        self.sampler: Sampler = engine_class(engine)(model, **settings)
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
         requests = [SampleRequest.model_validate_json(text) for text in block["request"]]
-        indices, kinds, values = [], [], []
-        for place, outcome in self.sampler.sample(requests):
-            indices.append(int(block["index"][place]))
-            kinds.append("completion" if isinstance(outcome, Completion) else "failed")
-            values.append(outcome.model_dump_json())
-        return {"index": indices, "kind": kinds, "value": values}
+        done = list(self.sampler.sample(requests))
+        return {"index": [int(block["index"][place]) for place, _ in done],
+                "outcome": [outcome.model_dump_json() for _, outcome in done]}
 
 
 class RaySampler(Sampler):
@@ -58,7 +48,6 @@ class RaySampler(Sampler):
             import ray
         except ImportError:
             raise UserError("Ray is not installed", fix="pip install 'drp-plugin[ray]'") from None
-        self._ray = ray
         if not ray.is_initialized():
             ray.init(address="local" if flag("local", local) else None, log_to_driver=False,
                      logging_level=logging.WARNING, include_dashboard=False)
@@ -70,21 +59,17 @@ class RaySampler(Sampler):
         self.workers = integer("workers", workers) or 1
         self.block = integer("block", block) or BLOCK
         self.model = model
+        self.settings = {"lora": adapter, **settings}
         if self.engine == "hf":
-            from drp_plugin.sampling.transformers_engine import HFSampler
-
-            check_for(HFSampler, settings, "the hf engine of the ray backend")
+            check_for(engine_class("hf"), settings, "the hf engine of the ray backend")
             self.settings = {"workers": 1, "batch_size": batch_size, "peft": adapter, **settings}
-        else:
-            self.settings = {"lora": adapter, **settings}
         self.identity = identity("ray", model, adapter=adapter, inner=self.engine, **settings)
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`; completions come, and are stored, block by block."""
         from ray import data
 
-        context = data.DataContext.get_current()
-        context.enable_progress_bars = False
+        data.DataContext.get_current().enable_progress_bars = False
         rows = [{"index": i, "request": r.model_dump_json()} for i, r in enumerate(requests)]
         blocks = max(1, -(-len(rows) // self.block))
         size: dict[str, Any] = {"num_gpus": self.gpus} if self.gpus else {"num_cpus": 1}
@@ -92,7 +77,5 @@ class RaySampler(Sampler):
             Worker, fn_constructor_args=(self.engine, self.model, self.settings),
             batch_size=self.block, concurrency=self.workers, **size)
         for batch in outcomes.iter_batches(batch_size=None, batch_format="numpy"):
-            for index, kind, value in zip(batch["index"], batch["kind"], batch["value"],
-                                          strict=True):
-                record = Completion if kind == "completion" else Failed
-                yield int(index), record.model_validate_json(value)
+            for index, outcome in zip(batch["index"], batch["outcome"], strict=True):
+                yield int(index), OUTCOME.validate_json(outcome)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import abc
-import hashlib
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, TypeAdapter
 
 from drp_plugin.llm.ledger import request_key
 from drp_plugin.llm.messages import Message
@@ -43,8 +42,12 @@ class SampleRequest(Record):
     def limit(self) -> int:
         """The most new tokens, context aside: one more than the cutoff, since a completion of
         just so many tokens that ends there by itself is whole."""
-        return self.max_new_tokens if self.cutoff is None else min(self.max_new_tokens,
-                                                                   self.cutoff + 1)
+        return min(self.max_new_tokens, self.max_new_tokens if self.cutoff is None
+                   else self.cutoff + 1)
+
+    def key(self, identity: dict[str, Any]) -> str:
+        """The key under which a sampler of this identity's completion is stored."""
+        return request_key({"sampler": identity, **self.model_dump(mode="json", exclude_none=True)})
 
     def cut(self, tokens: int) -> Finish:
         """How a completion ended that had not stopped by itself after so many tokens."""
@@ -70,12 +73,14 @@ class Failed(Record):
 
     @classmethod
     def too_long(cls, prompt: int, context: int) -> Failed:
-        """The prompt has as many tokens as the context takes, or more."""
+        """Of so many tokens each."""
         return cls(error=f"the prompt has {prompt} tokens and the model's context {context}",
                    reason="too_long")
 
 
 Outcome = Completion | Failed
+OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
+"""Reads an outcome from its JSON."""
 
 
 class Sampler(abc.ABC):
@@ -97,14 +102,3 @@ class Sampler(abc.ABC):
         Called from a signal handler while `sample` goes on, which then ends by itself.
         """
         return False
-
-
-def derived_seed(base: int, *parts: Any) -> int:
-    """A seed of 31 bits for one request, whatever the order of work."""
-    text = "\0".join(str(part) for part in (base, *parts))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
-
-
-def ledger_key(identity: dict[str, Any], request: SampleRequest) -> str:
-    """The key under which a completion is stored."""
-    return request_key({"sampler": identity, **request.model_dump(mode="json", exclude_none=True)})

@@ -6,19 +6,20 @@ import asyncio
 import contextlib
 import itertools
 import json
-import queue
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import check_address, find_key
 from drp_plugin.llm.limiter import Limiter
-from drp_plugin.llm.messages import Request, Sampling, TeacherError
-from drp_plugin.llm.openai_client import KEY, RAW, OpenAITeacher, chat_body, read_completion
+from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
+from drp_plugin.llm.openai_client import KEY, OpenAITeacher, chat_body, read_completion
 from drp_plugin.llm.retry import Persistent, Retries, Transient, Unusable, no_reply, stopping
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.pool import in_thread
 from drp_plugin.thinking import join_response
 
 CONCURRENCY = 64
@@ -45,52 +46,52 @@ class _Server(OpenAITeacher):
         body = chat_body(self.model, Request(messages=request.messages, sampling=Sampling(
             temperature=request.temperature, top_p=request.top_p, seed=request.seed,
             max_tokens=limit, extra=extra)), official=self.official)
-        body.update(body.pop("extra_body", {}))
-        return await self.persistent.run(lambda: self._posted(body, request), keep=True)
+        reply = await self.persistent.run(lambda: self._once(body), keep=True)
+        # a server that does not say how it ended: at the limit it was cut
+        stopped = reply.finish_reason == "stop" or (
+            reply.finish_reason == "other" and reply.usage.completion_tokens < request.limit)
+        tokens = max(reply.usage.completion_tokens - stopped, 0)  # servers count the stop token
+        return Completion(text=reply.text, tokens=tokens, prompt_tokens=reply.usage.prompt_tokens,
+                          finish="stop" if stopped else request.cut(tokens))
 
-    async def _posted(self, body: dict[str, Any], request: SampleRequest) -> Completion:
-        import openai
-        from openai.types.chat import ChatCompletion
-
+    async def _once(self, body: dict[str, Any]) -> Reply:
         if self.plain:
             body.pop(_OWN, None)
         try:
-            raw: Any = await self.client.post("/chat/completions", body=body,
-                                              cast_to=ChatCompletion, options={"headers": RAW})
-            content = raw.http_response.content
-        except openai.OpenAIError as error:
-            if _OWN in body and _OWN in str(error):
-                print(f"drp: {self.base_url} takes no {_OWN}: a </think> that is a special token "
-                      "will be missing", file=sys.stderr, flush=True)
-                self.plain = True
-                return await self._posted(body, request)
-            explained = self._explain(error)
-            self.gone = isinstance(explained, Transient) and explained.unreachable
-            raise explained from None
+            reply = await super()._once(body)
+        except Exception:
+            if not self.plain or _OWN not in body:
+                raise
+            return await self._once(body)
+        self.gone = False
+        return reply
+
+    def _explain(self, error: Exception) -> Exception:
+        explained = super()._explain(error)
+        self.gone = isinstance(explained, Transient) and explained.unreachable
+        if _OWN in str(error) and not (self.plain or self.official):
+            print(f"drp: {self.base_url} takes no {_OWN}: a </think> that is a special token "
+                  "will be missing", file=sys.stderr, flush=True)
+            self.plain = True
+        return explained
+
+    def read(self, content: Any) -> Reply:
+        """As a teacher's, with the thinking that the server's own parser took out of the text."""
         try:
             value = json.loads(content)
-            made = _completion(value, request)
+            reply, choice = read_completion(value), value["choices"][0]
+            message = choice["message"]
+            thought = message.get("reasoning_content") or message.get("reasoning")
+            text = join_response(thought, reply.text) if thought and reply.text \
+                else thought or reply.text
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise no_reply(self._clean(content[:2000].decode("utf-8", "replace"))) from None
-        self.gone = False
-        self.persistent.limiter.answered(raw.headers, made.prompt_tokens + made.tokens)
-        return made
-
-
-def _completion(value: dict[str, Any], request: SampleRequest) -> Completion:
-    reply = read_completion(value)
-    if reply.finish_reason not in ("stop", "length"):
-        said = value["choices"][0].get("finish_reason")
-        raise TeacherError(f"the server ended with {said!r}")
-    message, text = value["choices"][0]["message"], reply.text
-    thought = message.get("reasoning_content") or message.get("reasoning")
-    if thought:  # the server has a reasoning parser: put the response together again
-        text = join_response(thought, text) if text else thought
-    stopped = reply.finish_reason == "stop"
-    # servers count the stop token
-    tokens = max(reply.usage.completion_tokens - stopped, 0)
-    return Completion(text=text, tokens=tokens, prompt_tokens=reply.usage.prompt_tokens,
-                      finish="stop" if stopped else request.cut(tokens))
+        said = choice.get("finish_reason")
+        if reply.finish_reason == "refusal" or (
+                said is not None and ending(said) not in ("stop", "length")):
+            raise TeacherError(f"the server ended with {said!r}")
+        return reply.model_copy(update={
+            "text": text, "finish_reason": "other" if said is None else ending(said)})
 
 
 class EndpointSampler(Sampler):
@@ -121,26 +122,13 @@ class EndpointSampler(Sampler):
         self._turn = itertools.count()
         self._halted = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: set[asyncio.Task[Outcome]] = set()
+        self._running: list[asyncio.Task[None]] = []
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`. Raises Unusable when no server can be asked any more."""
-        results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
-
-        def work() -> None:
-            try:
-                asyncio.run(self._all(enumerate(requests), results))
-                results.put(None)
-            except BaseException as error:
-                results.put(error)
-
         self._halted.clear()
-        threading.Thread(target=work, daemon=True, name="endpoint").start()
         try:
-            while (item := results.get()) is not None:
-                if isinstance(item, BaseException):
-                    raise item
-                yield item
+            yield from in_thread(lambda results: self._all(enumerate(requests), results))
         finally:
             self.stop()
 
@@ -149,66 +137,46 @@ class EndpointSampler(Sampler):
         self._halted.set()
         with contextlib.suppress(RuntimeError):  # the loop has just ended
             if self._loop is not None:
-                self._loop.call_soon_threadsafe(self._cancel)
+                self._loop.call_soon_threadsafe(lambda: [t.cancel() for t in self._running])
         return True
-
-    def _cancel(self) -> None:
-        for task in self._running:
-            task.cancel()
 
     async def _all(self, waiting: Iterator[tuple[int, SampleRequest]], results: Any) -> None:
         self._loop = asyncio.get_running_loop()
         servers = [_Server(self.model, base_url=url, api_key=self._key, persistent=Persistent(
             Limiter(self.concurrency, start=self.concurrency), Retries(attempts=self.retries + 1),
             timeout_s=self.timeout_s, where=url)) for url in self.base_urls]
-        index_of: dict[asyncio.Task[Outcome], int] = {}
-        fatal: Unusable | None = None
+
+        async def work() -> None:
+            while not self._halted.is_set() and (item := next(waiting, None)) is not None:
+                try:
+                    results.put((item[0], await self._one(item[1], servers)))
+                except Exception:  # what the others have in flight still comes in
+                    self.stop()
+                    raise
+
+        self._running = [asyncio.ensure_future(work())
+                         for _ in range(self.concurrency * len(servers))]
         try:
-            while True:
-                free = self.concurrency * len(servers) - len(self._running)
-                for index, request in itertools.islice(waiting, free):
-                    task = asyncio.ensure_future(self._one(request, servers))
-                    index_of[task] = index
-                    self._running.add(task)
-                    if self._halted.is_set():
-                        task.cancel()
-                        break
-                if not self._running:
-                    break
-                done, self._running = await asyncio.wait(self._running,
-                                                         return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    index = index_of.pop(task)
-                    if task.cancelled():
-                        continue
-                    if isinstance(error := task.exception(), Unusable):
-                        fatal = fatal or error
-                        self.stop()
-                    else:
-                        results.put((index, task.result()))
-                if self._halted.is_set():
-                    waiting = iter(())
+            ends = await asyncio.gather(*self._running, return_exceptions=True)
         finally:
             await asyncio.gather(*(server.close() for server in servers))
-        if fatal is not None:
-            raise fatal
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
 
     async def _one(self, request: SampleRequest, servers: list[_Server]) -> Outcome:
         """From the next server in turn, or another one where that is gone."""
-        first = next(self._turn)
-        for attempt in range(len(servers)):
-            server = servers[(first + attempt) % len(servers)]
-            last = attempt == len(servers) - 1
+        place, tried = next(self._turn), 0
+        while True:
+            server = servers[(place + tried) % len(servers)]
+            tried += 1
             try:
                 return await server.draw(request, self.context)
-            except TeacherError as error:
-                failure = Failed(error=str(error))
-                if last or not server.gone or stopping():
-                    break
-            except Unusable:
-                if last or not server.gone:
-                    raise
-        return failure
+            except (TeacherError, Unusable) as error:
+                if tried == len(servers) or not server.gone or stopping():
+                    if isinstance(error, Unusable):
+                        raise
+                    return Failed(error=str(error))
 
 
 def _card(url: str, key: str, model: str | None) -> dict[str, Any]:
@@ -223,15 +191,13 @@ def _card(url: str, key: str, model: str | None) -> dict[str, Any]:
         if status in (401, 403):
             raise UserError(f"{url} refuses the key ({what})",
                             fix=f"Check the environment variable {KEY}") from None
-        raise UserError(f"{url} does not answer as an OpenAI-compatible server "
-                        f"({what})", fix="Check --base-url") from None
+        raise UserError(f"{url} does not answer as an OpenAI-compatible server ({what})",
+                        fix="Check --base-url") from None
     names = [str(card["id"]) for card in cards]
-    if model is None:
-        if len(cards) != 1:
-            raise UserError(f"{url} serves {', '.join(names) or 'nothing'}",
-                            fix="Choose one with --model")
-        return dict(cards[0])
+    if model is None and len(cards) != 1:
+        raise UserError(f"{url} serves {', '.join(names) or 'nothing'}",
+                        fix="Choose one with --model")
     for card in cards:
-        if model in (card["id"], card.get("root")):
+        if model in (None, card["id"], card.get("root")):
             return dict(card)
     raise UserError(f"{url} does not serve {model!r}", fix=f"It serves: {', '.join(names)}")

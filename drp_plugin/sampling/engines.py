@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Sequence
 from typing import Any
@@ -11,15 +12,17 @@ from drp_plugin.errors import UserError
 from drp_plugin.sampling.arguments import check_for
 from drp_plugin.sampling.completions import Sampler
 
-BACKENDS = ("auto", "hf", "vllm", "openai", "ray")
+_ENGINES = {"hf": "transformers_engine.HFSampler", "vllm": "vllm_engine.VLLMSampler",
+            "openai": "endpoint.EndpointSampler", "ray": "cluster.RaySampler"}
 
 
 def resolve(backend: str, base_urls: Sequence[str] = ()) -> str:
     """What `auto` means here: the servers that are given, vLLM on a GPU, transformers elsewhere."""
-    if backend not in BACKENDS:
-        raise UserError(f"unknown backend {backend!r}", fix=f"Choose from {', '.join(BACKENDS)}")
-    if backend != "auto":
+    if backend in _ENGINES:
         return backend
+    if backend != "auto":
+        raise UserError(f"unknown backend {backend!r}",
+                        fix=f"Choose from auto, {', '.join(_ENGINES)}")
     if base_urls:
         return "openai"
     import torch
@@ -27,34 +30,31 @@ def resolve(backend: str, base_urls: Sequence[str] = ()) -> str:
     return "vllm" if torch.cuda.is_available() and importlib.util.find_spec("vllm") else "hf"
 
 
+def engine_class(backend: str) -> Any:
+    """The class of a backend; its libraries are imported here."""
+    module, _, name = _ENGINES[backend].partition(".")
+    return getattr(importlib.import_module(f"drp_plugin.sampling.{module}"), name)
+
+
 def make(backend: str, model: str | None, *, base_urls: Sequence[str] = (),
          adapter: str | None = None, batch_size: int | None = None, **engine: Any) -> Sampler:
     """The engine with the model in it. Raises UserError when it cannot be had."""
     backend = resolve(backend, base_urls)
     if backend == "openai":
-        from drp_plugin.sampling.endpoint import EndpointSampler
-
         if not base_urls:
             raise UserError("the openai backend needs a server", fix="Give --base-url URL")
         if adapter:
             raise UserError("an adapter is served by the server itself",
                             fix="Name it with --model, and leave --adapter out")
-        check_for(EndpointSampler, engine, "the openai backend")
-        return EndpointSampler(base_urls, model, **engine)
-    if model is None:
+    elif model is None:
         raise UserError("no model was given", fix="Give --model FOLDER")
-    why = hub.missing(model)
-    if why:
+    elif why := hub.missing(model):
         raise UserError(why, fix="Give --model FOLDER with a folder that holds the weights")
-    if backend == "hf":
-        from drp_plugin.sampling.transformers_engine import HFSampler
-
-        check_for(HFSampler, engine, "the hf backend")
-        return HFSampler(model, peft=adapter, batch_size=batch_size, **engine)
-    if backend == "vllm":
-        from drp_plugin.sampling.vllm_engine import VLLMSampler
-
-        return VLLMSampler(model, lora=adapter, **engine)
-    from drp_plugin.sampling.cluster import RaySampler
-
-    return RaySampler(model, adapter=adapter, batch_size=batch_size, **engine)
+    made = engine_class(backend)
+    if backend in ("openai", "hf"):
+        check_for(made, engine, f"the {backend} backend")
+    own: dict[str, Any] = {
+        "openai": {}, "vllm": {"lora": adapter}, "hf": {"peft": adapter, "batch_size": batch_size},
+        "ray": {"adapter": adapter, "batch_size": batch_size}}[backend]
+    sampler: Sampler = made(*([base_urls] if backend == "openai" else []), model, **own, **engine)
+    return sampler

@@ -1,4 +1,4 @@
-"""What of a model and its engine determines a completion: nothing else's replies are replayed."""
+"""What determines a completion: its model and engine, in the ledger's keys, and its seed."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ _SMALL = 64 << 20
 _SPEED = {
     "batch_size", "block_size", "cpu_offload_gb", "data_parallel_backend", "data_parallel_size",
     "device", "disable_log_stats", "distributed_executor_backend", "enable_prefix_caching",
-    "enforce_eager", "gpu_memory_utilization", "max_lora_rank", "max_loras",
-    "max_num_batched_tokens", "max_num_seqs", "pipeline_parallel_size", "swap_space",
-    "tensor_parallel_size", "threads", "trust_remote_code", "workers",
-}
+    "enforce_eager", "gpu_memory_utilization", "max_lora_rank", "max_loras", "swap_space",
+    "max_num_batched_tokens", "max_num_seqs", "pipeline_parallel_size", "tensor_parallel_size",
+    "threads", "trust_remote_code", "workers"}
 """Arguments of the engines that change how fast completions come, not which."""
 
 
@@ -42,33 +41,33 @@ def _value(value: Any) -> Any:
         return {str(k): _value(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
         return [_value(v) for v in value]
-    if isinstance(value, str):
-        if os.sep not in value:
-            return value
+    if isinstance(value, str) and os.sep in value:
         if Path(value).is_dir():
             return fingerprint(value)
         if Path(value).is_file():
             return hashlib.sha256(Path(value).read_bytes()).hexdigest()[:32]
-        return value
     return value if isinstance(value, bool | int | float) else str(value)
 
 
 def fingerprint(model: str, revision: str | None = None) -> dict[str, Any]:
     """What identifies a model's weights and tokenizer.
 
-    A folder is identified by its files: by content up to 64 MB, larger ones by size and date.
-    A hub name is identified by itself and its revision.
+    A folder is known by its files (content up to 64 MB, larger ones by size and date), a hub name
+    by itself and its revision.
     """
     folder = Path(model)
     if not folder.is_dir():
         return {"model": model, **({"revision": revision} if revision else {})}
     digest = hashlib.sha256()
-    for file in sorted(folder.iterdir()):
-        if file.suffix not in _KINDS:
-            continue
+    for file in sorted(f for f in folder.iterdir() if f.suffix in _KINDS):
         stat = file.stat()
-        mark = f"{stat.st_size} {stat.st_mtime_ns}"
-        if stat.st_size <= _SMALL:
-            mark = hashlib.sha256(file.read_bytes()).hexdigest()
+        mark = hashlib.sha256(file.read_bytes()).hexdigest() if stat.st_size <= _SMALL \
+            else f"{stat.st_size} {stat.st_mtime_ns}"
         digest.update(f"{file.name} {mark}\n".encode())
     return {"files": digest.hexdigest()[:32]}
+
+
+def derived_seed(base: int, *parts: Any) -> int:
+    """A seed of 31 bits for one request, whatever the order of work."""
+    text = "\0".join(str(part) for part in (base, *parts))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1

@@ -12,23 +12,16 @@ _CANDIDATES = 64
 
 
 class Picker:
-    """Next tokens for a batch of rows.
-
-    A row's draw depends on its own logits and its own random number alone, never on who else
-    is in the batch.
-    """
+    """Next tokens for a batch: a row's depends on its own logits and random number alone."""
 
     def __init__(self, requests: Sequence[SampleRequest], device: torch.device) -> None:
-        def column(values: list[float]) -> torch.Tensor:
-            return torch.tensor(values, dtype=torch.float32, device=device).unsqueeze(1)
-
         self.greedy = torch.tensor([r.temperature <= 0 for r in requests], device=device)
         self.all_greedy = all(r.temperature <= 0 for r in requests)
-        self.temperature = column([r.temperature if r.temperature > 0 else 1.0 for r in requests])
-        self.top_p = column([r.top_p for r in requests])
+        self.temperature = torch.tensor(
+            [[r.temperature if r.temperature > 0 else 1.0] for r in requests], device=device)
+        self.top_p = torch.tensor([[r.top_p] for r in requests], device=device)
         self.cut_p = any(r.top_p < 1 for r in requests)
         self.top_k = [r.top_k or 0 for r in requests]
-        self.device = device
 
     def _nucleus(self, probs: torch.Tensor) -> torch.Tensor:
         """Zero outside the smallest set of tokens whose probability reaches top_p."""
@@ -47,17 +40,15 @@ class Picker:
         if self.all_greedy:
             return best
         logits = logits / self.temperature
-        if any(self.top_k):
-            for row, k in enumerate(self.top_k):
-                if 0 < k < logits.shape[1]:
-                    floor = logits[row].topk(k).values[-1]
-                    logits[row][logits[row] < floor] = -torch.inf
+        for row, k in enumerate(self.top_k):
+            if 0 < k < logits.shape[1]:
+                floor = logits[row].topk(k).values[-1]
+                logits[row][logits[row] < floor] = -torch.inf
         probs = torch.softmax(logits, -1)
         if self.cut_p:
             probs = self._nucleus(probs)
         # inverse distribution function in the order of the vocabulary
         mass = probs.double().cumsum(-1)
-        target = torch.tensor(randoms, dtype=torch.float64, device=self.device).unsqueeze(1)
+        target = torch.tensor(randoms, dtype=torch.float64, device=mass.device).unsqueeze(1)
         drawn = torch.searchsorted(mass, target * mass[:, -1:], right=True).squeeze(1)
-        drawn = drawn.clamp_(max=probs.shape[1] - 1)
-        return torch.where(self.greedy, best, drawn)
+        return torch.where(self.greedy, best, drawn.clamp_(max=probs.shape[1] - 1))

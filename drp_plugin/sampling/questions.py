@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import random
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
+
+import yaml
+from pydantic import Field
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import rows as lines
 from drp_plugin.reading import Reader, traces
 from drp_plugin.reading.golds import gold
-from drp_plugin.records import Question, Reject
+from drp_plugin.records import Question, Record, Reject
 
 
-class Source(NamedTuple):
-    """A public set on the hub."""
+class Source(Record):
+    """A public set on the hub, as data/question_sets.yaml describes it."""
 
     path: str
-    name: str | None
+    name: str | None = None
     split: str
     question: str
     answer: str
     wrong: tuple[str, ...] = ()
-    """Fields of the wrong choices, where it is multiple choice."""
-    only: tuple[tuple[str, Any], ...] = ()
-    """Fields and the values that rows must have there."""
+    only: dict[str, Any] = Field(default_factory=dict)
 
-    def read(self, row: dict[str, Any], index: int) -> tuple[str, str] | None:
-        """Question and gold answer of a row; None where the row is left out."""
-        if any(row.get(field) != value for field, value in self.only):
-            return None
+    def read(self, row: dict[str, Any], index: int) -> tuple[str, str]:
+        """Question and gold answer of a row."""
         answer = row[self.answer]
         if isinstance(answer, list):
             answer = answer[0]
@@ -44,42 +44,32 @@ class Source(NamedTuple):
         return "\n".join([row[self.question].strip(), "", *lines]), "ABCD"[order.index(0)]
 
 
-SETS = {
-    "gsm8k_train": Source("openai/gsm8k", "main", "train", "question", "answer"),
-    "gsm8k_test": Source("openai/gsm8k", "main", "test", "question", "answer"),
-    "prm12k_train": Source("hiyouga/math12k", None, "train", "problem", "answer"),
-    "math500_test": Source("HuggingFaceH4/MATH-500", None, "test", "problem", "answer"),
-    "aime24_test": Source("HuggingFaceH4/aime_2024", None, "train", "problem", "answer"),
-    "amc23_test": Source("math-ai/amc23", None, "test", "question", "answer"),
-    "aime25_test": Source("math-ai/aime25", None, "test", "problem", "answer"),
-    "olympiad_test": Source("Hothan/OlympiadBench", "OE_TO_maths_en_COMP", "train", "question",
-                            "final_answer", only=(("answer_type", "Numerical"),
-                                                  ("is_multiple_answer", False))),
-    "minerva_test": Source("math-ai/minervamath", None, "test", "question", "answer"),
-    "gpqa_test": Source("Idavidrein/gpqa", "gpqa_diamond", "train", "Question", "Correct Answer",
-                        wrong=tuple(f"Incorrect Answer {n}" for n in (1, 2, 3))),
-}
-"""The paper's sets (§4.1), and guard sets: AIME 2025, OlympiadBench (text, one number as answer),
-Minerva's mathematics, GPQA diamond (the order of its choices is fixed by the row's number). PRM12K
-is MATH without the 500 test problems."""
+@functools.cache
+def sources() -> dict[str, Source]:
+    """The public sets by name."""
+    text = (Path(__file__).parents[1] / "data" / "question_sets.yaml").read_text(encoding="utf-8")
+    return {name: Source(**found) for name, found in yaml.safe_load(text).items()}
 
 
 def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
     """The questions that a name or a file holds.
 
-    A name of `SETS` comes from the folder that DRP_DATA_DIR names (`<name>.jsonl`), else from the
+    A public set comes from the folder that DRP_DATA_DIR names (`<name>.jsonl`), else from the
     hub. `tiny:SPLIT:LEVEL+LEVEL:N` draws N problems of the embedded student's family, spread
     evenly over the levels. Anything else is a file with `question` and, where they are known, `id`
     and `answer`, or of another layout that is read; `columns` names its fields. Raises UserError.
     """
-    if spec in SETS:
+    if spec in sources():
         folder = os.environ.get("DRP_DATA_DIR")
         rows = _local(Path(folder), spec) if folder else _from_hub(spec)
         return [row.model_copy(update={"dataset": row.dataset or spec.partition("_")[0]})
                 for row in rows]
     if spec.startswith("tiny:"):
         return _tiny(spec)
-    return _file(spec, columns)
+    if spec != "-" and not Path(spec).exists() and not Path(spec).suffix and os.sep not in spec:
+        raise UserError(f"no set of questions {spec!r}", fix="Give a file, "
+                        f"tiny:SPLIT:LEVELS:N, or one of {', '.join(sources())}")
+    return _questions(Reader(spec, columns, answers=False))
 
 
 def _local(folder: Path, name: str) -> list[Question]:
@@ -94,14 +84,6 @@ def _local(folder: Path, name: str) -> list[Question]:
     return _published(file, name) or _questions(Reader(file, answers=False), need_answer=True)
 
 
-def _file(spec: str, columns: Mapping[str, str] | None) -> list[Question]:
-    path = Path(spec)
-    if spec != "-" and not path.exists() and not path.suffix and os.sep not in spec:
-        raise UserError(f"no set of questions {spec!r}", fix="Give a file, "
-                        f"tiny:SPLIT:LEVELS:N, or one of {', '.join(SETS)}")
-    return _questions(Reader(spec, columns, answers=False))
-
-
 def _questions(reader: Reader, need_answer: bool = False) -> list[Question]:
     found: list[Question] = []
     for row in traces(reader):
@@ -109,13 +91,12 @@ def _questions(reader: Reader, need_answer: bool = False) -> list[Question]:
             raise UserError(row.detail, file=reader.path)
         if need_answer and row.answer is None:
             raise UserError("field 'answer' is missing", file=reader.path, row=len(found) + 1)
-        found.append(Question(id=row.id, question=row.question, answer=row.answer,
-                              dataset=row.dataset))
+        found.append(Question.model_validate(row.model_dump()))
     return found
 
 
 def _from_hub(name: str) -> list[Question]:
-    source = SETS[name]
+    source = sources()[name]
     fix = f"Set DRP_DATA_DIR to a folder with {name}.jsonl (fields id, question, answer)"
     try:
         import datasets
@@ -137,35 +118,34 @@ def _from_hub(name: str) -> list[Question]:
 
 def _published(file: Path, name: str) -> list[Question]:
     """The rows of a file whose fields are those of the set on the hub; empty for other files."""
-    source = SETS[name]
+    source = sources()[name]
     if not source.wrong and not source.only:
         return []
     values = [line.value for line in lines(file)]
-    mine = {source.question, source.answer, *source.wrong, *(field for field, _ in source.only)}
+    mine = {source.question, source.answer, *source.wrong, *source.only}
     return _taken(name, values) if values and all(v and mine <= set(v) for v in values) else []
 
 
 def _taken(name: str, rows: Iterable[Any]) -> list[Question]:
-    source = SETS[name]
-    return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=found[0],
-                     answer=found[1], dataset=name.partition("_")[0])
-            for index, row in enumerate(rows) if (found := source.read(row, index)) is not None]
+    source = sources()[name]
+    kept = ((index, *source.read(row, index)) for index, row in enumerate(rows)
+            if all(row.get(field) == value for field, value in source.only.items()))
+    return [Question(id=f"{name.replace('_', '-')}-{index:05d}", question=question, answer=answer,
+                     dataset=name.partition("_")[0]) for index, question, answer in kept]
 
 
 def _tiny(spec: str) -> list[Question]:
     from drp_plugin.student import LEVELS, questions
 
-    parts = spec.split(":")
     try:
-        _, split, names, count = parts
+        _, split, names, count = spec.split(":")
         n = int(count)
     except ValueError:
         raise UserError(f"cannot read {spec!r}", fix="Write tiny:SPLIT:LEVEL+LEVEL:N, for example "
                         f"tiny:sft:{LEVELS[0]}:100") from None
     levels = names.split("+")
-    for level in levels:
-        if level not in LEVELS:
-            raise UserError(f"unknown level {level!r}", fix=f"Choose from {', '.join(LEVELS)}")
+    for level in (name for name in levels if name not in LEVELS):
+        raise UserError(f"unknown level {level!r}", fix=f"Choose from {', '.join(LEVELS)}")
     shares = [n // len(levels) + (i < n % len(levels)) for i in range(len(levels))]
     try:
         return [Question(id=row["id"], question=row["question"], answer=row["answer"],

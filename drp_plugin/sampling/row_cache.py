@@ -13,9 +13,8 @@ _GROW = 256
 class RowCache(Cache):
     """Keys and values of up to `size` rows, each with its own number of columns.
 
-    Row r's tokens stand in columns 0 … length(r) - 1, so a row can be filled, moved or dropped
-    without touching the others. The buffers grow by need; attention sees no further than the
-    longest of the rows that take part.
+    Row r's tokens stand in columns 0 … length(r) - 1. The buffers grow by need; attention sees no
+    further than the longest of the rows that take part.
     """
 
     def __init__(self, size: int) -> None:
@@ -23,7 +22,6 @@ class RowCache(Cache):
         self.size = size
         self.keys: list[torch.Tensor] = []
         self.values: list[torch.Tensor] = []
-        self._rows: torch.Tensor = torch.empty(0, dtype=torch.long)
         self._columns: torch.Tensor = torch.empty(0, dtype=torch.long)
         self._width = 0
 
@@ -43,7 +41,6 @@ class RowCache(Cache):
 
     def step(self, columns: torch.Tensor) -> None:
         """The next forward pass appends one token to each of the first rows, at these columns."""
-        self._rows = torch.arange(len(columns), device=columns.device)
         self._columns = columns
         self._width = int(columns.max()) + 1
 
@@ -52,14 +49,11 @@ class RowCache(Cache):
         if width <= have:
             return
         wide = max(-(-width // _GROW) * _GROW, min(2 * have, have + 4 * _GROW))
-        shape = (self.size, like.shape[1], wide)
-        key, value = like.new_zeros(*shape, like.shape[3]), like.new_zeros(*shape, like.shape[3])
-        if have:
-            key[:, :, :have], value[:, :, :have] = self.keys[index], self.values[index]
-            self.keys[index], self.values[index] = key, value
-        else:
-            self.keys.append(key)
-            self.values.append(value)
+        for buffers in (self.keys, self.values):
+            new = like.new_zeros(self.size, like.shape[1], wide, like.shape[3])
+            if have:
+                new[:, :, :have] = buffers[index]
+            buffers[index:index + 1] = [new]
 
     # -- what transformers asks of a cache ---------------------------------------------------
 
@@ -67,10 +61,10 @@ class RowCache(Cache):
                *_: Any, **__: Any) -> tuple[torch.Tensor, torch.Tensor]:
         self._room(layer_idx, key_states, self._width)
         keys, values = self.keys[layer_idx], self.values[layer_idx]
-        keys[self._rows, :, self._columns] = key_states[:, :, 0]
-        values[self._rows, :, self._columns] = value_states[:, :, 0]
-        rows = len(self._rows)
-        return keys[:rows, :, :self._width], values[:rows, :, :self._width]
+        rows = torch.arange(len(self._columns), device=self._columns.device)
+        keys[rows, :, self._columns] = key_states[:, :, 0]
+        values[rows, :, self._columns] = value_states[:, :, 0]
+        return keys[:len(rows), :, :self._width], values[:len(rows), :, :self._width]
 
     def get_seq_length(self, layer_idx: int = 0, *_: Any) -> int:
         return max(self._width - 1, 0)

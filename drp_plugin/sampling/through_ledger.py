@@ -15,14 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.llm.ledger import Entry, Ledger
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Outcome,
-    Sampler,
-    SampleRequest,
-    ledger_key,
-)
+from drp_plugin.llm.messages import Message
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.thinking import CLOSE
 
 Report = Callable[[int, Outcome | None], None]
 """Called with a number of requests that are settled and their outcome; None where it was stored."""
@@ -33,28 +28,27 @@ _POLL_S = 0.2
 @contextlib.contextmanager
 def opened(path: Path | None) -> Iterator[Ledger]:
     """The ledger at `path`; without one, a ledger that lasts as long as the block."""
-    with contextlib.ExitStack() as stack:
-        folder = path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ledger.sqlite"
-        yield stack.enter_context(Ledger(folder))
+    temporary: contextlib.AbstractContextManager[str] = \
+        contextlib.nullcontext("") if path else tempfile.TemporaryDirectory()
+    with temporary as folder, Ledger(path or Path(folder) / "ledger.sqlite") as ledger:
+        yield ledger
 
 
 def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
          report: Report = lambda n, outcome: None) -> dict[str, Failed]:
     """Have the ledger hold a completion of every request; returns the failures, by ledger key.
 
-    A completion is stored, durably, as soon as it is finished, before anything uses it. Equal
+    A completion is stored, durably, as soon as it is finished, and not held in memory. Equal
     requests are drawn once; what another process is drawing is waited for. Failed requests are
-    not stored, so that the next run tries them again. Completions are not held in memory.
-
-    Ctrl-C and SIGTERM let a sampler that can wait for what is in flight do so, and raise
-    KeyboardInterrupt when that is stored; the second one raises it at once.
+    not stored, so that the next run tries them again. Ctrl-C and SIGTERM let a sampler that can
+    wait for what is in flight do so, and raise KeyboardInterrupt when that is stored; the second
+    one raises it at once.
     """
     first: dict[str, int] = {}
     times: Counter[str] = Counter()
     for index, request in enumerate(requests):
-        key = ledger_key(sampler.identity, request)
+        times[key := request.key(sampler.identity)] += 1
         first.setdefault(key, index)
-        times[key] += 1
     failed: dict[str, Failed] = {}
     todo, waiting = list(first), False
     while todo:
@@ -89,17 +83,46 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
 def complete(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
              report: Report = lambda n, outcome: None) -> list[Outcome]:
     """An outcome for every request, in order; see `draw`."""
-    failed = draw(sampler, requests, ledger, report)
-    return list(outcomes(sampler, requests, ledger, failed))
+    return list(outcomes(sampler, requests, ledger, draw(sampler, requests, ledger, report)))
 
 
 def outcomes(sampler: Sampler, requests: Iterable[SampleRequest], ledger: Ledger,
              failed: dict[str, Failed]) -> Iterator[Outcome]:
     """What `draw` has put into the ledger, and what it returned, in the order of the requests."""
-    for some in _blocks(ledger_key(sampler.identity, request) for request in requests):
+    for some in _blocks(request.key(sampler.identity) for request in requests):
         stored = ledger.get_many(some)
         for key in some:
             yield Completion.model_validate(stored[key]) if key in stored else failed[key]
+
+
+def within_budget(sampler: Sampler, requests: Sequence[SampleRequest], budget: int,
+                  ledger: Ledger, report: Report = lambda n, outcome: None) -> list[Outcome]:
+    """Completions whose thinking is no longer than `budget` tokens, in order; see `complete`.
+
+    Thinking that is still open after so many tokens is closed there (the tag is not counted), and
+    the model goes on with its answer; one that had closed it goes on where it was.
+    """
+    first = complete(sampler, [r.model_copy(update={"max_new_tokens": min(budget, r.limit)})
+                               for r in requests], ledger, report)
+    begun: dict[int, Completion] = {}
+    more = []
+    for index, (request, said) in enumerate(zip(requests, first, strict=True)):
+        if not isinstance(said, Completion) or said.finish != "length" \
+                or said.tokens < budget or said.tokens >= request.limit:
+            continue
+        text = said.text + ("" if CLOSE in said.text else f"\n{CLOSE}\n\n")
+        begun[index] = said.model_copy(update={"text": text})
+        more.append(request.model_copy(update={
+            "messages": (*request.messages, Message(role="assistant", content=text)),
+            "max_new_tokens": request.max_new_tokens - said.tokens,
+            "cutoff": None if request.cutoff is None else request.cutoff - said.tokens}))
+    # the rows were reported when they were drawn for the first time
+    rest = complete(sampler, more, ledger, lambda n, outcome: report(0, outcome))
+    for (index, said), end in zip(begun.items(), rest, strict=True):
+        first[index] = end if not isinstance(end, Completion) else end.model_copy(update={
+            "text": said.text + end.text, "tokens": said.tokens + end.tokens,
+            "prompt_tokens": said.prompt_tokens})
+    return first
 
 
 def _blocks(keys: Iterable[str]) -> Iterator[list[str]]:

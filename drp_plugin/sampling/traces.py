@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,15 +16,9 @@ from drp_plugin.progress import Display
 from drp_plugin.prompts import Prompts
 from drp_plugin.reading.reader import Seen
 from drp_plugin.records import Question
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Outcome,
-    Sampler,
-    SampleRequest,
-    derived_seed,
-)
-from drp_plugin.sampling.through_ledger import draw, opened, outcomes
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.identity import derived_seed
+from drp_plugin.sampling.through_ledger import Report, draw, opened, outcomes
 
 _LOOKED_AT = 200
 """Traces that are graded to see whether any is right."""
@@ -48,8 +43,6 @@ class TraceRequests(Sequence[SampleRequest]):
         return len(self.questions) * self.samples
 
     def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self[i] for i in range(*index.indices(len(self)))]
         place, sample = divmod(index, self.samples)
         if place >= len(self.questions):
             raise IndexError(index)
@@ -60,12 +53,11 @@ class TraceRequests(Sequence[SampleRequest]):
     def id(self, index: int) -> str:
         """The id of a trace: the question's, and the number of the sample where there are more."""
         place, sample = divmod(index, self.samples)
-        name = self.questions[place].id
-        return name if self.samples == 1 else f"{name}#{sample}"
+        return self.questions[place].id + (f"#{sample}" if self.samples > 1 else "")
 
 
 class Sampled:
-    """What sampling has come to so far; counts what it is called with."""
+    """What sampling has come to so far."""
 
     def __init__(self) -> None:
         self.traces = self.tokens = self.cut = 0
@@ -76,10 +68,18 @@ class Sampled:
         self._drawn = self._failures = self._graded = self._right = 0
         self._started = time.monotonic()
 
-    def __call__(self, rows: int, outcome: Outcome | None) -> None:
-        if isinstance(outcome, Completion):
-            self._drawn += outcome.tokens
-        self._failures += rows * isinstance(outcome, Failed)
+    @contextlib.contextmanager
+    def shown(self, what: str, total: int, show: bool = True) -> Iterator[Report]:
+        """The progress on stderr, of what the yielded function is told."""
+        def report(rows: int, outcome: Outcome | None) -> None:
+            self._drawn += outcome.tokens if isinstance(outcome, Completion) else 0
+            self._failures += rows * isinstance(outcome, Failed)
+            display.advance(rows)
+
+        with Display(what, total, status=self._status, show=show) as display:
+            display.say(display.line())
+            yield report
+            display.say(display.line())
 
     def look(self, row: Question, completion: Completion) -> None:
         """Count a trace, and grade the first ones."""
@@ -96,7 +96,7 @@ class Sampled:
         """Why the traces may be of no use, by the first of them; None without doubt."""
         return self._seen.doubt(self._graded, self._right)
 
-    def status(self) -> str:
+    def _status(self) -> str:
         rate = self._drawn / max(time.monotonic() - self._started, 1e-3)
         return f"{rate:,.0f} tokens/s" + (f", {self._failures} failed" if self._failures else "")
 
@@ -118,20 +118,13 @@ def generate(sampler: Sampler, requests: TraceRequests, output: str, *, model: s
     """
     tally = Sampled()
     with opened(ledger) as store:
-        with Display("completions", len(requests), status=tally.status) as display:
-            display.say(display.line())
-
-            def report(rows: int, outcome: Outcome | None) -> None:
-                tally(rows, outcome)
-                display.advance(rows)
-
+        with tally.shown("completions", len(requests)) as report:
             failed = draw(sampler, requests, store, report)
-            display.say(display.line())
-        found = outcomes(sampler, requests, store, failed)
         if failed and not any(isinstance(o, Completion)
                               for o in outcomes(sampler, requests, store, failed)):
             raise UserError(f"not one of {len(requests)} completions could be had: "
                             f"{next(iter(failed.values())).error}", fix=f"{output} is as it was")
+        found = outcomes(sampler, requests, store, failed)
         jsonl.write(output, _rows(requests, found, model, tally))
     return tally
 

@@ -17,14 +17,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling import pool
 from drp_plugin.sampling.chat import Chat
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Finish,
-    Outcome,
-    Sampler,
-    SampleRequest,
-)
+from drp_plugin.sampling.completions import Completion, Failed, Finish, Sampler, SampleRequest
 from drp_plugin.sampling.identity import identity
 from drp_plugin.sampling.pick import Picker
 from drp_plugin.sampling.row_cache import RowCache
@@ -37,9 +30,7 @@ class _Row:
     """A completion in the making."""
 
     def __init__(self, index: int, request: SampleRequest, prompt: list[int], limit: int) -> None:
-        self.index = index
-        self.request = request
-        self.prompt = prompt
+        self.index, self.request, self.prompt = index, request, prompt
         self.limit = limit
         """Most new tokens, by the request and the model's context."""
         self.new: list[int] = []
@@ -67,12 +58,20 @@ class HFSampler(Sampler):
 
         self.device = torch.device(
             device if device != "auto" else "cuda" if torch.cuda.is_available() else "cpu")
-        kind = _dtype(dtype, self.device)
+        gpu = self.device.type != "cpu"
+        kind: Any = getattr(torch, dtype, None) if dtype != "auto" else \
+            "auto" if gpu else torch.float32
+        if kind != "auto" and not isinstance(kind, torch.dtype):
+            raise UserError(f"unknown dtype {dtype!r}", fix="Use float32, bfloat16 or float16")
         self.chat = Chat(model, template=chat_template, revision=revision,
                          trust_remote_code=trust_remote_code)
         self.model: Any = AutoModelForCausalLM.from_pretrained(
             model, dtype=kind, revision=revision, trust_remote_code=trust_remote_code)
-        _supported(self.model.config, model)
+        layers = set(getattr(self.model.config, "layer_types", None) or ()) - {"full_attention"}
+        if layers:
+            raise UserError(f"{model} has layers without full attention "
+                            f"({', '.join(sorted(layers))})",
+                            fix="Use the vllm backend (lmms-eval: --model drp_vllm)")
         if peft is not None:
             from peft import PeftModel
 
@@ -80,11 +79,10 @@ class HFSampler(Sampler):
             if next(self.model.parameters()).dtype == torch.float32:
                 self.model = self.model.merge_and_unload()  # in memory; exact enough in float32
         self.model.to(self.device).eval()
-        size = sum(p.numel() for p in self.model.parameters())
-        small = size < 50e6
-        self.batch_size = batch_size or (128 if small else 64 if self._gpu else 8)
-        self.workers = workers or (pool.cores() if small and not self._gpu else 1)
-        if threads or (small and not self._gpu):
+        small = sum(p.numel() for p in self.model.parameters()) < 50e6
+        self.batch_size = batch_size or (128 if small else 64 if gpu else 8)
+        self.workers = workers or (pool.cores() if small and not gpu else 1)
+        if threads or (small and not gpu):
             torch.set_num_threads(threads or 1)
         self._again = {
             "model": model, "peft": peft, "device": str(self.device), "dtype": dtype,
@@ -95,11 +93,8 @@ class HFSampler(Sampler):
             "hf", model, revision=revision, chat_template=chat_template, adapter=peft,
             dtype=str(next(self.model.parameters()).dtype).removeprefix("torch."))
 
-    @property
-    def _gpu(self) -> bool:
-        return self.device.type != "cpu"
-
-    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+    def sample(self, requests: Iterable[SampleRequest]
+               ) -> Iterator[tuple[int, Completion | Failed]]:
         """See `Sampler.sample`."""
         requests = list(requests)
         workers = min(self.workers, len(requests) // pool.LEAST)
@@ -117,29 +112,24 @@ class HFSampler(Sampler):
         rows.sort(key=lambda row: len(row.prompt))
         tier = TIER
         while rows:
-            later: list[_Row] = []
+            later = [row for row in rows if row.length + TIER // 4 > tier]
             able = deque(row for row in rows if row.length + TIER // 4 <= tier)
-            later.extend(row for row in rows if row.length + TIER // 4 > tier)
             for row, finish in self._run(able, tier):
                 if finish is None:
                     later.append(row)
                 else:
-                    yield row.index, self._completion(row, finish)
+                    yield row.index, Completion(
+                        text=self.chat.decode(row.new), tokens=len(row.new),
+                        prompt_tokens=len(row.prompt), finish=finish)
             rows, tier = later, tier * 4
-
-    def _completion(self, row: _Row, finish: Finish) -> Completion:
-        return Completion(text=self.chat.decode(row.new), tokens=len(row.new),
-                          prompt_tokens=len(row.prompt), finish=finish)
 
     @torch.inference_mode()
     def _step(self, ids: list[int], columns: torch.Tensor, cache: RowCache) -> torch.Tensor:
         """Logits of each row's next token, after appending one token to each."""
-        width = int(columns.max()) + 1
         cache.step(columns)
-        kind = self.model.dtype
-        reach = torch.arange(width, device=self.device) <= columns.unsqueeze(1)
-        mask = torch.zeros(reach.shape, dtype=kind, device=self.device)
-        mask.masked_fill_(~reach, torch.finfo(kind).min)
+        beyond = torch.arange(int(columns.max()) + 1, device=self.device) > columns.unsqueeze(1)
+        mask = torch.zeros(beyond.shape, dtype=self.model.dtype, device=self.device)
+        mask.masked_fill_(beyond, torch.finfo(self.model.dtype).min)
         out = self.model(
             input_ids=torch.tensor(ids, device=self.device).unsqueeze(1),
             position_ids=columns.unsqueeze(1), attention_mask=mask[:, None, None],
@@ -150,16 +140,15 @@ class HFSampler(Sampler):
     def _prefill(self, rows: Sequence[_Row], first: int, cache: RowCache) -> torch.Tensor:
         """Put rows into the cache from place `first` on; logits of each one's next token."""
         lengths = torch.tensor([row.length for row in rows], device=self.device)
-        width = int(lengths.max())
-        ids = torch.zeros((len(rows), width), dtype=torch.long)
+        ids = torch.zeros((len(rows), int(lengths.max())), dtype=torch.long)
         for place, row in enumerate(rows):
             ids[place, :row.length] = torch.tensor(row.prompt + row.new)
         # padding stands on the right, where causal attention does not look
         ends, which = (lengths - 1).unique(return_inverse=True)
         out = self.model(input_ids=ids.to(self.device), use_cache=True, logits_to_keep=ends)
-        places = torch.arange(first, first + len(rows), device=self.device)
-        cache.fill(places, out.past_key_values)
-        return out.logits[torch.arange(len(rows), device=self.device), which]
+        places = torch.arange(len(rows), device=self.device)
+        cache.fill(first + places, out.past_key_values)
+        return out.logits[places, which]
 
     def _run(self, queue: deque[_Row], tier: int) -> Iterator[tuple[_Row, Finish | None]]:
         """Rows with how they finished; None for one that has filled the tier's columns."""
@@ -183,15 +172,11 @@ class HFSampler(Sampler):
                 picker = Picker([row.request for row in live], self.device)
             last = [row.new[-1] for row in live[:old]]
             logits = [self._step(last, columns, cache)] if old else []
-            if fresh:
-                logits += fresh
-                columns = torch.cat([columns + 1, added]) if old else added
-            else:
-                columns = columns + 1
+            columns = torch.cat([columns + 1, added]) if fresh else columns + 1
             assert picker is not None
-            ids = picker(torch.cat(logits), [row.random.random() for row in live]).tolist()
+            drawn = picker(torch.cat(logits + fresh), [row.random.random() for row in live])
             ended = []
-            for place, (row, token) in enumerate(zip(live, ids, strict=True)):
+            for place, (row, token) in enumerate(zip(live, drawn.tolist(), strict=True)):
                 finish = self._append(row, token)
                 if finish is not None or row.length >= tier:
                     ended.append(place)
@@ -215,27 +200,9 @@ class HFSampler(Sampler):
         """Close the gaps: the last rows move into the places of those that ended."""
         places = columns.tolist()
         for place in reversed(ended):
-            last = len(live) - 1
-            if place != last:
+            row, column = live.pop(), places.pop()
+            if place != len(live):
                 # the newest token of a row is not in the cache yet
-                cache.move(last, place, live[last].length - 1)
-                live[place], places[place] = live[last], places[last]
-            live.pop()
-            places.pop()
+                cache.move(len(live), place, row.length - 1)
+                live[place], places[place] = row, column
         return torch.tensor(places, dtype=torch.long, device=columns.device)
-
-
-def _dtype(name: str, device: torch.device) -> Any:
-    if name == "auto":
-        return torch.float32 if device.type == "cpu" else "auto"
-    kind = getattr(torch, name, None)
-    if not isinstance(kind, torch.dtype):
-        raise UserError(f"unknown dtype {name!r}", fix="Use float32, bfloat16 or float16")
-    return kind
-
-
-def _supported(config: Any, model: str) -> None:
-    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
-    if kinds != {"full_attention"}:
-        raise UserError(f"{model} has layers without full attention ({', '.join(sorted(kinds))})",
-                        fix="Use the vllm backend (lmms-eval: --model drp_vllm)")

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
+import dataclasses
 import json
 import os
-import queue
 import sys
-import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -23,15 +21,9 @@ from drp_plugin.errors import UserError
 from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling.arguments import check
 from drp_plugin.sampling.chat import Chat
-from drp_plugin.sampling.completions import (
-    Completion,
-    Failed,
-    Finish,
-    Outcome,
-    Sampler,
-    SampleRequest,
-)
+from drp_plugin.sampling.completions import Completion, Failed, Finish, Sampler, SampleRequest
 from drp_plugin.sampling.identity import identity
+from drp_plugin.sampling.pool import in_thread
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 
@@ -58,10 +50,11 @@ class VLLMSampler(Sampler):
             **{"dtype": self.arguments["dtype"], **engine})
         self._engine: Any = None
 
-    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+    def sample(self, requests: Iterable[SampleRequest]
+               ) -> Iterator[tuple[int, Completion | Failed]]:
         """See `Sampler.sample`."""
-        if self.parallel > 1:
-            yield from self._sample_parallel(requests)
+        if self.parallel > 1:  # vLLM's own data parallelism, which its asynchronous engine has
+            yield from in_thread(lambda results: self._all(requests, results))
             return
         if self._engine is None:
             from vllm import LLM
@@ -71,12 +64,12 @@ class VLLMSampler(Sampler):
             print(f"drp_vllm: engine ready after {time.monotonic() - start:.1f} s",
                   file=sys.stderr, flush=True)
         engine = self._engine
-        longest = int(_model_config(engine).max_model_len)
+        longest = _longest(engine)
         open_: dict[str, _Open] = {}
         for index, request in enumerate(requests):
             item = _Open(index, request, self.chat.encode(request.messages))
             if len(item.prompt) >= longest:
-                yield index, item.too_long(longest)
+                yield index, Failed.too_long(len(item.prompt), longest)
                 continue
             open_[str(index)] = item
             engine.add_request(str(index), {"prompt_token_ids": item.prompt},
@@ -86,12 +79,11 @@ class VLLMSampler(Sampler):
                 for output in engine.step():
                     item = open_[output.request_id]
                     outcome = item.take(output, self.chat)
-                    if outcome is None:
-                        continue
-                    if not output.finished:
-                        engine.abort_request([output.request_id])
-                    del open_[output.request_id]
-                    yield item.index, outcome
+                    if outcome is not None:
+                        if not output.finished:
+                            engine.abort_request([output.request_id])
+                        del open_[output.request_id]
+                        yield item.index, outcome
         finally:
             if open_:
                 with contextlib.suppress(Exception):  # the engine may be what failed
@@ -110,32 +102,9 @@ class VLLMSampler(Sampler):
                          else RequestOutputKind.FINAL_ONLY))
 
     def _lora(self) -> Any:
-        if self.lora is None:
-            return None
         from vllm.lora.request import LoRARequest
 
-        return LoRARequest("adapter", 1, self.lora)
-
-    # -- several engines under one scheduler -------------------------------------------------
-
-    def _sample_parallel(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """vLLM's own data parallelism, which its asynchronous engine has."""
-        results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
-
-        def work() -> None:
-            try:
-                asyncio.run(self._all(requests, results))
-                results.put(None)
-            except BaseException as error:
-                results.put(error)
-
-        thread = threading.Thread(target=work, daemon=True, name="vllm")
-        thread.start()
-        while (item := results.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-        thread.join()
+        return None if self.lora is None else LoRARequest("adapter", 1, self.lora)
 
     async def _all(self, requests: Iterable[SampleRequest], results: Any) -> None:
         from vllm import AsyncEngineArgs
@@ -143,17 +112,17 @@ class VLLMSampler(Sampler):
 
         engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self.arguments))
         try:
-            longest = int(_model_config(engine).max_model_len)
+            longest = _longest(engine)
 
             async def one(index: int, request: SampleRequest) -> None:
                 item = _Open(index, request, self.chat.encode(request.messages))
                 if len(item.prompt) >= longest:
-                    results.put((index, item.too_long(longest)))
+                    results.put((index, Failed.too_long(len(item.prompt), longest)))
                     return
-                stream = engine.generate({"prompt_token_ids": item.prompt}, self._params(request),
-                                         str(index), lora_request=self._lora())
-                outcome: Outcome | None = None
-                async for output in stream:
+                outcome: Completion | Failed | None = None
+                async for output in engine.generate(
+                        {"prompt_token_ids": item.prompt}, self._params(request), str(index),
+                        lora_request=self._lora()):
                     outcome = item.take(output, self.chat)
                     if outcome is not None:
                         break
@@ -172,36 +141,30 @@ class _Open:
         self.ids: list[int] = []
         self.checked = 0
 
-    def too_long(self, longest: int) -> Failed:
-        return Failed.too_long(len(self.prompt), longest)
-
-    def take(self, output: Any, chat: Chat) -> Outcome | None:
+    def take(self, output: Any, chat: Chat) -> Completion | Failed | None:
         """An outcome once there is one."""
+        finish: Finish | None = None
         part = output.outputs[0]
         self.ids += part.token_ids
         if output.finished:
             if part.finish_reason not in ("stop", "length"):
                 return Failed(error=f"vLLM ended the request with {part.finish_reason!r}")
-            stopped = part.finish_reason == "stop"
-            if stopped and self.ids and self.ids[-1] in chat.stop_ids:
-                self.ids.pop()
-            return self._done("stop" if stopped else self.request.cut(len(self.ids)), chat)
-        if self.request.stop_loops and len(self.ids) - self.checked >= EVERY:
+            finish = self.request.cut(len(self.ids))
+            if part.finish_reason == "stop":
+                finish = "stop"
+                if self.ids and self.ids[-1] in chat.stop_ids:
+                    self.ids.pop()
+        elif self.request.stop_loops and len(self.ids) - self.checked >= EVERY:
             self.checked = len(self.ids)
-            if token_period(self.ids) is not None:
-                return self._done("loop", chat)
-        return None
-
-    def _done(self, finish: Finish, chat: Chat) -> Completion:
-        return Completion(text=chat.decode(self.ids), tokens=len(self.ids),
-                          prompt_tokens=len(self.prompt), finish=finish)
+            finish = "loop" if token_period(self.ids) is not None else None
+        return None if finish is None else Completion(
+            text=chat.decode(self.ids), tokens=len(self.ids), prompt_tokens=len(self.prompt),
+            finish=finish)
 
 
 def engine_arguments() -> list[str]:
     """The names of this vLLM's engine arguments. Raises UserError where there is no vLLM."""
     try:
-        import dataclasses
-
         from vllm import EngineArgs
     except ImportError as error:
         raise UserError(f"vLLM cannot be imported ({error})", fix="pip install 'drp-plugin[vllm]', "
@@ -224,20 +187,18 @@ def arguments(model: str, lora: str | None, revision: str | None, trust_remote_c
         "dtype": "float32" if cpu else "auto", "disable_log_stats": True}
     if cpu:
         settings["enforce_eager"] = True
-        if os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0":
+        if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":
             settings["distributed_executor_backend"] = "uni"
     if lora is not None:
         settings |= {"enable_lora": True, "max_loras": 1, "max_lora_rank": _rank(lora)}
-    for name, value in given.items():
-        settings[name] = _read(name, value)
-    return settings
+    return settings | {name: _read(name, value) for name, value in given.items()}
 
 
 def _without_gpu() -> bool:
-    if importlib.util.find_spec("torch") is None:
+    try:
+        import torch
+    except ImportError:
         return False  # nor is there a vLLM, which is said where that is imported
-    import torch
-
     return not torch.cuda.is_available() and not getattr(torch, "xpu", torch.cuda).is_available()
 
 
@@ -259,7 +220,7 @@ def _rank(lora: str) -> int:
     return next((r for r in _RANKS if r >= rank), rank)
 
 
-def _model_config(engine: Any) -> Any:
-    """Where it stands differs between releases."""
-    config = getattr(engine, "model_config", None)
-    return config if config is not None else engine.vllm_config.model_config
+def _longest(engine: Any) -> int:
+    """The model's context in tokens; where its configuration stands differs between releases."""
+    config = getattr(engine, "model_config", None) or engine.vllm_config.model_config
+    return int(config.max_model_len)

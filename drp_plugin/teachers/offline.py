@@ -12,20 +12,19 @@ from __future__ import annotations
 import ast
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
 
 from drp_plugin import segment
 from drp_plugin.grading import extract
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
-from drp_plugin.pruning.assemble import Piece, assemble
-from drp_plugin.records import Action, Reason, Usage
-from drp_plugin.teachers.offline_cues import SEQUENCE, Clause
-from drp_plugin.teachers.offline_plan import Judge, Judgement
+from drp_plugin.pruning.assemble import Part, Piece, assemble, gap
+from drp_plugin.records import Action, Reason, Step, Usage
+from drp_plugin.teachers.offline_cues import RULES, Clause, says, statement, tighten
+from drp_plugin.teachers.offline_plan import Judge
 from drp_plugin.teachers.offline_prompts import (
-    Decision,
-    Given,
     section,
     steps,
     units,
@@ -34,7 +33,6 @@ from drp_plugin.teachers.offline_prompts import (
     write_steps,
 )
 from drp_plugin.teachers.offline_steps import StepGroup, groups, split
-from drp_plugin.teachers.offline_text import concludes, statement, tighten
 
 NAME = "offline:rules"
 _ROOT = Path(__file__).resolve().parents[1]
@@ -44,6 +42,8 @@ _PART = 'more="true"'
 """A prompt says by it that the steps or units are not yet the last ones."""
 _PLAIN = 'labels="none"'
 """A prompt says by it that the steps have no skills."""
+_Judge = Callable[[Iterable[str]], list[str]]
+"""Why each clause goes, "" for one that stays."""
 
 
 class OfflineTeacher(Teacher):
@@ -64,31 +64,21 @@ class OfflineTeacher(Teacher):
         Raises TeacherError for every other prompt: rules cannot solve problems or judge texts.
         `max_tokens` is obeyed, with the finish reason `length`, as by a model.
         """
-        prompt = next((m.content for m in request.messages if m.role == "user"), "")
-        text = answer(prompt)
+        text = whole = answer(next((m.content for m in request.messages if m.role == "user"), ""))
         prompted = sum(self._count(message.content) for message in request.messages)
         limit = request.sampling.max_tokens
-        finish = "stop"
         if limit is not None and self._count(text) > limit:
-            text, finish = self._clip(text, limit), "length"
-        return Reply(text=text, finish_reason="length" if finish == "length" else "stop",
+            text = text[:bisect_right(range(1, len(text) + 1), limit,
+                                      key=lambda end: self._count(whole[:end]))]
+        return Reply(text=text, finish_reason="stop" if text == whole else "length",
                      usage=Usage(requests=1, prompt_tokens=prompted,
                                  completion_tokens=self._count(text), cost_usd=0.0))
 
-    def _clip(self, text: str, limit: int) -> str:
-        low, high = 0, len(text)
-        while low < high:
-            middle = (low + high + 1) // 2
-            if self._count(text[:middle]) <= limit:
-                low = middle
-            else:
-                high = middle - 1
-        return text[:low]
-
 
 def source_digest(module: str) -> str:
-    """Sixteen hex digits over a module of ours and all modules of ours that it stands on."""
-    waiting, texts = [module], dict[str, bytes]()
+    """Sixteen hex digits over a module of ours, all modules of ours that it stands on, and the
+    rules' wordings."""
+    waiting, texts = [module], {RULES: _ROOT.joinpath("data", RULES).read_bytes()}
     while waiting:
         name = waiting.pop()
         path = _ROOT.joinpath(*name.split(".")[1:])
@@ -105,22 +95,23 @@ def source_digest(module: str) -> str:
     return digest.hexdigest()[:16]
 
 
-class _Known(NamedTuple):
-    """What a prompt shows beside the reasoning."""
-
-    question: str
-    answer: str
-    """The student's answer part."""
-
-
 def answer(prompt: str) -> str:
     """The reply to a prompt; raises TeacherError for one that rules cannot answer."""
-    question, student = (section(prompt, name) for name in ("question", "answer"))
-    known = _Known(question.text if question else "", student.text if student else "")
-    if numbered := section(prompt, "units"):
-        return _indexed(known, units(numbered.text), whole=not numbered.says(_PART))
-    if listed := section(prompt, "steps"):
-        return _revision(known, steps(listed.text), whole=not listed.says(_PART))
+    question, student = (found.text if (found := section(prompt, name)) else ""
+                         for name in ("question", "answer"))
+    for name, read, reply in (("units", units, _indexed), ("steps", steps, _revision)):
+        if listed := section(prompt, name):
+            if not (given := read(listed.text)):
+                raise TeacherError(f"the prompt shows no {name}", Reason.BAD_FORMAT)
+            final = extract(student, thinking=False).text
+            whole = not listed.says(_PART)
+
+            def judge(clauses: Iterable[str], final: str | None = final,
+                      whole: bool = whole) -> list[str]:
+                return Judge(question, [Clause(text) for text in clauses], student, final,
+                             whole=whole).judge()
+
+            return reply(given, judge, final if whole else None)
     if reasoning := section(prompt, "reasoning"):
         return _decomposition(reasoning.text, skills=not reasoning.says(_PLAIN))
     raise TeacherError(
@@ -129,121 +120,84 @@ def answer(prompt: str) -> str:
 
 
 def _decomposition(reasoning: str, *, skills: bool) -> str:
-    spans = segment.units(reasoning, "clause" if skills else "sentence")
-    texts = segment.texts(reasoning, spans)
-    parts = [("".join(texts[g.first : g.last + 1]), g.skill) for g in groups(texts)]
-    return write_steps(parts, skills=skills)
+    texts = segment.texts(reasoning, segment.units(reasoning, "clause" if skills else "sentence"))
+    return write_steps([("".join(texts[g.first : g.last + 1]), g.skill) for g in groups(texts)],
+                       skills=skills)
 
 
-def _indexed(known: _Known, given: list[Given], *, whole: bool) -> str:
-    if not given:
-        raise TeacherError("the prompt shows no units", Reason.BAD_FORMAT)
+def _indexed(given: list[Step], judge: _Judge, final: str | None) -> str:
     texts = [unit.text for unit in given]
-    judgement, final = _judgement(known, [texts], whole=whole)
-    short = [tighten(text) if keep else ""
-             for text, keep in zip(texts, judgement.keep, strict=True)]
+    why = judge(texts)
+    short = ["" if gone else tighten(text) for text, gone in zip(texts, why, strict=True)]
     # calculations that only go over known ground again are one long check
-    skills = ["Checking" if why in ("re-check", "after the answer") else ""
-              for why in judgement.why]
+    skills = ["Checking" if gone in ("re-check", "after the answer") else "" for gone in why]
     found = split(groups(texts, skills), texts, short)
-    bodies = [texts[g.first : g.last + 1] for g in found]
-    decisions, _ = _decide(judgement, final, found, bodies, [given[g.first].index for g in found],
-                           [given[g.last].index for g in found])
-    return write_indexed(decisions)
+    return write_indexed(_decide(
+        why, final, [StepGroup(given[g.first].index, given[g.last].index, g.skill) for g in found],
+        [texts[g.first : g.last + 1] for g in found])[0])
 
 
-def _revision(known: _Known, given: list[Given], *, whole: bool) -> str:
-    if not given:
-        raise TeacherError("the prompt shows no steps", Reason.BAD_FORMAT)
-    found = [StepGroup(i, i, step.skill or "") for i, step in enumerate(given)]
+def _revision(given: list[Step], judge: _Judge, final: str | None) -> str:
     bodies = [segment.texts(step.text, segment.units(step.text)) for step in given]
-    indices = [step.index for step in given]
-    judgement, final = _judgement(known, bodies, whole=whole)
-    decisions, synthesis = _decide(judgement, final, found, bodies, indices, indices)
-    return write_revision(decisions, synthesis)
+    return write_revision(*_decide(
+        judge(chain(*bodies)), final,
+        [StepGroup(step.index, step.index, step.skill or "") for step in given], bodies))
 
 
-def _judgement(known: _Known, bodies: Sequence[Sequence[str]], *,
-               whole: bool) -> tuple[Judgement, str | None]:
-    """Which clauses stay, and the final answer that the text must end with (None: it goes on)."""
-    final = extract(known.answer, thinking=False).text
-    clauses = [Clause(text) for body in bodies for text in body]
-    judgement = Judge(known.question, clauses, known.answer, final, whole=whole).judge()
-    return judgement, final if whole else None
+def _decide(why: Iterable[str], final: str | None, found: Sequence[StepGroup],
+            bodies: Sequence[Sequence[str]]) -> tuple[list[Part], str]:
+    """An action for each step, and the text that the kept and rewritten ones make.
 
-
-def _decide(judgement: Judgement, final: str | None, found: Sequence[StepGroup],
-            bodies: Sequence[Sequence[str]], firsts: Sequence[int],
-            lasts: Sequence[int]) -> tuple[list[Decision], str]:
-    """An action for each step, and the text that the kept and rewritten ones make."""
-    kept = _kept(bodies, judgement)
+    `why` says of each clause why it goes. The text ends with `final`, where that is given.
+    """
+    fates = iter(why)
+    kept = [_kept(body, list(islice(fates, len(body)))) for body in bodies]
     if final is not None:
         _conclude(kept, final)
     if not any(kept):
         kept[-1] = [Piece(statement(final) if final else bodies[-1][-1].strip(), "")]
-    decisions: list[Decision] = []
-    for step, pieces in enumerate(kept):
+    parts: list[Part] = []
+    for (first, last, skill), body, pieces in zip(found, bodies, kept, strict=True):
         text = assemble(pieces, opening=False)
-        original = "".join(bodies[step]).strip()
-        same = " ".join(original.split()) == " ".join(text.split())
-        action = Action.DELETE if not text else Action.KEEP if same else Action.COMPRESS
-        decisions.append(Decision(firsts[step], lasts[step], found[step].skill, action,
-                                  text if action is Action.COMPRESS else ""))
-    return _merged(decisions, kept), _synthesis(kept)
+        if not text or " ".join("".join(body).split()) == " ".join(text.split()):
+            parts.append(Part(first, last, skill, Action.KEEP if text else Action.DELETE, ""))
+            continue
+        before = parts[-1] if parts else None
+        if before is not None and before.text and max(len(before.text), len(text)) < _MERGE_BELOW:
+            both = assemble([Piece(before.text, " "), Piece(text, "")], opening=False)
+            parts[-1] = Part(before.first, last, before.skill, Action.MERGE, both)
+        else:
+            parts.append(Part(first, last, skill, Action.COMPRESS, text))
+    return parts, _synthesis(kept)
 
 
-def _kept(bodies: Sequence[Sequence[str]], judgement: Judgement) -> list[list[Piece]]:
-    kept: list[list[Piece]] = []
-    at = 0
-    for body in bodies:
-        pieces = []
-        for text in body:
-            short = tighten(text) if judgement.keep[at] else ""
-            if short:
-                space = "\n\n" if "\n\n" in text else "\n" if "\n" in text else " "
-                pieces.append(Piece(short, space))
-            elif pieces and "\n" in text:
-                pieces[-1] = Piece(pieces[-1].text, "\n\n" if "\n\n" in text else "\n")
-            at += 1
-        kept.append(pieces)
-    return kept
+def _kept(body: Sequence[str], why: Sequence[str]) -> list[Piece]:
+    pieces: list[Piece] = []
+    for text, gone in zip(body, why, strict=True):
+        if short := "" if gone else tighten(text):
+            pieces.append(Piece(short, gap(text)))
+        elif pieces and "\n" in text:
+            pieces[-1] = Piece(pieces[-1].text, gap(text))
+    return pieces
 
 
 def _conclude(kept: list[list[Piece]], final: str) -> None:
     """End with the answer's statement, in place of a last sentence that only says it."""
-    for pieces in reversed(kept):
-        if not pieces:
-            continue
-        last = pieces[-1].text
-        if concludes(last) and last.rstrip()[-1:] in ".!" and "=" not in last:
-            return
-        if re.fullmatch(r"(?:So|Therefore|Thus|Hence|Then)?,? ?(?:the )?(?:final )?answer"
+    pieces = next((pieces for pieces in reversed(kept) if pieces), None)
+    if pieces is None:
+        return
+    last, space = pieces.pop()
+    if says(last, "concludes") and last.rstrip()[-1:] in ".!" and "=" not in last:
+        pieces.append(Piece(last, space))
+        return
+    if not re.fullmatch(r"(?:So|Therefore|Thus|Hence|Then)?,? ?(?:the )?(?:final )?answer"
                         r"[^=]{0,60}", last, re.IGNORECASE):
-            pieces[-1] = Piece(statement(final), "")
-            return
         if last.endswith((",", ":", ";")):
             last = last[:-1] + "."
-        elif last[-1:].isalnum() and "\n" not in pieces[-1].space:
+        elif last[-1:].isalnum() and "\n" not in space:
             last += "."
-        pieces[-1] = Piece(last, "\n\n")
-        pieces.append(Piece(statement(final), ""))
-        return
-
-
-def _merged(decisions: list[Decision], kept: Sequence[Sequence[Piece]]) -> list[Decision]:
-    """Short rewritten neighbours put into one MERGE."""
-    merged: list[Decision] = []
-    for part, pieces in zip(decisions, kept, strict=True):
-        before = merged[-1] if merged else None
-        text = assemble(pieces, opening=False)
-        if (before is not None and before.action in (Action.COMPRESS, Action.MERGE)
-                and part.action is Action.COMPRESS
-                and len(before.text) < _MERGE_BELOW and len(text) < _MERGE_BELOW):
-            both = assemble([Piece(before.text, " "), Piece(text, "")], opening=False)
-            merged[-1] = Decision(before.first, part.last, before.skill, Action.MERGE, both)
-        else:
-            merged.append(part)
-    return merged
+        pieces.append(Piece(last, "\n\n"))
+    pieces.append(Piece(statement(final), ""))
 
 
 def _synthesis(kept: Sequence[Sequence[Piece]]) -> str:
@@ -253,16 +207,15 @@ def _synthesis(kept: Sequence[Sequence[Piece]]) -> str:
     for pieces in kept:
         for number, piece in enumerate(pieces):
             formula = len(re.findall(r"(?<![\\A-Za-z])[A-Za-z]{2,}", piece.text)) <= 1
-            turn = SEQUENCE.match(piece.text) or concludes(piece.text)
+            turn = says(piece.text, "sequence", "concludes")
             unfinished = bool(result) and result[-1].text[-1] not in ".!?:,;" \
                 and not piece.text[0].islower()
             if result and (unfinished or (number == 0 and (formula or turn or length > 400))):
                 result[-1] = Piece(result[-1].text, "\n\n")
-                length = 0
             if result and result[-1].space == "\n\n":
                 length = 0
             length += len(piece.text)
-            result.append(piece if number + 1 < len(pieces) or formula else Piece(piece.text, " "))
-            if formula and number + 1 == len(pieces):
-                result[-1] = Piece(piece.text, "\n\n")
+            last = number + 1 == len(pieces)
+            result.append(Piece(piece.text, piece.space if not last else
+                                "\n\n" if formula else " "))
     return assemble(result)

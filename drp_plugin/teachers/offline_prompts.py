@@ -5,30 +5,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from drp_plugin.records import Action
-
-
-@dataclass(frozen=True)
-class Given:
-    """A step or unit that the prompt shows."""
-
-    index: int
-    text: str
-    skill: str | None = None
-
-
-class Decision(NamedTuple):
-    """A run of steps (or units), its skill, its action and its new text."""
-
-    first: int
-    last: int
-    skill: str
-    action: Action
-    text: str = ""
-
+from drp_plugin.pruning.assemble import Part
+from drp_plugin.records import Action, Step
 
 _STEP = re.compile(r"^Step (\d+): ", re.MULTILINE)
 _SKILL = re.compile(r"\nSkill: ([^\n]*)\s*\Z")
@@ -55,25 +35,24 @@ def section(prompt: str, name: str) -> Section | None:
     return Section(prompt[opening.end():closing] if closing >= opening.end() else "", opening[1])
 
 
-def steps(listing: str) -> list[Given]:
+def steps(listing: str) -> list[Step]:
     """The numbered steps of a revision prompt."""
     found = []
     for index, text in _numbered(listing, _STEP):
         label = _SKILL.search(text.rstrip())
-        body = text.rstrip()[: label.start()] if label else text
-        found.append(Given(index, body.strip(), label[1] if label else None))
+        body = text[: label.start()] if label else text
+        found.append(Step(index=index, text=body.strip(), skill=label[1] if label else None))
     return found
 
 
-def units(listing: str) -> list[Given]:
+def units(listing: str) -> list[Step]:
     """The numbered units of an indexed prompt, each with the white space behind it."""
-    return [Given(index, text.strip() + _space(text)) for index, text in _numbered(listing, _UNIT)]
-
-
-def _space(text: str) -> str:
-    if text.endswith("\n\n"):
-        return "\n\n"
-    return " " if text.rstrip()[-1:] in (".", "!", "?", ",", ":", ";") else "\n"
+    found = []
+    for index, text in _numbered(listing, _UNIT):
+        space = "\n\n" if text.endswith("\n\n") else \
+            " " if text.rstrip()[-1:] in (".", "!", "?", ",", ":", ";") else "\n"
+        found.append(Step(index=index, text=text.strip() + space))
+    return found
 
 
 def _numbered(listing: str, marker: re.Pattern[str]) -> list[tuple[int, str]]:
@@ -88,36 +67,32 @@ def _numbered(listing: str, marker: re.Pattern[str]) -> list[tuple[int, str]]:
 
 def write_steps(parts: Sequence[tuple[str, str]], *, skills: bool) -> str:
     """A decomposition reply: texts and skills."""
-    blocks = []
-    for number, (text, skill) in enumerate(parts, start=1):
-        block = f"Step {number}: {text.strip()}"
-        blocks.append(f"{block}\n\nSkill: {skill}" if skills else block)
-    return "\n\n".join(blocks)
+    return "\n\n".join(f"Step {number}: {text.strip()}" + (f"\n\nSkill: {skill}" if skills else "")
+                       for number, (text, skill) in enumerate(parts, start=1))
 
 
-_NAMES = {Action.KEEP: "KEEP", Action.DELETE: "DELETE", Action.COMPRESS: "SINGLE-STEP COMPRESS",
-          Action.MERGE: "MULTI-STEP COMPRESS"}
+_NAMES = {Action.KEEP: "KEEP", Action.DELETE: "DELETE", Action.COMPRESS: "SINGLE-STEP COMPRESS"}
 
 
-def write_revision(decisions: Sequence[Decision], synthesis: str) -> str:
+def write_revision(parts: Sequence[Part], synthesis: str) -> str:
     """A revision reply: an action a line, the synthesis, the answer part left as it is."""
     lines = []
-    for part in decisions:
+    for part in parts:
         if part.action is Action.MERGE:
             lines.append(f"Steps {part.first}-{part.last}: MULTI-STEP COMPRESS: {part.text}")
-            continue
-        for index in range(part.first, part.last + 1):
+        else:
             text = f": {part.text}" if part.text else ""
-            lines.append(f"Step {index}: {_NAMES[part.action]}{text}")
+            lines += [f"Step {index}: {_NAMES[part.action]}{text}"
+                      for index in range(part.first, part.last + 1)]
     return "\n".join([*lines, "", "## SYNTHESIS", synthesis, "", "## ANSWER", "UNCHANGED"])
 
 
-def write_indexed(decisions: Sequence[Decision]) -> str:
+def write_indexed(parts: Sequence[Part]) -> str:
     """A structured reply: ranges, skills, actions and new texts."""
     items = []
-    for part in decisions:
-        units_named = str(part.first) if part.first == part.last else f"{part.first}-{part.last}"
-        item = {"u": units_named, "k": part.skill, "a": part.action.value}
+    for part in parts:
+        named = str(part.first) if part.first == part.last else f"{part.first}-{part.last}"
+        item = {"u": named, "k": part.skill, "a": part.action.value}
         if part.action in (Action.COMPRESS, Action.MERGE):
             item["t"] = part.text
         items.append(item)

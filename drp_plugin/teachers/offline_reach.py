@@ -5,37 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from drp_plugin.teachers.offline_cues import (
-    ALTERNATIVE,
-    CHECK,
-    CONCLUDE,
-    CONFIRM,
-    GUESS,
-    STRONG,
-    Clause,
-)
+from drp_plugin.teachers.offline_cues import Clause, plain
 
 _TRIVIAL = frozenset({"0", "1", "2"})
-_RESULT_WORDS = (r"(?:[=≈]|\b(?:is|are|be|was|get|gets|gives|us|equals?|to|becomes?|has|have"
-                 r"|total|leaves?|"
-                 r"of|only|makes?|means|as|exactly)\b)[^\w=]{0,4}")
-
-
-def plain(text: str) -> str:
-    """Text in which the same value looks the same: `$\\dfrac{1}{4}$` and `1/4`."""
-    text = re.sub(r"\s+", " ", text)
-    text = re.sub(r"(?<=\d)(?:\{,\}|\\,|\\!|,)(?=\d{3}(?!\d))", "", text)
-    text = re.sub(r"\\[dt]?frac\{([^{}]*)\}\{([^{}]*)\}", r"\1/\2", text)
-    text = re.sub(r"\\[dt]?frac(\d)(\d)", r"\1/\2", text)
-    text = re.sub(r"\\sqrt\{([^{}]*)\}|\bsqrt\(([^()]*)\)", r"√\1\2", text)
-    text = re.sub(r"\\(?:text|mathrm|mathbf|textbf)\{([^{}]*)\}", r"\1", text)
-    text = text.replace("\\pi", "π").replace("\\infty", "∞").replace("\\cup", "∪")
-    text = re.sub(r"\*\*|\\(?:left|right|boxed|!|,|;|quad|displaystyle)|\^\\circ|\^\{\\circ\}|°|\$"
-                  r"|\\[()\[\]%]|\\(?=\$)", "", text)
-    text = re.sub(r"\\(?:times|cdot)(?![a-zA-Z])|[*×⋅]", "·", text)
-    text = re.sub(r"\bpi\b", "π", text)
-    text = re.sub(r"\s*([-+=/^·,()\[\]<>≤≥])\s*", r"\1", text.replace("{", "").replace("}", ""))
-    return re.sub(r"\s+", " ", text).strip().lower()
+_RESULT_WORDS = (r"(?:[=≈]|\b(?:is|are|be|was|get|gets|gives|us|equals?|to|becomes?|has|have|total"
+                 r"|leaves?|of|only|makes?|means|as|exactly)\b)[^\w=]{0,4}")
 
 
 class Goal:
@@ -45,22 +19,17 @@ class Goal:
         self.key = plain((final or "")[:500]).strip(" .")
         if self.key.count("=") == 1 and len(self.key.split("=")[0]) <= 4:
             self.key = self.key.split("=")[1]
-        word = re.escape(self.key)
-        end = r"(?![\w/^·]|\.\d|,\d|[-+]\w)"
-        self._mention = re.compile(rf"(?<![\w./√^·]){word}{end}") if self.key else None
-        self._result = re.compile(_RESULT_WORDS + word + end) if self.key else None
-
-    def mentioned(self, clause: Clause) -> bool:
-        return bool(self._mention and self._mention.search(plain(clause.body)))
+        word = re.escape(self.key) + r"(?![\w/^·]|\.\d|,\d|[-+]\w)"
+        self._mention = re.compile(rf"(?<![\w./√^·]){word}")
+        self._result = re.compile(_RESULT_WORDS + word)
 
     def stated(self, clause: Clause) -> bool:
         """Whether the clause gives it as a result."""
-        if self._result is None or self._mention is None:
+        if not self.key:
             return False
-        text = plain(clause.body)
-        if CONCLUDE.search(clause.body) or STRONG.search(clause.body):
-            return bool(self._mention.search(text))
-        return text.strip(" .") == self.key or bool(self._result.search(text))
+        if clause.says("conclude", "strong"):
+            return bool(self._mention.search(clause.plain))
+        return clause.plain.strip(" .") == self.key or bool(self._result.search(clause.plain))
 
 
 def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> int:
@@ -71,13 +40,13 @@ def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> 
     """
     given = {n.replace(",", "") for n in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", question)}
     stated = [i for i, clause in enumerate(clauses) if goal.stated(clause)]
-    certain = [i for i in stated if not GUESS.search(clauses[i].body)]
+    certain = [i for i in stated if not clauses[i].says("guess")]
     if not certain:
-        concluding = [i for i, clause in enumerate(clauses) if CONCLUDE.search(clause.body)]
-        if stated:
-            return stated[-1]
-        return concluding[0] if concluding else len(clauses) - 1
-    needed = _needed(clauses, answer, given)
+        return stated[-1] if stated else next(
+            (i for i, clause in enumerate(clauses) if clause.says("conclude")), len(clauses) - 1)
+    # numbers that the answer part works with and the thinking has, beyond the question's
+    there = {n for clause in clauses for n in clause.numbers}
+    needed = (set(Clause(answer).numbers) & there) - given - _TRIVIAL
     least = _last_step(clauses, goal, answer)
     seen: set[str] = set()
     at = 0
@@ -87,15 +56,16 @@ def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> 
             seen.update(clauses[at].numbers)
             at += 1
         share = len(needed & seen) / len(needed) if needed else 1.0
-        concluded = bool(CONCLUDE.search(clauses[i].body) or STRONG.search(clauses[i].body))
-        settled = concluded or _settled(clauses, i)
+        concluded = clauses[i].says("conclude", "strong")
         if goal.key in given and not concluded:
             continue
-        if i < least and not any(ALTERNATIVE.search(c.body) for c in clauses[i + 1 : i + 3]):
+        if i < least and not any(c.says("alternative") for c in clauses[i + 1 : i + 3]):
             continue
-        if settled and share >= (0.75 if concluded else 0.85):
+        if not (concluded or _settled(clauses, i)):
+            continue
+        if share >= (0.75 if concluded else 0.85):
             return i
-        if settled and (best is None or share > best[0] + 0.2):
+        if best is None or share > best[0] + 0.2:
             best = share, i
     return best[1] if best is not None else certain[-1]
 
@@ -113,20 +83,12 @@ def _last_step(clauses: Sequence[Clause], goal: Goal, answer: str) -> int:
             numbers = set(re.findall(r"\d+(?:\.\d+)?", f"{match[1]} {goal.key}"))
             if len(numbers) > 1 and re.search(r"[-+/^·÷(]", match[1]):
                 return next((i for i, clause in enumerate(clauses) if goal.stated(clause)
-                             and numbers <= set(re.findall(r"\d+(?:\.\d+)?", plain(clause.body)))),
-                            0)
+                             and numbers <= set(re.findall(r"\d+(?:\.\d+)?", clause.plain))), 0)
     return 0
-
-
-def _needed(clauses: Sequence[Clause], answer: str, given: set[str]) -> set[str]:
-    """Numbers that the answer part works with and the thinking has, beyond the question's."""
-    there = {n for clause in clauses for n in clause.numbers}
-    return (set(Clause(answer).numbers) & there) - given - _TRIVIAL
 
 
 def _settled(clauses: Sequence[Clause], i: int) -> bool:
     """Whether the student turns to checking or concluding right after it, or stops."""
     after = clauses[i + 1 : i + 4]
-    turns = (CHECK, ALTERNATIVE, CONCLUDE)
-    return len(after) < 3 or bool(CONFIRM.match(after[0].body)) or any(
-        pattern.search(clause.body) for clause in after for pattern in turns)
+    return len(after) < 3 or after[0].says("confirm") or any(
+        clause.says("check", "alternative", "conclude") for clause in after)

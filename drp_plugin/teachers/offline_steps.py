@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from drp_plugin.teachers.offline_cues import skill
@@ -41,32 +42,27 @@ def groups(units: Sequence[str], skills: Sequence[str] = ()) -> list[StepGroup]:
     for index, unit in enumerate(units):
         name = (skills[index] if skills else "") or skill(unit)
         longest = _LONGEST_TALK if name in _TALK else _LONGEST_STEP
-        if found and length + len(unit) <= longest:
-            before = found[-1]
-            last = units[before.last]
-            if _belongs(before.skill, last, name, unit):
-                kept = name if last.rstrip().endswith(":") or len(last) < _SHORT else before.skill
-                found[-1] = StepGroup(before.first, index, kept)
-                length += len(unit)
-                continue
-        found.append(StepGroup(index, index, name))
-        length = len(unit)
+        last = units[index - 1]
+        if found and length + len(unit) <= longest and _belongs(found[-1].skill, last, name, unit):
+            first, _, before = found[-1]
+            kept = name if last.rstrip().endswith(":") or len(last) < _SHORT else before
+            found[-1] = StepGroup(first, index, kept)
+            length += len(unit)
+        else:
+            found.append(StepGroup(index, index, name))
+            length = len(unit)
     return found
 
 
 def _belongs(before: str, last: str, name: str, unit: str) -> bool:
     talk = before in _TALK, name in _TALK
     if last.rstrip().endswith(":"):
-        return not talk[0] and not talk[1]
-    if before == name or (talk[0] and talk[1]):
+        return not any(talk)
+    if before == name or all(talk) or {before, name} <= _OPENING:
         return True
-    if before in _OPENING and name in _OPENING:
-        return True
-    if "\n\n" in last or talk[0] != talk[1]:
+    if "\n\n" in last or any(talk):
         return False
-    if before in _READING and name in _READING:
-        return True
-    return len(unit.strip()) < _SHORT or len(last.strip()) < _SHORT
+    return {before, name} <= _READING or len(unit.strip()) < _SHORT or len(last.strip()) < _SHORT
 
 
 def split(found: Sequence[StepGroup], units: Sequence[str],
@@ -76,27 +72,21 @@ def split(found: Sequence[StepGroup], units: Sequence[str],
     `short` is what becomes of each unit, "" where it goes. Then most steps can be kept or deleted
     whole, and little has to be written anew.
     """
+    def fate(index: int) -> str:
+        return "goes" if not short[index] else \
+            "stays" if short[index] == units[index].strip() else "changes"
+
     result: list[StepGroup] = []
-    for group in found:
-        runs: list[list[int]] = []
-        fates: list[str] = []
-        for index in range(group.first, group.last + 1):
-            fate = ("goes" if not short[index] else
-                    "stays" if short[index] == units[index].strip() else "changes")
-            if fates and fates[-1] == fate:
-                runs[-1].append(index)
-            else:
-                runs.append([index])
-                fates.append(fate)
-        start = group.first
-        for run, fate in zip(runs, fates, strict=True):
-            size = sum(len(units[index]) for index in run)
-            if fate == "changes" or size < _WORTH_A_STEP:
+    for first, last, name in found:
+        start = first
+        for becomes, group in groupby(range(first, last + 1), key=fate):
+            run = list(group)
+            if becomes == "changes" or sum(len(units[index]) for index in run) < _WORTH_A_STEP:
                 continue
             if run[0] > start:
-                result.append(StepGroup(start, run[0] - 1, group.skill))
-            result.append(StepGroup(run[0], run[-1], group.skill))
+                result.append(StepGroup(start, run[0] - 1, name))
+            result.append(StepGroup(run[0], run[-1], name))
             start = run[-1] + 1
-        if start <= group.last:
-            result.append(StepGroup(start, group.last, group.skill))
+        if start <= last:
+            result.append(StepGroup(start, last, name))
     return result

@@ -22,11 +22,8 @@ def asking(prompt: str) -> Callable[[str], str]:
     """
     if prompt == BARE:
         return str.strip
-    if not prompt.endswith(".jinja"):
-        return _rendering(Prompts(), prompt)
-    return _rendering(Prompts(Path(prompt).parent), Path(prompt).stem)
-
-
-def _rendering(prompts: Prompts, name: str) -> Callable[[str], str]:
+    prompts, name = Prompts(), prompt
+    if prompt.endswith(".jinja"):
+        prompts, name = Prompts(Path(prompt).parent), Path(prompt).stem
     prompts.render(name, question="What is 2 + 3?")
     return lambda question: prompts.render(name, question=question)

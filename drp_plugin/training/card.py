@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
-from drp_plugin import __version__
+import jinja2
+
+import drp_plugin
 from drp_plugin.training.sources import Dropped
 
 if TYPE_CHECKING:
     from drp_plugin.training.sft_set import SetSettings
 
-LICENCES = {
-    "gsm8k": "GSM8K questions: MIT",
-    "prm12k": "PRM12K questions (MATH): MIT",
-    "math": "MATH questions: MIT",
-}
-NOTE = ("The responses were written by the student model and revised by the teacher model named "
-        "above. The licences and terms of use of both, and of the questions' sources, hold for "
-        "this set; check them before you publish it.")
-
+LICENCES = {"gsm8k": "GSM8K questions: MIT", "prm12k": "PRM12K questions (MATH): MIT",
+            "math": "MATH questions: MIT"}
+_LENGTHS = ("tokens_per_row", "response_tokens_before", "response_tokens_after",
+            "characters_per_response")
 
 def tally(values: Iterable[Any]) -> dict[str, int]:
     """How often each value occurs, the most frequent first."""
@@ -55,10 +53,8 @@ class Sums:
         for title, key in (("students", "model"), ("teachers", "teacher"), ("prompts", "prompt"),
                            ("prompts_hash", "prompts_hash")):
             self.counts[title][str(facts.get(key, "not recorded"))] += 1
-        for title, length in (
-                ("tokens_per_row", tokens), ("response_tokens_before", facts.get("tokens_before")),
-                ("response_tokens_after", facts.get("tokens_after")),
-                ("characters_per_response", characters)):
+        lengths = (tokens, facts.get("tokens_before"), facts.get("tokens_after"), characters)
+        for title, length in zip(_LENGTHS, lengths, strict=True):
             if length is not None:
                 self.lengths[title].append(length)
 
@@ -70,15 +66,14 @@ def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows
     counted = sums.lengths["tokens_per_row"]
     return {
         "name": settings.name,
-        "made_by": f"drp-plugin {__version__}",
+        "made_by": f"drp-plugin {drp_plugin.__version__}",
         "format": "sharegpt preference pairs" if settings.pairs else "sharegpt",
         "template": settings.template,
         "rows_in": rows_in,
         "rows": sum(counts["sources"].values()),
         "questions": len(sums.questions),
         "dropped": tally(d.reason for d in dropped),
-        **{title: counts[title] for title in ("sources", "students", "teachers", "prompts",
-                                              "prompts_hash")},
+        **{title: group for title, group in counts.items() if title != "files"},
         "files": sorted(counts["files"]),
         "licences": sorted({text for group in counts["sources"] for key, text in LICENCES.items()
                             if group.lower().startswith(key)}),
@@ -87,46 +82,12 @@ def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows
         "cutoff_len": settings.cutoff_len,
         "over_cutoff": sum(n > settings.cutoff_len for n in counted) if counted else None,
         "tokenizer": tokenizer,
-        **{title: spread(sums.lengths[title]) for title in (
-            "tokens_per_row", "response_tokens_before", "response_tokens_after",
-            "characters_per_response")},
+        **{title: spread(sums.lengths[title]) for title in _LENGTHS},
     }
-
-
-def _lines(title: str, counts: Mapping[str, int]) -> list[str]:
-    return [f"## {title}", "", *(f"- {name}: {number}" for name, number in counts.items()), ""]
 
 
 def markdown(facts: Mapping[str, Any]) -> str:
     """The card for people; with the header that the Hugging Face hub reads."""
-    out = ["---", "language:", "- en", "task_categories:", "- text-generation", "tags:",
-           "- reasoning", "- distilled-reasoning-pruning", "- llama-factory", "configs:",
-           "- config_name: default", f"  data_files: {facts['name']}.json", "---", "",
-           f"# {facts['name']}", "",
-           f"{facts['rows']} rows over {facts['questions']} questions, made by "
-           f"{facts['made_by']} from {facts['rows_in']} rows in the `{facts['format']}` format of "
-           f"LLaMA-Factory, for `template: {facts['template']}`.", "",
-           "Shuffled with seed "
-           f"{facts['seed']}; not split: let `val_size` in the YAML split it.", ""]
-    out += _lines("Sources", facts["sources"])
-    if facts["ratio"]:
-        asked = ", ".join(f"{k}={v:g}" for k, v in facts["ratio"].items())
-        out += [f"Ratio asked for: {asked}", ""]
-    out += _lines("Student", facts["students"])
-    out += _lines("Teacher", facts["teachers"])
-    out += _lines("Prompt that is trained", facts["prompts"])
-    out += _lines("The teacher's prompts, by hash", facts["prompts_hash"])
-    out += ["## Lengths", ""]
-    for title, key in (("Tokens of a row, prompt and response", "tokens_per_row"),
-                       ("Tokens of the student's original response", "response_tokens_before"),
-                       ("Tokens of the pruned response", "response_tokens_after"),
-                       ("Characters of a response", "characters_per_response")):
-        if facts[key]:
-            out.append(f"- {title}: " + ", ".join(f"{k} {v:g}" for k, v in facts[key].items()))
-    out += [f"- Cutoff: {facts['cutoff_len']} tokens; rows over it: "
-            + ("not counted (no tokenizer was given)" if facts["over_cutoff"] is None
-               else str(facts["over_cutoff"])), ""]
-    out += _lines("Left out", facts["dropped"]) if facts["dropped"] else []
-    out += ["## Licence", "", *(f"- {text}" for text in facts["licences"])]
-    out += ["", NOTE, ""]
-    return "\n".join(out)
+    words = Path(drp_plugin.__file__).parent / "data" / "card.md.jinja"
+    return jinja2.Template(words.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True,
+                           keep_trailing_newline=True).render(facts)

@@ -14,15 +14,14 @@ from drp_plugin.jsonl import replacing
 
 INFO = "dataset_info.json"
 _OURS = ("file_name", "formatting", "ranking", "columns", "tags")
-
-TAGS = {"role_tag": "from", "content_tag": "value", "user_tag": "human", "assistant_tag": "gpt"}
 # `sharegpt` and not `openai`: the latter makes LLaMA-Factory put its own system prompt in front.
 SFT_ENTRY: dict[str, Any] = {
-    "formatting": "sharegpt", "columns": {"messages": "conversations"}, "tags": TAGS}
-PAIR_ENTRY: dict[str, Any] = {
-    "formatting": "sharegpt", "ranking": True,
-    "columns": {"messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
-    "tags": TAGS}
+    "formatting": "sharegpt", "columns": {"messages": "conversations"},
+    "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human",
+             "assistant_tag": "gpt"}}
+PAIR_ENTRY = {"formatting": "sharegpt", "ranking": True, "columns": {
+    "messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
+    "tags": SFT_ENTRY["tags"]}
 
 
 def check_name(name: str) -> str:
@@ -83,13 +82,11 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 def check_free(folder: Path, name: str) -> None:
     """Raises UserError when `name` is registered for a file that `drp build` did not write."""
-    entry = read_info(folder).get(name)
-    if entry is None:
-        if (folder / f"{name}.json").exists() and not (folder / f"{name}.card.json").exists():
-            raise UserError("exists and was not written by `drp build`",
-                            file=folder / f"{name}.json", fix="Choose another --name")
-        return
-    if not isinstance(entry, dict) or entry.get("file_name") != f"{name}.json":
+    entry, file = read_info(folder).get(name), folder / f"{name}.json"
+    if entry is None and file.exists() and not (folder / f"{name}.card.json").exists():
+        raise UserError("exists and was not written by `drp build`", file=file,
+                        fix="Choose another --name")
+    if entry is not None and not (isinstance(entry, dict) and entry.get("file_name") == file.name):
         raise UserError(f"{name!r} is registered for something else", file=folder / INFO,
                         fix="Choose another --name")
 

@@ -1,12 +1,18 @@
-"""Mixing sources to a size and a ratio, reproducibly."""
+"""Mixing sources to a size and a ratio, reproducibly; until then their rows wait on disk."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping, Sequence
+import json
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.jsonl import dumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +26,7 @@ class Fit:
     source: str
     row: int
     offset: int
-    """Where its text waits on disk."""
+    """Its place in the spool."""
     tokens: int | None
     """Its length as a training row; None where it was not counted."""
 
@@ -28,6 +34,33 @@ class Fit:
     def rank(self) -> tuple[str, str, str, int]:
         """Which of several equal rows stays: whatever the order of reading, the least."""
         return self.group, self.id, self.source, self.row
+
+
+class Spool:
+    """A nameless file beside the set that is being built; it goes with its process."""
+
+    def __init__(self, folder: Path) -> None:
+        place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
+        self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115
+        self._end, self.close = 0, self._file.close
+
+    def put(self, example: dict[str, Any], note: Any) -> int:
+        """Keep a training example and what is known about it; returns where they are."""
+        self._end += self._file.write(text := f"{dumps(example)}\n{json.dumps(note)}\n".encode())
+        return self._end - len(text)
+
+    def examples(self, rows: Iterable[Fit]) -> Iterator[str]:
+        """Each row's example, as one line of JSON."""
+        for row in rows:
+            self._file.seek(row.offset)
+            yield self._file.readline().decode().rstrip("\n")
+
+    def notes(self, rows: Iterable[Fit]) -> Iterator[Any]:
+        """What is known about each row."""
+        for row in rows:
+            self._file.seek(row.offset)
+            self._file.readline()
+            yield json.loads(self._file.readline())
 
 
 def digest(*parts: str | None) -> bytes:
@@ -40,13 +73,11 @@ def parse_ratio(text: str) -> dict[str, float]:
     """`gsm8k=3,prm12k=5` as weights by data set; raises UserError when it cannot be read."""
     weights: dict[str, float] = {}
     for part in text.split(","):
-        name, sign, value = part.partition("=")
-        try:
+        name, _, value = (piece.strip() for piece in part.partition("="))
+        weight = -1.0
+        with contextlib.suppress(ValueError):
             weight = float(value)
-        except ValueError:
-            weight = -1.0
-        name = name.strip()
-        if not sign or not name or not 0 < weight < float("inf") or name in weights:
+        if not name or not 0 < weight < float("inf") or name in weights:
             raise UserError(f"--ratio {text!r}: {part.strip()!r} is not NAME=WEIGHT",
                             fix="For example --ratio gsm8k=3,prm12k=5")
         weights[name] = weight
@@ -85,8 +116,7 @@ def quotas(weights: Mapping[str, float], available: Mapping[str, int],
     target = int(most + 1e-9) if size is None else min(size, int(most + 1e-9))
     exact = {name: target * weight / total for name, weight in weights.items()}
     counts = {name: min(int(value + 1e-9), available[name]) for name, value in exact.items()}
-    by_remainder = sorted(exact, key=lambda n: (counts[n] - exact[n], n))
-    for name in by_remainder:
+    for name in sorted(exact, key=lambda n: (counts[n] - exact[n], n)):
         if sum(counts.values()) < target and counts[name] < available[name]:
             counts[name] += 1
     return counts
@@ -109,7 +139,6 @@ def mix(rows: Sequence[Fit], *, size: int | None,
     chosen: list[Fit] = []
     rest: list[Fit] = []
     for row in ordered:
-        name = names[row.group]
-        (chosen if left[name] > 0 else rest).append(row)
-        left[name] -= 1
+        (chosen if left[names[row.group]] > 0 else rest).append(row)
+        left[names[row.group]] -= 1
     return chosen, rest

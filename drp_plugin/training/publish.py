@@ -10,11 +10,6 @@ from pathlib import Path
 from drp_plugin.errors import UserError
 
 
-def _without_folders(text: str) -> str:
-    """Paths of the builder's own machine, cut to the run's name and file."""
-    return re.sub(r'"[^"]*?([^"/]+/[^"/]+\.jsonl)"', r'"\1"', text)
-
-
 def push(folder: Path, name: str, repository: str, *, private: bool = True) -> str:
     """Upload the set, its provenance and its card (as README.md); returns the repository's address.
 
@@ -29,8 +24,10 @@ def push(folder: Path, name: str, repository: str, *, private: bool = True) -> s
     with tempfile.TemporaryDirectory() as staging:
         shutil.copy(folder / f"{name}.json", Path(staging) / f"{name}.json")
         for file in (f"{name}.provenance.jsonl", f"{name}.card.json"):
-            (Path(staging) / file).write_text(_without_folders((folder / file).read_text("utf-8")),
-                                              encoding="utf-8")
+            # paths of the builder's own machine are cut to the run's name and file
+            text = re.sub(r'"[^"]*?([^"/]+/[^"/]+\.jsonl)"', r'"\1"',
+                          (folder / file).read_text("utf-8"))
+            (Path(staging) / file).write_text(text, encoding="utf-8")
         shutil.copy(folder / f"{name}.md", Path(staging) / "README.md")
         try:
             api = HfApi()

@@ -6,6 +6,7 @@ shuffle and its length.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -20,15 +21,17 @@ from drp_plugin.reading import Reader
 from drp_plugin.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import card, dataset_info
 from drp_plugin.training.asking import BARE, asking
-from drp_plugin.training.mixing import Fit, digest, mix
+from drp_plugin.training.mixing import Fit, Spool, digest, mix
 from drp_plugin.training.sources import Candidate, Dropped, Why, read_source
-from drp_plugin.training.spool import Spool
 from drp_plugin.training.templates import DEFAULT_TEMPLATE, Count, Family, family
 
 
 @dataclass(frozen=True)
 class SetSettings:
-    """What decides the set, besides the rows."""
+    """What decides the set, besides the rows: the options of `drp build`.
+
+    `prompt` None takes each row's own; `cutoff_len` counts the tokens of prompt and response.
+    """
 
     name: str
     size: int | None = None
@@ -36,24 +39,20 @@ class SetSettings:
     seed: int = 42
     template: str = DEFAULT_TEMPLATE
     prompt: str | None = None
-    """The prompt that is trained: a name, a FILE.jinja, or `none`; None for each row's own."""
     cutoff_len: int = 4096
-    """LLaMA-Factory's limit for prompt and response together, in tokens."""
     keep_over_cutoff: bool = False
     pairs: bool = False
-    """Preference pairs (pruned chosen, original rejected) for DPO instead of an SFT set."""
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a build made."""
+    """What a build made, and notes that a person should read."""
 
     file: Path
     rows: int
     dropped: list[Dropped]
     card: dict[str, Any]
     notes: list[str] = field(default_factory=list)
-    """What a person should know about it."""
 
 
 def first_of(dropped: Iterable[Dropped], reason: str) -> str:
@@ -92,21 +91,19 @@ class Sorter:
     """By the hash of all that is trained; of equal rows, the one of the least rank."""
     dropped: list[Dropped] = field(default_factory=list)
     rows_in: int = 0
-    unrecorded: int = 0
-    """Rows that do not name the prompt they were sampled with, where that decides."""
+    unrecorded: int = 0  # rows that do not name their prompt, where that decides
     _equal: list[tuple[bytes, Fit]] = field(default_factory=list)
 
     def add(self, row: Candidate | Dropped) -> None:
         """Sort one row."""
         self.rows_in += 1
         if isinstance(row, Dropped):
-            self.dropped.append(row)
-            return
+            return self.dropped.append(row)
         try:
             self._add(row)
         except Unfit as error:
-            self.dropped.append(Dropped(row.source, row.row, row.id, Why(error.reason),
-                                        error.detail))
+            self.dropped.append(
+                Dropped(row.source, row.row, row.id, Why(error.reason), error.detail))
 
     def _add(self, row: Candidate) -> None:
         prompt = self.settings.prompt or row.prompt or BARE
@@ -173,8 +170,7 @@ def _example(asked: str, response: str, rejected: str | None) -> dict[str, Any]:
 def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
           tokenizer: str | None = None, count: Count | None = None, counted_by: str | None = None,
           exclude: Sequence[str | Path] = (), columns: Mapping[str, str] | None = None,
-          replace_set: bool = False,
-          tick: Callable[[], None] = lambda: None) -> Built:
+          replace_set: bool = False, tick: Callable[[], None] = lambda: None) -> Built:
     """Read, sort out, mix, write and register one data set in `folder`.
 
     Writes `NAME.json` (the set), `NAME.provenance.jsonl` (where each row of it comes from, in its
@@ -190,7 +186,7 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
     layout, note = family(settings.template, tokenizer)
     if settings.prompt is not None:
         asking(settings.prompt)
-    with Spool(folder) as spool:
+    with contextlib.closing(Spool(folder)) as spool:
         sorter = Sorter(settings, layout, count, read_excluded(exclude), spool)
         for source in sources:
             for row in read_source(source, columns):
@@ -242,7 +238,10 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
         made = hashlib.sha256()
         for text in _text(spool, chosen):
             made.update(text.encode())
-        same = file.exists() and made.digest() == _digest(file)
+        same = False
+        if file.exists():
+            with file.open("rb") as opened:
+                same = made.digest() == hashlib.file_digest(opened, "sha256").digest()
         if file.exists() and not same and not replace_set:
             raise UserError("is there already, with other rows", file=file,
                             fix="Give --replace to write over it, or another --name")
@@ -252,18 +251,13 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
         if not same:  # a set that is as it was keeps its date, by which `drp check` knows it
             with replacing(file) as out:
                 out.writelines(_text(spool, chosen))
+        notes = zip(chosen, spool.notes(chosen), strict=True)
         jsonl.write(folder / f"{name}.provenance.jsonl", (
             {"row": i, "id": f.id, "group": f.group, "source": f.source, "line": f.row,
-             "tokens": f.tokens} | known
-            for i, (f, (_, _, known)) in enumerate(zip(chosen, spool.notes(chosen), strict=True))))
+             "tokens": f.tokens} | known for i, (f, (_, _, known)) in enumerate(notes)))
         jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, dropped))
         with replacing(folder / f"{name}.md") as out:
             out.write(card.markdown(facts))
         dataset_info.register(folder, name, dataset_info.PAIR_ENTRY if settings.pairs
                               else dataset_info.SFT_ENTRY)
     return file
-
-
-def _digest(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").digest()

@@ -17,33 +17,28 @@ from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions
 from drp_plugin.reading import Reader
 from drp_plugin.records import Pruned
+from drp_plugin.run_dir import PRUNED
 
-PRUNED = "pruned.jsonl"
+_FACTS = ("answer", "dataset", "model", "teacher", "prompts_hash", "tokens_before", "tokens_after",
+          "edited")
 
 
 class Why(StrEnum):
     """Why `drp build` leaves a row out: the closed list."""
 
     NOT_JSON = "not_json"
-    BAD_ROW = "bad_row"
-    """No question or no response, or not text."""
+    BAD_ROW = "bad_row"  # no question or no response, or not text
     NO_THINK_END = "no_think_end"
-    THINK_TWICE = "think_twice"
-    """A second `<think>` or `</think>` in the thinking or the answer, or one in the question."""
+    THINK_TWICE = "think_twice"  # in the thinking or the answer, or a tag in the question
     EMPTY_THINKING = "empty_thinking"
     EMPTY_ANSWER = "empty_answer"
-    CONTROL_TOKEN = "control_token"
-    """The text holds a token of the chat layout; the tokenizer would take it for the real one."""
+    CONTROL_TOKEN = "control_token"  # of the chat layout: it would be taken for the real one
     DUPLICATE = "duplicate"
-    REJECTED_BY_HAND = "rejected_by_hand"
-    """In the page of `drp inspect`."""
-    EXCLUDED = "excluded"
-    """The question stands in a file given with --exclude."""
+    REJECTED_BY_HAND = "rejected_by_hand"  # in the page of `drp inspect`
+    EXCLUDED = "excluded"  # the question stands in a file given with --exclude
     OVER_CUTOFF = "over_cutoff"
-    NO_REJECTED = "no_rejected"
-    """Preference pairs were asked for and the row has no second response, or the same one."""
-    NOT_SAMPLED = "not_sampled"
-    """Good, but more than --size and --ratio have room for."""
+    NO_REJECTED = "no_rejected"  # pairs were asked for, and the row has no other response
+    NOT_SAMPLED = "not_sampled"  # good, but more than --size and --ratio have room for
 
 
 @dataclass(frozen=True)
@@ -51,12 +46,11 @@ class Candidate:
     """A row that may become a training example."""
 
     source: str
-    """The file it was read from."""
     row: int
-    """Its line there, from 1."""
+    """Its line in `source`, from 1."""
     id: str
     group: str
-    """Its data set: `dataset` of the row, otherwise the run's name. Ratios count by it."""
+    """`dataset` of the row, otherwise the run's name. Ratios count by it."""
     question: str
     response: str
     rejected: str | None
@@ -64,7 +58,7 @@ class Candidate:
     prompt: str | None
     """Name of the prompt that the response was sampled with; None where it is not recorded."""
     facts: dict[str, Any]
-    """Provenance: teacher, student, prompts' hash, tokens before and after, gold answer."""
+    """Provenance, as far as the row tells it."""
 
 
 @dataclass(frozen=True)
@@ -76,26 +70,6 @@ class Dropped:
     id: str | None
     reason: Why
     detail: str
-
-
-def _file(path: Path) -> tuple[Path, str]:
-    """The JSONL file that a run directory or path stands for, and the run's name."""
-    if path.is_dir():
-        file = path / PRUNED
-        if not file.is_file():
-            raise UserError(f"holds no {PRUNED}", file=path,
-                            fix="Give a run directory of `drp prune`, or a .jsonl file")
-        return file, path.resolve().name
-    if not path.exists():
-        raise UserError("no such run directory or file", file=path, fix="Check the path")
-    return path, path.stem
-
-
-def _facts(value: dict[str, Any]) -> dict[str, Any]:
-    known = ("answer", "dataset", "model", "teacher", "prompts_hash", "tokens_before",
-             "tokens_after", "edited")
-    return {key: value[key] for key in known if value.get(key) is not None
-            and (not key.startswith("tokens_") or isinstance(value[key], int))}
 
 
 def _name(value: dict[str, Any], run: str) -> str:
@@ -115,7 +89,12 @@ def read_source(path: str | Path,
     the path cannot be read, or for an edit that fits no row.
     """
     path = Path(path)
-    file, name = _file(path)
+    if not path.exists():
+        raise UserError("no such run directory or file", file=path, fix="Check the path")
+    file, name = (path / PRUNED, path.resolve().name) if path.is_dir() else (path, path.stem)
+    if not file.exists():
+        raise UserError(f"holds no {PRUNED}", file=path,
+                        fix="Give a run directory of `drp prune`, or a .jsonl file")
     decisions = Decisions(path) if path.is_dir() else None
     for row in Reader(file, None if path.is_dir() else columns):
         value = row.value
@@ -150,4 +129,6 @@ def _candidate(value: dict[str, Any], file: str, number: int, run: str) -> Candi
         source=file, row=number, id=id_, group=str(value.get("dataset") or run),
         question=value["question"].strip(), response=value["response"],
         rejected=rejected if isinstance(rejected, str) else None,
-        prompt=prompt if isinstance(prompt, str) and prompt else None, facts=_facts(value))
+        prompt=prompt if isinstance(prompt, str) and prompt else None,
+        facts={key: value[key] for key in _FACTS if value.get(key) is not None
+               and (not key.startswith("tokens_") or isinstance(value[key], int))})

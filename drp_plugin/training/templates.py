@@ -1,9 +1,7 @@
 """Chat layouts of the reasoning families, as text, and the LLaMA-Factory template of each.
 
-LLaMA-Factory trains `prompt + target`; the serving side builds its prompt from the tokenizer's
-Jinja chat template. The two must agree token for token, or the student is trained on a prompt
-that it will never see. `drp check` proves it for a real tokenizer; this module knows the layouts,
-so that lengths can be counted without LLaMA-Factory.
+Lengths can be counted by them without LLaMA-Factory; `drp check` proves for a real tokenizer that
+they agree with the chat template that inference goes by.
 """
 
 from __future__ import annotations
@@ -13,7 +11,6 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from drp_plugin.errors import UserError
 
@@ -23,20 +20,18 @@ Count = Callable[[str], int]
 
 @dataclass(frozen=True)
 class Family:
-    """How one family of reasoning models lays out a question and its response."""
+    """How one family of reasoning models lays out a question and its response.
+
+    `template` is its name in LLaMA-Factory, `prefix` stands before everything, `before` and
+    `after` stand around the question, and `end` behind the response: it is trained, and its token
+    stops generation.
+    """
 
     template: str
-    """Name in LLaMA-Factory, for `template:`."""
     prefix: str
-    """Text before everything, where the family has a beginning-of-sequence token."""
     before: str
-    """Text before the question."""
     after: str
-    """Text between question and response."""
     end: str
-    """Text after the response, trained: the token that stops generation."""
-    models: str
-    """What it is for."""
 
     def prompt(self, question: str) -> str:
         """Everything that the student reads before it writes, without a prefilled `<think>`."""
@@ -53,14 +48,12 @@ class Family:
         return count(self.prompt(prompt)) + count(response + self.end)
 
 
-_CHATML = dict(prefix="", before="<|im_start|>user\n", after="<|im_end|>\n<|im_start|>assistant\n",
-               end="<|im_end|>\n")
-
 FAMILIES: dict[str, Family] = {family.template: family for family in (
     # The Llama R1-Distill models carry DeepSeek's control tokens too: the same template is theirs.
     Family("deepseekr1", "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>",
-           "<｜end▁of▁sentence｜>", "DeepSeek-R1 and its Qwen and Llama distillations"),
-    Family("qwen3", models="Qwen3 with thinking, QwQ", **_CHATML),
+           "<｜end▁of▁sentence｜>"),
+    Family("qwen3", "", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n",
+           "<|im_end|>\n"),  # Qwen3 with thinking, and QwQ
 )}
 
 DEFAULT_TEMPLATE = "deepseekr1"
@@ -87,8 +80,7 @@ def family(template: str, tokenizer: str | None = None) -> tuple[Family, str | N
         return chat_layout(template, folder), (
             f"the layout of {template!r} is that of {folder}'s chat template, as LLaMA-Factory "
             "cannot be asked; `drp check` compares the two")
-    fault = framework.template_fault(template)
-    if fault:
+    if fault := framework.template_fault(template):
         raise UserError(fault, fix="The template is the student's own, as the YAML names it")
     return framework.layout(template, framework.tokenizer_of(tokenizer)), None
 
@@ -97,9 +89,6 @@ def chat_layout(template: str, folder: Path) -> Family:
     """The layout that a tokenizer's own chat template has. Raises UserError where it has none."""
     import jinja2.sandbox
 
-    def text(value: Any) -> str:
-        return str(value["content"] if isinstance(value, dict) else value or "")
-
     try:
         settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         file = folder / "chat_template.jinja"
@@ -107,14 +96,14 @@ def chat_layout(template: str, folder: Path) -> Family:
         environment = jinja2.sandbox.ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
         render = environment.from_string(source).render
-        bos, eos = text(settings.get("bos_token")), text(settings.get("eos_token"))
+        ends = {key: str(value["content"] if isinstance(value, dict) else value or "")
+                for key in ("bos_token", "eos_token") for value in [settings.get(key)]}
         turn = [{"role": "user", "content": "Q\0Q"}]
-        asked = render(messages=turn, add_generation_prompt=True, bos_token=bos, eos_token=eos)
-        answered = render(messages=[*turn, {"role": "assistant", "content": "R\0R"}],
-                          bos_token=bos, eos_token=eos)
+        asked = render(messages=turn, add_generation_prompt=True, **ends)
+        answered = render(messages=[*turn, {"role": "assistant", "content": "R\0R"}], **ends)
     except Exception as error:  # a template may raise anything
         raise UserError(f"has no chat template that can be read ({type(error).__name__}: {error})",
                         file=folder, fix="Install LLaMA-Factory, or leave --template out") from None
     before, _, after = asked.partition("Q\0Q")
     return Family(template, "", before, after.removesuffix("<think>\n"),
-                  answered.partition("R\0R")[2], "")
+                  answered.partition("R\0R")[2])

@@ -14,7 +14,7 @@ from pathlib import Path
 from drp_plugin.errors import UserError
 from drp_plugin.hub import looks_local
 from drp_plugin.resources import resource
-from drp_plugin.training.templates import FAMILIES, family
+from drp_plugin.training.templates import family
 
 FOLDER = "llamafactory_configs"
 RECIPES = "recipes"
@@ -30,11 +30,10 @@ def _scalar(path: Path | str) -> str:
 
 
 @dataclass(frozen=True)
-class OwnStudent:
+class Substitute:
     """A student of the user's own, in the place of the paper's 7B model."""
 
-    model: str
-    """Folder or hub name."""
+    model: str  # a folder or a hub name
     template: str
 
     @property
@@ -50,24 +49,23 @@ class OwnStudent:
         return text.replace("qwen7b", self.name)
 
 
-def own_student(model: str, template: str | None) -> OwnStudent:
+def own_student(model: str, template: str | None) -> Substitute:
     """Raises UserError for a student or a template that cannot be."""
     if template is None:
         raise UserError("--student needs --template", fix="Name the student's own template of "
                         "LLaMA-Factory, such as qwen3 or llama3")
     folder = Path(model).expanduser()
     if looks_local(model) or folder.exists():
-        missing = [name for name in ("config.json", "tokenizer_config.json")
-                   if not (folder / name).is_file()]
-        if missing:
-            raise UserError(f"holds no {missing[0]}" if folder.is_dir() else "no such folder",
-                            file=model, fix="--student takes a model's folder or its hub name")
+        for name in ("config.json", "tokenizer_config.json"):
+            if not (folder / name).is_file():
+                raise UserError(f"holds no {name}" if folder.is_dir() else "no such folder",
+                                file=model, fix="--student takes a model's folder or its hub name")
         model = str(folder.resolve())
-    if not OwnStudent(model, template).name:
+    student = Substitute(model, template)
+    if not student.name:
         raise UserError(f"--student {model!r} has no name to call files by")
-    if template not in FAMILIES:
-        family(template, model)
-    return OwnStudent(model, template)
+    family(template, model)
+    return student
 
 
 def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> str:
@@ -92,15 +90,8 @@ def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> s
     return _LINE.sub(value, text.replace(f"{FOLDER}/", "").replace(f"{RECIPES}/", ""))
 
 
-def _shipped() -> list[tuple[Path, Path]]:
-    """Each shipped file and its place in a workspace, recipes with the code that runs them."""
-    return [(path, path.relative_to(root)) for root in (resource(FOLDER), resource(RECIPES))
-            for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json", ".py")
-            and not (root.name == RECIPES and path.parent == root)]  # those are experiments
-
-
 def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None = None,
-         student: OwnStudent | None = None, force: bool = False) -> list[Path]:
+         student: Substitute | None = None, force: bool = False) -> list[Path]:
     """Write every shipped config below `folder`; returns the files written.
 
     `dataset_dir` is where `drp build` puts its sets (default: `folder/data`). A student that
@@ -115,9 +106,11 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
         raise UserError("no such folder of models", file=models, fix="Check --models")
     data = (dataset_dir or folder / "data").resolve()
     written = []
-    for source, place in _shipped():
-        target = folder / place
-        text = source.read_text(encoding="utf-8")
+    shipped = [(path, path.relative_to(root)) for root in (resource(FOLDER), resource(RECIPES))
+               for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json", ".py")
+               and (root.name != RECIPES or path.parent != root)]  # those are experiments
+    for source, place in shipped:
+        target, text = folder / place, source.read_text(encoding="utf-8")
         if student is not None and source.suffix == ".yaml" and place.parts[0] != "accelerate":
             if _PAPER not in text:
                 continue

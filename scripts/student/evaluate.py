@@ -14,7 +14,8 @@ from card import table, write_card
 from problems import levels, questions
 
 from drp_plugin.llm.messages import Message
-from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest, derived_seed
+from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
+from drp_plugin.sampling.identity import derived_seed
 from drp_plugin.sampling.transformers_engine import HFSampler
 from drp_plugin.scoring import measure_many
 from drp_plugin.student import model_path

@@ -18,7 +18,7 @@ from lmms_eval.api.model import lmms  # noqa: E402
 from lmms_eval.evaluator import simple_evaluate  # noqa: E402
 from lmms_eval.tasks import TaskManager  # noqa: E402
 
-from drp_plugin.evaluation.counts import Counts  # noqa: E402
+from drp_plugin.evaluation.exchange import Counts  # noqa: E402
 
 TINY = "tiny:eval:steps2:4"
 
@@ -105,7 +105,8 @@ def test_scores_and_raw_completions(sets: Path, monkeypatch: pytest.MonkeyPatch)
         right = add(turns)
         text = (answer(right), answer(right + 1), f"I think \\boxed{{{right}}}",
                 "so</think>\n\nI do not know")[n % 4]
-        return GenerationResult(text, Counts(output_tokens=99, finish="stop"))
+        return GenerationResult(text, Counts(
+            output_tokens=99, finish="length" if n % 4 == 2 else "stop"))
 
     results, samples = evaluate(Says(say), "drp_gsm8k", sets, monkeypatch)
     assert results["accuracy,none"] == results["accuracy_no_cutoff,none"] == 0.25
@@ -443,14 +444,14 @@ def test_another_tokenizer_than_the_protocols_is_said(
     ("MIG-1/2/0,MIG-1/3/0", 0, "MIG-1/2/0")])
 def test_the_gpu_of_a_rank_is_one_of_those_it_was_given(
         inherited: str | None, index: int, name: str) -> None:
-    from drp_plugin.evaluation.drp_vllm import visible_device
+    from drp_plugin.evaluation.models import visible_device
 
     assert visible_device(inherited, index) == name
 
 
 def test_more_ranks_than_gpus() -> None:
     from drp_plugin.errors import UserError
-    from drp_plugin.evaluation.drp_vllm import visible_device
+    from drp_plugin.evaluation.models import visible_device
 
     with pytest.raises(UserError, match=r"GPU 2 is wanted.*=4,5 gives 2"):
         visible_device("4,5", 2)

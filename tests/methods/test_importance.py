@@ -10,8 +10,8 @@ from made_samples import sample
 
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Reply, Request
-from drp_plugin.methods import Given, entropy, make, scorer
-from drp_plugin.methods.perplexity import CHECKING
+from drp_plugin.methods import Given, importance, make
+from drp_plugin.methods.importance import CHECKING
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.decompose import decompose_sentences
 from drp_plugin.pruning.dialogue import Dialogue
@@ -67,13 +67,13 @@ def test_scores_are_those_of_a_plain_forward_pass(monkeypatch):
     torch = pytest.importorskip("torch")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    monkeypatch.setattr(scorer, "_CHUNK", 7)
+    monkeypatch.setattr(importance, "_CHUNK", 7)
     checked = check_trace(TRACE, OPTIONS)
     steps = decompose_sentences(checked.thinking).steps
-    rater = scorer.Scorer(MODEL)
+    rater = importance.Scorer(MODEL)
     dialogue = Dialogue(RowClient(rater.ask), OPTIONS, Prompts(), len)
-    found = asyncio.run(scorer.scores("entropy", checked, steps, dialogue))
-    rated = asyncio.run(scorer.scores("answer", checked, steps, dialogue))
+    found = asyncio.run(importance.scores("entropy", checked, steps, dialogue))
+    rated = asyncio.run(importance.scores("answer", checked, steps, dialogue))
 
     tokenizer = AutoTokenizer.from_pretrained(MODEL)
     model = AutoModelForCausalLM.from_pretrained(MODEL, dtype=torch.float32).eval()
@@ -117,7 +117,7 @@ def test_a_trace_beyond_the_models_context_is_rejected(prune):
 def test_scores_are_kept_and_not_computed_again(prune, student_traces, monkeypatch):
     first = prune(student_traces, f"entropy:{MODEL}@0.5")
     assert first.summary["tokens_saved"] == pytest.approx(0.5, abs=0.05)
-    monkeypatch.setattr(scorer.Scorer, "_score", None)  # whoever asks it now fails
+    monkeypatch.setattr(importance.Scorer, "_score", None)  # whoever asks it now fails
     assert prune(student_traces, f"entropy:{MODEL}@0.5").pruned == first.pruned
 
 
@@ -138,4 +138,4 @@ def test_a_model_that_is_not_there(prune, capsys, tmp_path):
     pytest.importorskip("transformers")
     prune([sample("a", 1)], f"perplexity:{tmp_path}/nothing", code=2)
     assert "there is no folder" in capsys.readouterr().err
-    assert entropy.SHARE == 0.8
+    assert importance.SHARE == 0.8

@@ -20,8 +20,7 @@ from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.reading import traces
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.teachers.offline import OfflineTeacher
-from drp_plugin.teachers.offline_cues import skill
-from drp_plugin.teachers.offline_text import statement, tighten
+from drp_plugin.teachers.offline_cues import skill, statement, tighten
 from drp_plugin.thinking import split_response
 
 MODES = ("skill", "default", "sentence", "indexed")

@@ -24,10 +24,8 @@ from drp_plugin.sampling.completions import (
     Outcome,
     Sampler,
     SampleRequest,
-    derived_seed,
-    ledger_key,
 )
-from drp_plugin.sampling.identity import fingerprint, identity
+from drp_plugin.sampling.identity import derived_seed, fingerprint, identity
 from drp_plugin.sampling.questions import load
 from drp_plugin.sampling.through_ledger import complete, draw, opened
 
@@ -99,7 +97,7 @@ def test_what_another_process_draws_is_waited_for_and_taken_over_when_it_fails(
     """The other one stores one of its two completions and gives the other up."""
     requests = [asked(c) for c in "abcd"]
     with Ledger(tmp_path / "l.sqlite") as mine, Ledger(tmp_path / "l.sqlite") as other:
-        keys = [ledger_key(Script.identity, r) for r in requests]
+        keys = [r.key(Script.identity) for r in requests]
         assert other.claim(keys[1]) and other.claim(keys[2])
 
         class Other(Script):
@@ -147,8 +145,8 @@ def test_completions_are_not_held_in_memory() -> None:
     {"temperature": 0.7}, {"top_p": 0.9}, {"seed": 1}, {"max_new_tokens": 5}, {"top_k": 3},
     {"stop_loops": True}, {"cutoff": 9}])
 def test_every_setting_is_part_of_the_key(change: dict[str, Any]) -> None:
-    assert ledger_key({}, asked("a")) != ledger_key({}, asked("a", **change))
-    assert ledger_key({}, asked("a")) != ledger_key({"model": "x"}, asked("a"))
+    assert asked("a").key({}) != asked("a", **change).key({})
+    assert asked("a").key({}) != asked("a").key({"model": "x"})
 
 
 def test_seeds_differ_by_question_and_sample() -> None:

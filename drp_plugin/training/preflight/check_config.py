@@ -5,19 +5,17 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.training.preflight import (
     estimate,
-    exporting,
     files,
     framework,
-    prompted,
     runchecks,
     setchecks,
     textchecks,
     tokenchecks,
-    typed,
     weights,
 )
 from drp_plugin.training.preflight.findings import Preflight
@@ -39,13 +37,16 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
     student's tokenizer cannot be had: nothing can be proved then.
     """
     path = Path(path)
+    if not path.is_file():  # said before anything heavy is imported
+        raise UserError("is a folder" if path.is_dir() else "no such file", file=path,
+                        fix="Give a YAML file" if path.is_dir() else "Check the path")
     framework.require()
-    raw = typed.read_yaml(path, list(overrides))
+    raw = files.read_yaml(path, list(overrides))
     if model is not None:
         raw["model_name_or_path"] = model
     report = Preflight(str(path))
     if raw.get("export_dir") and not raw.get("do_train"):
-        exporting.check_export(path, raw, report)
+        _check_export(path, raw, report)
         return report
     raw = files.check_plans(raw, report)
     with tempfile.TemporaryDirectory(prefix="drp-check-") as cache:
@@ -72,23 +73,61 @@ def _check_training(parsed: Parsed, report: Preflight, *, gpus: int | None, max_
     tokenchecks.check_layout(parsed, base, report)
     if rows is None:
         if parsed.training.do_train and report.exit_code() == 0:
-            report.error("no_rows", "no row is left to train on: name a data set under dataset")
+            report.add("no_rows")
         return
     broken = textchecks.check_texts(rows, parsed, base, report)
     tokenchecks.check_encoded(parsed, rows, broken, base, report, max_cut=max_cut,
                               examples=examples, tick=progress(len(rows)))
-    prompted.check_prompt(parsed, rows, broken, prompt, report)
+    textchecks.check_prompt(parsed, rows, broken, prompt, report)
     count = estimate.processes(parsed, gpus)
     estimate.schedule(parsed, rows, broken, base, count, report)
     runchecks.check_resume(parsed, base, report)
     if base.config is None:
-        report.warn("no_config", "the model's config cannot be had: context and memory are "
-                    "not checked")
+        report.add("no_config")
     elif counts and not parsed.raw.get("use_cpu"):
         estimate.memory(parsed, base.config, counts, count, report.facts["tokens_max"], report)
 
 
-def require_file(path: Path) -> None:
-    """Raises UserError when the YAML is not there, before anything heavy is imported."""
-    if not path.is_file():
-        raise UserError("no such file", file=path, fix="Check the path")
+def _check_export(path: Path, raw: dict[str, Any], report: Preflight) -> None:
+    """Does LLaMA-Factory take the YAML, is the adapter there, and what will be written?
+
+    Raises UserError when LLaMA-Factory refuses it, or when a local model has no tokenizer.
+    """
+    parsed = framework.parse_export(path, raw)
+    if raw.get("quantization_bit"):
+        report.add("quantized_merge")
+    target, adapters = Path(str(parsed.model.export_dir)), parsed.model.adapter_name_or_path or []
+    sources = [("model_name_or_path", parsed.model.model_name_or_path),
+               *(("adapter_name_or_path", name) for name in adapters)]
+    over = next((key for key, name in sources
+                 if name and Path(name).resolve() == target.resolve()), None)
+    if over:
+        report.add("overwrites_source", folder=target, name=over)
+    elif target.is_dir() and any(target.iterdir()):
+        report.add("overwrites", folder=target)
+    config = _check_exported_tokens(parsed, report)
+    for name, settings in files.adapters(parsed.model, report, "train first").items():
+        weights.check_adapter(Path(name), settings, str(parsed.model.model_name_or_path), config,
+                              report)
+    report.add("export", folder=parsed.model.export_dir)
+
+
+def _check_exported_tokens(parsed: Parsed, report: Preflight) -> Any:
+    """Check the tokenizer, which is written beside the weights; returns the model's config."""
+    if fault := framework.template_fault(parsed.data.template):
+        report.add("bad_template", fault=fault)
+        return None
+    try:
+        base = weights.load_base(parsed)
+    except UserError as error:
+        if files.is_local(str(parsed.model.model_name_or_path)):
+            raise
+        report.add("no_tokenizer", error=error)
+        return None
+    tokenchecks.check_tokenizer(base, [], report)
+    if weights.load_template(parsed, base, report):
+        tokenchecks.check_layout(parsed, base, report)
+        theirs = base.pristine.chat_template
+        if theirs and base.used.chat_template != theirs:
+            report.add("chat_template_changed", template=parsed.data.template)
+    return base.config

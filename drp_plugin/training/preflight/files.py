@@ -1,21 +1,97 @@
-"""The files and folders that settings name: adapters, DeepSpeed plans, FSDP configurations."""
+"""Settings as YAML gives them: read as `llamafactory-cli` does, of the right kind, and with the
+files that they name: adapters, DeepSpeed plans, FSDP configurations."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import difflib
+import enum
 import json
+import re
+import types
+import typing
 from pathlib import Path
 from typing import Any
 
+from drp_plugin.errors import UserError
 from drp_plugin.hub import looks_local
 from drp_plugin.training.preflight.findings import Preflight
 
+# Which values do for a setting of one kind: an empty switch is off, and 0 and 1 do as well.
+_KINDS: dict[type, tuple[tuple[type, ...], str]] = {
+    int: ((int,), "a whole number"), float: ((int, float), "a number"),
+    bool: ((bool, int, type(None)), "true or false")}
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says, in one line of bounded length; its type where it says nothing."""
+    text = str(error).strip()
+    return " ".join(text.split())[:300] if text else type(error).__name__
+
+
+def cause_of(error: BaseException) -> BaseException:
+    """What lies behind the errors that `datasets` wraps around another."""
+    return cause_of(error.__cause__) if error.__cause__ is not None else error
+
+
+def read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
+    """The YAML with `key=value` overrides, read as `llamafactory-cli` reads it."""
+    from omegaconf import OmegaConf
+
+    try:
+        settings = OmegaConf.to_container(
+            OmegaConf.merge(OmegaConf.load(path), OmegaConf.from_cli(overrides)))
+    except Exception as error:
+        raise UserError(f"cannot be read as YAML ({first_line(error)})", file=path) from None
+    if not isinstance(settings, dict) or not settings:
+        raise UserError("holds no settings", file=path, fix="Give a training YAML")
+    return {str(key): value for key, value in settings.items()}
+
+
+def refusal(path: Path, error: Exception, classes: list[type]) -> UserError:
+    """What the parser refused, with the setting that was probably meant by one it does not know."""
+    unknown = re.findall(r"'([^']+)'", str(error)) if "not used by" in str(error) else []
+    if not unknown:
+        return UserError(f"LLaMA-Factory refuses it: {first_line(error)}", file=path)
+    fields = {f.name for args in classes for f in dataclasses.fields(args)}
+    near = difflib.get_close_matches(unknown[0], fields, n=1)
+    return UserError(f"LLaMA-Factory knows no setting {unknown[0]!r}", file=path,
+                     fix=f"Did you mean {near[0]!r}?" if near else "Remove it")
+
+
+def check_types(path: Path, settings: dict[str, Any], classes: list[type]) -> None:
+    """Raises UserError for numbers, switches and choices that the parser would take unseen."""
+    for args in classes:
+        for key, hint in typing.get_type_hints(args).items():
+            union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+            parts = typing.get_args(hint) if union else (hint,)
+            value = settings.get(key)
+            if key not in settings or (value is None and type(None) in parts):
+                continue
+            for kind, (accepted, text) in _KINDS.items():
+                if {kind, type(None)} >= set(parts) and type(value) not in accepted:
+                    raise UserError(f"{key}: {value!r} is not {text}", file=path,
+                                    fix="Give one, without quotes")
+            choices = _choices(parts)
+            if choices and value not in choices:
+                near = difflib.get_close_matches(str(value), map(str, choices), n=1)
+                raise UserError(f"LLaMA-Factory refuses {key}: {value!r}", file=path,
+                                fix=f"Did you mean {near[0]!r}?" if near
+                                else f"It takes: {', '.join(map(str, choices))}")
+
+
+def _choices(parts: tuple[Any, ...]) -> list[Any]:
+    if str in parts:  # an enumeration that is text as well: transformers looks it up itself
+        return []
+    return [choice for part in parts if typing.get_origin(part) is typing.Literal
+            for choice in typing.get_args(part)] or [
+        choice.value for part in parts if isinstance(part, type) and issubclass(part, enum.Enum)
+        for choice in part]
+
 
 def is_local(name: str) -> bool:
-    """Whether a model or adapter is meant to be a folder, not `owner/name` on the hub.
-
-    `saves/` is where the shipped YAMLs write, so a name under it is a folder that is missing.
-    """
+    """Whether a folder is meant, not `owner/name` on the hub; shipped YAMLs write to `saves/`."""
     return looks_local(name) or name.startswith("saves/") or Path(name).exists()
 
 
@@ -39,15 +115,14 @@ def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
     settings = dict(raw)
     for key in ("deepspeed", "fsdp_config"):
         value = raw.get(key)
-        if not isinstance(value, str) or not value:
-            continue
         try:
-            read_object(value)
+            if isinstance(value, str) and value:
+                read_object(value)
         except OSError:
-            report.error("missing_file", f"{key}: {value} is not there")
+            report.add("missing_file", name=key, value=value)
             del settings[key]
         except ValueError as error:
-            report.error("bad_file", f"{key}: {value} {error}")
+            report.add("bad_file", name=key, value=value, error=error)
             del settings[key]
     return settings
 
@@ -55,28 +130,22 @@ def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
 def zero_stage(plan: Any) -> int:
     """Which stage of ZeRO a DeepSpeed plan asks for; 0 without a plan that can be read."""
     with contextlib.suppress(OSError, ValueError):
-        found = read_object(plan) if isinstance(plan, str) else plan
-        zero = found.get("zero_optimization") if isinstance(found, dict) else None
-        stage = zero.get("stage") if isinstance(zero, dict) else None
-        return stage if isinstance(stage, int) else 0
+        plan = read_object(plan) if isinstance(plan, str) else plan
+        for key in ("zero_optimization", "stage"):
+            plan = plan.get(key) if isinstance(plan, dict) else None
+        return plan if isinstance(plan, int) else 0
     return 0
 
 
 def adapters(model: Any, report: Preflight, mend: str) -> dict[str, dict[str, Any]]:
-    """Each local adapter's configuration; what cannot be read is a finding.
-
-    Adapters of the hub are left out: whether they exist is not known without asking it. `mend`
-    says what to do about a missing one.
-    """
+    """Each local adapter's configuration; one that cannot be read is a finding with this `mend`."""
     found = {}
-    for name in model.adapter_name_or_path or []:
-        if not name or not is_local(name):
-            continue
+    for name in filter(is_local, filter(None, model.adapter_name_or_path or [])):
         file = Path(name) / (model.adapter_folder or "") / "adapter_config.json"
         try:
             found[name] = read_object(file)
         except OSError:
-            report.error("missing_file", f"adapter_name_or_path: {name} holds no adapter: {mend}")
+            report.add("missing_file:adapter", value=name, mend=mend)
         except ValueError as error:
-            report.error("bad_file", f"{file} {error}")
+            report.add("bad_file:adapter", file=file, error=error)
     return found

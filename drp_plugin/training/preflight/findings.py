@@ -1,42 +1,49 @@
-"""What a check found: one line each."""
+"""What a check found: one line each, with the words of `data/preflight.yaml`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cache
+from pathlib import Path
 from typing import Any
+
+import yaml
+
+import drp_plugin
 
 
 class Level(StrEnum):
-    """How bad a finding is."""
+    """An error makes training go wrong, mostly without a word; a warning may be meant."""
 
     ERROR = "error"
-    """Training would go wrong, most of these without a word."""
     WARNING = "warning"
-    """May be meant."""
     INFO = "info"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found."""
+    """One thing that was found: a stable name for scripts, and what is wrong and mends it."""
 
     level: Level
     code: str
-    """Stable name, for scripts."""
     text: str
-    """One line: what is wrong and how to mend it."""
 
 
 @dataclass(frozen=True)
 class TrainedRow:
-    """A training row as the student sees it."""
+    """A row as the student sees it: what it only reads, and what every token of is trained."""
 
     masked: str
-    """The prompt: read, not trained."""
     trained: str
-    """The target: every token of it is trained."""
     note: str = ""
+
+
+@cache
+def _words() -> dict[str, tuple[Level, str]]:
+    file = Path(drp_plugin.__file__).parent / "data" / "preflight.yaml"
+    table = yaml.safe_load(file.read_text("utf-8"))
+    return {key: (Level(level), text) for level in table for key, text in table[level].items()}
 
 
 @dataclass
@@ -49,14 +56,11 @@ class Preflight:
     facts: dict[str, Any] = field(default_factory=dict)
     """Rows, tokens, steps, effective batch size, memory: for scripts."""
 
-    def error(self, code: str, text: str) -> None:
-        self.findings.append(Finding(Level.ERROR, code, " ".join(text.split())))
-
-    def warn(self, code: str, text: str) -> None:
-        self.findings.append(Finding(Level.WARNING, code, " ".join(text.split())))
-
-    def info(self, code: str, text: str) -> None:
-        self.findings.append(Finding(Level.INFO, code, " ".join(text.split())))
+    def add(self, key: str, /, **values: Any) -> None:
+        """Add a finding: its code, with `:CASE` where it has several, and what its text names."""
+        level, text = _words()[key]
+        self.findings.append(
+            Finding(level, key.partition(":")[0], " ".join(text.format(**values).split())))
 
     @property
     def problems(self) -> list[Finding]:
@@ -65,5 +69,4 @@ class Preflight:
 
     def exit_code(self, strict: bool = False) -> int:
         """0 when there is no error (under `strict` no warning either), else 1."""
-        bad = self.problems if strict else [f for f in self.findings if f.level is Level.ERROR]
-        return 1 if bad else 0
+        return int(any(strict or f.level is Level.ERROR for f in self.problems))

@@ -1,10 +1,8 @@
 """The one place that touches LLaMA-Factory's private parts: its parser, data code and templates.
 
-A check is worth something only when it sees what the training will see, so rows are loaded, mixed,
-split, encoded and packed by LLaMA-Factory itself. What depends on the machine (GPUs, DeepSpeed,
-launchers) is taken out of the settings first, or put in its place for the time of a question: a
-check needs neither. Seen with the releases in SEEN; `require` says in one line where a part is
-missing.
+A check sees what the training will see: rows are loaded, mixed, split, encoded and packed by
+LLaMA-Factory itself. What depends on the machine (GPUs, DeepSpeed, launchers) is taken out of the
+settings first, or put in its place for the time of a question.
 """
 
 from __future__ import annotations
@@ -17,15 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.training.preflight.files import zero_stage
+from drp_plugin.training.preflight import files
 from drp_plugin.training.preflight.parsed import BadSet, Parsed, quiet, swapped
-from drp_plugin.training.preflight.typed import cause_of, check_types, first_line, refusal
 from drp_plugin.training.templates import Family
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SEEN = ("0.9.5",)
+SEEN = "0.9.5"
 _PARTS = {
     "hparams.parser": ("get_train_args", "get_infer_args", "_TRAIN_ARGS", "_INFER_ARGS",
                        "is_deepspeed_zero3_enabled", "is_torch_bf16_gpu_available"),
@@ -58,35 +55,30 @@ def require() -> None:
             missing = [f"{module}.{name}" for module, names in _PARTS.items()
                        for name in names if not hasattr(_part(module), name)]
     except ImportError as error:
-        if (error.name or "").startswith("llamafactory."):
-            missing = [error.name or ""]
-        else:
+        missing = [error.name or ""]
+        if not missing[0].startswith("llamafactory."):
             raise UserError(f"LLaMA-Factory cannot be imported ({error})",
                             fix="pip install 'drp-plugin[train]'") from None
     if missing:
         raise UserError(f"this release of LLaMA-Factory has no {missing[0]}, which a check asks",
-                        fix=f"pip install llamafactory=={SEEN[-1]}, with which it was seen to work")
+                        fix=f"pip install llamafactory=={SEEN}, with which it was seen to work")
 
 
 def parse(path: Path, raw: dict[str, Any], cache: Path) -> Parsed:
-    """Run LLaMA-Factory's own parser over the settings.
-
-    Raises UserError, naming the file, for whatever the parser refuses; an unknown key comes with
-    the one that was probably meant.
-    """
+    """Run LLaMA-Factory's own parser; raises UserError for what it refuses."""
     parser = _part("hparams.parser")
-    check_types(path, raw, parser._TRAIN_ARGS)
+    files.check_types(path, raw, parser._TRAIN_ARGS)
     settings = {key: value for key, value in raw.items() if key not in _MACHINE}
     settings["use_cpu"] = True
     if settings.get("fp16") and not settings.get("bf16"):
         settings |= {"fp16": False, "bf16": True}  # the same lengths and labels, and no GPU
-    zero = zero_stage(raw.get("deepspeed"))
+    zero = files.zero_stage(raw.get("deepspeed"))
     try:
         with quiet(), swapped(parser, is_deepspeed_zero3_enabled=lambda: zero == 3,
                                is_torch_bf16_gpu_available=lambda: True):
             model, data, training, finetuning, _ = parser.get_train_args(copy.deepcopy(settings))
     except Exception as error:
-        raise refusal(path, error, parser._TRAIN_ARGS) from None
+        raise files.refusal(path, error, parser._TRAIN_ARGS) from None
     model.cache_dir = str(cache)  # nothing stale is read, nothing is left behind
     return Parsed(raw, model, data, training, finetuning, zero)
 
@@ -94,12 +86,12 @@ def parse(path: Path, raw: dict[str, Any], cache: Path) -> Parsed:
 def parse_export(path: Path, raw: dict[str, Any]) -> Parsed:
     """The same for an export YAML, which has no training settings."""
     parser = _part("hparams.parser")
-    check_types(path, raw, parser._INFER_ARGS)
+    files.check_types(path, raw, parser._INFER_ARGS)
     try:
         with quiet():
             model, data, finetuning, _ = parser.get_infer_args(copy.deepcopy(raw))
     except Exception as error:
-        raise refusal(path, error, parser._INFER_ARGS) from None
+        raise files.refusal(path, error, parser._INFER_ARGS) from None
     return Parsed(raw, model, data, None, finetuning)
 
 
@@ -139,7 +131,7 @@ def quantization_fault(parsed: Parsed, config: Any) -> str | None:
         try:
             part.configure_quantization(copy.deepcopy(config), None, parsed.model, True, {})
         except ValueError as error:
-            return first_line(error)
+            return files.first_line(error)
         except Exception:  # a package that is not on this machine
             return None
     return None
@@ -165,21 +157,21 @@ def get_template(parsed: Parsed, tokenizer: Any) -> Any:
 
 def layout(template: Any, tokenizer: Any = None) -> Family:
     """A template, or the one of this name, as text; without a tokenizer its BOS and EOS are ''."""
-    name = template if isinstance(template, str) else "of the YAML"
-    made = _part("data.template").TEMPLATES[template] if isinstance(template, str) else template
+    named = isinstance(template, str)
+    made = _part("data.template").TEMPLATES[template] if named else template
 
     def text(slots: list[Any]) -> str:
         return "".join(
             slot if isinstance(slot, str) else slot["token"] if isinstance(slot, dict)
             else getattr(tokenizer, next(iter(slot)), None) or "" for slot in slots)
 
+    prefix, system = text(made.format_prefix.apply()), made.default_system
+    if system:
+        prefix += text(made.format_system.apply(content=system))
     before, _, after = text(made.format_user.apply(content="\0", idx="0")).partition("\0")
-    _, _, end = text(made.format_assistant.apply(content="\0")).partition("\0")
-    system = made.default_system
-    return Family(
-        name, text(made.format_prefix.apply())
-        + (text(made.format_system.apply(content=system)) if system else ""), before, after,
-        end + (text([{"eos_token"}]) if made.efficient_eos else ""), "")
+    end = text(made.format_assistant.apply(content="\0")).partition("\0")[2]
+    return Family(template if named else "of the YAML", prefix, before, after,
+                  end + (text([{"eos_token"}]) if made.efficient_eos else ""))
 
 
 def tokenizer_of(spec: str | None) -> Any:
@@ -207,24 +199,23 @@ def load_rows(parsed: Parsed, name: str) -> Dataset:
                              f"stage {parsed.finetuning.stage!r} cannot use")
             with swapped(loader, align_dataset=lambda dataset, *_: dataset):
                 rows = loader._load_single_dataset(attributes, parsed.model, data, parsed.training)
-            if not len(rows):
-                raise BadSet("has no rows")
         except BadSet:
             raise
         except Exception as error:
-            what = first_line(cause_of(error))
+            what = files.first_line(files.cause_of(error))
             raise BadSet("has no rows" if "corresponds to no data" in what
                          else f"cannot be loaded: {what}") from None
+        if not len(rows):
+            raise BadSet("has no rows")
         try:
             return loader.align_dataset(rows, attributes, data, parsed.training)
         except Exception as error:
-            cause = cause_of(error)
-            columns = ", ".join(rows.column_names)
+            cause = files.cause_of(error)
             what = (f"its rows have no {cause.args[0]!r}" if isinstance(cause, KeyError)
                     else f"its rows are not in the format {attributes.formatting!r} "
-                         f"({first_line(cause)})")
-            raise BadSet(f"{what}; their columns are: {columns}. Mend formatting, columns and tags "
-                         f"of {name!r} in dataset_info.json") from None
+                         f"({files.first_line(cause)})")
+            raise BadSet(f"{what}; their columns are: {', '.join(rows.column_names)}. Mend "
+                         f"formatting, columns and tags of {name!r} in dataset_info.json") from None
 
 
 def _plain(data: Any) -> Any:
@@ -266,10 +257,7 @@ def split(parsed: Parsed, rows: Dataset) -> tuple[Dataset, int]:
 
 
 def packs(parsed: Parsed, template: Any, tokenizer: Any, rows: Dataset) -> int:
-    """How many packed rows LLaMA-Factory makes of these.
-
-    Each worker packs its own share of the rows, so their number is the YAML's.
-    """
+    """How many packed rows LLaMA-Factory makes: each of the YAML's workers packs its share."""
     with quiet():
         return len(_part("data.loader")._get_preprocessed_dataset(
             rows, parsed.data, parsed.training, parsed.finetuning.stage, template, tokenizer))
@@ -277,17 +265,12 @@ def packs(parsed: Parsed, template: Any, tokenizer: Any, rows: Dataset) -> int:
 
 def encode(parsed: Parsed, template: Any, tokenizer: Any, row: dict[str, Any],
            cutoff_len: int | None = None) -> list[tuple[list[int], list[int]]]:
-    """Ids and labels of a row as training makes them: one pair, or two for a preference row.
-
-    `cutoff_len` None means uncut.
-    """
-    processor = _part("data.processor")
+    """A row's ids and labels, uncut without `cutoff_len`: one pair, or two for a preference row."""
     data = copy.copy(parsed.data)
     data.cutoff_len = cutoff_len or 2**31
-    kind = (processor.PairwiseDatasetProcessor if parsed.pairs
-            else processor.SupervisedDatasetProcessor)
-    made = kind(template=template, tokenizer=tokenizer, processor=None,
-                data_args=data)._encode_data_example(
-        prompt=row["_prompt"], response=row["_response"], system=row["_system"],
-        tools=row["_tools"], images=[], videos=[], audios=[])
+    kind = "PairwiseDatasetProcessor" if parsed.pairs else "SupervisedDatasetProcessor"
+    made = getattr(_part("data.processor"), kind)(
+        template=template, tokenizer=tokenizer, processor=None, data_args=data
+    )._encode_data_example(prompt=row["_prompt"], response=row["_response"], system=row["_system"],
+                           tools=row["_tools"], images=[], videos=[], audios=[])
     return [(made[0], made[1]), (made[2], made[3])] if parsed.pairs else [made]

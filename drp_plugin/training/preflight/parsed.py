@@ -26,8 +26,7 @@ class Parsed:
     data: Any
     training: Any
     finetuning: Any
-    zero: int = 0
-    """The stage of ZeRO in the DeepSpeed plan; 0 without one."""
+    zero: int = 0  # the stage of ZeRO in the DeepSpeed plan
 
     @property
     def pairs(self) -> bool:
@@ -47,9 +46,9 @@ def quiet() -> Iterator[None]:
         os.environ.pop(name, None)
     os.environ.update({"CUDA_VISIBLE_DEVICES": "", "LLAMAFACTORY_VERBOSITY": "ERROR",
                        "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"})
-    datasets = sys.modules.get("datasets")
-    bars = datasets is not None and datasets.is_progress_bar_enabled()
-    if datasets is not None and bars:
+    datasets: Any = sys.modules.get("datasets")
+    bars = datasets and datasets.is_progress_bar_enabled()
+    if bars:
         datasets.disable_progress_bars()
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
@@ -59,10 +58,9 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
-        if datasets is not None and bars:
+        if bars:
             datasets.enable_progress_bars()
-        # the parser itself sets some: precision, FSDP's options
-        for name in set(os.environ) - set(before):
+        for name in set(os.environ) - set(before):  # the parser sets some: precision, FSDP's
             del os.environ[name]
         os.environ.update(before)
 

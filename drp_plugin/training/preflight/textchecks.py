@@ -1,12 +1,18 @@
-"""Checks of the rows as text: the thinking, the answer, and what must not be in the prompt."""
+"""Checks of the rows as text: the thinking, the answer, and the prompt that is trained."""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drp_plugin.errors import UserError
+from drp_plugin.resources import resource
+from drp_plugin.student import model_path
 from drp_plugin.thinking import CLOSE, OPEN
+from drp_plugin.training.asking import BARE, EVALUATED, asking
 from drp_plugin.training.preflight.findings import Preflight
 from drp_plugin.training.preflight.parsed import Parsed
 from drp_plugin.training.preflight.weights import Base
@@ -23,69 +29,42 @@ _STATED = re.compile(r"answer is:?\s*\**\$?\s*([^\n$*]+?)\$?\**\.?\s*$",
 class Faults:
     """How many rows have each fault, and the first one that has it."""
 
-    counts: dict[str, int] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
     first: dict[str, str] = field(default_factory=dict)
 
     def add(self, code: str, row: dict[str, Any]) -> None:
         """Count one row in; its `_place` is `SET:ROW`, the row from 0."""
-        self.counts[code] = self.counts.get(code, 0) + 1
+        self.counts[code] += 1
         name, _, number = row["_place"].rpartition(":")
         self.first.setdefault(code, f"row {number} of {name!r}")
 
 
-# By code; what stands after a colon tells cases of one code apart.
-FAULTS = {
-    "bad_row": "LLaMA-Factory drops it: roles or number of messages are wrong",
-    "empty_response": "the response is empty",
-    "empty_prompt": "the prompt is empty",
-    "no_think": f"no {OPEN} and no {CLOSE}: an empty thinking would be trained in front",
-    "no_think_end": f"no {CLOSE}: the student would learn to think without end",
-    "no_think_start": f"no {OPEN} at the start of the response: the prompt of inference ends with "
-                      "it and training would not",
-    "double_think": f"{OPEN} or {CLOSE} more than once in the response",
-    "double_think:prompt": f"{OPEN} or {CLOSE} in the prompt (the question)",
-    "think_shape": f"not in the exact shape {OPEN}, newline, thinking, newline, {CLOSE}, blank "
-                   "line, answer: tokens differ from inference",
-    "no_answer": f"nothing after {CLOSE}",
-    "gold_in_prompt": "the prompt gives the answer away",
-    "control_token": "a control token of the chat layout stands in the text",
-}
-ADVICE = {"gold_in_prompt": "Take the answer out of these questions and build the set again",
-          "double_think:prompt": "Take the tag out of the question, or leave the row out"}
 MENDS = "Build the set with `drp build`, which mends such rows or leaves them out"
 
 
-def final_answer(response: str) -> str | None:
-    """The answer that a response ends with: its last box, or what `the answer is` states."""
+def _gives_away(prompt: str, response: str) -> bool:
+    """Whether the prompt states the final answer, or holds the response's own answer part.
+
+    The final answer is the last box, or what `the answer is` states.
+    """
     answer = response.rpartition(CLOSE)[2]
-    boxes = _BOXED.findall(answer)
-    if boxes:
-        return str(boxes[-1]).strip()
-    stated = _STATED.findall(answer)
-    return str(stated[-1]).strip().rstrip(".") if stated else None
-
-
-def gives_away(prompt: str, response: str) -> bool:
-    """Whether the prompt states the final answer, or holds the response's own answer part."""
-    answer_part = " ".join(response.rpartition(CLOSE)[2].split())
-    flat = " ".join(prompt.split())
-    if len(answer_part) >= 20 and answer_part in flat:
+    flat = " ".join(answer.split())
+    if len(flat) >= 20 and flat in " ".join(prompt.split()):
         return True
-    final = final_answer(response)
-    if not final:
+    stated = [text.strip() for text in _BOXED.findall(answer)] or [
+        text.strip().rstrip(".") for text in _STATED.findall(answer)]
+    if not stated or not stated[-1]:
         return False
-    gold = re.escape(final)
+    gold = re.escape(stated[-1])
     return bool(re.search(
         rf"\\boxed\{{\s*{gold}\s*\}}|####\s*{gold}(?!\w)"
         rf"|(?:answer|solution|result|gold)\s*(?:\)|\])?\s*(?:is|:|=)\s*:?\s*[\$\*\(\[]*"
         rf"{gold}(?!\w)(?!\.\d)", prompt, re.IGNORECASE))
 
 
-def faults(prompt: str, response: str, marks: tuple[str, ...]) -> list[str]:
-    """Keys of FAULTS for what is wrong with one row."""
-    found = []
-    if not prompt.strip():
-        found.append("empty_prompt")
+def _faults(prompt: str, response: str, marks: tuple[str, ...]) -> list[str]:
+    """The findings of one row."""
+    found = [] if prompt.strip() else ["empty_prompt"]
     if OPEN in prompt or CLOSE in prompt:
         found.append("double_think:prompt")
     if not response.strip():
@@ -103,7 +82,7 @@ def faults(prompt: str, response: str, marks: tuple[str, ...]) -> list[str]:
         found.append("think_shape")
     if any(mark in text for text in (prompt, response) for mark in marks):
         found.append("control_token")
-    if gives_away(prompt, response):
+    if _gives_away(prompt, response):
         found.append("gold_in_prompt")
     return found
 
@@ -119,12 +98,54 @@ def check_texts(rows: Dataset, parsed: Parsed, base: Base, report: Preflight) ->
             broken.add(number)
             continue
         for answer in response:
-            for code in faults(str(prompt[-1]["content"]), str(answer["content"] or ""), marks):
+            for code in _faults(str(prompt[-1]["content"]), str(answer["content"] or ""), marks):
                 tally.add(code, row)
         if any(not isinstance(message["content"], str) for message in (*prompt, *response)):
             broken.add(number)
     for code, count in tally.counts.items():
-        report.error(code.partition(":")[0],
-                     f"{count} of {len(rows)} rows: {FAULTS[code]} (first: {tally.first[code]}). "
-                     f"{ADVICE.get(code, MENDS)}")
+        report.add(code, count=count, total=len(rows), first=tally.first[code], mends=MENDS)
     return broken
+
+
+def _frame(prompt: str) -> tuple[str, str]:
+    """What a prompt puts before and behind a question."""
+    before, _, behind = asking(prompt)("a\0a").partition("a\0a")
+    return before, behind
+
+
+def check_prompt(parsed: Parsed, rows: Dataset, skip: set[int], asked: str | None,
+                 report: Preflight) -> None:
+    """Compare the prompt that the rows ask with and the one that `asked` names.
+
+    Without `asked` it is what the tasks ask: `eval_boxed`, the bare question for the embedded
+    student. Raises UserError for a prompt that there is not.
+    """
+    if asked is None:
+        embedded = Path(str(parsed.model.model_name_or_path)).resolve() == model_path().resolve()
+        asked = BARE if embedded else EVALUATED
+    wanted, frames = _frame(asked), {("", ""): BARE}
+    for name in [*(f.stem for f in sorted(resource("prompts").glob("eval_*.jinja"))), asked]:
+        try:
+            frames.setdefault(_frame(name), name)
+        except UserError:  # it needs more than the question
+            continue
+    longest_first = sorted(frames.items(), key=lambda item: -len("".join(item[0])))
+    trained: Counter[str] = Counter()
+    systems: Counter[str] = Counter()
+    for number, row in enumerate(rows):
+        if number not in skip:
+            systems[row["_system"] or parsed.data.default_system or ""] += 1
+            text = str(row["_prompt"][0]["content"])
+            trained[next(name for (before, behind), name in longest_first
+                         if text.startswith(before) and text.endswith(behind))] += 1
+    report.facts["trained_prompts"] = dict(trained)
+    other = {name: n for name, n in trained.items() if name != frames[wanted]}
+    bare, called = wanted == ("", ""), {BARE: "the bare question"}
+    if other:
+        report.add("prompt_not_evaluated", count=sum(other.values()), total=len(rows),
+                   trained=", ".join(called.get(name, name) for name in other),
+                   asked=called[BARE] if bare else f"{asked} ({''.join(wanted).strip()})",
+                   build=BARE if bare else asked)
+    if named := [text for text in systems if text]:
+        report.add("system_not_evaluated", count=sum(systems[s] for s in named), total=len(rows),
+                   system=named[0][:60])

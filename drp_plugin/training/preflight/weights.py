@@ -9,9 +9,9 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.training.preflight import framework
+from drp_plugin.training.preflight.files import first_line
 from drp_plugin.training.preflight.findings import Preflight
 from drp_plugin.training.preflight.parsed import Parsed, quiet
-from drp_plugin.training.preflight.typed import first_line
 from drp_plugin.training.templates import Family
 
 
@@ -19,18 +19,12 @@ from drp_plugin.training.templates import Family
 class Base:
     """The student that a YAML names."""
 
-    used: Any
-    """Its tokenizer as training loads and fixes it."""
-    pristine: Any
-    """The same untouched, as inference loads it."""
-    config: Any
-    """None where it cannot be had."""
-    stops: list[int]
-    """The ids that stop its generation."""
-    template: Any = None
-    """LLaMA-Factory's template, once it is known to fit."""
-    layout: Family | None = None
-    """That template as text."""
+    used: Any  # its tokenizer as training loads and fixes it
+    pristine: Any  # the same untouched, as inference loads it
+    config: Any  # None where it cannot be had
+    stops: list[int]  # the ids that stop its generation
+    template: Any = None  # LLaMA-Factory's, once it is known to fit
+    layout: Family | None = None  # that template as text
 
 
 def load_base(parsed: Parsed) -> Base:
@@ -43,10 +37,9 @@ def load_base(parsed: Parsed) -> Base:
         with quiet():
             pristine = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
     except Exception as error:
-        raise UserError(f"the tokenizer of {name!r} cannot be loaded "
-                        f"({first_line(error.__cause__ or error)})",
-                        fix="Check model_name_or_path, or give a local copy with --model PATH",
-                        ) from None
+        raise UserError(
+            f"the tokenizer of {name!r} cannot be loaded ({first_line(error.__cause__ or error)})",
+            fix="Check model_name_or_path, or give a local copy with --model PATH") from None
     config, stops = None, None
     with quiet(), contextlib.suppress(Exception):
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust)
@@ -61,8 +54,8 @@ def load_template(parsed: Parsed, base: Base, report: Preflight) -> bool:
     try:
         base.template = framework.get_template(parsed, base.used)
     except Exception as error:
-        report.error("bad_template", framework.template_fault(parsed.data.template)
-                     or f"template {parsed.data.template!r}: {first_line(error)}")
+        report.add("bad_template", fault=framework.template_fault(parsed.data.template)
+                   or f"template {parsed.data.template!r}: {first_line(error)}")
         return False
     with contextlib.suppress(Exception):  # a template that is more than text around a question
         base.layout = framework.layout(base.template, base.used)
@@ -84,12 +77,10 @@ def check_adapter(folder: Path, settings: dict[str, Any], student: str, config: 
     base = settings.get("base_model_name_or_path")
     fault = config is not None and _foreign(folder, config)
     if fault:
-        report.error("other_base", f"the adapter in {folder} is not one of {student}: {fault}"
-                     + (f". It was trained on {base}: name that as model_name_or_path, or another "
-                        "adapter" if base else ""))
+        report.add("other_base:named" if base else "other_base", folder=folder, student=student,
+                   fault=fault, base=base)
     elif base and Path(str(base)).name != Path(student).name:
-        report.warn("other_base", f"the adapter in {folder} was trained on {base}, not on "
-                    f"{student}")
+        report.add("other_base:warning", folder=folder, student=student, base=base)
 
 
 def _foreign(folder: Path, config: Any) -> str | None:

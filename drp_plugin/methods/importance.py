@@ -1,6 +1,14 @@
-"""A local model that scores the steps of a trace, by transformers, on a CPU or one GPU.
+"""Steps go by their importance to a local model: `entropy:MODEL`, `perplexity:MODEL`, `pir:MODEL`.
 
-It is asked like a teacher, so that its scores are kept in the run's ledger.
+`entropy`: a step's entropy is the sum of its tokens' entropies. As in the paper on step entropy,
+the lowest 80 % of the steps go. That paper leaves a mark where a step stood; here the rest is
+joined. `perplexity`: a step's importance is how much the perplexity of A rises without it, each
+step taken out alone; steps of no importance go. `pir` lets only steps of checking and correcting
+go, as PIR does; there a model classifies the steps, here their words do. With `@RATIO` the least
+important steps go until that share of R's tokens is left. The statement of the answer stays.
+
+The model runs by transformers, on a CPU or one GPU. It is asked like a teacher, so that its
+scores are kept in the run's ledger.
 """
 
 from __future__ import annotations
@@ -8,21 +16,54 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, TeacherError
+from drp_plugin.methods import Given, Method
+from drp_plugin.methods.dropping import model_and_ratio, sentences, to_ratio, without
 from drp_plugin.pruning.dialogue import Dialogue
-from drp_plugin.pruning.values import CheckedTrace
+from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.records import Step, Usage
 from drp_plugin.sampling.identity import fingerprint
 from drp_plugin.thinking import CLOSE, OPEN, split_response
 
+SHARE = 0.8
+"""Of the steps that go by their entropy, without a RATIO."""
+CHECKING = re.compile(
+    r"\b(?:wait|hold on|hmm+|actually|(?:double|re)-?\s?check\w*|check\w*|verif\w+|confirm\w*|"
+    r"make sure|once more|go (?:through|over) (?:it|this|that)|look (?:at \w+ )?again|"
+    r"another way|alternatively|did i|mistake|wrong|correct(?:ly)?|it works|makes sense)\b",
+    re.IGNORECASE)
 _CHUNK = 256
 """Tokens whose distributions over the vocabulary are in memory at once."""
 Score = Literal["entropy", "answer"]
+
+
+def method(given: Given) -> Method:
+    """Raises UserError for a model or ratio that is none."""
+    model, ratio = model_and_ratio(given.argument)
+    by_entropy = given.name == "entropy"
+
+    async def prune(checked: CheckedTrace, dialogue: Dialogue) -> Result:
+        steps, stays = sentences(checked)
+        found = await scores("entropy" if by_entropy else "answer", checked, steps, dialogue)
+        values = found if by_entropy else found[1:]
+        order = sorted((s.index for s in steps if s.index != stays
+                        and (given.name != "pir" or CHECKING.search(s.text))),
+                       key=lambda i: values[i - 1])
+        if ratio is not None:
+            dropped = to_ratio(ratio, checked, steps, order, dialogue.count)
+        elif by_entropy:
+            dropped = set(order[:int(SHARE * len(steps))])
+        else:
+            dropped = {i for i in order if values[i - 1] <= found[0]}
+        return without(checked, steps, dropped)
+
+    return Method(prune, Scorer(model))
 
 
 async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
@@ -32,12 +73,11 @@ async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
     `entropy`: for each step, the sum of its tokens' entropies in nats. `answer`: the mean negative
     log-likelihood of A's tokens, first behind T, then behind T without each step.
     """
-    cuts = [(s.start, s.end) for s in steps]
+    said = f"{checked.thinking}\n{CLOSE}\n\n{checked.answer}"
     request = Request(
         messages=(Message(role="user", content=checked.trace.question),
-                  Message(role="assistant",
-                          content=f"{checked.thinking}\n{CLOSE}\n\n{checked.answer}")),
-        sampling=Sampling(extra={"score": what, "steps": cuts}), tag=what)
+                  Message(role="assistant", content=said)), tag=what,
+        sampling=Sampling(extra={"score": what, "steps": [(s.start, s.end) for s in steps]}))
     found: list[float] = json.loads((await dialogue.reply("score", request)).text)
     return found
 

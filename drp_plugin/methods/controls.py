@@ -1,7 +1,8 @@
-"""`random:RATIO`: steps dropped at random, the control that every choice of steps must beat.
+"""Controls: what every choice of steps must beat.
 
-RATIO is the share of R's tokens that stays: DRP's own is 1 − `tokens_saved` of its summary.json.
-The statement of the answer stays.
+`random:RATIO` drops steps at random; RATIO is the share of R's tokens that stays (DRP's own is
+1 − `tokens_saved` of its summary.json), and so does the statement of the answer. `no-thinking` is
+the answer part alone behind an empty thinking, the lower bound in tokens.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from drp_plugin.pruning.values import CheckedTrace, Result
 
 def method(given: Given) -> Method:
     """Raises UserError for a ratio that is none."""
+    if given.name == "no-thinking":
+        return Method(no_thinking, Nobody())
     ratio = parse_ratio(given.argument)
 
     async def prune(checked: CheckedTrace, dialogue: Dialogue) -> Result:
@@ -25,3 +28,9 @@ def method(given: Given) -> Method:
         return without(checked, steps, to_ratio(ratio, checked, steps, order, dialogue.count))
 
     return Method(prune, Nobody())
+
+
+async def no_thinking(checked: CheckedTrace, dialogue: Dialogue) -> Result:
+    """Delete every step."""
+    steps, _ = sentences(checked)
+    return without(checked, steps, {s.index for s in steps})._replace(kind="no_thinking")

@@ -1,0 +1,98 @@
+"""What passes between lmms-eval and our tasks and models: messages, counts, options, ends."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lmms_eval.api.instance import TokenCounts
+
+from drp_plugin.errors import UserError
+from drp_plugin.llm.messages import Message
+
+_TAGS = '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]'
+_REFUSED: dict[str, tuple[Any, str]] = {
+    "num_fewshot": (0, "the protocol is zero-shot; put examples into a prompt of your own"),
+    "fewshot_as_multiturn": (False, "the protocol is zero-shot"),
+    "use_cache": (None, "it knows neither how a completion ended nor its tokens; finished ones "
+                        "are kept anyway, in --output_path or at --model_args ledger=FILE"),
+    "cache_requests": (None, "prompts are made in an instant"),
+    "max_tokens": (None, "--model_args max_new_tokens=N bounds each completion, --limit a run"),
+    "baseline": (None, "compare samples files by `drp report BASE=DIR NAME=DIR -o OUT`"),
+    "reasoning_tags": (_TAGS, "the tasks read completions with their thinking"),
+}
+"""Options, the values with which they say nothing, and why others are refused."""
+
+
+@dataclass
+class Counts(TokenCounts):
+    """lmms-eval's counters, which land in the samples file, with more of them."""
+
+    finish: str | None = None
+    """`sampling.completions.Finish` of the scored completion."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Settings of the model that bear on the result: cap, early stopping, adapter."""
+    tokenizer: str | None = None
+    """Folder or hub name of the model's tokenizer."""
+    rounds: tuple[int, ...] = ()
+    """Tokens of earlier rounds, for prompts in several rounds."""
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**super().to_dict(), **({"finish": self.finish} if self.finish is not None else {}),
+                **({"rounds": list(self.rounds)} if self.rounds else {})}
+
+
+@contextlib.contextmanager
+def loudly() -> Iterator[None]:
+    """One line and exit code 2 for the user's mistakes, traceback and 1 for everything else.
+
+    lmms-eval's `except Exception`, after which it exits with 0, lets SystemExit pass.
+    """
+    try:
+        yield
+    except UserError as error:
+        print(f"drp: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(2) from None
+    except Exception as error:
+        traceback.print_exc()
+        print(f"drp: the run failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        raise SystemExit(1) from None
+
+
+def messages_of(turns: Any) -> tuple[Message, ...]:
+    """Messages whose content is a list of parts. Raises UserError for images and sound."""
+    made = []
+    for turn in turns:
+        parts = turn["content"]
+        if isinstance(parts, str):
+            parts = [{"type": "text", "text": parts}]
+        if any(part["type"] != "text" for part in parts):
+            raise UserError("the task shows images or sound, and this model reads text alone",
+                            fix="Take a text task such as drp_gsm8k")
+        made.append(Message(role=turn["role"], content="".join(part["text"] for part in parts)))
+    return tuple(made)
+
+
+def refuse(given: Any, task: str) -> None:
+    """Raises UserError for an option of lmms-eval that would be left aside in silence.
+
+    `given` is its parsed command line, None where there was none.
+    """
+    for name, (neutral, why) in _REFUSED.items():
+        if getattr(given, name, None) not in (None, neutral):
+            raise UserError(f"--{name} has no use with {task}", fix=f"Leave it out: {why}")
+
+
+def told_to_model(given: Any) -> dict[str, Any]:
+    """Of the parsed command line: the folder that is written to, where finished completions are
+    kept too, and the first of --seed's numbers, from which they are drawn."""
+    output, seeds = getattr(given, "output_path", None), getattr(given, "seed", None)
+    if output and Path(output).suffix in (".json", ".jsonl"):
+        output = str(Path(output).parent)
+    return {"output_path": output or None,
+            "seed": seeds[0] if isinstance(seeds, list | tuple) else None}
