@@ -62,8 +62,8 @@ class Prompts:
         if not folder.is_dir():
             raise UserError("no such folder of prompts", file=folder,
                             fix="Give a folder with *.jinja files, or leave --prompts out")
-        names = {f.name for f in folder.iterdir()}
-        for name in sorted(names):
+        names = sorted(f.name for f in folder.iterdir())
+        for name in names:
             # as a shipped prompt is called but for case, dashes or the ending
             meant = name.split(".")[0].lower().replace("-", "_").replace(" ", "_")
             if meant in self._shipped and f"{meant}.jinja" not in names:
@@ -161,5 +161,5 @@ class Prompts:
         except (jinja2.TemplateError, UnicodeDecodeError):
             return set()  # `render` says what is wrong with it
         # None stands for a name that is only known when it is rendered: it may be any
-        names = list(jinja2.meta.find_referenced_templates(source))
-        return own if None in names else {name for name in names if name is not None}
+        names = set(jinja2.meta.find_referenced_templates(source))
+        return own if None in names else names  # type: ignore[return-value]

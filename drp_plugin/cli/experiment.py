@@ -6,16 +6,19 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from rich.console import Console
 
 from drp_plugin.cli import page
 from drp_plugin.errors import UserError
+from drp_plugin.experiment.file import Experiment, read_experiment
+from drp_plugin.experiment.lock import locked
+from drp_plugin.experiment.plan import make_plan
+from drp_plugin.experiment.projection import project
+from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose
+from drp_plugin.experiment.stages import Marks, Stage
 
-if TYPE_CHECKING:
-    from drp_plugin.experiment.file import Experiment
-    from drp_plugin.experiment.stages import Stage
 
 @click.command("experiment", help=page("experiment"))
 @click.argument("file", type=click.Path(path_type=Path))
@@ -32,10 +35,6 @@ if TYPE_CHECKING:
               help="Only this method, and what it stands on; may be repeated.")
 def command(file: Path, output: Path | None, jobs: int, dry_run: bool, status: bool,
             until: str | None, only: tuple[str, ...]) -> None:
-    from drp_plugin.experiment.file import read_experiment
-    from drp_plugin.experiment.plan import make_plan
-    from drp_plugin.experiment.stage_runner import choose
-
     experiment = read_experiment(file)
     folder = (output or Path(f"{file.stem}-run")).resolve()
     stages = choose(make_plan(experiment, folder), until=until, only=only)
@@ -49,11 +48,6 @@ def command(file: Path, output: Path | None, jobs: int, dry_run: bool, status: b
 
 def run(experiment: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None:
     """Run the stages; exits with 1 where one failed."""
-    from rich.console import Console
-
-    from drp_plugin.experiment.lock import locked
-    from drp_plugin.experiment.stage_runner import Runner, StageFailed
-
     console = Console(stderr=True, emoji=False)  # `:100:` is a part of a name
     offline = all(s.model == "tiny" or os.path.isdir(s.model)
                   for s in experiment.students.values())
@@ -61,14 +55,11 @@ def run(experiment: Experiment, stages: list[Stage], folder: Path, jobs: int) ->
         try:
             Runner(folder, stages, console, lock, jobs=jobs, offline=offline).run()
         except StageFailed as error:
-            print(f"drp: {error}\nRun the same command again to go on from there.",
-                  file=sys.stderr)
+            print(f"drp: {error}\nRun the same command again to go on from there.", file=sys.stderr)
             sys.exit(1)
 
 
 def _show(stages: list[Stage], experiment: Experiment) -> None:
-    from drp_plugin.experiment.projection import project
-
     usd = hours = 0.0
     unknown = 0
     for stage in stages:
@@ -91,8 +82,6 @@ def _show(stages: list[Stage], experiment: Experiment) -> None:
 
 
 def _status(stages: list[Stage], folder: Path) -> None:
-    from drp_plugin.experiment.stages import Marks
-
     if not folder.is_dir():
         raise UserError("no such folder", file=folder, fix="Nothing has been run there yet")
     marks = Marks(folder / ".done")

@@ -11,6 +11,12 @@ import click
 from drp_plugin.cli import page
 from drp_plugin.cli._options import columns_option, pairs
 from drp_plugin.errors import UserError
+from drp_plugin.prompts import Prompts
+from drp_plugin.sampling import engines
+from drp_plugin.sampling.completions import PAPER_STUDENT
+from drp_plugin.sampling.questions import load
+from drp_plugin.sampling.traces import TraceRequests, generate
+from drp_plugin.student import model_path
 
 
 @click.command(help=page("generate"))
@@ -48,12 +54,6 @@ def command(questions: str, output: str, model: str | None, adapter: str | None,
             engine_args: tuple[tuple[str, Any], ...], ledger: Path | None, columns: dict[str, str],
             **sampling: Any) -> int:
     """Sample, write traces in the order of the questions; 1 where some could not be had."""
-    from drp_plugin.prompts import Prompts
-    from drp_plugin.sampling import engines
-    from drp_plugin.sampling.completions import PAPER_STUDENT
-    from drp_plugin.sampling.questions import load
-    from drp_plugin.sampling.traces import TraceRequests, generate
-
     tiny = questions.startswith("tiny:")
     rows = load(questions, columns)[:limit]
     if not rows:
@@ -61,8 +61,6 @@ def command(questions: str, output: str, model: str | None, adapter: str | None,
     requests = TraceRequests(rows, Prompts(prompts_dir),
                              prompt or ("eval_plain" if tiny else "eval_boxed"), **sampling)
     if model is None and not base_urls:
-        from drp_plugin.student import model_path
-
         model = str(model_path()) if tiny else PAPER_STUDENT
     sampler = engines.make(backend, model, base_urls=base_urls, adapter=adapter,
                            batch_size=batch_size, **dict(engine_args))
