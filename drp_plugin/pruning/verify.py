@@ -60,8 +60,7 @@ def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
     if options.keep_wrong:
         return checked
     if final is None:
-        raise Rejection("trace", Reason.NO_ANSWER,
-                        "no final answer after </think>")
+        raise Rejection("trace", Reason.NO_ANSWER, "no final answer after </think>")
     if trace.answer is not None and not equal(final, trace.answer, trace.dataset):
         raise Rejection("trace", Reason.WRONG_ANSWER,
                         f"the student says {final[:80]!r}, gold is {trace.answer[:80]!r}")
@@ -87,20 +86,18 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
         raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
     if options.check_complete and not meant:
         end = thinking.rstrip()[-1]
-        if (end.isalnum() and not _states(thinking)) or end in ",:;(":
+        stated = extract(thinking[-_TAIL:], thinking=False, ended=True).how in ("boxed", "stated")
+        if (end.isalnum() and not stated) or end in ",:;(":
             raise Rejection("verify", Reason.CUT_REPLY,
                             f"the reasoning breaks off: …{thinking.rstrip()[-60:]!r}")
-        verdict["complete"] = {"ok": end in _ENDINGS or _states(thinking)}
+        verdict["complete"] = {"ok": end in _ENDINGS or stated}
     if options.check_answer and checked.final is not None:
         verdict["answer"] = _check_answer(checked.trace, checked.final, thinking, answer)
     if options.check_numbers and result.kind == "edit":
         known = f"{checked.trace.question}\n{checked.thinking}\n{checked.answer}"
-        fresh = new_numbers(thinking, known)
-        if fresh:
-            named = ", ".join(fresh[:5])
-            raise Rejection("verify", Reason.NEW_NUMBER,
-                            f"neither the question nor the trace holds {named}, and no right "
-                            "step of arithmetic gives it")
+        if fresh := new_numbers(thinking, known):
+            raise Rejection("verify", Reason.NEW_NUMBER, "neither the question nor the trace holds "
+                            f"{', '.join(fresh[:5])}, and no right step of arithmetic gives it")
         verdict["numbers"] = {"ok": True}
     if options.check_length:
         if tokens[1] > tokens[0]:
@@ -114,20 +111,16 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
     return verdict
 
 
-def _states(thinking: str) -> bool:
-    """Whether the text ends with a stated answer, full stop or not."""
-    found = extract(thinking[-_TAIL:], thinking=False, ended=True)
-    return found.how in ("boxed", "stated")
-
-
 def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[str, Any]:
+    def same(one: str, other: str) -> bool:
+        return one == other or equal(one, other, trace.dataset)
+
     new = extract(join_response(thinking, answer)).text
-    if new is None or not _same(new, final, trace.dataset):
-        raise Rejection("verify", Reason.ANSWER_CHANGED,
-                        f"the answer part says {(new or 'nothing')[:80]!r}, "
-                        f"the trace {final[:80]!r}")
-    if trace.answer is not None and not _same(new, trace.answer, trace.dataset):
-        if not _same(final, trace.answer, trace.dataset):
+    if new is None or not same(new, final):
+        raise Rejection("verify", Reason.ANSWER_CHANGED, "the answer part says "
+                        f"{(new or 'nothing')[:80]!r}, the trace {final[:80]!r}")
+    if trace.answer is not None and not same(new, trace.answer):
+        if not same(final, trace.answer):
             return {"ok": True, "answer": new, "gold": False}  # kept on purpose (`keep_wrong`)
         raise Rejection("verify", Reason.ANSWER_CHANGED,
                         f"the answer part says {new[:80]!r}, gold is {trace.answer[:80]!r}")
@@ -135,12 +128,7 @@ def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[
     stated = extract(thinking[-_TAIL:], thinking=False)
     if stated.how not in ("boxed", "stated") or stated.text is None:
         return {"ok": True, "answer": new, "stated": None}
-    if not _same(stated.text, final, trace.dataset):
-        raise Rejection("verify", Reason.ANSWER_CHANGED,
-                        f"the reasoning ends with {stated.text[:80]!r}, the trace "
-                        f"with {final[:80]!r}")
+    if not same(stated.text, final):
+        raise Rejection("verify", Reason.ANSWER_CHANGED, "the reasoning ends with "
+                        f"{stated.text[:80]!r}, the trace with {final[:80]!r}")
     return {"ok": True, "answer": new, "stated": stated.text}
-
-
-def _same(one: str, other: str, dataset: str | None) -> bool:
-    return one == other or equal(one, other, dataset)
