@@ -17,21 +17,28 @@ code.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 from drp_plugin.grading import equal, extract
 from drp_plugin.pruning.dialogue import Rejection
-from drp_plugin.pruning.language import same_language
 from drp_plugin.pruning.numbers import new_numbers
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.records import Reason, Trace
+from drp_plugin.resources import table
 from drp_plugin.shape import CONTROL_TOKENS, Unfit, check_controls, check_question, shaped
 from drp_plugin.thinking import join_response, split_response
 
 _TAIL = 400
 """Characters at T̂'s end in which its statement of the answer is looked for."""
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
+_FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
+_TABLES = table("words.yaml")
+_SCRIPTS = re.compile("|".join(f"(?P<{name}>[{letters}])"
+                               for name, letters in _TABLES["scripts"].items()))
+_WORDS = {name: frozenset(words.split()) for name, words in _TABLES["languages"].items()}
 
 
 def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
@@ -132,3 +139,26 @@ def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[
         raise Rejection("verify", Reason.ANSWER_CHANGED, "the reasoning ends with "
                         f"{stated.text[:80]!r}, the trace with {final[:80]!r}")
     return {"ok": True, "answer": new, "stated": stated.text}
+
+
+def script(text: str) -> str | None:
+    """The script that most letters outside of formulas have; None without letters."""
+    counts = Counter(match.lastgroup for match in _SCRIPTS.finditer(_FORMULA.sub(" ", text)))
+    counts.pop("Greek", None)  # mathematics
+    if counts["Kana"]:
+        counts["Kana"] += counts.pop("Han", 0)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def language(text: str) -> str | None:
+    """The language of a text in Latin letters; None where its words do not decide."""
+    words = Counter(re.findall(r"[^\W\d_]+", _FORMULA.sub(" ", text).lower()))
+    scores = {name: sum(words[word] for word in common) for name, common in _WORDS.items()}
+    first, second = sorted(scores, key=lambda name: scores[name], reverse=True)[:2]
+    return first if scores[first] >= 5 and scores[first] > 1.5 * scores[second] else None
+
+
+def same_language(text: str, model: str) -> bool:
+    """Whether `text` is in the language of `model`; True where that cannot be told."""
+    return all(ours is None or theirs is None or ours == theirs for ours, theirs in (
+        (script(text), script(model)), (language(text), language(model))))
