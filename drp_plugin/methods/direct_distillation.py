@@ -24,10 +24,8 @@ def parse_answer(reply: str) -> tuple[str, str]:
         raise FormatError('it must have one line "## REASONING" and then one line "## ANSWER".')
     reasoning = unbraced(reply[marks[0].end():marks[1].start()])
     answer = unbraced(reply[marks[1].end():])
-    if not reasoning:
-        raise FormatError("nothing stands under ## REASONING.")
-    if not answer:
-        raise FormatError("nothing stands under ## ANSWER.")
+    if not reasoning or not answer:
+        raise FormatError(f"nothing stands under ## {'ANSWER' if reasoning else 'REASONING'}.")
     return reasoning, answer
 
 
@@ -36,17 +34,14 @@ async def distill(question: Trace, client: RowClient, options: PruneOptions, *,
     """The teacher's own concise solution as a training row, or why there is none."""
     dialogue = Dialogue(client, options, prompts, count)
     try:
-        try:
-            check_question(question.question)
-        except Unfit as unfit:
-            raise Rejection("trace", Reason(unfit.reason), unfit.detail) from None
+        check_question(question.question)
         prompt = prompts.render("distill", question=question.question)
-        try:
-            reasoning, answer = await dialogue.ask("distill", prompt, parse_answer)
-        except CutReply as cut:
-            raise cut.rejection("distill") from None
-        response = join_response(reasoning, answer)
+        response = join_response(*await dialogue.ask("distill", prompt, parse_answer))
         verdict = _verify(question, response, options)
+    except Unfit as unfit:
+        return Rejection("trace", Reason(unfit.reason), unfit.detail).of(question, client.usage)
+    except CutReply as cut:
+        return cut.rejection("distill").of(question, client.usage)
     except Rejection as rejection:
         return rejection.of(question, client.usage)
     return Pruned(

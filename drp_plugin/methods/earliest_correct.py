@@ -19,6 +19,7 @@ _RESULT = re.compile(r"(?:=|≈|\bis|\bare|\bequals?|\bgives?|\bget|\bbe|\bhave|
                      r"(?:\$|\\\)|\\\])?\s*(?:[a-z]+ ?){0,3}[.!?]?\s*\Z", re.IGNORECASE)
 _QUESTIONING = re.compile(r"\?\s*\Z|\b(?:maybe|perhaps|guess|if|suppose|unless|not)\b",
                           re.IGNORECASE)
+_CONCLUDING = re.compile(r"\b(?:answer|therefore|thus|hence)\b|boxed", re.IGNORECASE)
 
 
 def stated_result(sentence: str) -> str | None:
@@ -49,12 +50,9 @@ async def earliest_correct(checked: CheckedTrace, _: Dialogue) -> Result:
     given = set(re.findall(r"\d+(?:\.\d+)?", trace.question))
     for step in steps:
         result = stated_result(step.text)
-        if result is None or not close_to(result, right, dataset):
-            continue
-        concluding = re.search(r"\b(?:answer|therefore|thus|hence)\b|boxed", step.text, re.I)
-        if result.strip() in given and not concluding:
-            continue
-        break
+        if result is not None and close_to(result, right, dataset) and (
+                result.strip() not in given or _CONCLUDING.search(step.text)):
+            break
     else:
         raise Rejection("revise", Reason.NO_ANSWER,
                         "no step of the thinking states the correct answer")

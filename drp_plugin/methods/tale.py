@@ -128,18 +128,19 @@ class OwnStudent(Teacher):
             await asyncio.sleep(_GATHER_S)
             batch, self._waiting = self._waiting, []
 
-            def settle(index: int, outcome: Any, batch: Any = batch) -> None:
-                if not batch[index][1].done():
-                    batch[index][1].set_result(outcome)
-
-            def work(batch: Any = batch, settle: Any = settle) -> None:
+            def work(batch: Any = batch) -> None:
                 fault = "the engine gave no completion"
                 try:
                     for index, outcome in self._sampler.sample([asked for asked, _ in batch]):
-                        loop.call_soon_threadsafe(settle, index, outcome)
+                        loop.call_soon_threadsafe(_settle, batch[index][1], outcome)
                 except Exception as error:
                     fault = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-                for index in range(len(batch)):
-                    loop.call_soon_threadsafe(settle, index, Failed(error=fault))
+                for _, future in batch:
+                    loop.call_soon_threadsafe(_settle, future, Failed(error=fault))
 
             await asyncio.to_thread(work)
+
+
+def _settle(future: asyncio.Future[Any], outcome: Any) -> None:
+    if not future.done():
+        future.set_result(outcome)

@@ -46,6 +46,13 @@ def pieces(thinking: str, steps: tuple[Step, ...],
     return result
 
 
+def stretch(index: int, text: str, start: int, end: int, skill: str | None = None) -> Step:
+    """The step that is this stretch of T, without the white space around it."""
+    body = text[start:end].strip()
+    start += text[start:end].index(body[:1])
+    return Step(index=index, text=body, skill=skill, start=start, end=start + len(body))
+
+
 def gap(text: str) -> str:
     """The widest white space in a text: a blank line, a line's end, or a space."""
     return "\n\n" if "\n\n" in text else "\n" if "\n" in text else " "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import NamedTuple
 
+from drp_plugin.pruning.assemble import stretch
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
 from drp_plugin.pruning.steps import Located, coverage, first_gap, locate, parse_steps, visible
 from drp_plugin.pruning.windows import Windows
@@ -24,13 +25,8 @@ class Decomposition(NamedTuple):
 
 def decompose_sentences(thinking: str) -> Decomposition:
     """Appendix D's baseline: split at sentence boundaries, no skills, no request."""
-    steps = []
-    for index, span in enumerate(units(thinking, "sentence"), start=1):
-        text = thinking[span.start : span.end]
-        body = text.strip()
-        start = span.start + text.index(body[:1])
-        steps.append(Step(index=index, text=body, start=start, end=start + len(body)))
-    return Decomposition(tuple(steps), 1.0)
+    spans = enumerate(units(thinking, "sentence"), start=1)
+    return Decomposition(tuple(stretch(index, thinking, *span) for index, span in spans), 1.0)
 
 
 async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decomposition:

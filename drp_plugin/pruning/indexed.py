@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from drp_plugin.loops import loop_period
-from drp_plugin.pruning.assemble import Part, assemble, pieces
+from drp_plugin.pruning.assemble import Part, assemble, pieces, stretch
 from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue, FormatError
 from drp_plugin.pruning.revision import ACTIONS
 from drp_plugin.pruning.values import CheckedTrace, Result
@@ -52,10 +52,9 @@ def parse_indexed(reply: str, first: int, last: int) -> Indexed:
         raise FormatError("it is not a JSON object.")
     try:
         value, _ = json.JSONDecoder().raw_decode(body, start)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise FormatError(f"it is not JSON ({error}).") from None
-    except ValueError:  # an integer of thousands of digits
-        raise FormatError("it is not JSON (a number is too long).") from None
+    except (ValueError, RecursionError) as error:  # a bare one: an integer of thousands of digits
+        why = "a number is too long" if type(error) is ValueError else error
+        raise FormatError(f"it is not JSON ({why}).") from None
     if not isinstance(value, dict) or not isinstance(value.get("steps"), list):
         raise FormatError('it has no list "steps".')
     if not value["steps"]:
@@ -213,12 +212,8 @@ def records(text: str, spans: tuple[Span, ...],
     steps: list[Step] = []
     revisions: list[Revision] = []
     for index, part in enumerate(parts, start=1):
-        start, end = spans[part.first - 1].start, spans[part.last - 1].end
-        body = text[start:end]
-        end = start + len(body.rstrip())
-        start += len(body) - len(body.lstrip()) if body.strip() else 0
-        steps.append(Step(index=index, text=text[start:end], skill=part.skill, start=start,
-                          end=max(start, end)))
+        steps.append(stretch(index, text, spans[part.first - 1].start, spans[part.last - 1].end,
+                             part.skill))
         before = revisions[-1] if revisions else None
         if part.action is Action.MERGE and not part.text and before is not None:
             revisions[-1] = before.model_copy(update={"steps": (*before.steps, index)})

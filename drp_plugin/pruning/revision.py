@@ -59,30 +59,24 @@ def _sections(reply: str) -> tuple[str, str, str | None]:
 
     The reference marks the synthesis with a bare leading `##`; that is taken too.
     """
-    start = end = None
-    answer: str | None = None
-    text_at = 0
     headings = list(_HEADING.finditer(reply))
+    named = [match for match in headings if _SYNTHESIS_WORDS.match(match[1])]
+    if named:
+        start, at = named[-1].span()
+    else:
+        behind = max((line.end() for line in _LINE.finditer(reply)), default=0)
+        bare = next((match for match in headings if match.start() >= behind
+                     and not _ANSWER_WORDS.match(match[1])), None)
+        if bare is None:
+            return reply, "", None
+        start, at = bare.start(), bare.start(1)
     for match in headings:
-        if _SYNTHESIS_WORDS.match(match[1]):
-            start, text_at = match.start(), match.end()
-    if start is None:
-        actions = list(_LINE.finditer(reply))
-        behind = actions[-1].end() if actions else 0
-        for match in headings:
-            if match.start() >= behind and not _ANSWER_WORDS.match(match[1]):
-                start, text_at = match.start(), match.start(1)
-                break
-    if start is None:
-        return reply, "", None
-    for match in headings:
-        if match.start() >= text_at and _ANSWER_WORDS.match(match[1]):
-            end, answer = match.start(), unbraced(reply[match.end() :])
-            break
-    synthesis = unbraced(reply[text_at:end])
-    if answer is not None and answer.strip("*_ .`").upper() in ("UNCHANGED", ""):
-        answer = None
-    return reply[:start], synthesis, answer
+        if match.start() >= at and _ANSWER_WORDS.match(match[1]):
+            answer = unbraced(reply[match.end() :])
+            unchanged = answer.strip("*_ .`").upper() in ("UNCHANGED", "")
+            return (reply[:start], unbraced(reply[at : match.start()]),
+                    None if unchanged else answer)
+    return reply[:start], unbraced(reply[at:]), None
 
 
 def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
@@ -114,25 +108,20 @@ def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
             raise FormatError(f"step {steps[0]} has more than one action.")
         if len(new) < len(steps) and action is not Action.MERGE:
             raise FormatError(f"step {min(set(steps) - set(new))} has more than one action.")
-        if action is Action.MERGE and not text and _continues(revisions, new):
-            before = revisions.pop()
-            revisions.append(before.model_copy(update={"steps": (*before.steps, *new)}))
+        before = revisions[-1] if revisions else None
+        if action is Action.MERGE and not text and before is not None and \
+                before.action is Action.MERGE and before.steps[-1] + 1 == new[0]:
+            revisions[-1] = before.model_copy(update={"steps": (*before.steps, *new)})
         elif action in (Action.COMPRESS, Action.MERGE) and not text:
             raise FormatError(f"step {new[0]} is to be compressed, but its new text is missing.")
         else:
             kept = text if action in (Action.COMPRESS, Action.MERGE) else None
             revisions.append(Revision(action=action, steps=tuple(new), text=kept))
         seen.update(new)
-    missing = [step for step in expected if step not in seen]
-    if missing:
+    if missing := [step for step in expected if step not in seen]:
         named = ", ".join(map(str, missing[:10])) + (" …" if len(missing) > 10 else "")
         raise FormatError(f"these steps have no action: {named}.")
     return tuple(sorted(revisions, key=lambda revision: revision.steps))
-
-
-def _continues(revisions: list[Revision], steps: list[int]) -> bool:
-    return bool(revisions and revisions[-1].action is Action.MERGE
-                and revisions[-1].steps[-1] + 1 == steps[0])
 
 
 def _numbers(text: str) -> list[int]:
@@ -140,8 +129,5 @@ def _numbers(text: str) -> list[int]:
     found: set[int] = set()
     for match in re.finditer(r"(\d{1,6})(?:[ \t]*(?:-|–|—|to|through)[ \t]*(\d{1,6}))?", text):
         first, last = int(match[1]), int(match[2] or match[1])
-        if last < first or last - first > 10_000:
-            found.add(first)
-        else:
-            found.update(range(first, last + 1))
+        found.update(range(first, last + 1) if first <= last <= first + 10_000 else [first])
     return sorted(found)

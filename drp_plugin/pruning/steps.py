@@ -6,6 +6,7 @@ How much of T they hold is measured, since a teacher may leave text out, change 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from difflib import SequenceMatcher
 from typing import NamedTuple
 
@@ -42,8 +43,7 @@ def parse_steps(reply: str, *, skills: bool) -> list[Labelled]:
     """
     turns: list[re.Match[str]] = []
     for match in _STEP.finditer(reply):
-        number = int(match[1])
-        if number == len(turns) + 1:
+        if int(match[1]) == len(turns) + 1:
             turns.append(match)
     if not turns:
         raise FormatError('it has no line that starts with "Step 1:".')
@@ -60,14 +60,11 @@ def parse_steps(reply: str, *, skills: bool) -> list[Labelled]:
 
 
 def _labelled(chunk: str, skills: bool) -> Labelled:
-    skill = None
-    if skills:
-        lines = list(_SKILL.finditer(chunk))
-        if lines:
-            name = lines[-1][1].strip().strip("*_.{} ")
-            skill = name[:200] or None
-            chunk = chunk[: lines[-1].start()]
-    return Labelled(unbraced(chunk), skill)
+    lines = list(_SKILL.finditer(chunk)) if skills else []
+    if not lines:
+        return Labelled(unbraced(chunk), None)
+    name = lines[-1][1].strip().strip("*_.{} ")
+    return Labelled(unbraced(chunk[: lines[-1].start()]), name[:200] or None)
 
 
 class Located(NamedTuple):
@@ -82,17 +79,6 @@ class Located(NamedTuple):
     """Non-space characters of T that it holds, in order."""
 
 
-class _Compact:
-    """A text without white space (and with plain quotes), and the way back."""
-
-    def __init__(self, text: str) -> None:
-        words = [(match.start(), match[0]) for match in _WORD.finditer(text)]
-        self.text = "".join(word for _, word in words).translate(_QUOTES)
-        self.places: list[int] = []
-        for start, word in words:
-            self.places.extend(range(start, start + len(word)))
-
-
 def locate(text: str, steps: list[Labelled]) -> list[Located]:
     """Find the steps in `text` one after another.
 
@@ -100,52 +86,47 @@ def locate(text: str, steps: list[Labelled]) -> list[Located]:
     reworded one gets the span from its first to its last common word, keeps its wording, and
     holds only the characters that are common. Spans never overlap and never go back.
     """
-    source = _Compact(text)
+    words = list(_WORD.finditer(text))
+    compact = "".join(word[0] for word in words).translate(_QUOTES)
+    places = [at for word in words for at in range(*word.span())]
     found: list[Located] = []
     cursor, tries = 0, _FUZZY_TRIES
     for piece, skill in steps:
         wanted = "".join(piece.split()).translate(_QUOTES)
-        at = _exact(source.text, wanted, cursor)
+        at = _exact(compact, wanted, cursor)
         if at >= 0:
-            start, end = source.places[at], source.places[at + len(wanted) - 1] + 1
+            start, end = places[at], places[at + len(wanted) - 1] + 1
             cursor = at + len(wanted)
             found.append(Located(text[start:end], skill, start, end, len(wanted)))
             continue
-        like = None
-        if wanted and tries > 0 and cursor < len(source.places):
+        like = Located(piece, skill, None, None, 0)
+        if wanted and tries > 0 and cursor < len(places):
             tries -= 1
-            like = _reworded(text, piece, skill, source.places[cursor])
-        if like is None:
-            found.append(Located(piece, skill, None, None, 0))
-            continue
-        while cursor < len(source.places) and source.places[cursor] < like.end:  # type: ignore[operator]
-            cursor += 1
+            like = _reworded(text, like, places[cursor])
+            cursor = max(cursor, bisect_left(places, like.end or 0))
         found.append(like)
     return found
 
 
 def _exact(source: str, wanted: str, cursor: int) -> int:
-    if not wanted:
-        return -1
-    if source.startswith(wanted, cursor):
-        return cursor
     reach = len(source) if len(wanted) > 80 else cursor + _LOOKAHEAD + len(wanted)
-    return source.find(wanted, cursor, reach)
+    return source.find(wanted, cursor, reach) if wanted else -1
 
 
-def _reworded(text: str, piece: str, skill: str | None, start: int) -> Located | None:
-    if len(piece) > _FUZZY_LIMIT:
-        return None
-    theirs = [match[0] for match in _WORD.finditer(piece)]
-    ours = list(_WORD.finditer(text, start, start + 2 * len(piece) + 300))
+def _reworded(text: str, step: Located, start: int) -> Located:
+    """The step, with its place where most of it stands near `start`."""
+    if len(step.text) > _FUZZY_LIMIT:
+        return step
+    theirs = _WORD.findall(step.text)
+    ours = list(_WORD.finditer(text, start, start + 2 * len(step.text) + 300))
     matcher = SequenceMatcher(None, [_plain(m[0]) for m in ours], [_plain(w) for w in theirs],
                               autojunk=False)
     blocks = [b for b in matcher.get_matching_blocks() if b.size]
     held = sum(len(ours[b.a + i][0]) for b in blocks for i in range(b.size))
     if not blocks or held < _LIKE * sum(map(len, theirs)):
-        return None
-    last = blocks[-1].a + blocks[-1].size - 1
-    return Located(piece, skill, ours[blocks[0].a].start(), ours[last].end(), held)
+        return step
+    last = ours[blocks[-1].a + blocks[-1].size - 1]
+    return step._replace(start=ours[blocks[0].a].start(), end=last.end(), held=held)
 
 
 def _plain(word: str) -> str:
@@ -165,11 +146,8 @@ def coverage(text: str, located: list[Located]) -> float:
 
 def first_gap(text: str, located: list[Located]) -> str:
     """The start of the longest passage that no step holds, to be named to the teacher."""
-    at, gaps = 0, []
-    for step in located:
-        if step.start is not None and step.end is not None:
-            gaps.append(text[at : step.start].strip())
-            at = step.end
-    gaps.append(text[at:].strip())
-    longest = max(gaps, key=len)
+    ends = [0, *(step.end for step in located if step.end is not None)]
+    starts = [*(step.start for step in located if step.start is not None), len(text)]
+    longest = max((text[end:start].strip() for end, start in zip(ends, starts, strict=True)),
+                  key=len)
     return longest[:160] + ("…" if len(longest) > 160 else "")

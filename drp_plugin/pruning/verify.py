@@ -17,21 +17,28 @@ code.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from typing import Any
 
 from drp_plugin.grading import equal, extract
 from drp_plugin.pruning.dialogue import Rejection
-from drp_plugin.pruning.language import same_language
 from drp_plugin.pruning.numbers import new_numbers
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.records import Reason, Trace
+from drp_plugin.resources import table
 from drp_plugin.shape import CONTROL_TOKENS, Unfit, check_controls, check_question, shaped
 from drp_plugin.thinking import join_response, split_response
 
 _TAIL = 400
 """Characters at T̂'s end in which its statement of the answer is looked for."""
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
+_FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
+_TABLES = table("words.yaml")
+_SCRIPTS = re.compile("|".join(f"(?P<{name}>[{letters}])"
+                               for name, letters in _TABLES["scripts"].items()))
+_WORDS = {name: frozenset(words.split()) for name, words in _TABLES["languages"].items()}
 
 
 def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
@@ -60,8 +67,7 @@ def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
     if options.keep_wrong:
         return checked
     if final is None:
-        raise Rejection("trace", Reason.NO_ANSWER,
-                        "no final answer after </think>")
+        raise Rejection("trace", Reason.NO_ANSWER, "no final answer after </think>")
     if trace.answer is not None and not equal(final, trace.answer, trace.dataset):
         raise Rejection("trace", Reason.WRONG_ANSWER,
                         f"the student says {final[:80]!r}, gold is {trace.answer[:80]!r}")
@@ -87,20 +93,18 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
         raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
     if options.check_complete and not meant:
         end = thinking.rstrip()[-1]
-        if (end.isalnum() and not _states(thinking)) or end in ",:;(":
+        stated = extract(thinking[-_TAIL:], thinking=False, ended=True).how in ("boxed", "stated")
+        if (end.isalnum() and not stated) or end in ",:;(":
             raise Rejection("verify", Reason.CUT_REPLY,
                             f"the reasoning breaks off: …{thinking.rstrip()[-60:]!r}")
-        verdict["complete"] = {"ok": end in _ENDINGS or _states(thinking)}
+        verdict["complete"] = {"ok": end in _ENDINGS or stated}
     if options.check_answer and checked.final is not None:
         verdict["answer"] = _check_answer(checked.trace, checked.final, thinking, answer)
     if options.check_numbers and result.kind == "edit":
         known = f"{checked.trace.question}\n{checked.thinking}\n{checked.answer}"
-        fresh = new_numbers(thinking, known)
-        if fresh:
-            named = ", ".join(fresh[:5])
-            raise Rejection("verify", Reason.NEW_NUMBER,
-                            f"neither the question nor the trace holds {named}, and no right "
-                            "step of arithmetic gives it")
+        if fresh := new_numbers(thinking, known):
+            raise Rejection("verify", Reason.NEW_NUMBER, "neither the question nor the trace holds "
+                            f"{', '.join(fresh[:5])}, and no right step of arithmetic gives it")
         verdict["numbers"] = {"ok": True}
     if options.check_length:
         if tokens[1] > tokens[0]:
@@ -114,20 +118,16 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
     return verdict
 
 
-def _states(thinking: str) -> bool:
-    """Whether the text ends with a stated answer, full stop or not."""
-    found = extract(thinking[-_TAIL:], thinking=False, ended=True)
-    return found.how in ("boxed", "stated")
-
-
 def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[str, Any]:
+    def same(one: str, other: str) -> bool:
+        return one == other or equal(one, other, trace.dataset)
+
     new = extract(join_response(thinking, answer)).text
-    if new is None or not _same(new, final, trace.dataset):
-        raise Rejection("verify", Reason.ANSWER_CHANGED,
-                        f"the answer part says {(new or 'nothing')[:80]!r}, "
-                        f"the trace {final[:80]!r}")
-    if trace.answer is not None and not _same(new, trace.answer, trace.dataset):
-        if not _same(final, trace.answer, trace.dataset):
+    if new is None or not same(new, final):
+        raise Rejection("verify", Reason.ANSWER_CHANGED, "the answer part says "
+                        f"{(new or 'nothing')[:80]!r}, the trace {final[:80]!r}")
+    if trace.answer is not None and not same(new, trace.answer):
+        if not same(final, trace.answer):
             return {"ok": True, "answer": new, "gold": False}  # kept on purpose (`keep_wrong`)
         raise Rejection("verify", Reason.ANSWER_CHANGED,
                         f"the answer part says {new[:80]!r}, gold is {trace.answer[:80]!r}")
@@ -135,12 +135,30 @@ def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[
     stated = extract(thinking[-_TAIL:], thinking=False)
     if stated.how not in ("boxed", "stated") or stated.text is None:
         return {"ok": True, "answer": new, "stated": None}
-    if not _same(stated.text, final, trace.dataset):
-        raise Rejection("verify", Reason.ANSWER_CHANGED,
-                        f"the reasoning ends with {stated.text[:80]!r}, the trace "
-                        f"with {final[:80]!r}")
+    if not same(stated.text, final):
+        raise Rejection("verify", Reason.ANSWER_CHANGED, "the reasoning ends with "
+                        f"{stated.text[:80]!r}, the trace with {final[:80]!r}")
     return {"ok": True, "answer": new, "stated": stated.text}
 
 
-def _same(one: str, other: str, dataset: str | None) -> bool:
-    return one == other or equal(one, other, dataset)
+def script(text: str) -> str | None:
+    """The script that most letters outside of formulas have; None without letters."""
+    counts = Counter(match.lastgroup for match in _SCRIPTS.finditer(_FORMULA.sub(" ", text)))
+    counts.pop("Greek", None)  # mathematics
+    if counts["Kana"]:
+        counts["Kana"] += counts.pop("Han", 0)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def language(text: str) -> str | None:
+    """The language of a text in Latin letters; None where its words do not decide."""
+    words = Counter(re.findall(r"[^\W\d_]+", _FORMULA.sub(" ", text).lower()))
+    scores = {name: sum(words[word] for word in common) for name, common in _WORDS.items()}
+    first, second = sorted(scores, key=lambda name: scores[name], reverse=True)[:2]
+    return first if scores[first] >= 5 and scores[first] > 1.5 * scores[second] else None
+
+
+def same_language(text: str, model: str) -> bool:
+    """Whether `text` is in the language of `model`; True where that cannot be told."""
+    return all(ours is None or theirs is None or ours == theirs for ours, theirs in (
+        (script(text), script(model)), (language(text), language(model))))

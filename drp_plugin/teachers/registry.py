@@ -58,9 +58,8 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
     """The teacher that `spec` names.
 
     `base_url` sends an `openai:` teacher to any compatible endpoint (an `azure:` one to a
-    resource). `concurrency` is the most
-    requests in flight, `engine` holds arguments of vLLM's engine. Raises UserError for an
-    unknown teacher or a missing key.
+    resource). `concurrency` is the most requests in flight, `engine` holds arguments of vLLM's
+    engine. Raises UserError for an unknown teacher or a missing key.
     """
     kind, _, model = spec.partition(":")
     if engine and kind != "vllm":
@@ -69,14 +68,14 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
         from drp_plugin.teachers.offline import OfflineTeacher
 
         return OfflineTeacher()
-    if kind not in ("openai", "azure", "gemini", "vllm"):
-        raise UserError(f"unknown teacher {spec!r}", fix=f"Teachers are {KINDS}")
-    if not model:
-        raise UserError(f"teacher {spec!r} names no model", fix=f"Teachers are {KINDS}")
-    if base_url is not None and kind == "vllm":
-        raise UserError("--base-url is for servers; vllm:PATH runs in this process",
-                        fix="Use openai:MODEL with --base-url for a vLLM server")
+    known = kind in ("openai", "azure", "gemini", "vllm")
+    if not known or not model:
+        raise UserError(f"teacher {spec!r} names no model" if known else
+                        f"unknown teacher {spec!r}", fix=f"Teachers are {KINDS}")
     if base_url is not None:
+        if kind == "vllm":
+            raise UserError("--base-url is for servers; vllm:PATH runs in this process",
+                            fix="Use openai:MODEL with --base-url for a vLLM server")
         check_address(base_url, variable=base_url_variable(kind))
     if not (math.isfinite(timeout_s) and timeout_s > 0):
         raise UserError(f"--timeout {timeout_s}: not a time", fix="Give it in seconds")

@@ -41,13 +41,11 @@ def make_app(teacher: Teacher, *, model: str = "offline-rules", delay_s: float =
                          "model")
         if body.get("stream"):
             return wrong("streaming is not supported", param="stream")
-        if delay_s:
-            await asyncio.sleep(delay_s)
+        await asyncio.sleep(delay_s)
         try:
-            reply = await teacher.ask(request)
+            return JSONResponse(_completion(await teacher.ask(request), model))
         except TeacherError as error:
             return wrong(str(error), 500)
-        return JSONResponse(_completion(reply, model))
 
     return Starlette(routes=[Route("/v1/chat/completions", complete, methods=["POST"]),
                              Route("/v1/models", models)])
@@ -57,34 +55,29 @@ def _completion(reply: Reply, model: str) -> dict[str, Any]:
     """A reply as the body of a chat completion."""
     finish = {"refusal": "content_filter", "other": "stop"}.get(
         reply.finish_reason, reply.finish_reason)
+    prompted, said = reply.usage.prompt_tokens, reply.usage.completion_tokens
     return {
         "id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion",
         "created": int(time.time()), "model": model,
-        "choices": [{"index": 0, "finish_reason": finish, "logprobs": None,
-                     "message": {"role": "assistant", "content": reply.text,
-                                 "refusal": None}}],
-        "usage": {"prompt_tokens": reply.usage.prompt_tokens,
-                  "completion_tokens": reply.usage.completion_tokens,
-                  "total_tokens": reply.usage.prompt_tokens + reply.usage.completion_tokens},
-    }
+        "choices": [{"index": 0, "finish_reason": finish, "logprobs": None, "message": {
+            "role": "assistant", "content": reply.text, "refusal": None}}],
+        "usage": {"prompt_tokens": prompted, "completion_tokens": said,
+                  "total_tokens": prompted + said}}
 
 
 def read_request(body: dict[str, Any]) -> Request:
     """A chat completion's body as a request. Raises KeyError, TypeError or ValueError."""
     schema = ((body.get("response_format") or {}).get("json_schema") or {}).get("schema")
+    messages = [(m["role"], m["content"]) for m in body["messages"]]
     return Request(
-        messages=tuple(Message(role="system" if m["role"] == "developer" else m["role"],
-                               content=_text(m["content"])) for m in body["messages"]),
+        messages=tuple(Message(
+            role="system" if role == "developer" else role,
+            content="".join(part.get("text", "") for part in said)  # content parts
+            if isinstance(said, list) else str(said)) for role, said in messages),
         sampling=Sampling(temperature=body.get("temperature"), top_p=body.get("top_p"),
                           seed=body.get("seed"),
                           max_tokens=body.get("max_completion_tokens") or body.get("max_tokens")),
         json_schema=schema)
-
-
-def _text(content: Any) -> str:
-    if isinstance(content, list):  # content parts
-        return "".join(part.get("text", "") for part in content)
-    return str(content)
 
 
 def serve(teacher: Teacher, *, host: str, port: int, model: str, delay_s: float = 0.0) -> None:
@@ -96,8 +89,7 @@ def serve(teacher: Teacher, *, host: str, port: int, model: str, delay_s: float 
 
         app = make_app(teacher, model=model, delay_s=delay_s)
     except ImportError as error:
-        raise UserError(f"serving needs {error.name}",
-                        fix="Install drp-plugin[serve]") from None
+        raise UserError(f"serving needs {error.name}", fix="Install drp-plugin[serve]") from None
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
