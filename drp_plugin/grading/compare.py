@@ -56,8 +56,7 @@ def _decide(candidate: str, gold: str, rule: Rule) -> bool:
         return True
     if rule == "choice" or _letter_of(two):
         return _same_choice(one, two)
-    several = _letters_of(two)
-    if several is not None:
+    if (several := _letters_of(two)) is not None:
         return several in (_letters_of(one), "".join(sorted(re.sub(r"[\x02\x03 ]", "", one))))
     verdict = _same(one, two)
     if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED \
@@ -72,8 +71,7 @@ def _decide(candidate: str, gold: str, rule: Rule) -> bool:
 def _same(one: str, two: str) -> bool | None:
     """Compare as it stands; else without announcement, explanation or aside."""
     gold = read(two)
-    verdict = same_answer(read(one), gold)
-    if verdict:
+    if verdict := same_answer(read(one), gold):
         return True
     for shorter in _shorter(one):
         if shorter != one and same_answer(read(shorter), gold):
@@ -141,7 +139,6 @@ def _same_choice(candidate: str, gold: str) -> bool:
     the text alone."""
     text = _CHOICE.with_text.fullmatch(plain(gold))
     letter = text[1] if text else _letter_of(gold)
-    found = _chosen_letter(candidate)
-    if found is None and text is not None:
+    if (found := _chosen_letter(candidate)) is None and text is not None:
         return plain(candidate).lower() == text[2].strip().lower()
     return letter is not None and found == letter

@@ -56,22 +56,18 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     text stops in the middle (a cutoff): an answer counts only when it is complete, so that "The
     answer is 12" is none (it may go on as 120), and no last number is guessed at.
     """
-    answer = answer_part(completion, thinking)
-    if answer is None:
+    if (answer := answer_part(completion, thinking)) is None:
         return Extraction(None, None, True)
     tail = answer[-_WINDOW:]
-    special = _P.special.search(tail[-500:])
-    if special:
+    if special := _P.special.search(tail[-500:]):
         cut = len(special.group())
         answer, tail = answer[:-cut], tail[:-cut]
     box, cut_inside = boxes(answer, ended=ended)
     if box is not None or cut_inside:
         return Extraction(box, "boxed" if box else None, False)
-    tagged = _P.tags.findall(tail)
-    if tagged:
+    if tagged := _P.tags.findall(tail):
         return Extraction(_stated(tagged[-1], True) or tagged[-1], "stated", False)
-    said = _stated(tail, ended)
-    if said is not None:
+    if (said := _stated(tail, ended)) is not None:
         return Extraction(said, "stated", False)
     last = _concluded(tail) if ended else None
     return Extraction(last, "last_number" if last else None, False)
@@ -129,14 +125,12 @@ def _stated(text: str, ended: bool) -> str | None:
     """What the last "The answer is" tells; None where nothing is told."""
     for match in reversed(list(_P.stated.finditer(text))):
         rest = match["rest"]
-        negated = _P.negated.match(rest)
-        if negated:     # "not 11 but 12"
+        if negated := _P.negated.match(rest):     # "not 11 but 12"
             rest = rest[negated.end():]
         if _P.spoken_of.match(rest):
             continue
         if rest.startswith(("\\[", "$$")):      # a display may run over several lines
-            display = _P.math.match(text[match.start("rest"):match.start("rest") + _PHRASE])
-            if display:
+            if display := _P.math.match(text[match.start("rest"):match.start("rest") + _PHRASE]):
                 return _inner(display)
         value = _told(rest, ended or match.end() < len(text))
         if match["not"]:
@@ -153,14 +147,12 @@ def _told(rest: str, complete: bool) -> str | None:
     bold = [part for part in _P.bold.findall(sentence) if re.search(r"\d|\\|^\W*[A-J]\W*$", part)]
     if bold:
         return _told(bold[-1], True)
-    math = _last_math(sentence)
-    if math is not None:
+    if (math := _last_math(sentence)) is not None:
         return math
     if end is None and not complete:
         return None
     phrase = _trimmed(sentence)
-    number = _P.number.match(phrase)
-    if number:
+    if number := _P.number.match(phrase):
         after = phrase[number.end():]
         # a unit or a few words may follow; another number means that this was a sentence
         return phrase if not re.search(r"\d", after) or re.match(r"\s*[-+*/^,:\\]", after) \
@@ -175,15 +167,12 @@ def _told(rest: str, complete: bool) -> str | None:
 def _concluded(text: str) -> str | None:
     """The last number or formula; of choices, the letter that stands alone at the end."""
     text = text.strip()
-    letter = _P.letter.fullmatch(text[text.rfind("\n") + 1:])
-    if letter:
+    if letter := _P.letter.fullmatch(text[text.rfind("\n") + 1:]):
         return letter[1].upper()
     sentence = text[max((m.end() for m in _P.sentence_end.finditer(_masked(text))), default=0):]
-    aside = _P.aside.search(_masked(sentence))
-    if aside and re.search(r"\d", sentence[:aside.start()]):
+    if (aside := _P.aside.search(_masked(sentence))) and re.search(r"\d", sentence[:aside.start()]):
         sentence = sentence[:aside.start()]
-    math = _last_math(sentence)
-    if math is not None:
+    if (math := _last_math(sentence)) is not None:
         return math
     last = _trimmed(_P.verb.split(sentence)[-1])
     if re.search(r"\d", last) and _readable(last):
@@ -193,8 +182,7 @@ def _concluded(text: str) -> str | None:
 
 def _last_math(sentence: str) -> str | None:
     """The last formula, with those that it is listed with; None where a number is told instead."""
-    spans = list(_P.math.finditer(sentence))
-    if not spans:
+    if not (spans := list(_P.math.finditer(sentence))):
         return None
     run = [_inner(spans[-1])]
     for before, span in zip(spans[-2::-1], spans[:0:-1], strict=False):

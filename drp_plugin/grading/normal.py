@@ -130,8 +130,7 @@ def _repeating(match: re.Match[str]) -> str:
     whole, before = match[1] or "0", match[2]
     period = match[3] or match[4] or match[5]
     if period is None:      # dots: the period must have been shown twice
-        shown = _P.shown.fullmatch(before)
-        if shown is None:
+        if (shown := _P.shown.fullmatch(before)) is None:
             return match.group()
         before, period = shown[1], shown[2]
     if len(whole + before + period) > 300:

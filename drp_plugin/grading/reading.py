@@ -32,8 +32,7 @@ def _read(text: str, depth: int) -> Answer:
         return Opaque(text)
     if text.startswith("\\mathbb{R}"):
         text = TABLES["reals"].get(re.sub(r"[{} ]", "", text[len("\\mathbb{R}"):]), text)
-    found = _named(text)
-    if found is not None:
+    if (found := _named(text)) is not None:
         return found
     if _is_words(text):
         return _in_words(text)
@@ -82,8 +81,7 @@ def _flat(shapes: tuple[Answer, ...], kind: str = "list") -> tuple[Answer, ...]:
 
 
 def _matrix(text: str, depth: int) -> Answer | None:
-    match = _P.matrix.fullmatch(text)
-    if not match:
+    if not (match := _P.matrix.fullmatch(text)):
         return None
     rows = [row.split("&") for row in _P.column.split(match[2].replace("\\hline", " "))
             if row.strip()]
@@ -112,13 +110,11 @@ def _relation(text: str, depth: int) -> Answer | None:
 
 def _enclosed(text: str, depth: int) -> Answer | None:
     """( … ), [ … ], \\{ … \\} around the whole answer, perhaps transposed."""
-    transposed = _P.transposed.fullmatch(text)
-    if transposed:
+    if transposed := _P.transposed.fullmatch(text):
         row = _enclosed(transposed[1], depth)
         return row._replace(brackets="()") if isinstance(row, Group) else None
     if text.startswith("\\{") and text.endswith("\\}"):
-        builder = _P.builder.fullmatch(text[2:-2])
-        if builder:
+        if builder := _P.builder.fullmatch(text[2:-2]):
             return _read(builder[1], depth + 1)
         items = [item for item in _split(text[2:-2], "[,;]")[0] if item.strip()]
         return Group("set", _flat(_all(items, depth))) if items else Words("empty set")
@@ -194,8 +190,7 @@ def _named(text: str) -> Answer | None:
     if len(parts) > 1 and all(map(str.isalpha, parts)) and (WORD_OPEN in text or _is_words(text)):
         return Group("list", tuple(map(_in_words, parts)))      # Alice and Bob; A, C and F
     inner = plain(re.sub(r"[\^_{}()]", " ", text))
-    time = _P.time.fullmatch(inner)
-    if time:
+    if time := _P.time.fullmatch(inner):
         hour, minute, second = (int(part or 0) for part in time.groups()[:3])
         half = 12 * (time[4].lower() == "p")
         return Ratio((), ((hour % 12 + half) * 60 + minute) * 60 + second, half=True) \

@@ -35,8 +35,7 @@ def _applied(text: str) -> bool:
 
     Not so x(x + 3): a letter that comes back inside the brackets is a factor.
     """
-    match = _P.applied.fullmatch(text.strip())
-    if match is None:
+    if (match := _P.applied.fullmatch(text.strip())) is None:
         return False
     return match[1][0] not in re.sub(r"\\[A-Za-z]+", "", match[2]) or _applied(match[2])
 

@@ -29,11 +29,9 @@ class Quantity(NamedTuple):
 
 def quantity(text: str) -> Quantity:
     """Take the unit off an answer; expressions without one come back whole."""
-    ordinal = _P.ordinal.fullmatch(text)
-    if ordinal:
+    if ordinal := _P.ordinal.fullmatch(text):
         return Quantity(ordinal[1], "", False)
-    scaled = _P.scale.match(text)
-    if scaled:
+    if scaled := _P.scale.match(text):
         rest = quantity(scaled[1] + scaled[2] + text[scaled.end():])
         return rest._replace(scale=TABLES["scales"][scaled[3]])
     lead = _P.lead.match(text)
@@ -54,8 +52,7 @@ def quantity(text: str) -> Quantity:
 def lettered(text: str) -> Quantity | None:
     """5 m as five metres: written like a product of letters, so that the other answer has to say
     that the letter is no variable."""
-    match = _P.letter.fullmatch(text.strip())
-    if match is None:
+    if (match := _P.letter.fullmatch(text.strip())) is None:
         return None
     unit, known = canonical(match["unit"] or f"{match['top']}/{match['bottom']}")
     return Quantity(match["value"], unit, True) if known else None

@@ -30,8 +30,7 @@ def number_of(words: str) -> Fraction | None:
         whole, top = Fraction(0), parts[:-1]
         if "and" in top:
             place = len(top) - 1 - top[::-1].index("and")
-            before = number_of(" ".join(top[:place]))
-            if before is None:
+            if (before := number_of(" ".join(top[:place]))) is None:
                 return None
             whole, top = before, top[place + 1:]
         count = Fraction(1) if top in (["a"], ["an"]) or (not top and parts == ["half"]) \
@@ -51,8 +50,7 @@ def word_key(text: str) -> str:
 
 def announced(text: str) -> str:
     """Without the words that announce the answer: the answer is 42."""
-    match = _P.announced.match(text)
-    if match is None or match.end() == len(text):
+    if (match := _P.announced.match(text)) is None or match.end() == len(text):
         return text
     rest = text[match.end():].strip()
     if match[1] or "\x02" not in match[0]:
