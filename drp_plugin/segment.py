@@ -226,8 +226,7 @@ def _breaks_at_stop(text: str, match: re.Match[str], start: int, line: int) -> b
     if stops == ".":
         if at - line <= 12 and _LIST_MARKER.match(text[line:at]):
             return False
-        word = _WORD_BEFORE.search(text[max(0, at - 12) : at])
-        if word:
+        if word := _WORD_BEFORE.search(text[max(0, at - 12) : at]):
             if _ABBREVIATIONS.match(word[0]):
                 return False
             if _ENDING_ABBREVIATIONS.match(word[0]):

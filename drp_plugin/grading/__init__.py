@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from drp_plugin.grading.compare import equal
 from drp_plugin.grading.extract import Extraction, How, extract, last_box
-from drp_plugin.grading.suspects import Suspect, suspects
+from drp_plugin.grading.rules import Suspect, suspects
 
 Outcome = Literal["right", "wrong", "no_answer", "truncated"]
 

@@ -11,9 +11,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from drp_plugin.grading import worker
-from drp_plugin.grading.choices import letter_of, letters_of, same_choice
+from drp_plugin.grading.lexicon import Patterns
 from drp_plugin.grading.match import same_answer
-from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, tidy
+from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, plain, tidy
 from drp_plugin.grading.reading import read
 from drp_plugin.grading.rules import Rule, rule_of
 from drp_plugin.grading.wording import announced, explained
@@ -22,14 +22,7 @@ from drp_plugin.grading.wording import announced, explained
 MAX_LENGTH = 2_000
 #: Math-Verify is asked about commands that our grammar lacks, in answers up to this length.
 MAX_ASKED = 400
-_COMMAND = re.compile(r"\\(?!circ|text)[A-Za-z]{2,}")
-
-_PLAIN = re.compile(r"[-+]?\d{1,300}(?:\.\d{1,300})?", re.ASCII)
-_ANY_NUMBER = re.compile(r"(?<![\w.])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w]*\d)")
-_DECIMAL_COMMA = re.compile(r"([-+]?)(0,\d+|\d+,(?:\d{1,2}|\d{4,}))(?=\D*$)")
-_ASIDE = re.compile(r"(.*\S)\s+\(\s*((?:=|\\approx|\x02).*|.*(?:%|\.\d).*)\)", re.DOTALL)
-_NEGATED = re.compile(r"\b(?:not|nor|neither|no|less|more|fewer|greater|least|most|between|over"
-                      r"|under|except|than)\b|n't\b", re.IGNORECASE)
+_P, _CHOICE = Patterns("compare"), Patterns("choices")
 
 
 def equal(candidate: str, gold: str, dataset: str | None = None) -> bool:
@@ -54,21 +47,20 @@ def _equal(candidate: str, gold: str, rule: Rule) -> bool:
 def _decide(candidate: str, gold: str, rule: Rule) -> bool:
     if len(candidate) > MAX_LENGTH or len(gold) > MAX_LENGTH:
         return bool(gold.strip()) and candidate.strip() == gold.strip()
-    if rule != "choice" and _PLAIN.fullmatch(candidate) and _PLAIN.fullmatch(gold):
+    if rule != "choice" and _P.plain.fullmatch(candidate) and _P.plain.fullmatch(gold):
         return Fraction(candidate) == Fraction(gold)
     one, two = tidy(candidate), tidy(gold)
     if not one or not two:
         return False
     if _letters(one) == _letters(two):
         return True
-    if rule == "choice" or letter_of(two):
-        return same_choice(one, two)
-    several = letters_of(two)
-    if several is not None:
-        return several in (letters_of(one), "".join(sorted(re.sub(r"[\x02\x03 ]", "", one))))
+    if rule == "choice" or _letter_of(two):
+        return _same_choice(one, two)
+    if (several := _letters_of(two)) is not None:
+        return several in (_letters_of(one), "".join(sorted(re.sub(r"[\x02\x03 ]", "", one))))
     verdict = _same(one, two)
     if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED \
-            and _COMMAND.search(one + two):
+            and _P.command.search(one + two):
         return worker.same(*(text.replace(WORD_OPEN, "\\text{").replace(WORD_CLOSE, "}")
                              for text in (two, one)))
     if not verdict and rule != "symbolic":
@@ -79,14 +71,13 @@ def _decide(candidate: str, gold: str, rule: Rule) -> bool:
 def _same(one: str, two: str) -> bool | None:
     """Compare as it stands; else without announcement, explanation or aside."""
     gold = read(two)
-    verdict = same_answer(read(one), gold)
-    if verdict:
+    if verdict := same_answer(read(one), gold):
         return True
     for shorter in _shorter(one):
         if shorter != one and same_answer(read(shorter), gold):
             return True
-    aside = _ASIDE.fullmatch(one)
-    if aside and not _NEGATED.search(aside[1]) and same_answer(read(aside[1]), gold):
+    aside = _P.aside.fullmatch(one)
+    if aside and not _P.negated.search(aside[1]) and same_answer(read(aside[1]), gold):
         inner = read(re.sub(r"^(?:=|\\approx)\s*", "", aside[2]))
         return "\x02" in aside[2] or same_answer(read(aside[1]), inner)
     return verdict
@@ -94,8 +85,8 @@ def _same(one: str, two: str) -> bool | None:
 
 def _shorter(text: str) -> list[str]:
     if re.match(r"[-+]?\d+,\d+", text):
-        return [_DECIMAL_COMMA.sub(lambda m: m.group().replace(",", "."), text)]
-    if not re.search("[A-Za-z]{2}", text) or _NEGATED.search(text):
+        return [_P.decimal_comma.sub(lambda m: m.group().replace(",", "."), text)]
+    if not re.search("[A-Za-z]{2}", text) or _P.negated.search(text):
         return []
     without = announced(text)
     return [without, explained(without)]
@@ -114,5 +105,40 @@ def _only_number(one: str, two: str) -> bool:
         return False
     if re.search(r"\\(?:frac|sqrt|cdot|times)|[*/^=+]|%|(?i:\bnot\b|n't\b)", one):
         return False
-    numbers = _ANY_NUMBER.findall(one)
+    numbers = _P.any_number.findall(one)
     return len(numbers) == 1 and same_answer(read(numbers[0].replace(",", "")), read(two)) is True
+
+
+def _letters_of(text: str) -> str | None:
+    """The letters of a list such as A, C; None where the text is something else."""
+    letters = re.split(r"[\s,;()]+(?:and\s+)?", plain(text).strip(" ()"))
+    return "".join(sorted(letters)) if len(letters) > 1 \
+        and all(re.fullmatch("[A-J]", letter) for letter in letters) else None
+
+
+def _letter_of(gold: str) -> str | None:
+    """The letter of a gold answer that is one: B, (B)."""
+    match = _CHOICE.gold.fullmatch(plain(gold))
+    return match[1] if match else None
+
+
+def _chosen_letter(text: str) -> str | None:
+    """The one letter that a tidied answer chooses: B, (B) 12, Option B; None for (A) or (B)."""
+    match = _CHOICE.chosen.fullmatch(plain(text))
+    if match is None or _CHOICE.another.search(match["rest"]):
+        return None
+    letter, rest = match[1], match["rest"]
+    marked = re.search(r"[).:]", plain(text)[match.start(1):match.end(1) + 2])
+    if rest and not marked and not re.match(r"(?i)because|since|as\b|,|\(", rest):
+        return None     # "A pound" chooses nothing
+    return letter.upper()
+
+
+def _same_choice(candidate: str, gold: str) -> bool:
+    """Whether both choose one letter; the gold may be B, (B) or "B. text", the candidate may be
+    the text alone."""
+    text = _CHOICE.with_text.fullmatch(plain(gold))
+    letter = text[1] if text else _letter_of(gold)
+    if (found := _chosen_letter(candidate)) is None and text is not None:
+        return plain(candidate).lower() == text[2].strip().lower()
+    return letter is not None and found == letter

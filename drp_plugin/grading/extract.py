@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from typing import Literal, NamedTuple
 
-from drp_plugin.grading.phrases import concluded, stated
+from drp_plugin.grading.answer import Opaque, Words
+from drp_plugin.grading.lexicon import Patterns
+from drp_plugin.grading.normal import tidy
+from drp_plugin.grading.reading import read
+from drp_plugin.grading.units import canonical
 from drp_plugin.thinking import CLOSE, OPEN
 
 How = Literal["boxed", "stated", "last_number"]
@@ -25,15 +29,9 @@ class Extraction(NamedTuple):
 
 #: Without a box, the answer is looked for in this many characters at the end.
 _WINDOW = 20_000
-#: What an engine may leave behind the answer: <|im_end|>, </s>.
-_SPECIAL = re.compile(r"(?:\s*(?:<[|\uff5c][^<>\s]{1,40}[|\uff5c]>|</?s>|<eos>"
-                      r"|<end_of_turn>))+\s*$")
-_TAGS = re.compile(r"<answer>\s*(.*?\S)\s*</answer>", re.DOTALL | re.IGNORECASE)
-_TOKENS = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])|\\.|[{}]", re.DOTALL)
-_BARE_BOX = re.compile(r"\s*(-?\$?\d[\d.,/]*\d|-?\d|\\[dt]?frac\s*\d\s*\d|[^\s\\{}$&]+)")
-
-#: Where a number could go on, were the text longer.
-_OPEN_END = re.compile(r"[\d.,/]*")
+#: A phrase cannot run on for longer than this.
+_PHRASE = 300
+_P = Patterns("extract")
 
 
 def answer_part(completion: str, thinking: bool = True) -> str | None:
@@ -58,24 +56,20 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     text stops in the middle (a cutoff): an answer counts only when it is complete, so that "The
     answer is 12" is none (it may go on as 120), and no last number is guessed at.
     """
-    answer = answer_part(completion, thinking)
-    if answer is None:
+    if (answer := answer_part(completion, thinking)) is None:
         return Extraction(None, None, True)
     tail = answer[-_WINDOW:]
-    special = _SPECIAL.search(tail[-500:])
-    if special:
+    if special := _P.special.search(tail[-500:]):
         cut = len(special.group())
         answer, tail = answer[:-cut], tail[:-cut]
     box, cut_inside = boxes(answer, ended=ended)
     if box is not None or cut_inside:
         return Extraction(box, "boxed" if box else None, False)
-    tagged = _TAGS.findall(tail)
-    if tagged:
-        return Extraction(stated(tagged[-1], True) or tagged[-1], "stated", False)
-    said = stated(tail, ended)
-    if said is not None:
+    if tagged := _P.tags.findall(tail):
+        return Extraction(_stated(tagged[-1], True) or tagged[-1], "stated", False)
+    if (said := _stated(tail, ended)) is not None:
         return Extraction(said, "stated", False)
-    last = concluded(tail) if ended else None
+    last = _concluded(tail) if ended else None
     return Extraction(last, "last_number" if last else None, False)
 
 
@@ -97,7 +91,7 @@ def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
     found: str | None = None
     opened: list[int] = []      # for each open brace: where a box's content begins, or -1
     pending = -1                # end of a \boxed that still waits for its brace
-    for token in _TOKENS.finditer(text):
+    for token in _P.tokens.finditer(text):
         mark = token.group()
         if pending >= 0 and not (mark == "{" and not text[pending:token.start()].strip()):
             found = _bare(text, pending, ended) or found
@@ -121,7 +115,124 @@ def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
 
 
 def _bare(text: str, start: int, ended: bool) -> str | None:
-    match = _BARE_BOX.match(text, start, start + 300)
-    if match and not ended and _OPEN_END.fullmatch(text, match.end()):
+    match = _P.bare_box.match(text, start, start + 300)
+    if match and not ended and _P.open_end.fullmatch(text, match.end()):
         return None
     return match.group(1).rstrip(".,;") or None if match else None
+
+
+def _stated(text: str, ended: bool) -> str | None:
+    """What the last "The answer is" tells; None where nothing is told."""
+    for match in reversed(list(_P.stated.finditer(text))):
+        rest = match["rest"]
+        if negated := _P.negated.match(rest):     # "not 11 but 12"
+            rest = rest[negated.end():]
+        if _P.spoken_of.match(rest):
+            continue
+        if rest.startswith(("\\[", "$$")):      # a display may run over several lines
+            if display := _P.math.match(text[match.start("rest"):match.start("rest") + _PHRASE]):
+                return _inner(display)
+        value = _told(rest, ended or match.end() < len(text))
+        if match["not"]:
+            return f"not {value}"
+        if value:
+            return value
+    return None
+
+
+def _told(rest: str, complete: bool) -> str | None:
+    """The value at the head of what follows "The answer is"."""
+    end = _P.end.search(_masked(rest))
+    sentence = rest[:end.start()] if end else rest
+    bold = [part for part in _P.bold.findall(sentence) if re.search(r"\d|\\|^\W*[A-J]\W*$", part)]
+    if bold:
+        return _told(bold[-1], True)
+    if (math := _last_math(sentence)) is not None:
+        return math
+    if end is None and not complete:
+        return None
+    phrase = _trimmed(sentence)
+    if number := _P.number.match(phrase):
+        after = phrase[number.end():]
+        # a unit or a few words may follow; another number means that this was a sentence
+        return phrase if not re.search(r"\d", after) or re.match(r"\s*[-+*/^,:\\]", after) \
+            or _readable(phrase) else number.group().strip()
+    for part in (phrase, _trimmed(_P.verb.split(phrase)[-1])):
+        if _readable(part):
+            return part
+    sentence = phrase if len(phrase.split()) > 4 and not re.search(r"[\\^_=]", phrase) else ""
+    return _last_number(sentence) or phrase or None
+
+
+def _concluded(text: str) -> str | None:
+    """The last number or formula; of choices, the letter that stands alone at the end."""
+    text = text.strip()
+    if letter := _P.letter.fullmatch(text[text.rfind("\n") + 1:]):
+        return letter[1].upper()
+    sentence = text[max((m.end() for m in _P.sentence_end.finditer(_masked(text))), default=0):]
+    if (aside := _P.aside.search(_masked(sentence))) and re.search(r"\d", sentence[:aside.start()]):
+        sentence = sentence[:aside.start()]
+    if (math := _last_math(sentence)) is not None:
+        return math
+    last = _trimmed(_P.verb.split(sentence)[-1])
+    if re.search(r"\d", last) and _readable(last):
+        return last
+    return _last_number(sentence) or _last_math(text) or _last_number(text)
+
+
+def _last_math(sentence: str) -> str | None:
+    """The last formula, with those that it is listed with; None where a number is told instead."""
+    if not (spans := list(_P.math.finditer(sentence))):
+        return None
+    run = [_inner(spans[-1])]
+    for before, span in zip(spans[-2::-1], spans[:0:-1], strict=False):
+        if not _P.joined.fullmatch(sentence[before.end():span.start()]):
+            break
+        run.insert(0, _inner(before))
+    after = sentence[spans[-1].end():]
+    if _P.number.search(after):
+        return None         # the largest $n$ is 34
+    value = ", ".join(run)
+    if re.fullmatch(r"\\?[A-Za-z]+", value) and _P.number.search(_masked(sentence)):
+        return None         # 12 values of $n$
+    return _with_unit(value, after)
+
+
+def _inner(match: re.Match[str]) -> str:
+    return _trimmed(next(part for part in match.groups() if part is not None))
+
+
+def _with_unit(value: str, after: str) -> str:
+    """A value with the unit that follows it in the sentence."""
+    word = re.match(r"\s*([a-z]{2,}(?:\s(?:per|squared|cubed)(?:\s[a-z]+)?)?|%)", after)
+    if word is None or word[1] == "in" or not canonical(word[1])[1]:
+        return value
+    return value + ("\\%" if word[1] == "%" else f" \\text{{ {word[1]}}}")
+
+
+def _masked(text: str) -> str:
+    """The text with each formula blotted out, letter for letter."""
+    return _P.math.sub(lambda m: "\ufffc" * len(m.group()), text)
+
+
+def _readable(phrase: str) -> bool:
+    """Whether a phrase is an answer rather than a sentence."""
+    return 0 < len(phrase) <= _PHRASE and bool(re.search(r"\d|\\", phrase)) \
+        and not _P.sentence.search(phrase) \
+        and not isinstance(read(tidy(phrase)), Words | Opaque)
+
+
+def _trimmed(text: str) -> str:
+    text = text.strip().strip("*_\"'` ").strip()
+    text = text if "{" in text else text.rstrip("}\"' ")
+    return text.rstrip(".,;:。 ").strip("*_\"' ")
+
+
+def _last_number(text: str) -> str | None:
+    masked = _masked(text)
+    best: tuple[int, str] | None = None
+    for pattern in (_P.number, _P.fraction, _P.tuple):
+        for match in pattern.finditer(masked):
+            if best is None or match.end() > best[0]:
+                best = (match.end(), match.group())
+    return _with_unit(best[1].strip(), text[best[0]:]) if best else None

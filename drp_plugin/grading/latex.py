@@ -10,6 +10,8 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from drp_plugin.grading.lexicon import TABLES, Patterns
+
 #: An answer with more tokens or deeper nesting is not one that a person would write.
 MAX_TOKENS = 600
 MAX_DEPTH = 40
@@ -28,25 +30,19 @@ class Node(NamedTuple):
     name: str = ""
 
 
-#: A number in ASCII: Python counts ⁴, ₁ and ① as digits too, and a full stop is none.
-_NUMBER = r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+"
-_TOKEN = re.compile(rf"\s*(?:(\\[A-Za-z]+|\\[^A-Za-z])|({_NUMBER})|(.))", re.DOTALL)
-_IS_NUMBER = re.compile(_NUMBER).fullmatch
-_FUNCTIONS = frozenset(
-    ("sin", "cos", "tan", "cot", "sec", "csc", "arcsin", "arccos", "arctan", "sinh", "cosh",
-     "tanh", "ln", "log", "exp", "cis"))
+#: In ASCII: Python counts ⁴, ₁ and ① as digits too, and a full stop is no number.
+_IS_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+").fullmatch
+_P = Patterns("latex")
+_FUNCTIONS = frozenset(TABLES["functions"].split())
+_GREEK = frozenset(TABLES["greek"].split())
 _CONSTANTS = {"\\pi": "pi", "\\infty": "inf", "e": "e", "i": "i"}
-_GREEK = frozenset(re.findall(r"\w+", (
-    "alpha beta gamma delta epsilon varepsilon zeta eta theta vartheta iota kappa lambda mu nu xi "
-    "rho sigma tau upsilon phi varphi chi psi omega Gamma Delta Theta Lambda Xi Sigma Phi Psi "
-    "Omega ell")))
 _TIMES = {"*": "mul", "\\cdot": "mul", "\\times": "mul", "/": "div", "\\div": "div"}
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 
 
 def parse(text: str) -> Node:
     """The expression that `text` writes; raises NotUnderstood for anything else."""
-    tokens = [match[1] or match[2] or match[3] for match in _TOKEN.finditer(text.rstrip())]
+    tokens = [match[1] or match[2] or match[3] for match in _P.token.finditer(text.rstrip())]
     if len(tokens) > MAX_TOKENS:
         raise NotUnderstood("too long")
     parser = _Parser(tokens)

@@ -140,8 +140,7 @@ def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
         return False
     verdict = same(candidate.node, gold.node)
     if verdict is False and variables(candidate.node) and not variables(gold.node):
-        unit = lettered(ours.value)
-        if unit is not None and not conflict(unit, theirs):
+        if (unit := lettered(ours.value)) is not None and not conflict(unit, theirs):
             return _same_expression(Expression(parse(unit.value), unit), gold)
     return verdict
 

@@ -3,66 +3,55 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from functools import lru_cache
 from itertools import accumulate
 
-from drp_plugin.grading.signs import in_ascii
+from drp_plugin.grading.lexicon import TABLES, Patterns
 
 #: Around words that stood in \text{} or the like.
 WORD_OPEN, WORD_CLOSE = "\x02", "\x03"
+_P = Patterns("normal")
 
-_WRAPPED = re.compile(
-    r"\\(?:text|textbf|textit|textrm|textup|textnormal|emph|mbox|hbox|math(?:rm|bf|it|sf)"
-    r"|operatorname\*?|boldsymbol|bold|bf|rm|bm|pmb)\s*\{([^{}\\]*(?:\\[ $%,_&][^{}\\]*)*)\}")
-_SWITCH = re.compile(r"\\(?:rm|bf|it|displaystyle|textstyle|boldmath|limits|nolimits|tiny|small"
-                     r"|normalsize|[lL]arge|LARGE|[hH]uge)(?![A-Za-z])")
-_SPACE = re.compile(r"(?<!\\)\\[,;:> ]|\\q?quad(?![A-Za-z])|~|\\(?:no|line)?break(?![A-Za-z])"
-                    r"|\\[hv]?phantom\s*(?:\{[^{}]*\}|-)|\\hspace\*?\{[^{}]*\}|&nbsp;")
-_SIZES = re.compile(r"\\(?:left|right|middle|[bB]igg?[lrm]?)\s*(?:\.|(?=[\\()\[\]|/<>]|$))"
-                    r"|\\(?:left|right)(?![A-Za-z])")
-_LINES = re.compile(r"\\(?:begin|end)\{(?:align(?:ed)?|equation|gather(?:ed)?|split)\*?\}")
-_GROUPED = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\!,|\\,|\\thinspace|\\text\{,\})\s*(?=\d{3}(?!\d))")
-_HEAD = re.compile(r"^((?:\\?[$€£]|[-+\s])*(?!0,)\d{1,3}(?:,\d{3})+)(?![\d,])(?=\.?\d*[^,]*$)")
-_STARTS_NUMBER = re.compile(r"\x02\s*[-+]?\s*[$€£]?\s*\d[^\x02\x03:]*\x03$")
-#: How a chance is told.
-_OUT_OF = re.compile(r"^(\d+)\s*\x02?\s*(?:in|out of|of every)\s*\x03?\s*(\d+)$")
-_MIXED = re.compile(r"(?<![\d/.\w])(\d+) (?:and )?(\d+)/(\d+)(?![\d./])")
-_PROPER = re.compile(r"(?<![\w.^\\{}])(\d+) *\\frac *(?:\{ *(\d+) *\}|(\d)) *(?:\{ *(\d+) *\}|(\d))"
-                     r"(?! *\^(?! *\\circ))(?!\d*[.\d])")
-_SPACED = re.compile(r"^(?:\\?\$\s*)?[-+]?\d{1,3}(?: \d{3})+(?=$|\.\d|\s*[\x02A-Za-z\\%^])")
-_ABOUT = re.compile(r"^(?:\x02\s*(?:about|exactly|approximately|approx\.?|roughly)\s*\x03\s*"
-                    r"|(\x02?)\s*(?:about|approximately|approx\.?|roughly)\s+(?=[-+]?[\d.$\\]))",
-                    re.IGNORECASE)
-_COLOUR = re.compile(r"\\(?:textcolor|color)\s*(?:\[[^\[\]]*\])?\s*\{[^{}]*\}")
-_SCIENTIFIC = re.compile(r"^(-?\d+(?:\.\d+)?)[eE]([-+]?\d{1,4})(?![\w.])")
-_REPEATING = re.compile(
-    r"(\d*)\.(\d*)(?:\\(?:overline|bar|dot)\s*(?:\{(\d+)\}|(\d))|\((\d+)\)"
-    r"|(?<=\d)(?:\\[lc]?dots|\.\.\.)(?![A-Za-z]))")
-_DOTS = re.compile(r"(\.\d+)\.\.\.+")
-_MODULO = re.compile(r"\x02?\s*\(\s*\x02?\s*mod(?:ulo)?\s*\x03?\s*(\d+)\s*\)\s*\x03?")
-_DOTTED = re.compile(r"\\dot\s*\{?(\d)\}?(\d*)\\dot\s*\{?(\d)\}?")
-_SHOWN = re.compile(r"(\d*?)(\d{1,12}?)\2+")
-_MINUTES = re.compile(r"(\d+)\s*\^\s*\{?\\circ\s*\}?\s*(\d+)\s*(?:'|\^\s*\{?\\prime\}?)(?!')"
-                      r"(?:\s*(\d+)\s*(?:''|\"|\^\s*\{?\\prime\\prime\}?))?")
-_CHOOSE = re.compile(r"(?:(?<![\w}\\^_])(?:\{\})?[_^]?\{?(\d+|[a-z])\}?\s*"
-                     r"(?:\x02([CP])\x03|([CP]))\s*_?\s*\{?(\d+|[a-z])\}?"
-                     r"|(?<![A-Za-z])(C)\((\d+),\s*(\d+)\))(?!\w)")
-_NAMES = [("\\mathbb R", "\\mathbb{R}"), *(pair.split() for pair in r"""
-    \dfrac \frac ; \tfrac \frac ; \cfrac \frac ; \nicefrac \frac ; \sfrac \frac ;
-    \dbinom \binom ; \tbinom \binom ; \leqslant \le ; \geqslant \ge ; \lbrace \{ ;
-    \rbrace \} ; \varnothing \emptyset ; \degree ^\circ ; \bigcup \cup ; \colon : ;
-    \lbrack [ ; \rbrack ] ; \vert BAR ; \mid BAR ; \thickapprox \approx ; \simeq \approx ;
-    \dollar \$ ; \percent \% ; \textdollar \$ ; \langle ( ; \rangle ) ; \cdotp \cdot ;
-    ^{\circ} ^\circ ; \backslash \setminus ; \smallsetminus \setminus ; {:} : ;
-    \textdegree ^\circ ; ^{\text{o}} ^\circ ; ^{\prime} ' ; \infin \infty ; \inftyty \infty ;
-    \lvert BAR ; \rvert BAR ; ^\top ^T ; ^{\top} ^T ; \ast *
-""".replace("BAR", "|").split(";"))]
-_LEQ = re.compile(r"\\(le|ge|ne)q(?![A-Za-z])")
-_FUNCTION = (r"(?:arc)?(?:sin|cos|tan|cot|sec|csc)h?|ln|log|exp|cis|sqrt|pi|theta|alpha|beta"
-             r"|(?:gcd|lcm|max|min)(?=\s*\x03?\s*\()")
-_NAMED = re.compile(rf"\x02\s*({_FUNCTION})\s*\x03|\x02[^\x03]*\x03"
-                    rf"|(?<![A-Za-z\\])({_FUNCTION})(?![a-z])")
-_INFINITE = re.compile(r"\b(?:(positive)|(negative|minus)) infinity\b|\binfinity\b")
+
+def _made() -> dict[str, str]:
+    """What Unicode itself tells: full-width ASCII, ½ and its like, Greek and styled letters."""
+    found = {}
+    for sign in map(chr, range(0x391, 0x3CA)):
+        words = unicodedata.name(sign, "").replace("LAMDA", "LAMBDA").split()
+        if len(words) == 4:
+            name = words[3].lower()
+            found[sign] = f"\\{name if words[1] == 'SMALL' else name.capitalize()} "
+    for sign in map(chr, (*range(0xFF01, 0xFF5F), *range(0xBC, 0xBF), *range(0x2150, 0x215F),
+                          *range(0x1D400, 0x1D800))):
+        plain = unicodedata.normalize("NFKC", sign)
+        top, bar, bottom = plain.partition("\u2044")
+        found[sign] = f"\\frac{{{top}}}{{{bottom}}}" if bar else found.get(plain, plain)
+    return found
+
+
+_CHARACTERS = str.maketrans(_made() | {
+    sign: latex for latex, signs in TABLES["signs"].items() for sign in signs})
+
+
+def _in_ascii(text: str) -> str:
+    """Signs beyond ASCII as LaTeX writes them, where it does."""
+    text = _P.built.sub(lambda m: f"\\frac{{{_level(m[1])}}}{{{_level(m[2])}}}", text)
+    text = text.translate(_CHARACTERS)
+    text = _P.raised.sub(lambda m: f"^{{{_level(m[0])}}}", text)
+    text = _P.lowered.sub(lambda m: f"_{{{_level(m[0])}}}", text)
+    text = _P.root.sub(lambda m: f"\\sqrt{'' if m[1] == '√' else '[3]' if m[1] == '∛' else '[4]'}"
+                                 f"{{{m[2] or m[3]}}}", text)
+    if not _P.han.search(text) or _P.changing.search(text) or not re.search("[0-9]", text):
+        return text
+    # Chinese and Japanese words beside a number go when they do not change it
+    text = _P.han.sub(" ", _P.joining.sub(" and ", text))
+    return re.sub(r"\\text\{\s*([^{}]*?)\s*\}", r"\1", text).strip(" :,.")
+
+
+def _level(digits: str) -> str:
+    """Digits that were raised or lowered, as digits."""
+    return unicodedata.normalize("NFKC", digits).replace("\u2212", "-")
 
 
 @lru_cache(maxsize=20_000)
@@ -74,52 +63,52 @@ def tidy(text: str) -> str:
     """
     if WORD_OPEN in text or WORD_CLOSE in text:
         text = text.replace(WORD_OPEN, "").replace(WORD_CLOSE, "")
-    text = _unwrap((text if text.isascii() else in_ascii(text)).strip())
+    text = _unwrap((text if text.isascii() else _in_ascii(text)).strip())
     if "\\" in text or "{" in text:
         text = _without_commands(text)
     text = " ".join(text.split())
-    text = _unwrap(_DOTS.sub(r"\1\\ldots", text)).rstrip(".,;: ").strip()
+    text = _unwrap(_P.dots.sub(r"\1\\ldots", text)).rstrip(".,;: ").strip()
     return _numbers(text)
 
 
 def _without_commands(text: str) -> str:
     if "color" in text:
-        text = _unwrap(_COLOUR.sub("", text).strip())
-    for old, new in _NAMES:
+        text = _unwrap(_P.colour.sub("", text).strip())
+    for old, new in TABLES["commands"].items():
         text = text.replace(old, new)
-    text = _LEQ.sub(r"\\\1", text)
-    if _LINES.search(text):
-        text = _unwrap(_LINES.sub("", text).replace("\\\\", ", ").replace("&", " ").strip())
-    text = _GROUPED.sub("", text).replace("\\!", "")
+    text = _P.leq.sub(r"\\\1", text)
+    if _P.lines.search(text):
+        text = _unwrap(_P.lines.sub("", text).replace("\\\\", ", ").replace("&", " ").strip())
+    text = _P.grouped.sub("", text).replace("\\!", "")
     text = re.sub(r"(?<=\d)\{,\}(?=\d)", ".", text)     # what is left is a decimal comma
-    text = _SIZES.sub("", text)
+    text = _P.sizes.sub("", text)
     for _ in range(3):
-        text, changed = _WRAPPED.subn(_words, text)
+        text, changed = _P.wrapped.subn(_words, text)
         if not changed:
             break
-    return _SPACE.sub(" ", _SWITCH.sub(" ", text))
+    return _P.space.sub(" ", _P.switch.sub(" ", text))
 
 
 def _numbers(text: str) -> str:
     """The forms of numbers and functions that plain text has, as LaTeX has them."""
-    text = _ABOUT.sub(r"\1", text)
-    text = _HEAD.sub(lambda m: m.group(1).replace(",", ""), text)
-    if text[:1] == WORD_OPEN and text[-1:] == WORD_CLOSE and _STARTS_NUMBER.match(text):
+    text = _P.about.sub(r"\1", text)
+    text = _P.head.sub(lambda m: m.group(1).replace(",", ""), text)
+    if text[:1] == WORD_OPEN and text[-1:] == WORD_CLOSE and _P.starts_number.match(text):
         text = text[1:-1].strip()       # \\text{5 hours}: a number, not words
-    text = _SPACED.sub(lambda m: m.group().replace(" ", ""), text)
+    text = _P.spaced.sub(lambda m: m.group().replace(" ", ""), text)
     if re.search("[A-Za-z]", text):
-        text = _INFINITE.sub(lambda m: "-\\infty" if m[2] else "\\infty", text)
-        text = _NAMED.sub(lambda m: f"\\{m[1] or m[2]} " if m[1] or m[2] else m[0], text)
-        text = _OUT_OF.sub(r"\\frac{\1}{\2}", text)
-        text = _MODULO.sub(r"\\pmod{\1}", _CHOOSE.sub(_chosen, text))
-    text = _MIXED.sub(r"\1\\frac{\2}{\3}", text).replace("**", "^")
+        text = _P.infinite.sub(lambda m: "-\\infty" if m[2] else "\\infty", text)
+        text = _P.named.sub(lambda m: f"\\{m[1] or m[2]} " if m[1] or m[2] else m[0], text)
+        text = _P.out_of.sub(r"\\frac{\1}{\2}", text)
+        text = _P.modulo.sub(r"\\pmod{\1}", _P.choose.sub(_chosen, text))
+    text = _P.mixed.sub(r"\1\\frac{\2}{\3}", text).replace("**", "^")
     if "\\frac" in text:
-        text = _PROPER.sub(_improper, text)
+        text = _P.proper.sub(_improper, text)
     if "." in text:
-        text = _REPEATING.sub(_repeating, _DOTTED.sub(r"\\overline{\1\2\3}", text))
+        text = _P.repeating.sub(_repeating, _P.dotted.sub(r"\\overline{\1\2\3}", text))
     if "\\circ" in text:
-        text = _MINUTES.sub(_minutes, text)
-    return _SCIENTIFIC.sub(r"\1 \\times 10^{\2}", text)
+        text = _P.minutes.sub(_minutes, text)
+    return _P.scientific.sub(r"\1 \\times 10^{\2}", text)
 
 
 def _improper(match: re.Match[str]) -> str:
@@ -141,8 +130,7 @@ def _repeating(match: re.Match[str]) -> str:
     whole, before = match[1] or "0", match[2]
     period = match[3] or match[4] or match[5]
     if period is None:      # dots: the period must have been shown twice
-        shown = _SHOWN.fullmatch(before)
-        if shown is None:
+        if (shown := _P.shown.fullmatch(before)) is None:
             return match.group()
         before, period = shown[1], shown[2]
     if len(whole + before + period) > 300:
@@ -164,17 +152,12 @@ def _words(match: re.Match[str]) -> str:
     return f" {WORD_OPEN}{inner}{WORD_CLOSE} "
 
 
-_AROUND = (("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**"), ("*", "*"),
-           ("`", "`"), ('"', '"'), ("\\boxed{", "}"), ("\\underline{", "}"),
-           ("\\ensuremath{", "}"), ("\\text{$", "$}"), ("{", "}"))
-
-
 def _unwrap(text: str) -> str:
     """Without the math delimiters or emphasis that surround the whole."""
     changed = True
     while changed:
         changed = False
-        for left, right in _AROUND:
+        for left, right in TABLES["around"]:
             if text.startswith(left) and text.endswith(right) \
                     and len(text) > len(left) + len(right):
                 inner = text[len(left):-len(right)]
@@ -189,6 +172,5 @@ def _balanced(text: str) -> bool:
 
 
 def plain(text: str) -> str:
-    """Letters, digits and signs only, for comparing words and as a last resort."""
-    text = text.replace(WORD_OPEN, " ").replace(WORD_CLOSE, " ")
-    return " ".join(text.split())
+    """The text with its spaces in one form, and no marks around words."""
+    return " ".join(text.replace(WORD_OPEN, " ").replace(WORD_CLOSE, " ").split())

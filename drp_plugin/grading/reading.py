@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Opaque, Ratio, Relation, Words
-from drp_plugin.grading.latex import NotUnderstood, parse
-from drp_plugin.grading.named import in_words, is_words, named
+from drp_plugin.grading.latex import NotUnderstood, num, parse
+from drp_plugin.grading.lexicon import TABLES, Patterns
 from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, plain
 from drp_plugin.grading.units import Quantity, quantity
+from drp_plugin.grading.wording import number_of
 
 MAX_ITEMS = 200
-_MATRIX = re.compile(r"\\begin\{([pbvBV]?(?:small)?matrix|array|cases)\}(?:\{[^{}]*\})?(.*)"
-                     r"\\end\{\1\}\s*(\^\s*\{?T\}?)?", re.DOTALL)
-#: The end of a row, with the extra space that may follow it.
-_COLUMN = re.compile(r"\\\\(?:\s*\[\s*-?[\d.]+\s*(?:em|ex|pt|mm|cm|in|mu|bp)\s*\])?"
-                     r"|\\cr(?![A-Za-z])")
-_RELATION = r"\\(?:le|ge|ne|in|approx|lt|gt|equiv)(?![A-Za-z])|<=|>=|!=|:=|[<>=]"
-_SIGNS = {"<=": "\\le", ">=": "\\ge", "!=": "\\ne", "\\lt": "<", "\\gt": ">", ":=": "=",
-          "\\equiv": "="}
-_BETWEEN = (r"[,;]|\x02\s*,?\s*(?:and|or)\s*,?\s*\x03|(?<![A-Za-z])(?:and|or)(?![A-Za-z])"
-            r"|\\(?:lor|land|vee|wedge)(?![A-Za-z])")
+_P = Patterns("reading")
 _OF_SETS = r"\\cup(?![A-Za-z])", r"\\cap(?![A-Za-z])", r"\\setminus(?![A-Za-z])"
-_WHEN = re.compile(r"^\s*(?:\x02\s*(?:if|for|when|where)\s*\x03|\x02?\s*(?:if|for|when)\b)?")
-_SEGMENT = re.compile(r"\\overline\s*\{\s*([A-Z]\s*[A-Z])\s*\}")
-_REVERSED = re.compile(r"(?!\[.*\]$)([\[\]])([^\[\]]*)([\[\]])")
-_TRANSPOSED = re.compile(r"([(\[].*[)\]])\s*\^\s*\{?T\}?", re.DOTALL)
-_BUILDER = re.compile(r"\s*[a-z](?:\s*\\in\s*\\mathbb\{R\})?\s*(?<!\|)[:|](?!\|)(.*)", re.DOTALL)
-_TIMELIKE = re.compile(r"\s*(\d{1,2})\s*:\s*(\d\d)(?:\s*:\s*(\d\d))?\s*")
-_PM = re.compile(r"\\(pm|mp)(?![A-Za-z])")
-_REALS = {"": "(-\\infty,\\infty)", "^+": "(0,\\infty)", "^-": "(-\\infty,0)",
-          "_>0": "(0,\\infty)", "_<0": "(-\\infty,0)", "_\\ge0": "[0,\\infty)",
-          "_\\le0": "(-\\infty,0]"}
 _OPEN, _CLOSE = ("(", "[", "{", "\\{"), (")", "]", "}", "\\}")
 
 
@@ -48,12 +31,11 @@ def _read(text: str, depth: int) -> Answer:
     if depth > 6 or not text:
         return Opaque(text)
     if text.startswith("\\mathbb{R}"):
-        text = _REALS.get(re.sub(r"[{} ]", "", text[len("\\mathbb{R}"):]), text)
-    found = named(text)
-    if found is not None:
+        text = TABLES["reals"].get(re.sub(r"[{} ]", "", text[len("\\mathbb{R}"):]), text)
+    if (found := _named(text)) is not None:
         return found
-    if is_words(text):
-        return in_words(text)
+    if _is_words(text):
+        return _in_words(text)
     return _matrix(text, depth) or _several(text, depth) or _relation(text, depth) \
         or _enclosed(text, depth) or _plus_minus(text, depth) or _ratio(text) or _expression(text)
 
@@ -62,7 +44,7 @@ def _all(texts: list[str], depth: int) -> tuple[Answer, ...]:
     return tuple(_read(text, depth + 1) for text in texts[:MAX_ITEMS])
 
 
-def split(text: str, pattern: str) -> tuple[list[str], list[str]]:
+def _split(text: str, pattern: str) -> tuple[list[str], list[str]]:
     """Parts of the text between matches that stand outside of all brackets, and the matches."""
     parts, marks, depth, start = [], [], 0, 0
     for token in re.finditer(rf"(?P<mark>{pattern})|\\.|\x02[^\x03]*\x03|.", text, re.DOTALL):
@@ -77,14 +59,14 @@ def split(text: str, pattern: str) -> tuple[list[str], list[str]]:
 
 def _several(text: str, depth: int) -> Answer | None:
     """Items between commas, semicolons, and, or; unions and differences of sets."""
-    parts, marks = split(text, _BETWEEN)
+    parts, marks = _split(text, _P.between.pattern)
     items = [part for part in parts if part.strip()]
     if marks and items:
         last = marks[-1] if len(items) > 1 else ""
         joint = re.sub("lor|vee", "or", re.sub("land|wedge", "and", last)).strip("\\,;\x02\x03 ")
         return Group("list", _flat(_all(items, depth)), joint=joint)
     for pattern in _OF_SETS:
-        parts, marks = split(text, pattern)
+        parts, marks = _split(text, pattern)
         if marks and all(part.strip() for part in parts):
             found = _all(parts, depth)
             if marks[0] == "\\cup" and all(isinstance(i, Group) and i.kind == "set" for i in found):
@@ -99,16 +81,15 @@ def _flat(shapes: tuple[Answer, ...], kind: str = "list") -> tuple[Answer, ...]:
 
 
 def _matrix(text: str, depth: int) -> Answer | None:
-    match = _MATRIX.fullmatch(text)
-    if not match:
+    if not (match := _P.matrix.fullmatch(text)):
         return None
-    rows = [row.split("&") for row in _COLUMN.split(match[2].replace("\\hline", " "))
+    rows = [row.split("&") for row in _P.column.split(match[2].replace("\\hline", " "))
             if row.strip()]
     if sum(map(len, rows)) > MAX_ITEMS:
         return Opaque(text)
     if match[1] == "cases":     # values with the conditions on which they hold, in any order
         return Group("list", tuple(Group("tuple", _all([part.strip(" ,;.") for part in (
-            row[0], re.sub("[\x02\x03]", " ", _WHEN.sub("", "".join(row[1:]))))], depth), "cases")
+            row[0], re.sub("[\x02\x03]", " ", _P.when.sub("", "".join(row[1:]))))], depth), "cases")
             for row in rows))
     cells = [_all(row, depth) for row in rows]
     if match[3]:
@@ -120,8 +101,8 @@ def _matrix(text: str, depth: int) -> Answer | None:
 
 
 def _relation(text: str, depth: int) -> Answer | None:
-    pieces, marks = split(text, _RELATION)
-    signs = tuple(_SIGNS.get(mark, mark) for mark in marks)
+    pieces, marks = _split(text, _P.relation.pattern)
+    signs = tuple(TABLES["relations"].get(mark, mark) for mark in marks)
     if all(piece.strip() for piece in pieces):
         return Relation(_all(pieces, depth), signs) if signs else None
     return _read(pieces[1], depth + 1) if signs in (("=",), ("\\approx",)) else Opaque(text)
@@ -129,22 +110,20 @@ def _relation(text: str, depth: int) -> Answer | None:
 
 def _enclosed(text: str, depth: int) -> Answer | None:
     """( … ), [ … ], \\{ … \\} around the whole answer, perhaps transposed."""
-    transposed = _TRANSPOSED.fullmatch(text)
-    if transposed:
+    if transposed := _P.transposed.fullmatch(text):
         row = _enclosed(transposed[1], depth)
         return row._replace(brackets="()") if isinstance(row, Group) else None
     if text.startswith("\\{") and text.endswith("\\}"):
-        builder = _BUILDER.fullmatch(text[2:-2])
-        if builder:
+        if builder := _P.builder.fullmatch(text[2:-2]):
             return _read(builder[1], depth + 1)
-        items = [item for item in split(text[2:-2], "[,;]")[0] if item.strip()]
+        items = [item for item in _split(text[2:-2], "[,;]")[0] if item.strip()]
         return Group("set", _flat(_all(items, depth))) if items else Words("empty set")
     around, inner = text[:1] + text[-1:], text[1:-1]
-    if _REVERSED.fullmatch(text):      # ]0, 1[ is open at both ends
+    if _P.reversed.fullmatch(text):      # ]0, 1[ is open at both ends
         around = ("(" if around[0] == "]" else "[") + (")" if around[1] == "[" else "]")
     elif around[:1] not in _OPEN or around[1:] not in _CLOSE or _closes_early(inner):
         return None
-    items = split(inner, "[,;]")[0]
+    items = _split(inner, "[,;]")[0]
     if len(items) > 1:
         return Group("tuple", _all(items, depth), around) if len(items) <= MAX_ITEMS \
             else Opaque(text)
@@ -161,18 +140,18 @@ def _closes_early(inner: str) -> bool:
 
 
 def _plus_minus(text: str, depth: int) -> Answer | None:
-    if not _PM.search(text):
+    if not _P.pm.search(text):
         return None
-    signs = ({"pm": "+", "mp": "-"}, {"pm": "-", "mp": "+"})
-    choices = [_PM.sub(lambda match, s=sign: s[match[1]], text) for sign in signs]  # type: ignore[misc]
-    return Group("list", _all(choices, depth), joint="\\pm")
+    upper = _P.pm.sub(lambda match: "+" if match[1] == "pm" else "-", text)
+    lower = _P.pm.sub(lambda match: "-" if match[1] == "pm" else "+", text)
+    return Group("list", _all([upper, lower], depth), joint="\\pm")
 
 
 def _ratio(text: str) -> Answer | None:
-    terms, marks = split(text, r":|(?<=\d)\s*\x02?\s*(?<![A-Za-z])to\s*\x03?(?=\s*\d)")
+    terms, marks = _split(text, r":|(?<=\d)\s*\x02?\s*(?<![A-Za-z])to\s*\x03?(?=\s*\d)")
     if not marks or len(terms) > 6:
         return None
-    time = _TIMELIKE.fullmatch(text)
+    time = _P.timelike.fullmatch(text)
     hour, minute, second = (int(part or 0) for part in time.groups()) if time else (99, 0, 0)
     try:
         return Ratio(tuple(parse(term) for term in terms),
@@ -182,7 +161,7 @@ def _ratio(text: str) -> Answer | None:
 
 
 def _expression(text: str) -> Answer:
-    segment = _SEGMENT.fullmatch(text)
+    segment = _P.segment.fullmatch(text)
     text = segment[1] if segment else text
     found = quantity(text)
     for attempt in (found, Quantity(text, "", False)):
@@ -195,3 +174,66 @@ def _expression(text: str) -> Answer:
     wordy = WORD_OPEN in text or WORD_CLOSE in text or re.search(r"[^\W\d_]", text)
     return Words(plain(text).lower()) if wordy and not re.search(r"\\[A-Za-z]|[\^_{}]", text) \
         else Opaque(text)
+
+
+def _named(text: str) -> Answer | None:
+    """What the text names, if it is one of these notations."""
+    based = _P.based.fullmatch(re.sub(r"\x02(\w+)\x03(?=\s*_)", r"\1", text)
+                             if "_" in text else plain(re.sub("[()]", " ", text)))
+    if based:
+        return _based(based)
+    if text == "\\emptyset":
+        return Words("empty set")
+    if "\\" in text or not re.search(r"[^\W\d_]", text):
+        return None     # a formula
+    parts = [part.strip(" ()") for part in re.split(r",|\band\b", plain(text)) if part.strip()]
+    if len(parts) > 1 and all(map(str.isalpha, parts)) and (WORD_OPEN in text or _is_words(text)):
+        return Group("list", tuple(map(_in_words, parts)))      # Alice and Bob; A, C and F
+    inner = plain(re.sub(r"[\^_{}()]", " ", text))
+    if time := _P.time.fullmatch(inner):
+        hour, minute, second = (int(part or 0) for part in time.groups()[:3])
+        half = 12 * (time[4].lower() == "p")
+        return Ratio((), ((hour % 12 + half) * 60 + minute) * 60 + second, half=True) \
+            if 1 <= hour <= 12 and minute < 60 and second < 60 else None
+    date, numbered = _P.date.fullmatch(inner), _P.numbered.fullmatch(inner.lower())
+    return (_date(date) if date else None) or (
+        _bare(int(numbered[1] or numbered[2])) if numbered else None)
+
+
+def _date(match: re.Match[str]) -> Words | None:
+    """The month, the day and perhaps the year, in this order however they were written."""
+    word = match["month"].lower()
+    month = next((m for m in TABLES["months"].split()
+                  if word in (m, m[:3], m[:4] if m[0] == "s" else m)), None)
+    day = str(int(match["first"] or match["last"]))
+    return Words(" ".join(filter(None, (month, day, match["year"])))) if month else None
+
+
+def _based(match: re.Match[str]) -> Words | None:
+    name = next(group for group in match.groups()[2:] if group).lower()
+    base = int(name) if name.isdecimal() else int(number_of(name) or 0)
+    digits = match[1].replace("-", "minus ") + (match[2].lstrip("0") or "0")
+    return Words(f"{digits} base {base}".lower()) if base or "_" in match[0] else None
+
+
+def _is_words(text: str) -> bool:
+    """Whether the answer is words rather than a formula."""
+    inner = plain(text)
+    outside = re.sub(r"\x02[^\x02\x03]*\x03", "", text).strip(" ()")
+    if WORD_OPEN in text and not outside:
+        return not re.fullmatch(r"[\s\d.,/%$+-]*", inner) \
+            and not re.match(r"[-$]?\s*\d|.*,", inner)   # \text{5 hours}, \text{A, B}
+    if re.search(r"[\\^_=<>{}+*/|]|\d", outside):
+        return False
+    return inner.lower() in ("no", "yes", "am", "pm", "dne") or bool(_P.word.search(inner))
+
+
+def _in_words(text: str) -> Answer:
+    """A number that is told in words, else the words."""
+    inner = plain(text).strip(" .").lower()
+    value = number_of(inner)
+    return Words(inner) if value is None else _bare(value)
+
+
+def _bare(value: int | Fraction) -> Expression:
+    return Expression(num(value), Quantity(str(value), "", False))

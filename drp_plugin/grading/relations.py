@@ -6,12 +6,12 @@ import re
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Relation, Words
 from drp_plugin.grading.latex import Node
+from drp_plugin.grading.lexicon import Patterns
 from drp_plugin.grading.value import proportional, same, variables
 
 Verdict = bool | None
+_P = Patterns("relations")
 _FLIP = {">": "<", "\\ge": "\\le"}
-_APPLIED = re.compile(r"([A-Za-z]'*(?:_\{?\w+\}?)?(?:\^\{?-1\}?)?)\s*"
-                      r"\(((?:[^()]|\([^()]*\))*)\)")
 _ANGLES = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
 
 
@@ -35,8 +35,7 @@ def _applied(text: str) -> bool:
 
     Not so x(x + 3): a letter that comes back inside the brackets is a factor.
     """
-    match = _APPLIED.fullmatch(text.strip())
-    if match is None:
+    if (match := _P.applied.fullmatch(text.strip())) is None:
         return False
     return match[1][0] not in re.sub(r"\\[A-Za-z]+", "", match[2]) or _applied(match[2])
 
@@ -46,7 +45,7 @@ def definition(relation: Relation) -> tuple[str, Node] | None:
     left, right = relation.sides[0], relation.sides[-1]
     if not isinstance(left, Expression) or not isinstance(right, Expression):
         return None
-    match = _APPLIED.fullmatch(left.quantity.value.strip())
+    match = _P.applied.fullmatch(left.quantity.value.strip())
     if match and re.fullmatch(r"\s*[a-z]\s*", match[2]) and (
             match[2].strip() == "x" or "x" not in variables(right.node)):
         return re.sub(r"[{} ]", "", match[1]), substituted(

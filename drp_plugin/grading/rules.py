@@ -1,19 +1,32 @@
-"""Which rule each data set is graded by."""
+"""What is known of each data set: the rule that it is graded by, and golds that look wrong."""
 
 from __future__ import annotations
 
+import json
 import re
-from typing import Literal
+from functools import lru_cache
+from pathlib import Path
+from typing import Literal, cast
+
+from drp_plugin.grading.lexicon import TABLES
+from drp_plugin.records import Record
 
 Rule = Literal["number", "integer", "choice", "symbolic"]
 
-_RULES: tuple[tuple[str, Rule], ...] = (
-    ("gsm8k", "number"), ("tiny", "number"), ("aime", "integer"), ("amc", "integer"),
-    ("gpqa", "choice"),
-    ("math", "symbolic"), ("prm12k", "symbolic"), ("prm800k", "symbolic"))
+
+class Suspect(Record):
+    """An official answer that does not follow from its question; it stays in force all the same."""
+
+    dataset: str
+    split: str
+    index: int
+    """Row of the official file, from 0."""
+    official: str
+    suspected: str
+    why: str
 
 
-def base_name(dataset: str) -> str:
+def _base_name(dataset: str) -> str:
     """drp_gsm8k, GSM8K-test and gsm8k_test all begin with gsm8k here."""
     return re.sub(r"[^a-z0-9]+", "_", dataset.lower()).removeprefix("drp_")
 
@@ -25,5 +38,17 @@ def rule_of(dataset: str | None) -> Rule:
     gold may be written as a float (AMC) or the candidate with leading zeros (AIME). `choice`: the
     letter of a multiple choice. `symbolic`: any mathematical object, and sets that are not known.
     """
-    name = base_name(dataset or "")
-    return next((rule for prefix, rule in _RULES if name.startswith(prefix)), "symbolic")
+    name = _base_name(dataset or "")
+    return cast(Rule, next((rule for prefix, rule in TABLES["rules"].items()
+                            if name.startswith(prefix)), "symbolic"))
+
+
+@lru_cache(maxsize=1)
+def _all() -> tuple[Suspect, ...]:
+    file = Path(__file__).resolve().parents[1] / "data" / "suspect_golds.json"
+    return tuple(Suspect(**entry) for entry in json.loads(file.read_text(encoding="utf-8")))
+
+
+def suspects(dataset: str) -> tuple[Suspect, ...]:
+    """The suspect golds of a set, by any of its names."""
+    return tuple(s for s in _all() if _base_name(dataset).startswith(s.dataset))
