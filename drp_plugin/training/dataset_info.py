@@ -25,10 +25,8 @@ PAIR_ENTRY = {"formatting": "sharegpt", "ranking": True, "columns": {
 
 
 def check_name(name: str) -> str:
-    """The name; raises UserError for one that LLaMA-Factory, which splits at commas, cannot find.
-
-    Also for one that another set's own files have: `x.card.json` is the card of `x`.
-    """
+    """The name; raises UserError for one that LLaMA-Factory cannot find (it splits at commas), or
+    that another set's own files have: `x.card.json` is the card of `x`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "dataset_info" \
             or name.endswith((".card", ".provenance", ".dropped")):
         raise UserError(f"--name {name!r} cannot be a data set's name",
@@ -62,17 +60,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def read_info(folder: Path) -> dict[str, Any]:
-    """What is registered in `folder`; empty where nothing is.
-
-    Raises UserError when the file is there and is not a JSON object: it is somebody's, and is
-    not overwritten.
-    """
+    """What is registered in `folder`. Raises UserError for a file that is not a JSON object."""
     path = folder / INFO
     if not path.exists():
         return {}
     try:
         info = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise UserError(f"is not JSON ({error})", file=path,
                         fix="Mend it by hand; it is left as it is") from None
     if not isinstance(info, dict):

@@ -91,9 +91,8 @@ def match_groups(groups: Sequence[str], names: Sequence[str]) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for group in groups:
-        hits = [n for n in names if group == n] or [
-            n for n in names if group.startswith(n) and not group[len(n):len(n) + 1].isalnum()]
-        if hits:
+        hits = [n for n in names if group.startswith(n) and not group[len(n):][:1].isalnum()]
+        if hits:  # a group's own name is the longest of all
             found[group] = max(hits, key=len)
     missing = [n for n in names if n not in found.values()]
     without = [g for g in groups if g not in found]

@@ -173,10 +173,9 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
           replace_set: bool = False, tick: Callable[[], None] = lambda: None) -> Built:
     """Read, sort out, mix, write and register one data set in `folder`.
 
-    Writes `NAME.json` (the set), `NAME.provenance.jsonl` (where each row of it comes from, in its
-    order), `NAME.dropped.jsonl` (each row left out, with its reason), `NAME.card.json` and
-    `NAME.md` (the data card), and adds NAME to `dataset_info.json`. The set's bytes depend on the
-    rows, the settings and the seed alone. Nothing is written when no row is left.
+    Writes `NAME.json` (the set), `NAME.provenance.jsonl` (where each row of it comes from),
+    `NAME.dropped.jsonl` (each row left out, with its reason), `NAME.card.json` and `NAME.md`, and
+    adds NAME to `dataset_info.json`. Equal rows, settings and seeds give equal bytes.
 
     Raises UserError for unreadable sources, a name that is taken, an empty result, and, without
     `replace_set`, for a set of that name with other rows.
@@ -209,11 +208,10 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
         facts = card.describe(settings, sums, dropped, sorter.rows_in, counted_by or tokenizer)
         file = _write(folder, settings, spool, chosen, dropped, facts, replace_set)
     return Built(file, len(chosen), dropped, facts,
-                 [*([note] if note else ()), *_prompt_notes(sorter, facts)])
+                 [*([note] if note else ()), *_prompt_notes(sorter, facts["prompts"])])
 
 
-def _prompt_notes(sorter: Sorter, facts: dict[str, Any]) -> Iterator[str]:
-    prompts = facts["prompts"]
+def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
     if sorter.unrecorded:
         yield (f"{sorter.unrecorded} rows do not say with what prompt they were sampled: trained "
                "on the bare question. Give --prompt, eval_boxed for what the tasks ask with")
