@@ -55,9 +55,8 @@ class GeminiTeacher(Teacher):
             api_version=None if self.vertex else "v1beta",
             retry_options=types.HttpRetryOptions(attempts=1))
         try:
-            self.client = (genai.Client(vertexai=True, http_options=options) if self.vertex
-                           else genai.Client(api_key=self._key, vertexai=False,
-                                             http_options=options))
+            self.client = genai.Client(vertexai=self.vertex, http_options=options,
+                                       api_key=None if self.vertex else self._key)
         except Exception as error:  # google-auth raises many kinds for missing credentials
             raise UserError(f"teacher {self.name}: {self._clean(str(error))}",
                             fix="Set GEMINI_API_KEY, or log in for Vertex AI") from None
@@ -96,9 +95,9 @@ class GeminiTeacher(Teacher):
         for parsing in (error, error.__cause__):
             if isinstance(parsing, json.JSONDecodeError):
                 return no_reply(self._clean(parsing.doc[:2000]))
-        return Transient(self._clean(f"{type(error).__name__}: {error}"),
-                         unreachable=any(w in type(error).__name__ for w in ("Connect", "Protocol",
-                                                                            "Url", "Unicode")))
+        name = type(error).__name__
+        return Transient(self._clean(f"{name}: {error}"), unreachable=any(
+            word in name for word in ("Connect", "Protocol", "Url", "Unicode")))
 
     def batch(self) -> BatchApi:
         """Gemini's batch mode. Raises UserError on Vertex AI, whose batches are other ones."""

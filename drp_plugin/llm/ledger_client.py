@@ -28,15 +28,12 @@ class Pending(BaseException):
 def key_of(identity: dict[str, Any], request: Request) -> str:
     """The ledger's key of a request to the teacher of this `Teacher.identity`."""
     sampling = request.sampling
-    payload: dict[str, Any] = {
+    payload = {
         "teacher": identity, "messages": [[m.role, m.content] for m in request.messages],
         "temperature": sampling.temperature, "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens, "seed": sampling.seed,
+        "extra": sampling.extra or None, "schema": request.json_schema,
     }
-    if sampling.extra:
-        payload["extra"] = sampling.extra
-    if request.json_schema is not None:
-        payload["schema"] = request.json_schema
     return request_key({k: v for k, v in payload.items() if v is not None})
 
 
@@ -45,8 +42,7 @@ def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[
     value: dict[str, Any] = {
         "text": hide(reply.text), "finish_reason": reply.finish_reason,
         "prompt_tokens": reply.usage.prompt_tokens,
-        "completion_tokens": reply.usage.completion_tokens,
-    }
+        "completion_tokens": reply.usage.completion_tokens}
     cost = None if price is None else price.bill(reply.usage, batch=batch)
     if cost is not None:
         value["cost_usd"] = cost
@@ -88,10 +84,8 @@ class LedgerClient:
     def __init__(self, teacher: Teacher, ledger: Ledger, *, price: Price | None = None,
                  budget: Budget | None = None, replay: bool = False) -> None:
         self.teacher, self.ledger, self.price, self.budget = teacher, ledger, price, budget
-        self.asked = 0
-        """Requests that this process sent and had answered."""
-        self.found = 0
-        """Requests that the ledger answered."""
+        self.asked = self.found = 0
+        """Requests that this process sent and had answered; that the ledger answered."""
         self.uncounted = 0
         """Replies, asked or found, whose tokens the provider did not count."""
         self.spent_usd, self.completion_tokens = 0.0, 0
@@ -108,15 +102,13 @@ class LedgerClient:
         """The reply. Raises what `Teacher.ask` raises; OverBudget; in replay, Pending."""
         key = key_of(self.teacher.identity, request)
         if self._replay:
-            stored = self._look(key)
-            if stored is None and key in self.failed:
+            if (stored := self._look(key)) is not None:
+                return self._stored(key, stored)
+            if key in self.failed:
                 raise self.failed[key]
-            if stored is None:
-                self.pending[key] = request
-                raise Pending
-            return self._stored(key, stored)
-        while (other := self._asking.get(key)) is not None:
-            # another row asks the very same thing: wait for it, then look into the ledger
+            self.pending[key] = request
+            raise Pending
+        while other := self._asking.get(key):  # another row asks the very same thing
             await asyncio.wait([other])
         mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._asking[key] = mine

@@ -121,12 +121,10 @@ class Limiter:
             renew = seconds(headers.get(f"x-ratelimit-reset-{what}"))
             if left is not None and renew is not None:
                 allowed.append((left / each, min(renew, LONGEST_WAIT_S)))
-        if not allowed:
-            return
-        left, renew = min(allowed)
+        left, renew = min(allowed, default=(0.0, -1.0))
         if left > self.ceiling:
             self._permits = None
-        else:
+        elif renew >= 0:
             # the quota refills little by little: for one request it is enough to wait its share
             share = renew / max(1.0, self.ceiling - left)
             self._permits, self._permits_until = left, now + min(renew, max(share, 0.01))

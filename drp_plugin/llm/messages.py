@@ -31,7 +31,7 @@ class Sampling(Record):
     models refuse any."""
     top_p: float | None = None
     max_tokens: int | None = None
-    """None leaves it to the provider, which then allows its model's maximum."""
+    """None leaves it to the provider: its model's maximum."""
     seed: int | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
     """Provider-specific fields, passed on as they are (for example reasoning_effort)."""
@@ -45,8 +45,7 @@ class Request(Record):
     json_schema: dict[str, Any] | None = None
     """JSON schema of the reply, for providers with structured output; None for plain text."""
     tag: str = ""
-    """What it is for (decompose, revise, repair, …): for logs and summaries; never part of the
-    ledger's key and never sent."""
+    """What it is for (decompose, revise, repair, …): no part of the ledger's key, and not sent."""
 
 
 Finish = Literal["stop", "length", "refusal", "other"]
@@ -81,8 +80,7 @@ class Reply(Record):
     finish_reason: Finish = "stop"
     usage: Usage = Usage()
     key: str = ""
-    """Its key in the ledger, where it is kept there: several rows may share it, and it was paid
-    for once."""
+    """Its key in the ledger, where it is kept there: several rows may share it."""
 
 
 class TeacherError(Exception):
@@ -91,9 +89,8 @@ class TeacherError(Exception):
     def __init__(self, text: str, reason: Reason = Reason.REQUEST_FAILED, *,
                  understood: bool = True) -> None:
         super().__init__(text)
-        self.reason = reason
-        self.understood = understood
-        """That it is this request's fault; else a server may refuse every request so."""
+        self.reason, self.understood = reason, understood
+        """`understood`: it is this request's fault; else a server may refuse every one so."""
 
 
 class TooLong(TeacherError):

@@ -118,9 +118,8 @@ class OpenAITeacher(Teacher):
             if fault is None:
                 return read_completion(body)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
-            text = content[:2000].decode("utf-8", "replace") if isinstance(content, bytes) \
-                else json.dumps(content)[:2000]
-            raise no_reply(self._clean(text)) from None
+            raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+            raise no_reply(self._clean(raw[:2000].decode("utf-8", "replace"))) from None
         raise explain(read_error(None, fault), self.name, self.variable)
 
     def _clean(self, text: str) -> str:
@@ -190,8 +189,8 @@ def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]
     if request.json_schema is not None:
         body["response_format"] = {"type": "json_schema", "json_schema": {
             "name": "reply", "schema": request.json_schema, "strict": True}}
-    known = {key: value for key, value in body.items() if value is not None}
-    return {k: v for k, v in {**known, **sampling.extra}.items() if v is not None}
+    body.update(sampling.extra)
+    return {key: value for key, value in body.items() if value is not None}
 
 
 def error_within(body: Any) -> Any:
@@ -223,10 +222,8 @@ def read_completion(body: dict[str, Any]) -> Reply:
 def finish_of(said: Any) -> Finish:
     """How a reply ended. Servers that say nothing, or a word that nobody knows, mean that it did;
     `other` is no end."""
-    found = ending(said)
-    if found in ("length", "refusal"):
-        return found
-    return "other" if found == "error" else "stop"
+    ends: dict[str, Finish] = {"length": "length", "refusal": "refusal", "error": "other"}
+    return ends.get(ending(said), "stop")
 
 
 def _text(content: Any) -> str:

@@ -23,7 +23,7 @@ T = TypeVar("T")
 SILENT_ATTEMPTS = 4
 """So many attempts at a server that has never given a reply."""
 REFUSED_REQUESTS = 8
-"""So many requests refused, each for good, by a server that has never given a reply."""
+"""So many requests refused for good by one."""
 _TELL_AFTER_S = 0.3
 
 
@@ -38,18 +38,17 @@ class Unusable(UserError):
 
 
 class Transient(Exception):
-    """A request failed in a way that another attempt may mend. The text holds no key."""
+    """A request failed in a way that another attempt may mend. The text holds no key.
+
+    `after_s` is how long the provider asks to wait, in seconds; `unreachable` is that there was no
+    server to talk to, or one of another kind; `fix` what to do if it never gets better.
+    """
 
     def __init__(self, text: str, *, after_s: float | None = None, throttled: bool = False,
                  unreachable: bool = False, fix: str = "") -> None:
         super().__init__(text)
-        self.after_s = after_s
-        """How long the provider asks to wait, in seconds."""
-        self.fix = fix
-        """What to do if it never gets better."""
-        self.throttled = throttled
-        self.unreachable = unreachable
-        """There was no server to talk to, or one of another kind."""
+        self.after_s, self.throttled = after_s, throttled
+        self.unreachable, self.fix = unreachable, fix
 
 
 def stopping() -> bool:
@@ -123,19 +122,18 @@ class Persistent:
         """
         self._running += 1
         try:
-            return await self._run(attempt, keep)
+            return await self._run(lambda: self._timed(attempt), keep)
         finally:
             self._running -= 1
 
-    async def _run(self, attempt: Callable[[], Awaitable[T]], keep: bool) -> T:
+    async def _run(self, attempt: Callable[[], Coroutine[Any, Any, T]], keep: bool) -> T:
         tried = throttles = 0
         throttled_since: float | None = None
         while True:
             await self.limiter.acquire()
             sent_at = self.limiter.now()
             try:
-                value = await (finished(self._timed(attempt), self._tell) if keep
-                               else self._timed(attempt))
+                value = await (finished(attempt(), self._tell) if keep else attempt())
                 self._reached, self._unusable, self.fault = True, 0, ""
                 return value
             except TimeoutError:
@@ -203,9 +201,9 @@ class Persistent:
         parts = [f"{out} in flight"] if out else []
         if self.fault:
             paused = self.limiter.paused_s()
-            parts.append(f"{self._running - out} waiting"
-                         + (f", none goes out for {paused:.0f} s" if paused >= 1 else "")
-                         + f"; the last fault: {self.fault[:160]}")
+            pause = f", none goes out for {paused:.0f} s" if paused >= 1 else ""
+            parts.append(f"{self._running - out} waiting{pause}; the last fault: "
+                         f"{self.fault[:160]}")
         return ", ".join(parts)
 
     def _tell(self) -> None:
@@ -215,8 +213,7 @@ class Persistent:
             asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._say_waiting)
 
     def _say_waiting(self) -> None:
-        out = self.limiter.in_flight
-        if out:
+        if out := self.limiter.in_flight:
             print(f"drp: waiting for {out} answer{'s' if out > 1 else ''}; Ctrl-C again to drop "
                   f"{'them' if out > 1 else 'it'}", file=sys.stderr, flush=True)
 

@@ -62,11 +62,8 @@ class BatchRun:
                     await self._submit()
 
     async def collect(self, *, leave: bool) -> None:
-        """For a run without batches: store what those that are out have answered.
-
-        One that still runs keeps the run from going on, so that nothing is paid twice; with
-        `leave` it is given up. Raises UserError.
-        """
+        """For a run without batches: store what those that are out have answered. One that still
+        runs keeps the run from going on (UserError); with `leave` it is given up."""
         if not self.files.open():
             return
         with self._claimed():
@@ -99,8 +96,6 @@ class BatchRun:
         finally:
             self.ledger.release("batch-runner")
 
-    # -- running the rows against the ledger ----------------------------------------------
-
     async def _pass(self) -> Tally:
         """Replay all rows; write the outputs if nothing is pending, else raise _NotYet."""
         budget = self.client.budget
@@ -128,8 +123,6 @@ class BatchRun:
                     collect.keep = True
                     raise _NotYet
         return written.tally
-
-    # -- batches ---------------------------------------------------------------------------
 
     async def _submit(self) -> None:
         try:
@@ -159,11 +152,8 @@ class BatchRun:
         self.say(f"submitted a batch of {sent.size} requests ({batch_id})")
 
     async def _settle_open(self, *, wait: bool = True, leave: bool = False) -> None:
-        """Store the answers of every batch that is out, waiting for those that still run.
-
-        Raises UserError where the provider refused one, but not before the others are in: what
-        is out would keep a run without --batch from going on.
-        """
+        """Store the answers of every batch that is out, waiting for those that still run. Raises
+        UserError where the provider refused one, but not before the others are in."""
         waiting, refused = await self._found(), list[str]()
         wait_s = min(1.0, self.poll_s)
         while waiting:
@@ -223,10 +213,8 @@ class BatchRun:
                  f"requests at a time")
 
     async def _harvest(self, sent: Sent, how: str) -> None:
-        """Store a batch's answers; what was not answered is pending again.
-
-        Raises Unusable, after that, where a request's error is the account's or the run's.
-        """
+        """Store a batch's answers; what was not answered is pending again. Raises Unusable, after
+        that, where a request's error is the account's or the run's."""
         answered, faults = 0, []
         most = self._most(sent)
         entries: list[Entry] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import IO, NamedTuple
 
@@ -83,18 +83,13 @@ class BatchFiles:
             yield collector
         finally:
             collector.close()
-            if collector.keep:
-                self._ready = collector.sent
-            else:
-                for sent in collector.sent:
-                    sent.file.unlink(missing_ok=True)
+            self._ready = collector.sent if collector.keep else []
+            self.sweep({sent.file for sent in self._ready})
 
     def ready(self) -> list[Sent]:
         """What was collected last and is to be sent now; the rest comes with the next pass."""
-        ready, rest = self._ready[:self.at_once], self._ready[self.at_once or len(self._ready):]
-        for sent in rest:
-            sent.file.unlink(missing_ok=True)
-        self._ready = []
+        ready, self._ready = self._ready[:self.at_once], []
+        self.sweep({sent.file for sent in ready})
         return ready
 
     def note(self, sent: Sent) -> None:
@@ -108,22 +103,19 @@ class BatchFiles:
 
     def _noted(self) -> list[Sent]:
         return [Sent(name.removeprefix(NOTE), self.folder / Path(n["file"]).name, n["size"],
-                     n["id"], n.get("teacher"))
-                for name, n in self._ledger.notes(NOTE).items()]
+                     n["id"], n.get("teacher")) for name, n in self._ledger.notes(NOTE).items()]
 
-    def sweep(self) -> None:
-        """Remove input files that belong to no batch: an earlier process was killed over them,
-        or what came before them was not taken."""
-        noted = {sent.file for sent in self._noted()}
+    def sweep(self, ready: Set[Path] = frozenset()) -> None:
+        """Remove input files that are neither ready nor a batch's: an earlier process was killed
+        over them, or what came before them was not taken."""
+        kept = ready | {sent.file for sent in self._noted()}
         for file in self.folder.glob("drp-*.jsonl"):
-            if file not in noted:
+            if file not in kept:
                 file.unlink(missing_ok=True)
 
     def keys(self, sent: Sent) -> Iterator[str]:
         """The keys of a batch's requests, from its input file; none where that is gone."""
-        if not sent.file.exists():
-            return
-        with open(sent.file, encoding="utf-8") as lines:
+        with contextlib.suppress(FileNotFoundError), open(sent.file, encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
                 yield row.get("custom_id") or row["key"]

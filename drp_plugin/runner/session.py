@@ -145,17 +145,13 @@ def _spent(job: Job, ledger: Ledger, price: Price) -> float:
 
 
 def _status(client: LedgerClient) -> str:
-    parts = [f"{client.asked} asked"]
-    if client.found:
-        parts.append(f"{client.found} from the ledger")
-    if client.spent_usd:
-        parts.append(f"${client.spent_usd:.2f}")
-    if client.waits_for:
-        parts.append(f"waiting for {client.waits_for}")
     persistent = client.teacher.persistent
-    if persistent is not None and (state := persistent.status()):
-        parts.append(state)
-    return ", ".join(parts)
+    return ", ".join(filter(None, (
+        f"{client.asked} asked",
+        f"{client.found} from the ledger" if client.found else "",
+        f"${client.spent_usd:.2f}" if client.spent_usd else "",
+        f"waiting for {client.waits_for}" if client.waits_for else "",
+        "" if persistent is None else persistent.status())))
 
 
 def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
