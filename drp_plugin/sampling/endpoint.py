@@ -151,7 +151,8 @@ class EndpointSampler(Sampler):
                 try:
                     results.put((item[0], await self._one(item[1], servers)))
                 except Exception:  # what the others have in flight still comes in
-                    self.stop()
+                    if not self._halted.is_set():  # the second stop would drop it
+                        self.stop()
                     raise
 
         self._running = [asyncio.ensure_future(work())
