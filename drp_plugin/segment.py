@@ -50,16 +50,10 @@ _ENDING_ABBREVIATIONS = re.compile(
 """These may end a sentence too: they do when a capital letter follows."""
 
 
-class _Next:
-    """The next place of `needle` at or after a position; positions must not go back."""
-
-    def __init__(self, text: str, needle: str) -> None:
-        self._text, self._needle, self._at = text, needle, -2
-
-    def after(self, position: int) -> int:
-        if self._at == -2 or -1 < self._at < position:
-            self._at = self._text.find(self._needle, position)
-        return self._at
+def _next(places: list[int], position: int) -> int:
+    """The first of the places that is not before the position; -1 where there is none."""
+    index = bisect_left(places, position)
+    return places[index] if index < len(places) else -1
 
 
 def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
@@ -107,11 +101,12 @@ def protected(text: str) -> list[Span]:
 
 
 def _formulas(text: str, breaks: list[int]) -> list[Span]:
-    ends: dict[str, list[int]] = {}
+    ends: dict[str, list[int]] = {}     # of environments, by name
     for ending in _END.finditer(text):
         ends.setdefault(ending[1], []).append(ending.end())
-    closers = {mark: _Next(text, mark) for mark in ("```", "~~~", "$$", r"\]", r"\)", "$")}
-    openers = {mark: _Next(text, mark) for mark in (r"\[", r"\(")}
+    marks = {mark: [match.start() for match in re.finditer(
+        f"{re.escape(mark[0])}(?={re.escape(mark[1:])})", text)]
+        for mark in ("```", "~~~", "$$", r"\]", r"\)", "$", r"\[", r"\(") if mark in text}
     found: list[Span] = []
     position = 0
     while (match := _OPENER.search(text, position)) is not None:
@@ -119,21 +114,19 @@ def _formulas(text: str, breaks: list[int]) -> list[Span]:
         position = match.end()
         end = -1
         if match[1]:
-            places = ends.get(match[1], [])
-            index = bisect_right(places, position)
-            end = places[index] if index < len(places) else -1
+            end = _next(ends.get(match[1], []), position)
         elif mark in (r"\[", r"\("):
-            closer = r"\]" if mark == r"\[" else r"\)"
-            close, again = closers[closer].after(position), openers[mark].after(position)
+            close = _next(marks.get(r"\]" if mark == r"\[" else r"\)", []), position)
+            again = _next(marks[mark], position)
             if close >= 0 and not 0 <= again < close:
                 end = close + 2
-        elif mark in closers:
-            close = closers[mark].after(position)
+        elif mark in marks:
+            close = _next(marks[mark], position)
             if close >= 0 and (mark != "$" or _is_inline(text, position, close)):
                 end = close + len(mark)
         if end < 0 or end - at > _LONGEST_DISPLAY:
             continue
-        if mark in ("$", r"\(") and _crosses(breaks, at, end):
+        if mark in ("$", r"\(") and 0 <= _next(breaks, at) < end:
             continue
         found.append(Span(at, end))
         position = end
@@ -142,38 +135,26 @@ def _formulas(text: str, breaks: list[int]) -> list[Span]:
 
 def _is_inline(text: str, start: int, close: int) -> bool:
     """Whether `$…$` is a formula and not two sums of money (Pandoc's rule, spaced pairs too)."""
-    if close == start:
-        return False
-    spaced = text[start].isspace(), text[close - 1].isspace()
-    if spaced[0] != spaced[1] or text[close + 1 : close + 2].isdigit():
-        return False
-    return close - start <= 2000
-
-
-def _crosses(breaks: list[int], start: int, end: int) -> bool:
-    index = bisect_left(breaks, start)
-    return index < len(breaks) and breaks[index] < end
+    return 0 < close - start <= 2000 and text[start].isspace() == text[close - 1].isspace() \
+        and not text[close + 1 : close + 2].isdigit()
 
 
 def _brackets(text: str, breaks: list[int], formulas: list[Span]) -> list[Span]:
     """Pairs of round or square brackets within a paragraph, outermost ones."""
     guarded = _Regions(formulas)
-    open_at: dict[str, list[int]] = {"(": [], "[": []}
+    open_at: dict[str, list[int]] = {}
     found: list[Span] = []
-    paragraph = 0
+    paragraph = -1
     for bracket in _BRACKET.finditer(text):
         at, mark = bracket.start(), bracket[0]
         if guarded.inside(at) or (at and text[at - 1] == "\\"):
             continue
         index = bisect_left(breaks, at)
         if index != paragraph:
-            paragraph = index
-            open_at = {"(": [], "[": []}
+            paragraph, open_at = index, {"(": [], "[": []}
         if mark in open_at:
             open_at[mark].append(at)
-            continue
-        stack = open_at["(" if mark == ")" else "["]
-        if stack:
+        elif stack := open_at["(" if mark == ")" else "["]:
             found.append(Span(stack.pop(), at + 1))
     return found
 
@@ -198,10 +179,8 @@ class _Regions:
     def inside(self, position: int, *, strictly: bool = False) -> bool:
         """Whether a span holds the position (`strictly`: does not merely start there)."""
         index = bisect_right(self._starts, position) - 1
-        if index < 0:
-            return False
-        span = self._spans[index]
-        return position < span.end and (not strictly or position > span.start)
+        start, end = self._spans[index] if index >= 0 else (0, 0)
+        return position < end and (not strictly or position > start)
 
 
 def _breaks_at_newline(text: str, match: re.Match[str], line: int) -> bool:
@@ -211,11 +190,9 @@ def _breaks_at_newline(text: str, match: re.Match[str], line: int) -> bool:
     before = text[line : match.start()].rstrip() if match.start() - line < 400 else "…" * 60
     if before[-1:] == "." and len(before) <= 8 and _LIST_MARKER.match(before[:-1]):
         return False
-    if match[0].count("\n") > 1:
-        return True
     # a soft-wrapped line of prose goes on in lower case
-    wrapped = len(before) > 40 and after.islower() and (before[-1].isalpha() or before[-1] == ",")
-    return not wrapped
+    return match[0].count("\n") > 1 or not (
+        len(before) > 40 and after.islower() and (before[-1].isalpha() or before[-1] == ","))
 
 
 def _breaks_at_stop(text: str, match: re.Match[str], start: int, line: int) -> bool:
@@ -226,28 +203,21 @@ def _breaks_at_stop(text: str, match: re.Match[str], start: int, line: int) -> b
     if stops == ".":
         if at - line <= 12 and _LIST_MARKER.match(text[line:at]):
             return False
-        if word := _WORD_BEFORE.search(text[max(0, at - 12) : at]):
-            if _ABBREVIATIONS.match(word[0]):
-                return False
-            if _ENDING_ABBREVIATIONS.match(word[0]):
-                return after.isupper()
-        return True
+        word = _WORD_BEFORE.search(text[max(0, at - 12) : at])
+        if word and _ABBREVIATIONS.match(word[0]):
+            return False
+        return not (word and _ENDING_ABBREVIATIONS.match(word[0])) or after.isupper()
     if stops in ("...", "…") or stops.startswith(".."):
         return after.isupper() or after in "\\$"
     if stops == "!" and at:
-        if after.islower():
-            return False
         before = text[at - 1]
         alone = before.isalpha() and not text[max(0, at - 2) : at - 1].isalpha()
-        if before.isdigit() or before in ")}" or alone:
+        if after.islower() or before.isdigit() or before in ")}" or alone:
             return after.isupper()  # a factorial, unless a sentence starts after it
     return True
 
 
 def _breaks_at_clause(text: str, match: re.Match[str], start: int, last: int) -> bool:
-    if match.start() - last < _SHORTEST_CLAUSE:
-        return False
-    if match[0] == ":":
-        before = text[match.start() - 1]
-        return not (before.isspace() or (before.isdigit() and text[start].isdigit()))
-    return True
+    before = text[match.start() - 1]
+    return match.start() - last >= _SHORTEST_CLAUSE and not (match[0] == ":" and (
+        before.isspace() or (before.isdigit() and text[start].isdigit())))

@@ -27,8 +27,7 @@ class Group(NamedTuple):
     kind: str
     items: tuple[Answer, ...]
     brackets: str = ""
-    """Around a tuple: two in brackets may be an interval, and a column vector is one in ().
-    The rows of a matrix stand in a tuple of kind matrix, determinant or norm."""
+    """Around a tuple, perhaps an interval; of the rows of a matrix: matrix, determinant, norm."""
     joint: str = ""
     """The word or sign between the items: and, or, \\setminus; '' for a comma."""
 

@@ -58,9 +58,8 @@ def _decide(candidate: str, gold: str, rule: Rule) -> bool:
         return _same_choice(one, two)
     if (several := _letters_of(two)) is not None:
         return several in (_letters_of(one), "".join(sorted(re.sub(r"[\x02\x03 ]", "", one))))
-    verdict = _same(one, two)
-    if verdict is None and rule == "symbolic" and max(len(one), len(two)) <= MAX_ASKED \
-            and _P.command.search(one + two):
+    if (verdict := _same(one, two)) is None and rule == "symbolic" \
+            and max(len(one), len(two)) <= MAX_ASKED and _P.command.search(one + two):
         return worker.same(*(text.replace(WORD_OPEN, "\\text{").replace(WORD_CLOSE, "}")
                              for text in (two, one)))
     if not verdict and rule != "symbolic":
@@ -73,9 +72,8 @@ def _same(one: str, two: str) -> bool | None:
     gold = read(two)
     if verdict := same_answer(read(one), gold):
         return True
-    for shorter in _shorter(one):
-        if shorter != one and same_answer(read(shorter), gold):
-            return True
+    if any(short != one and same_answer(read(short), gold) for short in _shorter(one)):
+        return True
     aside = _P.aside.fullmatch(one)
     if aside and not _P.negated.search(aside[1]) and same_answer(read(aside[1]), gold):
         inner = read(re.sub(r"^(?:=|\\approx)\s*", "", aside[2]))
@@ -99,11 +97,9 @@ def _letters(text: str) -> str:
 
 def _only_number(one: str, two: str) -> bool:
     """A sentence in the box of a problem whose answer is a number: the only number in it."""
-    if "%" in two:
-        return False
-    if WORD_OPEN not in one and not re.search(r"[A-Za-z]{3,}\s", one):
-        return False
-    if re.search(r"\\(?:frac|sqrt|cdot|times)|[*/^=+]|%|(?i:\bnot\b|n't\b)", one):
+    wordy = WORD_OPEN in one or re.search(r"[A-Za-z]{3,}\s", one)
+    if "%" in two or not wordy \
+            or re.search(r"\\(?:frac|sqrt|cdot|times)|[*/^=+]|%|(?i:\bnot\b|n't\b)", one):
         return False
     numbers = _P.any_number.findall(one)
     return len(numbers) == 1 and same_answer(read(numbers[0].replace(",", "")), read(two)) is True

@@ -21,8 +21,7 @@ class Extraction(NamedTuple):
     text: str | None
     """None where there is no answer."""
     how: How | None
-    """`\\boxed{}`, a phrase such as "The answer is", or the last number or formula of the answer
-    part."""
+    """`\\boxed{}`, a phrase such as "The answer is", or the last number or formula there is."""
     truncated: bool
     """No `</think>`: the completion was cut off before its answer part began."""
 
@@ -40,11 +39,8 @@ def answer_part(completion: str, thinking: bool = True) -> str | None:
     With `thinking=False` (models that do not think) a completion without any tag is all answer.
     """
     _, tag, answer = completion.rpartition(CLOSE)
-    if tag:
-        return answer
-    if thinking or completion.lstrip().startswith(OPEN):
-        return None
-    return completion
+    cut_off = not tag and (thinking or completion.lstrip().startswith(OPEN))
+    return None if cut_off else answer
 
 
 def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Extraction:
@@ -65,9 +61,9 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     box, cut_inside = boxes(answer, ended=ended)
     if box is not None or cut_inside:
         return Extraction(box, "boxed" if box else None, False)
-    if tagged := _P.tags.findall(tail):
-        return Extraction(_stated(tagged[-1], True) or tagged[-1], "stated", False)
-    if (said := _stated(tail, ended)) is not None:
+    tagged = _P.tags.findall(tail)
+    said = _stated(tagged[-1], True) or tagged[-1] if tagged else _stated(tail, ended)
+    if said is not None:
         return Extraction(said, "stated", False)
     last = _concluded(tail) if ended else None
     return Extraction(last, "last_number" if last else None, False)
@@ -129,9 +125,10 @@ def _stated(text: str, ended: bool) -> str | None:
             rest = rest[negated.end():]
         if _P.spoken_of.match(rest):
             continue
-        if rest.startswith(("\\[", "$$")):      # a display may run over several lines
-            if display := _P.math.match(text[match.start("rest"):match.start("rest") + _PHRASE]):
-                return _inner(display)
+        start = match.start("rest")     # a display may run over several lines
+        if rest.startswith(("\\[", "$$")) and (
+                display := _P.math.match(text[start:start + _PHRASE])):
+            return _inner(display)
         value = _told(rest, ended or match.end() < len(text))
         if match["not"]:
             return f"not {value}"
@@ -157,11 +154,9 @@ def _told(rest: str, complete: bool) -> str | None:
         # a unit or a few words may follow; another number means that this was a sentence
         return phrase if not re.search(r"\d", after) or re.match(r"\s*[-+*/^,:\\]", after) \
             or _readable(phrase) else number.group().strip()
-    for part in (phrase, _trimmed(_P.verb.split(phrase)[-1])):
-        if _readable(part):
-            return part
     sentence = phrase if len(phrase.split()) > 4 and not re.search(r"[\\^_=]", phrase) else ""
-    return _last_number(sentence) or phrase or None
+    parts = filter(_readable, (phrase, _trimmed(_P.verb.split(phrase)[-1])))
+    return next(parts, None) or _last_number(sentence) or phrase or None
 
 
 def _concluded(text: str) -> str | None:
@@ -230,9 +225,6 @@ def _trimmed(text: str) -> str:
 
 def _last_number(text: str) -> str | None:
     masked = _masked(text)
-    best: tuple[int, str] | None = None
-    for pattern in (_P.number, _P.fraction, _P.tuple):
-        for match in pattern.finditer(masked):
-            if best is None or match.end() > best[0]:
-                best = (match.end(), match.group())
-    return _with_unit(best[1].strip(), text[best[0]:]) if best else None
+    found = max((match for pattern in (_P.number, _P.fraction, _P.tuple)
+                 for match in pattern.finditer(masked)), key=lambda m: m.end(), default=None)
+    return _with_unit(found[0].strip(), text[found.end():]) if found else None

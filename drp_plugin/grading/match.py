@@ -28,12 +28,10 @@ def same_answer(candidate: Answer, gold: Answer) -> Verdict:
         return _same_ratio(candidate, gold)
     if isinstance(candidate, Expression) and isinstance(gold, Expression):
         return _same_expression(candidate, gold)
-    tuples = [isinstance(side, Group) and side.kind == "tuple" for side in both]
-    if all(tuples):
-        return _same_tuple(candidate, gold)     # type: ignore[arg-type]
-    if any(tuples):
-        return _assignments(candidate, gold)
-    return _same_items(candidate, gold)
+    tuples = [side for side in both if isinstance(side, Group) and side.kind == "tuple"]
+    if len(tuples) == 2:
+        return _same_tuple(*tuples)
+    return _assignments(candidate, gold) if tuples else _same_items(candidate, gold)
 
 
 def _same_words(candidate: Answer, gold: Answer) -> Verdict:
@@ -139,9 +137,9 @@ def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
     if conflict(ours, theirs):
         return False
     verdict = same(candidate.node, gold.node)
-    if verdict is False and variables(candidate.node) and not variables(gold.node):
-        if (unit := lettered(ours.value)) is not None and not conflict(unit, theirs):
-            return _same_expression(Expression(parse(unit.value), unit), gold)
+    if verdict is False and variables(candidate.node) and not variables(gold.node) \
+            and (unit := lettered(ours.value)) is not None and not conflict(unit, theirs):
+        return _same_expression(Expression(parse(unit.value), unit), gold)
     return verdict
 
 

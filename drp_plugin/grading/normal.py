@@ -61,8 +61,7 @@ def tidy(text: str) -> str:
     Words that stood in `\\text{}` come out between two control characters, so that what follows
     can tell them from variables. Thousands separators that can be nothing else are gone.
     """
-    if WORD_OPEN in text or WORD_CLOSE in text:
-        text = text.replace(WORD_OPEN, "").replace(WORD_CLOSE, "")
+    text = text.replace(WORD_OPEN, "").replace(WORD_CLOSE, "")
     text = _unwrap((text if text.isascii() else _in_ascii(text)).strip())
     if "\\" in text or "{" in text:
         text = _without_commands(text)
@@ -120,9 +119,7 @@ def _improper(match: re.Match[str]) -> str:
 def _chosen(match: re.Match[str]) -> str:
     """5C2, {}_5C_2, ^5P_2, C(5, 2)."""
     n, k = match[1] or match[6], match[4] or match[7]
-    if "P" in (match[2], match[3]):
-        return f"\\frac{{{n}!}}{{({n}-{k})!}}"
-    return f"\\binom{{{n}}}{{{k}}}"
+    return f"\\frac{{{n}!}}{{({n}-{k})!}}" if "P" in match.groups() else f"\\binom{{{n}}}{{{k}}}"
 
 
 def _repeating(match: re.Match[str]) -> str:
@@ -146,10 +143,8 @@ def _minutes(match: re.Match[str]) -> str:
 
 
 def _words(match: re.Match[str]) -> str:
-    inner = match.group(1).replace("\\ ", " ").replace("\\$", "$").replace("\\%", "%")
-    if not re.search(r"[A-Za-z]", inner):
-        return f" {inner} "
-    return f" {WORD_OPEN}{inner}{WORD_CLOSE} "
+    inner = re.sub(r"\\([ $%])", r"\1", match[1])
+    return f" {WORD_OPEN}{inner}{WORD_CLOSE} " if re.search(r"[A-Za-z]", inner) else f" {inner} "
 
 
 def _unwrap(text: str) -> str:

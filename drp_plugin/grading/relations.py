@@ -21,13 +21,10 @@ def names(side: Answer) -> bool:
         return True
     if isinstance(side, Group):
         return all(map(names, side.items))
-    if not isinstance(side, Expression):
-        return False
-    node = side.node
-    if node.op == "mul" and all(part.op == "var" for part in node.args):
-        return True
-    return node.op == "var" or (node.op == "const" and node.name == "e") \
-        or _applied(side.quantity.value)
+    return isinstance(side, Expression) and (
+        side.node.op == "var" or side.node == Node("const", name="e")
+        or (side.node.op == "mul" and all(part.op == "var" for part in side.node.args))
+        or _applied(side.quantity.value))
 
 
 def _applied(text: str) -> bool:
@@ -35,9 +32,9 @@ def _applied(text: str) -> bool:
 
     Not so x(x + 3): a letter that comes back inside the brackets is a factor.
     """
-    if (match := _P.applied.fullmatch(text.strip())) is None:
-        return False
-    return match[1][0] not in re.sub(r"\\[A-Za-z]+", "", match[2]) or _applied(match[2])
+    match = _P.applied.fullmatch(text.strip())
+    return match is not None and (
+        match[1][0] not in re.sub(r"\\[A-Za-z]+", "", match[2]) or _applied(match[2]))
 
 
 def definition(relation: Relation) -> tuple[str, Node] | None:

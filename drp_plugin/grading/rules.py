@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from functools import lru_cache
-from pathlib import Path
 from typing import Literal, cast
 
 from drp_plugin.grading.lexicon import TABLES
@@ -43,12 +40,7 @@ def rule_of(dataset: str | None) -> Rule:
                             if name.startswith(prefix)), "symbolic"))
 
 
-@lru_cache(maxsize=1)
-def _all() -> tuple[Suspect, ...]:
-    file = Path(__file__).resolve().parents[1] / "data" / "suspect_golds.json"
-    return tuple(Suspect(**entry) for entry in json.loads(file.read_text(encoding="utf-8")))
-
-
 def suspects(dataset: str) -> tuple[Suspect, ...]:
     """The suspect golds of a set, by any of its names."""
-    return tuple(s for s in _all() if _base_name(dataset).startswith(s.dataset))
+    return tuple(Suspect(**entry) for entry in TABLES["suspect_golds"]
+                 if _base_name(dataset).startswith(entry["dataset"]))

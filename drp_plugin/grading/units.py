@@ -39,9 +39,7 @@ def quantity(text: str) -> Quantity:
     if lead:
         money = next((sign for sign in "€£" if sign in lead["unit"]), "$")
         text = lead["sign"] + text[lead.end():]
-    trail = _P.trail.fullmatch(text)
-    found = _unit_of(trail) if trail else None
-    if trail is None or found is None:
+    if not (trail := _P.trail.fullmatch(text)) or not (found := _unit_of(trail)):
         return Quantity(text.strip(), money, bool(money))
     value, (name, known) = trail["value"].strip(), found
     if money and known and name != money:       # $12 per hour, or the nonsense of $5 cents
@@ -76,24 +74,18 @@ def _unit_of(trail: re.Match[str]) -> tuple[str, bool] | None:
         words = re.sub(r"[\x02\x03]|\\cdot|[()]", " ", words)
     else:
         words = trail["bare"]
-        spaced = trail.string[trail.start("bare") - 1].isspace()
-        if not _nouns(words, spaced) or not (
-                _P.plain_number.fullmatch(trail["value"].strip())
-                or (canonical(words)[1] and _closed(trail["value"]))):
+        known = canonical(words)[1]
+        # words, not variables: 5 cm, 5 apples, not 5xy
+        if not known and (not trail.string[trail.start("bare") - 1].isspace()
+                          or len(words.split()[0]) < 3):
+            return None
+        # letters behind a formula without variables can be no factor
+        closed = known and not re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", trail["value"]))
+        if not closed and not _P.plain_number.fullmatch(trail["value"].strip()):
             return None
     if set(re.findall(r"[a-z]+", words.lower())) & _NO_NOUNS:
         return None
     return None if re.search(r"\d", _P.power.sub("", words)) else canonical(words)
-
-
-def _nouns(words: str, spaced: bool) -> bool:
-    """Whether bare letters behind a number are words, not variables: 5 cm, 5 apples, not 5xy."""
-    return canonical(words)[1] or (spaced and len(words.split()[0]) >= 3)
-
-
-def _closed(value: str) -> bool:
-    """Whether a formula has no variables, so that letters behind it can be no factor."""
-    return not re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", value))
 
 
 def canonical(words: str) -> tuple[str, bool]:
