@@ -5,6 +5,7 @@ Their titles, columns and notes, and the captions of figures, stand in data/repo
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import math
@@ -15,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jinja2
 import yaml
 
 _HEAD, _TAIL = 1_500, 2_500
@@ -131,23 +133,30 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@lru_cache(maxsize=1)
+def templates() -> jinja2.Environment:
+    """The templates beside this module; only HTML is escaped by itself."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+        autoescape=lambda name: str(name).endswith(".html.jinja"))
+    found.filters |= {
+        "base64": lambda data: base64.b64encode(data).decode(), "shown": shown,
+        "line": lambda c: (c if isinstance(c, Cell) else Cell(c.name, c.small)).line(),
+        "tex": lambda text: "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " ")),
+        "md": lambda text: shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace(
+            "<", "&lt;").replace("\n", " ")}
+    return found
+
+
 def markdown(table: Table) -> str:
     """GitHub's Markdown."""
-    def cell(text: str) -> str:
-        return shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") \
-            .replace("\n", " ")
+    return templates().get_template("table.md.jinja").render(table=table)
 
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(map(cell, cells)) + " |"
 
-    out = [f"## {table.title}", "",
-           line([Cell(c.name, c.small).line() for c in table.columns]),
-           "|" + "|".join(["---"] + ["---:"] * (len(table.columns) - 1)) + "|"]
-    for entry in table.lines:
-        mark = {"section": "**", "paper": "*"}.get(entry.kind, "")
-        cells = [mark + c.line() + mark if c.text else "" for c in entry.cells]
-        out.append(line(cells + [""] * (len(table.columns) - len(cells))))
-    return "\n".join(out + [""] + [f"- {note}" for note in table.notes]) + "\n"
+def latex(table: Table) -> str:
+    r"""A tabular for `\usepackage{booktabs}`, its notes as comments."""
+    return templates().get_template("table.tex.jinja").render(table=table)
 
 
 def csv_text(table: Table) -> str:
@@ -170,25 +179,3 @@ def csv_text(table: Table) -> str:
         writer.writerow([*(f"{x:.6g}" if isinstance(x, float) else x for x in row),
                          f"{entry.kind} {section}".strip()])
     return out.getvalue()
-
-
-def latex(table: Table) -> str:
-    r"""A tabular for `\usepackage{booktabs}`, its notes as comments."""
-    def plain(text: str) -> str:
-        return "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " "))
-
-    def cell(text: str, small: str) -> str:
-        return plain(text) + (rf" {{\scriptsize ({plain(small)})}}" if small else "")
-
-    width = len(table.columns)
-    out = [f"% {shown(table.title, 200)}", rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
-           r"\toprule", " & ".join(cell(c.name, c.small) for c in table.columns) + r" \\",
-           r"\midrule"]
-    for entry in table.lines:
-        if entry.kind == "section":
-            out.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{plain(entry.cells[0].text)}}}}} "
-                       r"\\")
-        else:
-            out.append(" & ".join(cell(c.text, c.small) for c in entry.cells) + r" \\")
-    out += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(out + [f"% {' '.join(shown(n, 1000).split())}" for n in table.notes]) + "\n"

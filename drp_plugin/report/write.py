@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-import jinja2
-
 from drp_plugin.report import tables
 from drp_plugin.report.browser import browser, excerpts
 from drp_plugin.report.headline import headlines
-from drp_plugin.report.layout import Table, csv_text, finite, latex, markdown, shown
+from drp_plugin.report.layout import Table, csv_text, finite, latex, markdown, templates
 from drp_plugin.report.regrading import Scored
 from drp_plugin.report.results import Comparison, ResultRow, comparisons, row
 
@@ -104,11 +101,6 @@ def _page(report: Results, pictures: Sequence[Picture], scored: Sequence[Scored]
           missing: str) -> str:
     """One self-contained HTML page: no script, no network (a content security policy forbids
     them), every text escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True,
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["base64"] = lambda data: base64.b64encode(data).decode()
-    environment.filters["shown"] = shown
     origins: dict[str, list[dict[str, str]]] = {}
     for one in scored:      # each results file once
         known = origins.setdefault(one.label, [])
@@ -118,7 +110,7 @@ def _page(report: Results, pictures: Sequence[Picture], scored: Sequence[Scored]
         made_by = version("drp-plugin")
     except PackageNotFoundError:
         made_by = "(not installed)"
-    return environment.get_template("report.html.jinja").render(
+    return templates().get_template("report.html.jinja").render(
         tables=report.tables, pictures=pictures, excerpts=excerpts(scored, report.cutoff),
         headline=report.headline, toy=any(r.toy for r in report.rows), missing=missing,
         title=TITLE, origins=origins, version=made_by)
