@@ -7,7 +7,7 @@ the intervals hold the truth is measured in the tests, at 30, 40 and 500 problem
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from statistics import NormalDist, fmean, pstdev, variance
 from typing import NamedTuple
@@ -92,14 +92,15 @@ def _tango(lost: int, won: int, n: int) -> Estimate:
         spread = (root - linear) / (2 * n) + change * (1 - change)
         return n * (seen - change) ** 2 > Z95 ** 2 * spread
 
-    def bound(outer: float) -> float:
-        inner = seen
-        for _ in range(50):
-            middle = (inner + outer) / 2
-            inner, outer = (inner, middle) if refused(middle) else (middle, outer)
-        return inner
+    return Estimate(seen, _turn(seen, -1.0, refused)[0], _turn(seen, 1.0, refused)[0])
 
-    return Estimate(seen, bound(-1.0), bound(1.0))
+
+def _turn(low: float, high: float, holds: Callable[[float], bool]) -> tuple[float, float]:
+    """Where a condition turns from false, at `low`, to true, from either side, by halving."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return low, high
 
 
 def relative_change(before: Sequence[float], after: Sequence[float]) -> Estimate:
@@ -146,11 +147,7 @@ def detectable(before: Sequence[float], after: Sequence[float],
         needed = Z95 * math.sqrt(square) + _Z80 * math.sqrt(max(0.0, square - change ** 2))
         return (n - single / change) * change ** 2 >= needed ** 2
 
-    low, high = 1e-9, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if shown(middle) else (middle, high)
-    return high
+    return _turn(1e-9, 1.0, shown)[1]
 
 
 def mcnemar(only_before: int, only_after: int) -> float:
@@ -205,22 +202,19 @@ def pass_at(right: int, samples: int, j: int) -> float:
 
 @lru_cache(maxsize=256)
 def student_t(freedom: int) -> float:
-    """The 97.5 % point of Student's t, found by halving on its exact distribution."""
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if _t_within(middle, freedom) < 0.95 else (low, middle)
-    return math.sqrt(freedom) * math.tan(low)
+    """The 97.5 % point of Student's t, found by halving on its exact distribution.
 
-
-def _t_within(angle: float, freedom: int) -> float:
-    """P(|t| < √freedom · tan angle): the finite series of Abramowitz and Stegun, 26.7.3–4."""
+    P(|t| < √freedom · tan angle) is the finite series of Abramowitz and Stegun, 26.7.3–4.
+    """
     odd = freedom % 2
-    cosine = math.cos(angle)
-    term = cosine if odd else 1.0
-    total = 0.0
-    for i in range(odd + 2, freedom + 1, 2):
-        total += term
-        term *= (i - 1) / i * cosine ** 2
-    total *= math.sin(angle)
-    return 2 / math.pi * (angle + total) if odd else total
+
+    def holds(angle: float) -> bool:
+        cosine, total = math.cos(angle), 0.0
+        term = cosine if odd else 1.0
+        for i in range(odd + 2, freedom + 1, 2):
+            total += term
+            term *= (i - 1) / i * cosine ** 2
+        total *= math.sin(angle)
+        return (2 / math.pi * (angle + total) if odd else total) >= 0.95
+
+    return math.sqrt(freedom) * math.tan(_turn(0.0, math.pi / 2, holds)[0])

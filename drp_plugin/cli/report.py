@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -23,19 +22,14 @@ Examples:
 """
 
 
-class AblationTable(click.ParamType):
+def ablation(value: str) -> tuple[int, tuple[str, ...]]:
     """`2=Default,DRP`: the number of one of the paper's ablation tables, and its methods."""
-
-    name = "N=METHOD,..."
-
-    def convert(self, value: Any, param: click.Parameter | None,
-                ctx: click.Context | None) -> tuple[int, tuple[str, ...]]:
-        number, _, names = str(value).partition("=")
-        methods = tuple(name.strip() for name in names.split(",") if name.strip())
-        if number.strip() not in map(str, ABLATIONS) or not methods:
-            self.fail(f"{value!r} is not one of {', '.join(map(str, ABLATIONS))}, then = and "
-                      "methods, as 2=Default,DRP", param, ctx)
-        return int(number), methods
+    number, _, names = value.partition("=")
+    methods = tuple(name.strip() for name in names.split(",") if name.strip())
+    if number.strip() not in map(str, ABLATIONS) or not methods:
+        raise click.BadParameter(f"{value!r} is not one of {', '.join(map(str, ABLATIONS))}, then "
+                                 "= and methods, as 2=Default,DRP")
+    return int(number), methods
 
 
 @click.command("report", help=f"""Tables, figures and one HTML page from lmms-eval's output folders.
@@ -56,9 +50,10 @@ and without the cutoff come from the same samples. A run that is not complete is
               "tokenizer.json, or a hub name [default: what the runs recorded, else qwen].")
 @click.option("--base", metavar="NAME", help="The method that others are compared with "
               "[default: the first of each group].")
-@click.option("--table", "ablations", type=AblationTable(), multiple=True, help="Make one of "
-              "the paper's ablation tables, 2 (decomposition), 3 (teachers) or 4 (direct "
-              "distillation), of these methods and the base. May be repeated.")
+@click.option("--table", "ablations", metavar="N=METHOD,...", multiple=True,
+              callback=lambda ctx, param, values: tuple(map(ablation, values)),
+              help="Make one of the paper's ablation tables, 2 (decomposition), 3 (teachers) or 4 "
+              "(direct distillation), of these methods and the base. May be repeated.")
 @click.option("--no-figures", is_flag=True, help="Tables only.")
 def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: str | None,
             base: str | None, ablations: tuple[tuple[int, tuple[str, ...]], ...],
@@ -72,9 +67,8 @@ def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: 
     check_folder(output)
     found = read_runs(runs)
     names = [run.name for run in found]
-    asked = [("--base", base)] * (base is not None) + [
-        ("--table", name) for _, methods in ablations for name in methods]
-    for option, name in asked:
+    for option, name in [("--base", base)] * (base is not None) + [
+            ("--table", name) for _, methods in ablations for name in methods]:
         if name not in names:
             raise UserError(f"{option} {name!r} is none of the runs",
                             fix=f"Give one of: {', '.join(dict.fromkeys(names))}")
@@ -86,9 +80,7 @@ def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: 
               for s in score_run(run, counter, limit)]
     report = make_report(scored, limit, counter.name, base, dict(ablations))
     files, missing = write_report(report, scored, output, figures=not no_figures)
-    for sentence in report.headline:
-        print(sentence)
-    print()
+    print(*report.headline, sep="\n", end="\n\n")
     for table in report.tables:
         if table.name in ("table1", "comparisons"):
             show(table)

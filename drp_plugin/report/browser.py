@@ -1,8 +1,8 @@
-"""One page with every completion, to filter, search and set side by side.
+"""Completions to look at: a few on the report's page, and a page of all, to filter and search.
 
-Texts lie in it as compressed parts, which the page unpacks when it shows or searches them, so
-that ten thousand completions open at once. They are data, never markup: a script writes them
-through `textContent` alone, and the page allows no other script and no network.
+Texts lie in the latter as compressed parts, unpacked when they are shown or searched, so that ten
+thousand completions open at once. They are data, never markup: a script writes them through
+`textContent` alone, and the page allows no other script and no network.
 """
 
 from __future__ import annotations
@@ -10,28 +10,31 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from drp_plugin.report.layout import shown
 from drp_plugin.report.regrading import Scored, readings
 from drp_plugin.report.tables import heading, task_order
-from drp_plugin.scoring import Reading
+from drp_plugin.scoring import Measured, Reading
+from drp_plugin.scoring.samples import Sample
 
-_HERE = Path(__file__).parent
 #: Characters of text in a part.
 _PART = 1_500_000
+#: Excerpts of a kind, and characters before the place where two of them part.
+_EACH, _BEFORE = 3, 400
 
 
-def browser(scored: Sequence[Scored], cutoff: int | None, *,
-            title: str = "Completions") -> Iterator[str]:
+def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
     """The page, piece by piece."""
-    script = (_HERE / "browser.js").read_text(encoding="utf-8")
+    page, script, style = ((Path(__file__).parent / f"browser.{kind}").read_text("utf-8")
+                           for kind in ("html", "js", "css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = (_HERE / "browser.html").read_text(encoding="utf-8")
-    for name, value in (("title", title), ("digest", digest),
-                        ("style", (_HERE / "browser.css").read_text(encoding="utf-8"))):
+    for name, value in (("title", "Completions"), ("digest", digest), ("style", style)):
         page = page.replace("{{ " + name + " }}", value)
     head, tail = page.split("<!-- data -->")
     methods = list(dict.fromkeys(s.label for s in scored))
@@ -54,37 +57,32 @@ def browser(scored: Sequence[Scored], cutoff: int | None, *,
     yield tail
 
 
-def _problems(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
-              ) -> Iterator[tuple[list[Any], list[Any]]]:
-    """Of each problem its entry in the index, and its texts.
+def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
+           ) -> Iterator[list[tuple[list[Any], list[Any]]]]:
+    """Of each problem its entry in the index, and its texts, some problems at a time.
 
     Entry: document, start of the question, level, and for each method [outcome, tokens, loop] of
     every sample. Texts: question, gold answer, and for each method [completion, answer].
     """
-    found: dict[str, dict[int, tuple[Scored, int, Sequence[Reading]]]] = {}
+    answers: dict[str, list[tuple[int, Sample, Sequence[Reading], Sequence[Measured]]]] = {}
     for one in members:
-        for i, (sample, read) in enumerate(zip(one.task.samples, readings(one, cutoff),
-                                               strict=True)):
-            found.setdefault(sample.doc, {})[methods.index(one.label)] = one, i, read
-    for doc, by_method in found.items():
-        one, i, _ = next(iter(by_method.values()))
-        first = one.task.samples[i]
-        yield ([doc, first.question[:120], first.level, {
-            m: [[r.outcome, r.tokens, int(s.measured[j][k].loop is not None)]
-                for k, r in enumerate(read)] for m, (s, j, read) in by_method.items()}],
-               [first.question, first.gold, {
-                   m: [[text, r.extracted] for text, r in
-                       zip(s.task.samples[j].completions, read, strict=True)]
-                   for m, (s, j, read) in by_method.items()}])
-
-
-def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
-           ) -> Iterator[list[tuple[list[Any], list[Any]]]]:
+        for answer in zip(itertools.repeat(methods.index(one.label)), one.task.samples,
+                          readings(one, cutoff), one.measured, strict=False):
+            answers.setdefault(answer[1].doc, []).append(answer)
     part: list[tuple[list[Any], list[Any]]] = []
     size = 0
-    for entry, texts in _problems(members, methods, cutoff):
-        part.append((entry, texts))
-        size += sum(len(text) for samples in texts[2].values() for text, _ in samples)
+    for doc, found in answers.items():
+        first = found[0][1]
+        part.append((
+            [doc, first.question[:120], first.level, {
+                method: [[r.outcome, r.tokens, int(m.loop is not None)]
+                         for r, m in zip(read, measured, strict=True)]
+                for method, _, read, measured in found}],
+            [first.question, first.gold, {
+                method: [[text, r.extracted]
+                         for text, r in zip(sample.completions, read, strict=True)]
+                for method, sample, read, _ in found}]))
+        size += sum(len(text) for _, sample, _, _ in found for text in sample.completions)
         if size >= _PART:
             yield part
             part, size = [], 0
@@ -97,3 +95,57 @@ def _island(name: str, value: Any) -> str:
     packed = gzip.compress(json.dumps(value, separators=(",", ":")).encode(), 6, mtime=0)
     return (f'<script type="text/plain" id="{name}">{base64.b64encode(packed).decode()}'
             "</script>\n")
+
+
+def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any]]:
+    """Up to three of each kind for every task, lost and won, and one that ends in a loop.
+
+    Each with its title, question, gold answer, the place where the browser shows it, and its
+    sides: what both begin with (`same`), and what is a side's own from where they part.
+    """
+    found: list[dict[str, Any]] = []
+    for group, task in dict.fromkeys((s.run.group, s.task.column) for s in scored):
+        members = [s for s in scored if (s.run.group, s.task.column) == (group, task)]
+        for other in members[1:]:
+            for lost in (True, False):
+                found += itertools.islice(_pairs(members[0], other, cutoff, lost), _EACH)
+        for one in members:
+            found += itertools.islice((
+                _excerpt(f"ends in a loop, a period of {m.loop} characters", (one, sample, m.full))
+                for sample, (m, *_) in zip(one.task.samples, one.measured, strict=True)
+                if m.loop is not None), 1)
+    return found
+
+
+def _pairs(base: Scored, other: Scored, cutoff: int | None, lost: bool) -> Iterator[dict[str, Any]]:
+    theirs = {s.doc: (other, s, r[0]) for s, r in zip(
+        other.task.samples, readings(other, cutoff), strict=True)}
+    for sample, (reading, *_) in zip(base.task.samples, readings(base, cutoff), strict=True):
+        match = theirs.get(sample.doc)
+        if match and (bool(reading.correct), bool(match[2].correct)) == (lost, not lost):
+            yield _excerpt(f"{'lost' if lost else 'won'} by {other.label}",
+                           (base, sample, reading), match)
+
+
+def _excerpt(what: str, *answers: tuple[Scored, Sample, Reading]) -> dict[str, Any]:
+    """The first completions, side by side."""
+    def quoted(text: str) -> str:
+        return quote(text.encode("utf-8", "replace"), safe="")
+
+    one, sample, _ = answers[0]
+    texts = [answer.completions[0] for _, answer, _ in answers]
+    alike = itertools.takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False))
+    same = "".join(chars[0] for chars in alike) if len(texts) > 1 else ""
+    common = max(same.rfind(" "), same.rfind("\n")) + 1     # up to the end of a word
+    same = same[:common]
+    if common > _BEFORE:
+        same = f"[…{common - _BEFORE:,} characters that are the same…] {same[-_BEFORE:]}"
+    sides = [{"heading": f"{scored.label}: {r.outcome}, {r.tokens:,} tokens, answer "
+              f"{shown(r.extracted or '–', 60)}", "same": shown(same), "own": shown(text[common:])}
+             for (scored, _, r), text in zip(answers, texts, strict=True)]
+    labels = "".join(f"&{name}={quoted(scored.label)}"
+                     for name, (scored, _, _) in zip("ab", answers, strict=False))
+    return {"title": f"{heading(one.task.column)}: {what}", "sides": sides,
+            "question": shown(sample.question, 2_000), "gold": shown(sample.gold, 80),
+            "place": f"completions.html#task={quoted(one.task.column)}&doc={quoted(sample.doc)}"
+                     f"{labels}"}

@@ -1,13 +1,6 @@
 """What tokens buy: accuracy at a budget, tokens for a right answer, and the field's scores.
 
-| figure | formula | source |
-|---|---|---|
-| accuracy at a budget | share right when cut at so many tokens | §4.6's cutoff, at every length |
-| area | its mean over budgets from 1k to 32k on a log scale | |
-| 99 % budget | tokens that hold 99 % of the right completions | the paper's Figure 4 |
-| tokens per correct answer | mean tokens / accuracy | |
-| AES | ΔL + 3 ΔA, or ΔL − 5 abs(ΔA) where accuracy falls; both relative | O1-Pruner, 2501.12570 |
-| OckScore | accuracy in % − 10 ln(1 + tokens / 10,000) | OckBench, 2511.05722, its code |
+The formulas and their sources are the notes of the table `efficiency` in data/report_texts.yaml.
 """
 
 from __future__ import annotations
@@ -16,13 +9,11 @@ import itertools
 import math
 from collections.abc import Sequence
 from statistics import fmean
+from typing import Any
 
 from drp_plugin.records import Record
-from drp_plugin.report.regrading import BUDGETS, Scored, early, readings
+from drp_plugin.report.regrading import BUDGETS, Scored, readings
 from drp_plugin.scoring import Reading
-
-_SHARE = 0.99
-_LOWEST = 1_000
 
 
 class Level(Record):
@@ -46,52 +37,44 @@ def mean(values: Sequence[float]) -> float:
 
 def at_budgets(scored: Scored) -> dict[int, float]:
     """Accuracy by budget, for the budgets that generation did not itself cut short."""
-    told = scored.task.told
-    caps = [told.get("cutoff") if told.get("stop_at_cutoff") else None,
-            scored.task.protocol.max_new_tokens]
-    cap = min((c for c in caps if c), default=math.inf)
-    if not any(m.full.truncated for samples in scored.measured for m in samples):
-        cap = math.inf      # nothing was cut, so nothing is hidden
+    told, cap = scored.task.told, math.inf
+    if any(m.full.truncated for samples in scored.measured for m in samples):
+        caps = (told.get("cutoff") if told.get("stop_at_cutoff") else None,
+                scored.task.protocol.max_new_tokens)
+        cap = min((c for c in caps if c), default=cap)
     return {budget: mean([mean([float(w[i]) for w in samples]) for samples in scored.within])
             for i, budget in enumerate(BUDGETS) if budget <= cap}
 
 
-def area(curve: dict[int, float]) -> float | None:
-    """Mean accuracy over budgets from 1k to 32k, log scale; None where the curve ends earlier."""
-    points = [(math.log(b), a) for b, a in sorted(curve.items()) if b >= _LOWEST]
-    if not curve or max(curve) < BUDGETS[-1]:
-        return None
-    total = sum((x2 - x1) * (y1 + y2) / 2
-                for (x1, y1), (x2, y2) in itertools.pairwise(points))
-    return total / (points[-1][0] - points[0][0])
-
-
 def right_lengths(scored: Scored) -> list[int]:
     """Lengths of the completions that are right without a cutoff, ascending."""
-    if early(scored):
-        return []
-    return sorted(r.tokens for samples in readings(scored, None) for r in samples if r.correct)
+    return [] if scored.early else sorted(
+        r.tokens for samples in readings(scored, None) for r in samples if r.correct)
 
 
 def budget_99(lengths: Sequence[int]) -> int | None:
     """The budget that holds 99 % of them."""
-    return lengths[math.ceil(_SHARE * len(lengths)) - 1] if lengths else None
+    return lengths[math.ceil(0.99 * len(lengths)) - 1] if lengths else None
 
 
-def levels(scored: Scored, cutoff: int | None) -> tuple[Level, ...]:
-    """Figures by difficulty, where the samples carry one."""
+def bought(scored: Scored, cutoff: int | None, accuracy: float, tokens: float) -> dict[str, Any]:
+    """The figures of a row that weigh tokens, under the names that the row has for them."""
+    curve, area = at_budgets(scored), None
+    if BUDGETS[-1] in curve:    # the mean over a log scale
+        points = [(math.log(b), a) for b, a in sorted(curve.items()) if b >= 1_000]
+        area = sum((x2 - x1) * (y1 + y2) / 2 for (x1, y1), (x2, y2) in itertools.pairwise(points)
+                   ) / (points[-1][0] - points[0][0])
     found: dict[str, list[Sequence[Reading]]] = {}
     for sample, read in zip(scored.task.samples, readings(scored, cutoff), strict=True):
         if sample.level:
             found.setdefault(sample.level, []).append(read)
-    return tuple(Level(level=level, n=len(problems), accuracy=mean([share(p) for p in problems]),
-                       tokens=mean([r.tokens for p in problems for r in p]))
-                 for level, problems in sorted(found.items()))
-
-
-def ockscore(accuracy: float, tokens: float) -> float:
-    """Accuracy in percent less a penalty for tokens."""
-    return 100 * accuracy - 10 * math.log(1 + tokens / 10_000)
+    return {"tokens_per_correct": tokens / accuracy if accuracy else None,
+            "ockscore": 100 * accuracy - 10 * math.log(1 + tokens / 10_000), "at_budget": curve,
+            "budget_area": area, "budget_99": budget_99(right_lengths(scored)),
+            "levels": tuple(Level(level=level, n=len(problems),
+                                  accuracy=mean([share(p) for p in problems]),
+                                  tokens=mean([r.tokens for p in problems for r in p]))
+                            for level, problems in sorted(found.items()))}
 
 
 def aes(accuracy: tuple[float, float], tokens: tuple[float, float]) -> float | None:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drp_plugin.report.efficiency import at_budgets, budget_99, right_lengths
+from drp_plugin.report.layout import texts
 from drp_plugin.report.paper import paper_figures
 from drp_plugin.report.regrading import Scored, readings
 from drp_plugin.report.results import ResultRow
@@ -20,17 +21,18 @@ from drp_plugin.report.tables import heading, task_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 #: Okabe and Ito's colours, which the colour-blind tell apart; yellow, too pale for lines, left out.
 _COLORS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _MARKERS = "osD^vPX*<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _SMALL = 1_000
+#: How a method is drawn.
+Style = Callable[[Scored], dict[str, Any]]
 
 
 class Picture(NamedTuple):
-    """A figure, drawn."""
+    """A figure, drawn; title and caption are from the report's texts."""
 
     name: str
     title: str
@@ -42,97 +44,84 @@ class Picture(NamedTuple):
 def draw_all(scored: Sequence[Scored], rows: Sequence[ResultRow],
              cutoff: int | None) -> list[Picture]:
     """Every figure that these runs allow. Raises ImportError without matplotlib."""
-    found = [budgets(scored), tradeoff(scored, rows, cutoff), lengths(scored, cutoff),
-             recovered(scored)]
+    found = (budgets(scored), tradeoff(scored, rows, cutoff), lengths(scored, cutoff),
+             recovered(scored))
     return [picture for picture in found if picture is not None]
 
 
-def budgets(scored: Sequence[Scored]) -> Picture:
+def budgets(scored: Sequence[Scored]) -> Picture | None:
     """Accuracy when every completion is cut at a budget, from one generation."""
-    curves = {id(s): at_budgets(s) for s in scored}
     tokens = sorted(m.full.tokens for s in scored for k in s.measured for m in k)
     small = bool(tokens) and tokens[len(tokens) // 2] < _SMALL
+    curves = {id(s): {b: 100 * a for b, a in at_budgets(s).items() if small or b >= _SMALL}
+              for s in scored}
 
-    def panel(axes: Axes, task: str) -> None:
-        for one in _of(scored, task):
-            points = [(b, 100 * a) for b, a in curves[id(one)].items() if small or b >= _SMALL]
-            if points:
-                axes.plot(*zip(*points, strict=True), **_style(scored, one))
-        _log_ticks(axes, [b for one in _of(scored, task) for b in curves[id(one)]
-                          if small or b >= _SMALL])
-        axes.set_xlabel("budget, tokens")
-        axes.set_ylabel("Pass@1, %")
+    def panel(axes: Axes, own: Sequence[Scored], style: Style) -> None:
+        for one in own:
+            if curve := curves[id(one)]:
+                axes.plot(list(curve), list(curve.values()), **style(one))
+        _log_ticks(axes, [b for one in own for b in curves[id(one)]])
+        axes.set(xlabel="budget, tokens", ylabel="Pass@1, %")
 
-    return _panels("budget", "Accuracy at a token budget",
-                   "Share of right answers when every completion is cut at the budget, all from "
-                   "one generation, log scale. A low budget alone hides a lower ceiling.",
-                   scored, panel)
+    return _panels("budget", scored, scored, panel)
 
 
 def tradeoff(scored: Sequence[Scored], rows: Sequence[ResultRow],
              cutoff: int | None) -> Picture | None:
     """Accuracy against tokens, one panel a task, with 95 % intervals."""
-    found = {(r.group, r.method, r.task): r for r in rows if r.cutoff == cutoff}
-    mine = [s for s in scored if (s.run.group, s.run.name, s.task.column) in found]
-    if not mine:
-        return None
+    found = {r.key: r for r in rows if r.cutoff == cutoff}
+    mine = [s for s in scored if s.key in found]
+    paper = paper_figures("table1", [s.run.group for s in mine])
 
-    def panel(axes: Axes, task: str) -> None:
-        papers = _paper_points(task, [s.run.group for s in mine])
-        widest = [p[0] for p in papers]
-        for one in _of(mine, task):
-            r = found[one.run.group, one.run.name, task]
+    def panel(axes: Axes, own: Sequence[Scored], style: Style) -> None:
+        widest = [0.0]
+        for one in own:
+            r = found[one.key]
             axes.errorbar(r.tokens, 100 * r.accuracy, capsize=3, yerr=[
                 [100 * max(r.accuracy - r.accuracy_low, 0)],
-                [100 * max(r.accuracy_high - r.accuracy, 0)]],
-                **{**_style(scored, one), "linestyle": ""})
+                [100 * max(r.accuracy_high - r.accuracy, 0)]], **{**style(one), "linestyle": ""})
             widest.append(r.tokens)
-        for tokens, accuracy, label in papers:
-            axes.scatter([tokens], [accuracy], marker="x", color="#888888", s=25)
-            axes.annotate(label, (tokens, accuracy), fontsize=6, color="#666666",
-                          xytext=(3, 3), textcoords="offset points")
-        axes.set_xlim(0, 1.3 * max(widest, default=1) or 1)     # room for the labels
-        axes.set_xlabel("tokens a completion")
-        axes.set_ylabel("Pass@1, %")
+        for student, methods in paper.items():
+            for method, told in methods.items():
+                if point := told.get(own[0].task.column):
+                    place = (point.tokens, 100 * point.accuracy)
+                    axes.scatter(*place, marker="x", color="#888888", s=25)
+                    axes.annotate(f"{student.rpartition('-')[2]} {method} (paper)", place,
+                                  fontsize=6, color="#666666", xytext=(3, 3),
+                                  textcoords="offset points")
+                    widest.append(point.tokens)
+        axes.set_xlim(0, 1.3 * max(widest) or 1)     # room for the labels
+        axes.set(xlabel="tokens a completion", ylabel="Pass@1, %")
 
-    return _panels("tradeoff", "Accuracy against tokens",
-                   "Upper left is better. Bars are 95 % score intervals with problems as clusters; "
-                   "crosses are the paper's numbers, where it has the set.", mine, panel, scored)
+    return _panels("tradeoff", mine, scored, panel)
 
 
 def lengths(scored: Sequence[Scored], cutoff: int | None) -> Picture | None:
     """Figure 3: densities of normalised lengths on a log scale, one panel a task."""
     longest = max((m.full.tokens for s in scored for k in s.measured for m in k), default=0)
     limit = cutoff or longest
-    if not limit:
-        return None
 
-    def panel(axes: Axes, task: str) -> None:
+    def panel(axes: Axes, own: Sequence[Scored], style: Style) -> None:
         import numpy as np
 
         low, high = 1.0, 0.0
-        for i, one in enumerate(_of(scored, task)):
+        for i, one in enumerate(own):
             values = np.array([max(r.tokens, 1) / limit for k in readings(one, cutoff) for r in k])
             ends = np.quantile(values, [0.005, 0.995])
             low, high = min(low, ends[0]), max(high, ends[1])
             grid = np.geomspace(1 / limit, 1.1, 600)
-            style = _style(scored, one)
             axes.plot(grid, _density(np.log10(values), np.log10(grid)), markevery=(7 * i, 50),
-                      **style)
-            if len(_of(scored, task)) <= 3:
-                axes.hist(values, bins=list(np.geomspace(1 / limit, 1, 81)), color=style["color"],
+                      **style(one))
+            if len(own) <= 3:
+                axes.hist(values, bins=list(np.geomspace(1 / limit, 1, 81)), alpha=0.25,
                           weights=np.full(len(values), 80 / len(values) / math.log10(limit)),
-                          alpha=0.25)
+                          color=style(one)["color"])
         axes.set_xlim(low / 1.3, min(1.1, 1.6 * high))
         _log_ticks(axes, [])
-        axes.set_xlabel(f"normalised length (1 is {limit:,} tokens)")
-        axes.set_ylabel("density")
+        axes.set(xlabel=f"normalised length (1 is {limit:,} tokens)", ylabel="density")
 
     what = f"the cutoff of {cutoff:,} tokens" if cutoff else f"the longest completion ({limit:,})"
-    return _panels("figure3", "Normalised length of completions (the paper's Figure 3)",
-                   f"Tokens of a completion over {what}, on a log scale with a range of its own "
-                   "for each set; the paper's scale is linear. Lines are Gaussian kernel "
-                   "estimates. Mass at 1 is what the cutoff clipped.", scored, panel)
+    return _panels("figure3", scored if limit else [], scored, panel, what=what)
 
 
 def _density(values: Any, grid: Any) -> Any:
@@ -149,50 +138,25 @@ def _density(values: Any, grid: Any) -> Any:
 def recovered(scored: Sequence[Scored]) -> Picture | None:
     """Figure 4: share of correct answers recovered against the budget."""
     found = {id(s): right_lengths(s) for s in scored}
-    known = [s for s in scored if found[id(s)]]
-    if not known:
-        return None
 
-    def panel(axes: Axes, task: str) -> None:
-        for one in _of(known, task):
-            right, style = found[id(one)], _style(scored, one)
+    def panel(axes: Axes, own: Sequence[Scored], style: Style) -> None:
+        for one in own:
+            right = found[id(one)]
             axes.step([0, *right], [i / len(right) for i in range(len(right) + 1)], where="post",
-                      markevery=max(1, len(right) // 8), **style)
-            axes.axvline(budget_99(right) or 0, color=style["color"], linestyle=":", linewidth=1)
+                      markevery=max(1, len(right) // 8), **style(one))
+            axes.axvline(budget_99(right) or 0, color=style(one)["color"], linestyle=":",
+                         linewidth=1)
         axes.axhline(0.99, color="#999999", linewidth=0.7)
-        axes.set_xlabel("budget, tokens")
-        axes.set_ylabel("share recovered")
-        axes.set_ylim(0, 1.03)
+        axes.set(xlabel="budget, tokens", ylabel="share recovered", ylim=(0, 1.03))
         axes.set_xlim(left=0)
 
-    return _panels("figure4", "Correct answers recovered within a budget (the paper's Figure 4)",
-                   "Of all completions that are correct without a cutoff, the share that ends "
-                   "within the budget; the dotted line is where 99 % are reached.", known, panel,
-                   scored)
-
-
-def _paper_points(task: str, groups: Sequence[str]) -> list[tuple[float, float, str]]:
-    return [(found[task].tokens, 100 * found[task].accuracy,
-             f"{student.rpartition('-')[2]} {method} (paper)")
-            for student, methods in paper_figures("table1", groups).items()
-            for method, found in methods.items() if task in found]
-
-
-def _of(scored: Sequence[Scored], task: str) -> list[Scored]:
-    return [s for s in scored if s.task.column == task]
+    return _panels("figure4", [s for s in scored if found[id(s)]], scored, panel)
 
 
 def _escape(text: str) -> str:
     """matplotlib reads dollars as mathematics and a leading underscore as "no legend"."""
     text = "".join(c if c.isprintable() else "?" for c in text).replace("$", "\\$")
     return text if not text.startswith("_") else " " + text
-
-
-def _style(scored: Sequence[Scored], one: Scored) -> dict[str, Any]:
-    """The same for a method in every figure; no two of the first 140 are alike."""
-    i = list(dict.fromkeys(s.label for s in scored)).index(one.label)
-    return {"color": _COLORS[i % 7], "marker": _MARKERS[i % 10], "linestyle": _DASHES[i % 4],
-            "linewidth": 1.6, "markersize": 5, "label": _escape(one.label)}
 
 
 def _log_ticks(axes: Axes, places: Sequence[int]) -> None:
@@ -209,37 +173,43 @@ def _log_ticks(axes: Axes, places: Sequence[int]) -> None:
         lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))
 
 
-def _panels(name: str, title: str, caption: str, scored: Sequence[Scored],
-            panel: Callable[[Axes, str], None], styled: Sequence[Scored] = ()) -> Picture:
-    """One panel a task and one legend for all of them; `styled` is who decides the styles."""
+def _panels(name: str, drawn: Sequence[Scored], scored: Sequence[Scored],
+            panel: Callable[[Axes, Sequence[Scored], Style], None], **said: str) -> Picture | None:
+    """One panel a task and one legend for all of them; None where nothing is drawn."""
+    import matplotlib
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
-    tasks = task_order([s.task.column for s in scored])
+    if not drawn:
+        return None
+    labels = list(dict.fromkeys(s.label for s in scored))
+
+    def style(one: Scored) -> dict[str, Any]:
+        """The same for a method in every figure; no two of the first 140 are alike."""
+        i = labels.index(one.label)
+        return {"color": _COLORS[i % 7], "marker": _MARKERS[i % 10], "linestyle": _DASHES[i % 4],
+                "linewidth": 1.6, "markersize": 5, "label": _escape(one.label)}
+
+    tasks = task_order([s.task.column for s in drawn])
     columns = min(len(tasks), 2)
     rows = math.ceil(len(tasks) / columns)
-    methods = {s.label: _style(styled or scored, s) for s in scored}
+    methods = {s.label: style(s) for s in drawn}
     figure = Figure(figsize=(5.2 * columns, 3.4 * rows + 0.25 * math.ceil(len(methods) / columns)),
                     layout="constrained")
     flat = [axes for line in figure.subplots(rows, columns, squeeze=False) for axes in line]
     for axes, task in zip(flat, tasks, strict=False):
-        panel(axes, task)
+        panel(axes, [s for s in drawn if s.task.column == task], style)
         axes.set_title(_escape(heading(task)), fontsize=10)
         axes.grid(alpha=0.25)
     for spare in flat[len(tasks):]:
         spare.set_visible(False)
-    figure.legend(handles=[Line2D([], [], **style) for style in methods.values()],
+    figure.legend(handles=[Line2D([], [], **one) for one in methods.values()],
                   loc="outside lower center", ncols=2 * columns - 1, fontsize=8, handlelength=4)
-    return _finished(figure, name, title, caption)
-
-
-def _finished(figure: Figure, name: str, title: str, caption: str) -> Picture:
-    import matplotlib
-
     written = {}
     with matplotlib.rc_context({"svg.hashsalt": "drp", "svg.fonttype": "path"}):
         for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
             out = io.BytesIO()
             figure.savefig(out, format=kind, metadata=metadata, dpi=150)
             written[kind] = out.getvalue()
-    return Picture(name, title, caption, written["svg"], written["png"])
+    told = texts()["figures"][name]
+    return Picture(name, told["title"], told["caption"].format(**said), **written)

@@ -4,31 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from drp_plugin.report.detail_tables import turned
 from drp_plugin.report.results import Comparison, ResultRow
-from drp_plugin.report.tables import heading, p_text, percent, span, task_order
+from drp_plugin.report.tables import heading, p_text, percent, span, task_order, turned
 
-#: Up to so many tasks are told one by one.
 _DETAILED = 2
+"""Up to so many tasks are told one by one."""
 
 
 def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
-              cutoff: int | None) -> list[str]:
-    """One sentence a compared method, and one for each verdict that the cutoff turns."""
-    mine = [c for c in comparisons if c.cutoff == cutoff]
-    if not mine:
+              whole: Sequence[Comparison]) -> list[str]:
+    """One sentence a compared method, and one for each verdict that the cutoff turns.
+
+    `whole` are the same comparisons without a cutoff, where there is one.
+    """
+    if not comparisons:
         return ["Nothing is compared. " + "; ".join(
             f"{r.label}: {r.accuracy:.1%} of {r.n:,} problems of {heading(r.task)} (95 %: "
             f"{r.accuracy_low:.1%} to {r.accuracy_high:.1%}), {r.tokens:,.0f} tokens"
-            for r in rows if r.cutoff == cutoff) + "."]
-    order = task_order([c.task for c in mine])
+            for r in rows) + "."]
+    order, others = task_order([c.task for c in comparisons]), {c.key: c for c in whole}
     said = []
-    for group, before, after in dict.fromkeys((c.group, c.before, c.after) for c in mine):
-        found = sorted((c for c in mine if (c.group, c.after) == (group, after)),
+    for group, before, after in dict.fromkeys((c.group, c.before, c.after) for c in comparisons):
+        found = sorted((c for c in comparisons if (c.group, c.after) == (group, after)),
                        key=lambda c: order.index(c.task))
         where = f"{group}: " if group else ""
         said.append(f"{where}{after} against {before}: {_tokens(found)}; {_accuracy(found)}.")
-        said += _turned(found, comparisons) if cutoff is not None else []
+        said += [f"The cutoff turns the verdict on {after}'s accuracy on {_set(c)}: "
+                 f"{p_text(c.p)} with it, {p_text(other.p)} without."
+                 for c in found if (other := others.get(c.key)) and turned(c, other)]
     return said
 
 
@@ -44,25 +47,23 @@ def _tokens(found: Sequence[Comparison]) -> str:
 
 
 def _accuracy(found: Sequence[Comparison]) -> str:
-    shown = [f"{'higher' if c.accuracy_change > 0 else 'lower'} on {_set(c)} ({_points(c)})"
+    def points(c: Comparison) -> str:
+        chance = p_text(c.p_holm) + (" after Holm's correction" if c.p_holm != c.p else "")
+        return f"{100 * c.accuracy_change:+.1f} points, {chance}"
+
+    def limit(c: Comparison) -> str:
+        return f"{c.n:,} problems cannot show less than {100 * c.detectable:.1f} points"
+
+    shown = [f"{'higher' if c.accuracy_change > 0 else 'lower'} on {_set(c)} ({points(c)})"
              for c in found if c.p_holm < 0.05]
     rest = [c for c in found if c.p_holm >= 0.05]
-    if rest and len(found) <= _DETAILED:
-        shown += [f"not shown to differ on {_set(c)} ({_points(c)}; {_limit(c)})" for c in rest]
+    if len(found) <= _DETAILED:
+        shown += [f"not shown to differ on {_set(c)} ({points(c)}; {limit(c)})" for c in rest]
     elif rest:
         weakest = max(rest, key=lambda c: c.detectable)
         shown.append(f"not shown to differ on {_listed([_set(c) for c in rest])} ({_set(weakest)}: "
-                     f"{_limit(weakest)})")
+                     f"{limit(weakest)})")
     return "accuracy " + ", ".join(shown)
-
-
-def _points(c: Comparison) -> str:
-    chance = p_text(c.p_holm) + (" after Holm's correction" if c.p_holm != c.p else "")
-    return f"{100 * c.accuracy_change:+.1f} points, {chance}"
-
-
-def _limit(c: Comparison) -> str:
-    return f"{c.n:,} problems cannot show less than {100 * c.detectable:.1f} points"
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -71,11 +72,3 @@ def _listed(names: Sequence[str]) -> str:
 
 def _set(c: Comparison) -> str:
     return heading(c.task).removesuffix(" (OOD)")
-
-
-def _turned(found: Sequence[Comparison], comparisons: Sequence[Comparison]) -> list[str]:
-    whole = {(c.group, c.after, c.task): c for c in comparisons if c.cutoff is None}
-    return [f"The cutoff turns the verdict on {c.after}'s accuracy on {_set(c)}: "
-            f"{p_text(c.p)} with it, {p_text(other.p)} without."
-            for c in found
-            if (other := whole.get((c.group, c.after, c.task))) and turned(c, other)]

@@ -1,13 +1,23 @@
-"""Tables before and after they are written: lines of cells, as Markdown, CSV or LaTeX."""
+"""Tables before and after they are written: lines of cells, as Markdown, CSV or LaTeX.
+
+Their titles, columns and notes, and the captions of figures, stand in data/report_texts.yaml.
+"""
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+import string
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, NamedTuple
+
+import jinja2
+import yaml
 
 _HEAD, _TAIL = 1_500, 2_500
 #: Characters that reorder, hide or break the text around them.
@@ -28,45 +38,89 @@ def shown(text: str, limit: int = _HEAD + _TAIL) -> str:
 
 
 class Cell(NamedTuple):
-    """What stands in a place of a table."""
+    """A place of a table: text, small print such as an interval, and the numbers of both."""
 
     text: str
     small: str = ""
-    """Beside it in small print, such as an interval."""
     numbers: tuple[float | None, ...] = ()
-    """The same for machines, as the column's `parts` name them."""
 
     def line(self) -> str:
         """Text and small print in one line."""
         return f"{self.text} ({self.small})" if self.small else self.text
 
 
+class _Filler(string.Formatter):
+    """`str.format`, and `p` for points, a hundred times the value; TypeError for None."""
+
+    def format_field(self, value: Any, spec: str) -> str:
+        return format(100 * value, f"{spec[:-1]}f") if spec[-1:] == "p" else format(value, spec)
+
+
 class Column(NamedTuple):
-    """The head of a column."""
+    """The head of a column, and how its cells are filled from a row's figures."""
 
     name: str
     small: str = ""
-    parts: tuple[str, ...] = ()
-    """Names of the numbers of its cells; empty for a column of words."""
+    text: str = ""
+    beside: str = ""
+    parts: Mapping[str, str] = {}
+    """Figures of its cells by what their CSV column ends in; empty for a column of words."""
+
+    def cell(self, figures: Mapping[str, Any]) -> Cell:
+        """With a dash for what is None, and no small print."""
+        def fill(text: str, missing: str) -> str:
+            try:
+                return _Filler().vformat(text, (), figures)
+            except TypeError:
+                return missing
+
+        return Cell(fill(self.text, "–"), fill(self.beside, ""),
+                    tuple(figures[name] for name in self.parts.values()))
 
 
 class Line(NamedTuple):
-    """Cells and what they are."""
+    """Cells and what they are: ours, paper (its own numbers) or section (a heading across)."""
 
     cells: tuple[Cell, ...]
     kind: str = "ours"
-    """ours, paper (numbers typed in from the paper) or section (a heading across)."""
 
 
 class Table(NamedTuple):
-    """A table before it is written in any format."""
+    """A table before it is written in any format; `name` is its file's without ending."""
 
     name: str
-    """File name without ending."""
     title: str
     columns: tuple[Column, ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
+
+
+@lru_cache(maxsize=1)
+def texts() -> dict[str, Any]:
+    """Titles, columns, notes and captions."""
+    file = Path(__file__).resolve().parents[1] / "data" / "report_texts.yaml"
+    found: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
+    return found
+
+
+def notes_of(name: str, **said: Any) -> list[str]:
+    """A table's notes in order; without those that `said` gives nothing to say for.
+
+    `said` holds for such a note what it is filled with, a mapping, or whether it stands at all.
+    """
+    return [note.format_map(said[key] if isinstance(said.get(key), dict) else {})
+            for key, note in texts()["tables"][name].get("notes", {}).items()
+            if said.get(key, True)]
+
+
+def filled(name: str, rows: Iterable[Mapping[str, Any]], more: Sequence[Column] = (),
+           notes: Sequence[str] | None = None) -> Table:
+    """A table of the texts, a line for each of the rows, with `more` columns behind its own."""
+    told = texts()["tables"][name]
+    columns = (*(Column(**column) for column in told["columns"]), *more)
+    return Table(name, told["title"], columns,
+                 tuple(Line(tuple(c.cell(row) for c in columns)) for row in rows),
+                 tuple(notes_of(name) if notes is None else notes))
 
 
 def words(*texts: str) -> tuple[Cell, ...]:
@@ -79,27 +133,30 @@ def finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
+@lru_cache(maxsize=1)
+def templates() -> jinja2.Environment:
+    """The templates beside this module; only HTML is escaped by itself."""
+    found = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
+        autoescape=lambda name: str(name).endswith(".html.jinja"))
+    found.filters |= {
+        "base64": lambda data: base64.b64encode(data).decode(), "shown": shown,
+        "line": lambda c: (c if isinstance(c, Cell) else Cell(c.name, c.small)).line(),
+        "tex": lambda text: "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " ")),
+        "md": lambda text: shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace(
+            "<", "&lt;").replace("\n", " ")}
+    return found
+
+
 def markdown(table: Table) -> str:
     """GitHub's Markdown."""
-    def cell(text: str) -> str:
-        return shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;") \
-            .replace("\n", " ")
+    return templates().get_template("table.md.jinja").render(table=table)
 
-    def line(cells: Sequence[str]) -> str:
-        return "| " + " | ".join(map(cell, cells)) + " |"
 
-    out = [f"## {table.title}", "",
-           line([Cell(c.name, c.small).line() for c in table.columns]),
-           "|" + "|".join(["---"] + ["---:"] * (len(table.columns) - 1)) + "|"]
-    for entry in table.lines:
-        padded = [c.line() for c in entry.cells]
-        padded += [""] * (len(table.columns) - len(padded))
-        if entry.kind == "section":
-            padded[0] = f"**{padded[0]}**"
-        elif entry.kind == "paper":
-            padded = [f"*{text}*" if text else "" for text in padded]
-        out.append(line(padded))
-    return "\n".join(out + [""] + [f"- {note}" for note in table.notes]) + "\n"
+def latex(table: Table) -> str:
+    r"""A tabular for `\usepackage{booktabs}`, its notes as comments."""
+    return templates().get_template("table.tex.jinja").render(table=table)
 
 
 def csv_text(table: Table) -> str:
@@ -115,35 +172,10 @@ def csv_text(table: Table) -> str:
             continue
         row: list[Any] = []
         for column, cell in zip(table.columns, entry.cells, strict=True):
-            if column.parts:
-                numbers = [finite(x) for x in cell.numbers]
-                row += numbers + [None] * (len(column.parts) - len(numbers))
-            else:
-                # a spreadsheet must not run a method's name as a formula
-                formula = entry.kind != "paper" and cell.text[:1] in ("=", "@", "+", "-")
-                row.append("'" + cell.text if formula else cell.text)
+            # a spreadsheet must not run a method's name as a formula
+            formula = entry.kind != "paper" and cell.text[:1] in ("=", "@", "+", "-")
+            numbers = [*map(finite, cell.numbers), *[None] * len(column.parts)]
+            row += numbers[:len(column.parts)] or ["'" * formula + cell.text]
         writer.writerow([*(f"{x:.6g}" if isinstance(x, float) else x for x in row),
                          f"{entry.kind} {section}".strip()])
     return out.getvalue()
-
-
-def latex(table: Table) -> str:
-    r"""A tabular for `\usepackage{booktabs}`, its notes as comments."""
-    def plain(text: str) -> str:
-        return "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " "))
-
-    def cell(text: str, small: str) -> str:
-        return plain(text) + (rf" {{\scriptsize ({plain(small)})}}" if small else "")
-
-    width = len(table.columns)
-    out = [f"% {shown(table.title, 200)}", rf"\begin{{tabular}}{{l{'r' * (width - 1)}}}",
-           r"\toprule", " & ".join(cell(c.name, c.small) for c in table.columns) + r" \\",
-           r"\midrule"]
-    for entry in table.lines:
-        if entry.kind == "section":
-            out.append(rf"\multicolumn{{{width}}}{{l}}{{\textit{{{plain(entry.cells[0].text)}}}}} "
-                       r"\\")
-        else:
-            out.append(" & ".join(cell(c.text, c.small) for c in entry.cells) + r" \\")
-    out += [r"\bottomrule", r"\end{tabular}"]
-    return "\n".join(out + [f"% {' '.join(shown(n, 1000).split())}" for n in table.notes]) + "\n"

@@ -13,13 +13,14 @@ from drp_plugin.report.layout import Cell, Line, words
 
 
 class PaperFigure(NamedTuple):
-    """What a table of the paper prints for one method on one set."""
+    """What a table of the paper prints for one method on one set.
+
+    `score` is Pass@1, 94.1% or 15/30; `change` that in tokens, where the paper prints one.
+    """
 
     score: str
-    """Pass@1: 94.1%, or 15/30."""
     tokens: int
     change: str = ""
-    """The change in tokens, where the paper prints one."""
 
     @property
     def accuracy(self) -> float:
@@ -27,11 +28,12 @@ class PaperFigure(NamedTuple):
         return float(Fraction(self.score) if "/" in self.score
                      else Fraction(self.score.rstrip("%")) / 100)
 
-    def cells(self) -> tuple[Cell, Cell]:
+    def cells(self) -> tuple[Cell, ...]:
         """As they stand in a table."""
-        return (Cell(self.score, numbers=(self.accuracy,)), Cell(
-            f"{self.tokens:,}" + (f" ({self.change})" if self.change else ""),
-            numbers=(self.tokens, int(self.change.rstrip("%")) / 100 if self.change else None)))
+        change = int(self.change.rstrip("%")) / 100 if self.change else None
+        return (Cell(self.score, numbers=(self.accuracy,)),
+                Cell(f"{self.tokens:,}" + (f" ({self.change})" if self.change else ""),
+                     numbers=(self.tokens, change)))
 
 
 @lru_cache(maxsize=1)
@@ -47,11 +49,11 @@ def paper_figures(table: str, groups: Sequence[str]
 
     Of the two students the one that a group names, both where no group names one.
     """
-    data = _data()
-    students = data[table]
-    named = [s for s in students if any(_size(s) in group.lower() for group in groups)]
+    students = _data()[table]
+    named = [s for s in students      # by their size, 1.5b or 7b
+             if any(s.rpartition("-")[2].lower() in group.lower() for group in groups)]
     return {student: {method: {task: PaperFigure(*cell)
-                               for task, cell in zip(data["tasks"], cells, strict=True)}
+                               for task, cell in zip(_data()["tasks"], cells, strict=True)}
                       for method, *cells in students[student]}
             for student in named or students}
 
@@ -63,12 +65,7 @@ def paper_lines(table: str, tasks: Sequence[str], groups: Sequence[str]) -> list
     lines = []
     for student, methods in paper_figures(table, groups).items():
         lines.append(Line(words(f"{student}, the paper's numbers"), "section"))
-        for method, found in methods.items():
-            cells = (found[task].cells() if task in found else words("", "") for task in tasks)
-            lines.append(Line((Cell(method), *(cell for pair in cells for cell in pair)), "paper"))
+        lines += [Line((Cell(method), *(cell for task in tasks for cell in (
+            found[task].cells() if task in found else words("", "")))), "paper")
+            for method, found in methods.items()]
     return lines
-
-
-def _size(student: str) -> str:
-    """1.5b or 7b."""
-    return student.rpartition("-")[2].lower()

@@ -48,9 +48,7 @@ def choose_counter(runs: Sequence[Run], asked: str | None) -> TokenCounter:
         return TokenCounter.load(asked)
     names = sorted({str(task.told["tokenizer"]) for run in runs for task in run.tasks.values()
                     if task.told.get("tokenizer")})
-    if not names:
-        return TokenCounter.load(QWEN)
-    counters = [TokenCounter.load(name) for name in names]
+    counters = [TokenCounter.load(name) for name in names or [QWEN]]
     if any(not counter.same_as(counters[0]) for counter in counters[1:]):
         raise UserError(f"the runs were counted with different tokenizers ({', '.join(names)})",
                         fix="Say which one with --tokenizer")
@@ -69,7 +67,22 @@ class Scored(NamedTuple):
     @property
     def label(self) -> str:
         """The method, with its group where it has one."""
-        return f"{self.run.group}/{self.run.name}" if self.run.group else self.run.name
+        return labelled(self.run.group, self.run.name)
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Group, method and task."""
+        return self.run.group, self.run.name, self.task.column
+
+    @property
+    def early(self) -> bool:
+        """Whether generation was stopped early, so that nothing is known without a cutoff."""
+        return self.task.protocol.early
+
+
+def labelled(group: str, method: str) -> str:
+    """A method with its group, where it has one."""
+    return f"{group}/{method}" if group else method
 
 
 def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Scored]:
@@ -78,30 +91,24 @@ def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Score
 
 
 def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
-    flat = [(sample, k) for sample in task.samples for k in range(len(sample.completions))]
-    found: list[Measured] = []
+    flat = [(sample, sample.dataset or dataset_of(task.task), k)
+            for sample in task.samples for k in range(len(sample.completions))]
+    found: list[tuple[Measured, tuple[bool, ...]]] = []
     for at in range(0, len(flat), 256):
         part = flat[at:at + 256]
-        found += measure_many(
-            [s.completions[k] for s, k in part], [s.gold for s, _ in part],
-            [_dataset(s, task) for s, _ in part], counter, cutoff,
-            backend_tokens=[s.backend_tokens[k] for s, k in part],
-            ended=[s.ended[k] for s, k in part], thinking=[s.thinking for s, _ in part])
-    rest = iter(zip(found, flat, strict=True))
-    measured, within = [], []
-    for sample in task.samples:
-        own = list(itertools.islice(rest, len(sample.completions)))
-        measured.append(tuple(m for m, _ in own))
-        within.append(tuple(_within(sample, k, m, _dataset(sample, task), counter)
-                            for m, (_, k) in own))
-    return Scored(run, task, tuple(measured), tuple(within))
+        measured = measure_many(
+            [s.completions[k] for s, _, k in part], [s.gold for s, _, _ in part],
+            [dataset for _, dataset, _ in part], counter, cutoff,
+            backend_tokens=[s.backend_tokens[k] for s, _, k in part],
+            ended=[s.ended[k] for s, _, k in part], thinking=[s.thinking for s, _, _ in part])
+        found += [(m, _within(*one, m, counter)) for one, m in zip(part, measured, strict=True)]
+    rest = iter(found)
+    problems = [list(itertools.islice(rest, len(s.completions))) for s in task.samples]
+    return Scored(run, task, tuple(tuple(m for m, _ in own) for own in problems),
+                  tuple(tuple(within for _, within in own) for own in problems))
 
 
-def _dataset(sample: Sample, task: TaskRun) -> str:
-    return sample.dataset or dataset_of(task.task)
-
-
-def _within(sample: Sample, k: int, measured: Measured, dataset: str,
+def _within(sample: Sample, dataset: str, k: int, measured: Measured,
             counter: TokenCounter) -> tuple[bool, ...]:
     """Only a completion that is cut behind its thinking has to be read again."""
     full = measured.full
@@ -113,13 +120,7 @@ def _within(sample: Sample, k: int, measured: Measured, dataset: str,
     return tuple(right.get(b, b >= full.tokens and bool(full.correct)) for b in BUDGETS)
 
 
-def early(scored: Scored) -> bool:
-    """Whether generation was stopped early, so that nothing is known without a cutoff."""
-    return scored.task.protocol.early
-
-
 def readings(scored: Scored, cutoff: int | None) -> list[tuple[Reading, ...]]:
     """The completions as the cutoff, or none, has them."""
-    if cutoff is not None:
-        return [tuple(samples) for samples in scored.measured]
-    return [tuple(m.full for m in samples) for samples in scored.measured]
+    return [tuple(m.full for m in samples) if cutoff is None else samples
+            for samples in scored.measured]

@@ -6,42 +6,29 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from statistics import stdev
+from statistics import fmean, stdev
 from typing import Any
 
+from drp_plugin import statistics
 from drp_plugin.grading import equal
 from drp_plugin.records import Record
-from drp_plugin.report.efficiency import (
-    Level,
-    aes,
-    area,
-    at_budgets,
-    budget_99,
-    levels,
-    mean,
-    ockscore,
-    right_lengths,
-    share,
-)
-from drp_plugin.report.regrading import Scored, early, readings
+from drp_plugin.report.efficiency import Level, aes, bought, mean, share
+from drp_plugin.report.regrading import Scored, labelled, readings
 from drp_plugin.scoring import Reading
-from drp_plugin.statistics import (
-    detectable,
-    holm,
-    mcnemar,
-    mean_share,
-    paired_difference,
-    pass_at,
-    relative_change,
-    sign_flip,
-)
 
 #: Tasks of the embedded student begin so; their figures say nothing about real models.
 TOY = "drp_tiny"
+#: Group, method and task.
+Key = tuple[str, str, str]
 
 
 class ResultRow(Record):
-    """One method on one task under one cutoff."""
+    """One method on one task under one cutoff.
+
+    `accuracy` is Pass@1, the mean share of correct samples (avg@k), with a 95 % score interval
+    over problems as clusters; `spread` its standard deviation between runs, or between the
+    samples of one run. Token figures are means of whole completions, clipped to the cutoff.
+    """
 
     method: str
     group: str
@@ -51,26 +38,20 @@ class ResultRow(Record):
     n: int
     """Problems."""
     repeats: int
-    """Samples of a problem, over all runs."""
+    """Samples of a problem, over all `runs` that were pooled, such as seeds."""
     runs: int
-    """Runs that were pooled, such as seeds."""
     correct: float
     """Problems solved; with several samples a problem, the sum of their shares."""
     accuracy: float
-    """Pass@1: the mean share of correct samples, avg@k."""
     accuracy_low: float
     accuracy_high: float
-    """95 % score interval of `accuracy`, with problems as clusters."""
     accuracy_se: float | None
-    """Standard error of `accuracy` over problems."""
     spread: float | None
-    """Standard deviation of accuracy between runs, or between the samples of one run."""
     pass_at: tuple[float, ...]
     """Unbiased pass@1 to pass@k; empty for one sample a problem."""
     majority: float | None
     """Share of problems whose most frequent answer is right, ties by chance; None for one."""
     tokens: float
-    """Mean tokens of a whole completion, clipped to the cutoff."""
     think_tokens: float
     tokens_right: float | None
     tokens_wrong: float | None
@@ -94,11 +75,20 @@ class ResultRow(Record):
     @property
     def label(self) -> str:
         """The method, with its group where it has one."""
-        return f"{self.group}/{self.method}" if self.group else self.method
+        return labelled(self.group, self.method)
+
+    @property
+    def key(self) -> Key:
+        """What it is of."""
+        return self.group, self.method, self.task
 
 
 class Comparison(Record):
-    """A method against its group's first method, problem by problem."""
+    """A method against its group's first method, on the `n` problems that both have.
+
+    Intervals are of 95 %: score intervals with problems as clusters for accuracy, Fieller's over
+    problems for the relative change in tokens (−0.4 is 40 % fewer).
+    """
 
     before: str
     after: str
@@ -106,7 +96,6 @@ class Comparison(Record):
     task: str
     cutoff: int | None
     n: int
-    """Problems that both have."""
     repeats: int
     """The most samples that a problem has."""
     accuracy_before: float
@@ -114,7 +103,6 @@ class Comparison(Record):
     accuracy_change: float
     accuracy_change_low: float
     accuracy_change_high: float
-    """95 % score interval, problems as clusters."""
     both: int
     """This and the next three: by the first sample of each problem."""
     only_before: int
@@ -134,10 +122,8 @@ class Comparison(Record):
     tokens_before: float
     tokens_after: float
     tokens_change: float
-    """Relative: −0.4 is 40 % fewer."""
     tokens_change_low: float
     tokens_change_high: float
-    """Fieller's interval over problems, 95 %."""
     aes: float | None
     same_protocol: bool
     toy: bool
@@ -145,61 +131,62 @@ class Comparison(Record):
     @property
     def label(self) -> str:
         """Before → after, with the group where they have one."""
-        return f"{self.group + '/' if self.group else ''}{self.before} → {self.after}"
+        return f"{labelled(self.group, self.before)} → {self.after}"
+
+    @property
+    def key(self) -> Key:
+        """What the row of `after` has."""
+        return self.group, self.after, self.task
+
+
+def _interval(name: str, estimate: statistics.Estimate) -> dict[str, Any]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), estimate, strict=True))
 
 
 def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
     """The figures of one method on one task."""
-    problems = readings(scored, cutoff)
+    problems, task = readings(scored, cutoff), scored.task
     flat = [r for samples in problems for r in samples]
+    measured = [m for samples in scored.measured for m in samples]
     shares = [share(s) for s in problems]
-    tokens = mean([r.tokens for r in flat])
-    curve = at_budgets(scored)
-    pairs = [(m.full.tokens, m.backend_tokens) for samples in scored.measured for m in samples
-             if m.backend_tokens is not None]
-    accuracy = mean(shares)
+    accuracy, tokens = mean(shares), mean([r.tokens for r in flat])
+    right, wrong = ([r.tokens for r in flat if bool(r.correct) is c] for c in (True, False))
+    differ = [abs(m.full.tokens - m.backend_tokens) > 1 for m in measured
+              if m.backend_tokens is not None]
+    interval = statistics.mean_share(shares, max((len(s) for s in problems), default=0))
     return ResultRow(
-        method=scored.run.name, group=scored.run.group, task=scored.task.column,
-        variant=scored.task.task, n=len(problems), correct=math.fsum(shares), accuracy=accuracy,
+        method=scored.run.name, group=scored.run.group, task=task.column, variant=task.task,
+        n=len(problems), correct=math.fsum(shares),
+        **_interval("accuracy", interval._replace(value=accuracy)),
         tokens=tokens, think_tokens=mean([r.think_tokens for r in flat]),
-        tokens_right=_mean_or_none([r.tokens for r in flat if r.correct]),
-        tokens_wrong=_mean_or_none([r.tokens for r in flat if not r.correct]),
-        tokens_per_correct=tokens / accuracy if accuracy else None,
-        ockscore=ockscore(accuracy, tokens), at_budget=curve, budget_area=area(curve),
-        budget_99=budget_99(right_lengths(scored)), levels=levels(scored, cutoff),
+        tokens_right=fmean(right) if right else None, tokens_wrong=fmean(wrong) if wrong else None,
+        **bought(scored, cutoff, accuracy, tokens),
         truncated=sum(r.truncated for r in flat),
         no_answer=sum(r.extracted is None and not r.truncated for r in flat),
-        loops=sum(m.loop is not None for samples in scored.measured for m in samples),
-        cutoff=cutoff, protocol=scored.task.protocol.text(), tokenizer=tokenizer,
-        backend_tokens_differ=sum(abs(a - b) > 1 for a, b in pairs) if pairs else None,
-        toy=scored.task.task.startswith(TOY), **_sampled(scored, problems, shares))
+        loops=sum(m.loop is not None for m in measured), cutoff=cutoff,
+        protocol=task.protocol.text(), tokenizer=tokenizer,
+        backend_tokens_differ=sum(differ) if differ else None,
+        toy=task.task.startswith(TOY), **_sampled(scored, problems, shares))
 
 
 def _sampled(scored: Scored, problems: Sequence[Sequence[Reading]],
              shares: Sequence[float]) -> dict[str, Any]:
     """What several samples of a problem say more than one."""
-    repeats = max((len(s) for s in problems), default=0)
-    least = min((len(s) for s in problems), default=0)
-    interval = mean_share(shares, repeats)
-    several = least > 1
-    return {
-        "repeats": repeats, "runs": len(scored.task.sizes),
-        "accuracy_low": interval.low, "accuracy_high": interval.high,
-        "accuracy_se": stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else None,
-        "spread": _spread(problems, scored.task.sizes) if several else None,
-        "pass_at": tuple(mean([pass_at(sum(bool(r.correct) for r in s), len(s), j)
-                               for s in problems])
-                         for j in range(1, least + 1)) if several else (),
-        "majority": mean([majority(s, scored.task.column) for s in problems])
-        if several else None}
-
-
-def _spread(problems: Sequence[Sequence[Reading]], sizes: Sequence[int]) -> float:
-    """Between runs where several were pooled, else between the samples of the one."""
-    if len(sizes) == 1:
-        sizes = [1] * min(len(s) for s in problems)
-    ends = list(itertools.accumulate(sizes, initial=0))
-    return stdev(mean([share(s[a:b]) for s in problems]) for a, b in itertools.pairwise(ends))
+    sizes, counts = scored.task.sizes, [len(s) for s in problems]
+    found = {"repeats": max(counts, default=0), "runs": len(sizes), "spread": None, "pass_at": (),
+             "accuracy_se": stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else None,
+             "majority": None}
+    least = min(counts, default=0)
+    if least < 2:
+        return found
+    # between runs where several were pooled, else between the samples of the one
+    ends = list(itertools.accumulate(sizes if len(sizes) > 1 else [1] * least, initial=0))
+    return found | {
+        "spread": stdev(mean([share(s[a:b]) for s in problems])
+                        for a, b in itertools.pairwise(ends)),
+        "pass_at": tuple(mean([statistics.pass_at(sum(bool(r.correct) for r in s), len(s), j)
+                               for s in problems]) for j in range(1, least + 1)),
+        "majority": mean([majority(s, scored.task.column) for s in problems])}
 
 
 def majority(samples: Sequence[Reading], task: str) -> float:
@@ -219,10 +206,6 @@ def majority(samples: Sequence[Reading], task: str) -> float:
     return 1 / leaders if right == most > 0 else 0.0
 
 
-def _mean_or_none(values: Sequence[float]) -> float | None:
-    return mean(values) if values else None
-
-
 def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | None:
     """One method against another on the problems that both have; None where they share none."""
     ours = dict(zip((s.doc for s in after.task.samples), readings(after, cutoff), strict=True))
@@ -230,31 +213,29 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
              in zip(before.task.samples, readings(before, cutoff), strict=True) if doc.doc in ours]
     if not pairs:
         return None
-    one, two = ([share(pair[side]) for pair in pairs] for side in (0, 1))
-    long_one, long_two = ([mean([r.tokens for r in pair[side]]) for pair in pairs]
-                          for side in (0, 1))
-    sizes = tuple(max(len(pair[side]) for pair in pairs) for side in (0, 1))
-    samples = (sizes[0], sizes[1])
-    accuracy, tokens = paired_difference(one, two, samples), relative_change(long_one, long_two)
-    cells = [(bool(a[0].correct), bool(b[0].correct)) for a, b in pairs]
-    exact = mcnemar(cells.count((True, False)), cells.count((False, True)))
-    p = exact if samples == (1, 1) else sign_flip(_steps(pairs))
+    sides = list(zip(*pairs, strict=True))
+    one, two = ([share(s) for s in side] for side in sides)
+    long_one, long_two = ([mean([r.tokens for r in s]) for s in side] for side in sides)
+    samples = (max(map(len, sides[0])), max(map(len, sides[1])))
+    cells = Counter((bool(a[0].correct), bool(b[0].correct)) for a, b in pairs)
+    exact = statistics.mcnemar(cells[True, False], cells[False, True])
+    p = exact if samples == (1, 1) else statistics.sign_flip(_steps(pairs))
+    accuracy, tokens = (mean(one), mean(two)), (mean(long_one), mean(long_two))
+    change = statistics.paired_difference(one, two, samples)
     return Comparison(
         before=before.run.name, after=after.run.name, group=before.run.group,
         task=before.task.column, cutoff=cutoff, n=len(pairs), repeats=max(samples),
-        accuracy_before=mean(one), accuracy_after=mean(two), accuracy_change=accuracy.value,
-        accuracy_change_low=accuracy.low, accuracy_change_high=accuracy.high,
-        both=cells.count((True, True)), only_before=cells.count((True, False)),
-        only_after=cells.count((False, True)), neither=cells.count((False, False)),
-        worse=sum(y < x for x, y in zip(one, two, strict=True)),
+        accuracy_before=accuracy[0], accuracy_after=accuracy[1],
+        **_interval("accuracy_change", change),
+        both=cells[True, True], only_before=cells[True, False], only_after=cells[False, True],
+        neither=cells[False, False], worse=sum(y < x for x, y in zip(one, two, strict=True)),
         better=sum(y > x for x, y in zip(one, two, strict=True)),
         mcnemar_p=exact if samples == (1, 1) else None, p=p, p_holm=p,
         # what the interval still holds is not shown either
-        detectable=max(detectable(one, two, samples), (accuracy.high - accuracy.low) / 2),
-        tokens_before=mean(long_one), tokens_after=mean(long_two), tokens_change=tokens.value,
-        tokens_change_low=tokens.low, tokens_change_high=tokens.high,
-        aes=aes((mean(one), mean(two)), (mean(long_one), mean(long_two))),
-        same_protocol=before.task.protocol.comparable(after.task.protocol),
+        detectable=max(statistics.detectable(one, two, samples), (change.high - change.low) / 2),
+        tokens_before=tokens[0], tokens_after=tokens[1],
+        **_interval("tokens_change", statistics.relative_change(long_one, long_two)),
+        aes=aes(accuracy, tokens), same_protocol=before.task.protocol == after.task.protocol,
         toy=before.task.task.startswith(TOY))
 
 
@@ -268,27 +249,20 @@ def _steps(pairs: Sequence[tuple[Sequence[Reading], Sequence[Reading]]]) -> list
 def comparisons(scored: Sequence[Scored], cutoffs: Sequence[int | None],
                 base: str | None = None) -> list[Comparison]:
     """Every method against its group's base: the one named so, else the group's first."""
-    result = []
+    found: list[Comparison] = []
     for group in dict.fromkeys(s.run.group for s in scored):
         members = [s for s in scored if s.run.group == group]
         first = base if any(s.run.name == base for s in members) else members[0].run.name
         bases = {s.task.column: s for s in members if s.run.name == first}
-        for other in members:
-            reference = bases.get(other.task.column)
-            if reference is None or other.run.name == first:
-                continue
-            found = (compare(reference, other, cutoff) for cutoff in cutoffs
-                     if cutoff is not None or not (early(reference) or early(other)))
-            result += [comparison for comparison in found if comparison is not None]
-    return _adjusted(result)
-
-
-def _adjusted(found: list[Comparison]) -> list[Comparison]:
-    """The same, with Holm's p over the methods of each group, task and cutoff."""
-    family: dict[tuple[str, str, int | None], list[int]] = {}
+        pairs = [(bases[s.task.column], s) for s in members
+                 if s.run.name != first and s.task.column in bases]
+        found += filter(None, (compare(*pair, cutoff) for pair in pairs for cutoff in cutoffs
+                               if cutoff is not None or not any(s.early for s in pair)))
+    # Holm's p over the methods of each group, task and cutoff
+    families: dict[tuple[str, str, int | None], list[int]] = {}
     for i, c in enumerate(found):
-        family.setdefault((c.group, c.task, c.cutoff), []).append(i)
-    for members in family.values():
-        for i, p in zip(members, holm([found[i].p for i in members]), strict=True):
+        families.setdefault((c.group, c.task, c.cutoff), []).append(i)
+    for family in families.values():
+        for i, p in zip(family, statistics.holm([found[i].p for i in family]), strict=True):
             found[i] = found[i].model_copy(update={"p_holm": p})
     return found

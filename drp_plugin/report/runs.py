@@ -4,34 +4,30 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.records import Record
-from drp_plugin.report.conditions import Conditions, conditions_of, pairs
-from drp_plugin.report.provenance import Provenance, provenance_of
+from drp_plugin.report.conditions import Conditions, conditions_of, mapping, pairs, provenance_of
 from drp_plugin.scoring.samples import FAILED, SAMPLES, Sample, read_sample
 
 
 class TaskRun(NamedTuple):
-    """The samples of one task of one run."""
+    """The samples of one task of one method, of all its runs that were pooled."""
 
     task: str
     samples: tuple[Sample, ...]
     protocol: Conditions
-    total: int
-    """Documents that the task holds; more than the samples where --limit was given."""
     column: str
     """The task without its variant: drp_gsm8k for drp_gsm8k_tale."""
     told: dict[str, Any]
     file: Path
-    origin: tuple[Provenance, ...]
-    """Of each run that was pooled."""
+    origin: tuple[dict[str, str], ...]
+    """What each run recorded of itself."""
     sizes: tuple[int, ...]
-    """Completions of a problem in each run that was pooled."""
+    """Completions of a problem in each run."""
 
 
 class Run(NamedTuple):
@@ -43,18 +39,33 @@ class Run(NamedTuple):
     tasks: dict[str, TaskRun]
 
 
-class Place(Record):
-    """Where a run lies and what the user calls it."""
+def read_runs(arguments: Iterable[str]) -> list[Run]:
+    """The methods that the arguments name; runs to which the user gave one name are its seeds.
 
-    folder: Path
-    name: str | None = None
-    group: str = ""
+    Raises UserError that lists everything that is missing where runs are not complete, and where
+    two runs are called alike by chance or those of one name cannot be pooled.
+    """
+    problems: list[str] = []
+    read = [(run, bool(name)) for group, name, folder in map(_place, arguments)
+            for run in _read(group, name, folder, problems)]
+    if problems:
+        raise UserError("incomplete runs: " + "; ".join(problems),
+                        fix="Run lmms-eval to its end with --log_samples and --output_path")
+    found: dict[tuple[str, str], list[Run]] = {}
+    for run, named in read:
+        same = found.setdefault((run.group, run.name), [])
+        if same and not named:
+            raise UserError(f"two runs are called {run.name!r}",
+                            fix="Tell them apart with NAME=FOLDER; the same NAME twice means two "
+                            "seeds of one method")
+        same.append(run)
+    return [_pooled(same) for same in found.values()]
 
 
-def place(argument: str) -> Place:
-    """`DIR`, `NAME=DIR` or `GROUP/NAME=DIR`."""
+def _place(argument: str) -> tuple[str, str, Path]:
+    """Group, name and folder of `DIR`, `NAME=DIR` or `GROUP/NAME=DIR`."""
     if Path(argument).is_dir():
-        return Place(folder=Path(argument))
+        return "", "", Path(argument)
     label, equals, folder = argument.partition("=")
     if not equals:
         raise UserError("no such folder", file=argument,
@@ -64,51 +75,30 @@ def place(argument: str) -> Place:
     group, _, name = label.strip().rpartition("/")
     if not name:
         raise UserError(f"{argument!r} names no method", fix="Write NAME=FOLDER")
-    return Place(folder=Path(folder), name=name, group=group)
+    return group, name, Path(folder)
 
 
-def read_outputs(arguments: Iterable[str]) -> list[tuple[Run, bool]]:
-    """The runs that the arguments name, and whether the user named them.
-
-    Raises UserError that lists everything that is missing when a run is not complete.
-    """
-    problems: list[str] = []
-    found = [(run, where.name is not None) for where in map(place, arguments)
-             for run in _read(where, problems)]
-    if problems:
-        raise UserError("incomplete runs: " + "; ".join(problems),
-                        fix="Run lmms-eval to its end with --log_samples and --output_path")
-    return found
-
-
-def _read(where: Place, problems: list[str]) -> list[Run]:
+def _read(group: str, name: str, place: Path, problems: list[str]) -> list[Run]:
+    """The run of a folder, or several: of each model, and of each variant of a task."""
     folders = sorted({f.parent for pattern in ("*_results.json", "*_samples_*.jsonl")
-                      for f in where.folder.rglob(pattern)})
+                      for f in place.rglob(pattern)})
     if not folders:
-        problems.append(f"{where.folder} holds neither *_results.json nor *_samples_*.jsonl")
-        return []
-    if where.name and len(folders) > 1:
-        names = ", ".join(f.name for f in folders)
-        raise UserError(f"holds {len(folders)} models ({names})", file=where.folder,
-                        fix=f"Give one of them: {where.name}={folders[0]}")
+        problems.append(f"{place} holds neither *_results.json nor *_samples_*.jsonl")
+    if name and len(folders) > 1:
+        raise UserError(f"holds {len(folders)} models ({', '.join(f.name for f in folders)})",
+                        file=place, fix=f"Give one of them: {name}={folders[0]}")
     runs = []
     for folder in folders:
-        tasks = _read_model(folder, problems)
-        runs += _methods(Run(where.name or folder.name, where.group, tasks))
+        run = Run(name or folder.name, group, _read_model(folder, problems))
+        by_variant: dict[str, dict[str, TaskRun]] = {}
+        for told, task in run.tasks.items():
+            by_variant.setdefault(told[len(task.column):].lstrip("_"), {})[told] = task
+        if len({task.column for task in run.tasks.values()}) == len(run.tasks):
+            by_variant = {"": run.tasks}
+        # a task beside variants of it: base and base [tale]
+        runs += [run._replace(name=f"{run.name} [{variant}]" if variant else run.name, tasks=tasks)
+                 for variant, tasks in by_variant.items()]
     return runs
-
-
-def _methods(run: Run) -> list[Run]:
-    """One run, or several where it holds a task and variants of it: base and base [tale]."""
-    columns = [task.column for task in run.tasks.values()]
-    if len(set(columns)) == len(columns):
-        return [run]
-    by_variant: dict[str, dict[str, TaskRun]] = {}
-    for name, task in run.tasks.items():
-        variant = name[len(task.column):].lstrip("_")
-        by_variant.setdefault(variant, {})[name] = task
-    return [Run(f"{run.name} [{variant}]" if variant else run.name, run.group, tasks)
-            for variant, tasks in by_variant.items()]
 
 
 def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
@@ -131,10 +121,10 @@ def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
         _one_model(made_by, file, results)
         for task, numbers in listed.items():
             samples = folder / f"{date}_samples_{task}.jsonl"
-            if not samples.is_file():
+            if samples.is_file():
+                tasks[task] = _read_task(task, samples, results, numbers, problems)
+            else:
                 problems.append(f"{samples} is missing")
-                continue
-            tasks[task] = _read_task(task, samples, results, numbers, problems)
     return tasks
 
 
@@ -143,23 +133,17 @@ def _one_model(made_by: dict[tuple[str, ...], Path], file: Path, results: dict[s
 
     lmms-eval names the folder by the last parts of the model's path alone, so that they meet.
     """
-    made_by.setdefault(_weights(results), file)
+    given = pairs(mapping(results.get("config")).get("model_args"))
+    weights = {"pretrained": given.get("pretrained") or given.get("model"),
+               "lora": given.get("lora"), "peft": given.get("peft")}
+    made_by.setdefault(tuple(f"{name}={str(value).rstrip('/')}" for name, value in weights.items()
+                             if value not in (None, "", "None")), file)
     if len(made_by) > 1:
         found = "; ".join(f"{file.name} has {','.join(told) or 'no model_args'}"
                           for told, file in made_by.items())
         raise UserError(f"holds runs of different models: {found}", file=file.parent,
                         fix="Give every method an --output_path of its own, or move the files "
                         "of one date to another folder")
-
-
-def _weights(results: dict[str, Any]) -> tuple[str, ...]:
-    """The arguments that say which weights a run had."""
-    config = results.get("config")
-    given = pairs(config.get("model_args") if isinstance(config, dict) else None)
-    named = {"pretrained": given.get("pretrained") or given.get("model"),
-             "lora": given.get("lora"), "peft": given.get("peft")}
-    return tuple(f"{name}={str(value).rstrip('/')}" for name, value in named.items()
-                 if value not in (None, "", "None"))
 
 
 def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str, int],
@@ -176,17 +160,57 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
         problems.append(f"{file} holds {len(kept) - len(docs)} documents twice")
     elif len(kept) != wanted:
         problems.append(f"{file} holds {len(kept)} of {wanted} documents")
-    failed = sum(FAILED in text for s in kept for text in s.completions)
-    if failed:
+    if failed := sum(FAILED in text for s in kept for text in s.completions):
         problems.append(f"{file}: {failed} requests failed and have no completion")
     told = kept[0].told if kept else {}
-    date = file.name.partition("_samples_")[0]
     return TaskRun(task, tuple(kept), conditions_of(task, results, len(kept), told),
-                   int(numbers.get("original", wanted)), column_of(task), told, file,
-                   (provenance_of(results, told, date),),
+                   re.sub(r"_(?:answer|sampled|tale|thinkprune)$", "", task), told, file,
+                   (provenance_of(results, told, file.name.partition("_samples_")[0]),),
                    (max((len(s.completions) for s in kept), default=0),))
 
 
-def column_of(task: str) -> str:
-    """The task that a variant varies."""
-    return re.sub(r"_(?:answer|sampled|tale|thinkprune)$", "", task)
+def _pooled(runs: Sequence[Run]) -> Run:
+    """Several runs of one method, such as training seeds, taken together as one."""
+    first = runs[0]
+    for run in runs[1:]:
+        if other := set(run.tasks) ^ set(first.tasks):
+            raise UserError(f"the runs called {first.name!r} are of different tasks "
+                            f"({', '.join(sorted(other))})",
+                            fix="Give every seed the same tasks, or another name")
+    return first._replace(tasks={name: _pooled_task([run.tasks[name] for run in runs])
+                                 for name in first.tasks})
+
+
+def _pooled_task(parts: Sequence[TaskRun]) -> TaskRun:
+    first = parts[0]
+    for other in parts[1:]:
+        if other.file.resolve() in {p.file.resolve() for p in parts if p is not other}:
+            raise UserError("is given twice", file=other.file.parent, fix="Give it once")
+        if {s.doc for s in other.samples} != {s.doc for s in first.samples}:
+            raise UserError(f"{other.task}: not the same problems as in {first.file}",
+                            file=other.file, fix="Runs of one name are seeds of one method; give "
+                            "another method another name")
+        if other.protocol != first.protocol:
+            raise UserError(f"{other.task} was made under another protocol "
+                            f"({other.protocol.text()}) than {first.file} "
+                            f"({first.protocol.text()})", file=other.file,
+                            fix="Give another protocol another name")
+        if _texts(other) == _texts(first):
+            raise UserError(f"{other.task}: every completion is the same as in {first.file}",
+                            file=other.file, fix="Two seeds of a method differ; greedy decoding "
+                            "of one model does not. Give such a run once")
+    by_doc = [{s.doc: s for s in part.samples} for part in parts]
+    samples = tuple(_pooled_sample([part[s.doc] for part in by_doc]) for s in first.samples)
+    return first._replace(samples=samples, origin=tuple(o for p in parts for o in p.origin),
+                          sizes=tuple(size for p in parts for size in p.sizes))
+
+
+def _texts(task: TaskRun) -> dict[str, tuple[str, ...]]:
+    return {s.doc: s.completions for s in task.samples}
+
+
+def _pooled_sample(samples: Sequence[Sample]) -> Sample:
+    return samples[0]._replace(
+        completions=tuple(c for s in samples for c in s.completions),
+        backend_tokens=tuple(c for s in samples for c in s.backend_tokens),
+        ended=tuple(c for s in samples for c in s.ended))

@@ -1,19 +1,24 @@
-"""The paper's tables for any runs."""
+"""The paper's tables for any runs, and what they leave out: tests, samples, efficiency, details."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from drp_plugin.report.layout import Cell, Column, Line, Table, words
+from drp_plugin.grading import suspects
+from drp_plugin.report.layout import Cell, Column, Line, Table, filled, notes_of, texts, words
 from drp_plugin.report.paper import paper_lines
-from drp_plugin.report.results import Comparison, ResultRow
+from drp_plugin.report.regrading import labelled
+from drp_plugin.report.results import Comparison, Key, ResultRow
 
 #: Column order and headings of the paper's sets; other tasks follow in the order given.
 KNOWN = {"gsm8k": "GSM8K", "math500": "MATH500 (OOD)", "aime24": "AIME24 (OOD)",
          "amc23": "AMC (OOD)"}
 #: Sets so small that the paper gives counts in place of percentages.
 _COUNTED = ("aime24", "amc23")
+#: The paper's ablations by the numbers of their tables.
+ABLATIONS = (2, 3, 4)
 
 
 def heading(task: str) -> str:
@@ -25,9 +30,7 @@ def heading(task: str) -> str:
 def task_order(tasks: Sequence[str]) -> list[str]:
     """The paper's order first, then as given."""
     known = [f"drp_{name}" for name in KNOWN] + list(KNOWN)
-    unique = list(dict.fromkeys(tasks))
-    return sorted(unique, key=lambda t: (known.index(t) if t in known else len(known),
-                                         unique.index(t)))
+    return sorted(dict.fromkeys(tasks), key=lambda t: known.index(t) if t in known else len(known))
 
 
 def percent(change: float) -> str:
@@ -35,56 +38,53 @@ def percent(change: float) -> str:
     return f"{change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
 
 
+def span(low: float, high: float) -> str:
+    """An interval of a relative change."""
+    return f"{percent(low)} to {percent(high)}" if math.isfinite(high) else "no bound"
+
+
 def p_text(p: float) -> str:
     """A p value in a few digits."""
     return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
 
 
-def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
-               cutoff: int | None, paper: str = "table1") -> Table:
-    """Table 1: Pass@1 and #Tokens of every method on every task, with the change in tokens."""
-    mine = [r for r in rows if r.cutoff == cutoff]
-    tasks = task_order([r.task for r in mine])
-    changes, cautions = _changes(mine, comparisons, cutoff)
+def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cutoff: int | None,
+               name: str = "table1") -> Table:
+    """Table 1, and 2 to 4: Pass@1, #Tokens and their change, of every method on every task."""
+    tasks = task_order([r.task for r in rows])
+    changes, cautions = _changes(rows, comparisons)
     lines: list[Line] = []
-    groups = list(dict.fromkeys(r.group for r in mine))
+    groups = list(dict.fromkeys(r.group for r in rows))
     for group in groups:
         if group:
             lines.append(Line(words(group), "section"))
-        for method in dict.fromkeys(r.method for r in mine if r.group == group):
-            lines.append(Line((Cell(method), *_cells(mine, group, method, tasks, changes))))
-    lines += paper_lines(paper, tasks, groups)
-    notes = [*notes_for(rows, cutoff), "Small print: 95 % score intervals of Pass@1, with problems "
-             "as clusters, and of the change in tokens against the first method."]
-    if any(r.runs > 1 for r in mine):
-        notes.append("± is the standard deviation between runs of one method.")
-    if any(c.p_holm < 0.05 for c in changes.values()):
-        notes.append("* marks an accuracy that differs from the first method's at 5 %, Holm's "
-                     "correction over the methods of a task included.")
-    return Table("table1", "Accuracy and tokens (the paper's Table 1)", _columns(mine, tasks),
-                 tuple(lines), (*notes, *cautions))
+        lines += [_line(method, [r for r in rows if (r.group, r.method) == (group, method)],
+                        tasks, changes)
+                  for method in dict.fromkeys(r.method for r in rows if r.group == group)]
+    notes = notes_of("table1", runs=any(r.runs > 1 for r in rows),
+                     star=any(c.p_holm < 0.05 for c in changes.values()))
+    return Table(name, texts()["tables"][name]["title"], _columns(rows, tasks),
+                 (*lines, *paper_lines(name, tasks, groups)),
+                 (*notes_for(rows, cutoff), *notes, *cautions))
 
 
-def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cutoff: int | None
-             ) -> tuple[dict[tuple[str, str, str], Comparison], list[str]]:
+def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
+             ) -> tuple[dict[Key, Comparison], list[str]]:
     """The comparisons that are over the very problems of the rows, and a caution on the others.
 
     A comparison is over the problems that both methods have; where one has more of them, its
     change does not belong to the figures that stand in the table.
     """
-    sizes = {(r.group, r.method, r.task): r.n for r in rows}
+    sizes = {r.key: r.n for r in rows}
     changes, cautions = {}, []
     for c in comparisons:
-        if c.cutoff != cutoff:
-            continue
         before, after = (sizes.get((c.group, m, c.task), c.n) for m in (c.before, c.after))
         if c.n == before == after:
-            changes[c.group, c.after, c.task] = c
-            continue
-        name = f"{c.group}/" if c.group else ""
-        cautions.append(
-            f"CAUTION: {name}{c.before} has {before:,} problems of {heading(c.task)}, {c.after} "
-            f"{after:,}, and {c.n:,} are the same: no change in tokens is given here.")
+            changes[c.key] = c
+        else:
+            cautions.append(f"CAUTION: {labelled(c.group, c.before)} has {before:,} problems of "
+                            f"{heading(c.task)}, {c.after} {after:,}, and {c.n:,} are the same: "
+                            "no change in tokens is given here.")
     return changes, cautions
 
 
@@ -93,54 +93,33 @@ def _columns(rows: Sequence[ResultRow], tasks: Sequence[str]) -> tuple[Column, .
     for task in tasks:
         sizes = sorted({r.n for r in rows if r.task == task})
         n = f"n = {sizes[0]:,}" if len(sizes) == 1 else f"n = {sizes[0]:,} to {sizes[-1]:,}"
-        columns += [Column(f"{heading(task)} Pass@1", n, ("", "low", "high", "n", "sd")),
-                    Column(f"{heading(task)} #Tokens", "", ("", "change", "low", "high"))]
+        columns += [Column(f"{heading(task)} {name}", small, parts=dict.fromkeys(parts, ""))
+                    for name, small, parts in (("Pass@1", n, ("", "low", "high", "n", "sd")),
+                                               ("#Tokens", "", ("", "change", "low", "high")))]
     return tuple(columns)
 
 
-def _cells(rows: Sequence[ResultRow], group: str, method: str, tasks: Sequence[str],
-           changes: Mapping[tuple[str, str, str], Comparison]) -> list[Cell]:
-    by_task = {r.task: r for r in rows if r.group == group and r.method == method}
-    cells: list[Cell] = []
-    for task in tasks:
-        found, change = by_task.get(task), changes.get((group, method, task))
-        if found is None:
-            cells += words("–", "–")
-            continue
-        cells += [_score(found, change), _tokens(found, change)]
-    return cells
+def _line(name: str, rows: Sequence[ResultRow], tasks: Sequence[str],
+          changes: Mapping[Key, Comparison]) -> Line:
+    by_task = {r.task: _cells(r, changes.get(r.key)) for r in rows}
+    return Line((Cell(name), *(cell for task in tasks
+                               for cell in by_task.get(task, words("–", "–")))))
 
 
-def _score(row: ResultRow, change: Comparison | None) -> Cell:
-    """94.1%, or 15/30 for the sets that the paper counts."""
+def _cells(row: ResultRow, change: Comparison | None) -> tuple[Cell, ...]:
+    """Pass@1, as 94.1% or 15/30 for the sets that the paper counts, and #Tokens."""
     counted = row.task.removeprefix("drp_") in _COUNTED and row.repeats == 1
     text = f"{row.correct:.0f}/{row.n}" if counted else f"{row.accuracy:.1%}"
     if row.runs > 1 and row.spread is not None:
         text += f" ± {100 * row.spread:.1f}"
-    return Cell(text + ("*" if change and change.p_holm < 0.05 else ""),
-                f"{100 * row.accuracy_low:.1f} to {100 * row.accuracy_high:.1f}",
-                (row.accuracy, row.accuracy_low, row.accuracy_high, row.n, row.spread))
-
-
-def _tokens(row: ResultRow, change: Comparison | None) -> Cell:
+    score = Cell(text + ("*" if change and change.p_holm < 0.05 else ""),
+                 f"{100 * row.accuracy_low:.1f} to {100 * row.accuracy_high:.1f}",
+                 (row.accuracy, row.accuracy_low, row.accuracy_high, row.n, row.spread))
     if change is None:
-        return Cell(f"{row.tokens:,.0f}", numbers=(row.tokens,))
+        return score, Cell(f"{row.tokens:,.0f}", numbers=(row.tokens,))
     interval = (change.tokens_change_low, change.tokens_change_high)
-    return Cell(f"{row.tokens:,.0f} ({percent(change.tokens_change)})", span(*interval),
-                (row.tokens, change.tokens_change, *interval))
-
-
-def span(low: float, high: float) -> str:
-    """An interval of a relative change."""
-    return f"{percent(low)} to {percent(high)}" if math.isfinite(high) else "no bound"
-
-
-#: The paper's ablations by their numbers.
-ABLATIONS = {
-    2: "Skill-based decomposition against default step split (the paper's Table 2)",
-    3: "Influence of the teacher (the paper's Table 3)",
-    4: "Structured pruning against direct distillation (the paper's Table 4)",
-}
+    return score, Cell(f"{row.tokens:,.0f} ({percent(change.tokens_change)})", span(*interval),
+                       (row.tokens, change.tokens_change, *interval))
 
 
 def ablation_tables(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
@@ -152,39 +131,31 @@ def ablation_tables(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
         groups = dict.fromkeys(r.group for r in rows if r.method in methods)
         chosen = [r for group in groups
                   for method in dict.fromkeys([bases.get(group, methods[0]), *methods])
-                  for r in rows if (r.group, r.method, r.cutoff) == (group, method, cutoff)]
+                  for r in rows if (r.group, r.method) == (group, method)]
         mine = [c for c in comparisons if c.group in groups and c.after in methods]
-        table = main_table(chosen, mine, cutoff, paper=f"table{number}")
-        tables.append(table._replace(name=f"table{number}", title=ABLATIONS[number]))
+        tables.append(main_table(chosen, mine, cutoff, f"table{number}"))
     return tables
 
 
-def cutoff_table(rows: Sequence[ResultRow], cutoff: int) -> Table | None:
+def cutoff_table(whole: Sequence[ResultRow], cut: Sequence[ResultRow], cutoff: int
+                 ) -> Table | None:
     """Table 5: every method without and with the cutoff, from the same completions."""
-    whole = dict.fromkeys((r.group, r.method) for r in rows if r.cutoff is None)
     if not whole:
         return None
-    mine = [r for r in rows if r.cutoff is None]
-    tasks = task_order([r.task for r in mine])
+    tasks = task_order([r.task for r in whole])
     lines, loops = [], []
-    for group, method in whole:
-        label = f"{group}/{method}" if group else method
-        for limit, said in ((None, "no cutoff"), (cutoff, f"{cutoff:,}-token cutoff")):
-            cells = _cells([r for r in rows if r.cutoff == limit], group, method, tasks, {})
-            lines.append(Line((Cell(f"{label} ({said})"), *cells)))
-        number = sum(r.loops for r in mine if (r.group, r.method) == (group, method))
-        loops.append(f"{number} of {label}")
-    lines += paper_lines("table5", tasks, ["7b"])
-    notes = ("Both lines of a method come from the same completions: clipped tokens, and answers "
-             "that are complete within the cutoff.",
-             f"Completions that end in a loop: {', '.join(loops)}.")
-    return Table("table5", "With and without the cutoff (the paper's Table 5)",
-                 _columns(mine, tasks), tuple(lines), notes)
+    for label in dict.fromkeys(r.label for r in whole):
+        for rows, said in ((whole, "no cutoff"), (cut, f"{cutoff:,}-token cutoff")):
+            lines.append(_line(f"{label} ({said})", [r for r in rows if r.label == label],
+                               tasks, {}))
+        loops.append(f"{sum(r.loops for r in whole if r.label == label)} of {label}")
+    return Table("table5", texts()["tables"]["table5"]["title"], _columns(whole, tasks),
+                 (*lines, *paper_lines("table5", tasks, ["7b"])),
+                 tuple(notes_of("table5", loops={"loops": ", ".join(loops)})))
 
 
-def notes_for(rows: Sequence[ResultRow], cutoff: int | None) -> tuple[str, ...]:
+def notes_for(rows: Sequence[ResultRow], cutoff: int | None) -> list[str]:
     """What a reader must know before comparing a table's rows."""
-    rows = [r for r in rows if r.cutoff == cutoff]
     limit = "no cutoff" if cutoff is None else (
         f"cutoff {cutoff:,} tokens: tokens are clipped, an answer not complete by then is wrong")
     notes = [f"#Tokens: mean of whole completions, {', '.join(sorted({r.tokenizer for r in rows}))}"
@@ -196,12 +167,99 @@ def notes_for(rows: Sequence[ResultRow], cutoff: int | None) -> tuple[str, ...]:
     for row in rows:
         protocols.setdefault(row.protocol, []).append(f"{row.method} on {heading(row.task)}")
     if len(protocols) == 1:
-        notes.append(f"Protocol: {next(iter(protocols))}.")
-    else:
-        mixed = {task for task in {r.task for r in rows}
-                 if len({r.protocol for r in rows if r.task == task}) > 1}
-        if mixed:
-            notes.append("CAUTION: rows of one column were made under different protocols: "
-                         + ", ".join(sorted(map(heading, mixed))) + ".")
-        notes += [f"Protocol of {', '.join(who)}: {text}." for text, who in protocols.items()]
-    return tuple(notes)
+        return [*notes, f"Protocol: {next(iter(protocols))}."]
+    mixed = sorted(heading(task) for task in {r.task for r in rows}
+                   if len({r.protocol for r in rows if r.task == task}) > 1)
+    if mixed:
+        notes.append("CAUTION: rows of one column were made under different protocols: "
+                     f"{', '.join(mixed)}.")
+    return notes + [f"Protocol of {', '.join(who)}: {text}." for text, who in protocols.items()]
+
+
+def figures(record: ResultRow | Comparison, **more: Any) -> dict[str, Any]:
+    """What the columns of a table are filled from."""
+    return {**dict(record), "label": record.label, "heading": heading(record.task), **more}
+
+
+def _in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    order = task_order([r.task for r in rows])
+    return sorted(rows, key=lambda r: order.index(r.task))
+
+
+def comparison_table(mine: Sequence[Comparison], whole: Iterable[Comparison]) -> Table:
+    """Every method against its base on the same problems, with tests and intervals.
+
+    `whole` are the same without a cutoff, where there is one.
+    """
+    others = {c.key: c for c in whole}
+    lines = []
+    for c in mine:
+        other = others.get(c.key)
+        small = [f"Holm {c.p_holm:.2g}"] if c.p_holm != c.p else []
+        if other is not None and turned(c, other):
+            small.append(f"without cutoff {p_text(other.p)}")
+        lines.append(figures(c, beside_p="; ".join(small), p_whole=other.p if other else None,
+                             tokens_span=span(c.tokens_change_low, c.tokens_change_high)))
+    sizes = {c.task: c for c in sorted(mine, key=lambda c: c.detectable, reverse=True)}
+    limits = "; ".join(f"{c.n:,} problems of {heading(task)} no difference of less than "
+                       f"{100 * c.detectable:.1f} points" for task, c in sizes.items())
+    names = ", ".join(sorted({f"{c.before} and {c.after} on {c.task}" for c in mine
+                              if not c.same_protocol}))
+    return filled("comparisons", lines, notes=notes_of(
+        "comparisons", power=limits and {"limits": limits}, protocols=names and {"names": names}))
+
+
+def turned(one: Comparison, other: Comparison) -> bool:
+    """Whether one of the two shows a difference in accuracy at 5 % and the other none."""
+    return (one.p < 0.05) != (other.p < 0.05)
+
+
+def sample_table(rows: Sequence[ResultRow]) -> Table | None:
+    """avg@k with its error, pass@j and majority@k, where problems have several samples."""
+    mine = _in_order([r for r in rows if r.pass_at])
+    if not mine:
+        return None
+    most = max(len(r.pass_at) for r in mine)
+    steps = [j for j in (2, 4, 8, 16, 32, 64, 128) if j < most] + [most]
+    return filled("samples", [figures(r, each=r.repeats // r.runs, **{
+        f"pass_{j}": r.pass_at[j - 1] if j <= len(r.pass_at) else None for j in steps})
+        for r in mine], [_column(f"pass@{j}", f"{{pass_{j}:.1%}}", f"pass_{j}") for j in steps])
+
+
+def _column(name: str, text: str, figure: str) -> Column:
+    return Column(name, text=text, parts={"": figure})
+
+
+def efficiency_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]) -> Table:
+    """Tokens of right and wrong completions, and the scores that the field uses."""
+    scores = {c.key: c.aes for c in comparisons}
+    return filled("efficiency", [figures(r, aes=scores.get(r.key)) for r in _in_order(rows)])
+
+
+def level_table(rows: Sequence[ResultRow]) -> Table | None:
+    """Accuracy and tokens by difficulty, where the samples carry one."""
+    names = sorted({level.level for r in rows for level in r.levels})
+    if not names:
+        return None
+    columns: list[Column] = []
+    for i, name in enumerate(names):
+        columns += [Column(f"{name} Pass@1", "", f"{{accuracy_{i}:.1%}}", f"n = {{n_{i}:d}}",
+                           {"": f"accuracy_{i}", "n": f"n_{i}"}),
+                    _column(f"{name} #Tokens", f"{{tokens_{i}:,.0f}}", f"tokens_{i}")]
+    return filled("levels", [figures(r, **_by_level(r, names)) for r in rows if r.levels], columns)
+
+
+def _by_level(row: ResultRow, names: Sequence[str]) -> Mapping[str, float | None]:
+    found = {level.level: level for level in row.levels}
+    return {f"{figure}_{i}": getattr(found.get(name), figure, None)
+            for i, name in enumerate(names) for figure in ("accuracy", "n", "tokens")}
+
+
+def detail_table(rows: Sequence[ResultRow]) -> Table:
+    """Thinking tokens, truncated, no answer, loops, and what the backend counted."""
+    notes = notes_of("details", several=any(r.repeats > 1 for r in rows), suspects=False)
+    for task in dict.fromkeys(r.task for r in rows):
+        if listed := suspects(task):
+            notes += notes_of("details", backend=False, several=False, suspects={
+                "heading": heading(task), "places": ", ".join(str(s.index) for s in listed)})
+    return filled("details", map(figures, _in_order(rows)), notes=notes)

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from drp_plugin.report.browser import browser
-from drp_plugin.report.detail_tables import (
-    comparison_table,
-    detail_table,
-    efficiency_table,
-    level_table,
-    sample_table,
-)
+from drp_plugin.report import tables
+from drp_plugin.report.browser import browser, excerpts
 from drp_plugin.report.headline import headlines
-from drp_plugin.report.html_page import page
-from drp_plugin.report.layout import Table, csv_text, finite, latex, markdown
-from drp_plugin.report.regrading import Scored, early
+from drp_plugin.report.layout import Table, csv_text, finite, latex, markdown, templates
+from drp_plugin.report.regrading import Scored
 from drp_plugin.report.results import Comparison, ResultRow, comparisons, row
-from drp_plugin.report.tables import ablation_tables, cutoff_table, main_table
 
 if TYPE_CHECKING:
     from drp_plugin.report.figures import Picture
+
+TITLE = "DRP evaluation report"
+NO_FIGURES = "No figures: matplotlib is not installed (pip install 'drp-plugin[report]')."
 
 
 class Results(NamedTuple):
@@ -44,29 +40,21 @@ def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
     `ablations` says which methods stand in which of the paper's Tables 2 to 4.
     """
     cutoffs = [None] if cutoff is None else [cutoff, None]
-    rows = tuple(row(s, c, tokenizer) for c in cutoffs for s in scored
-                 if c is not None or not early(s))
-    compared = tuple(comparisons(scored, cutoffs, base))
-    tables = [main_table(rows, compared, cutoff),
-              comparison_table(compared, cutoff) if compared else None,
-              *ablation_tables(rows, compared, cutoff, ablations or {}),
-              cutoff_table(rows, cutoff) if cutoff is not None else None,
-              sample_table(rows, cutoff), efficiency_table(rows, compared, cutoff),
-              level_table(rows, cutoff), detail_table(rows, cutoff)]
-    return Results(rows, compared, tuple(t for t in tables if t), cutoff,
-                   tuple(headlines(rows, compared, cutoff)))
-
-
-def results_json(report: Results) -> dict[str, Any]:
-    """The figures for machines."""
-    def plain(record: ResultRow | Comparison) -> dict[str, Any]:
-        return {key: finite(value) for key, value in record.model_dump(mode="json").items()}
-
-    return {"rows": [plain(r) for r in report.rows],
-            "comparisons": [plain(c) for c in report.comparisons]}
-
-
-NO_FIGURES = "No figures: matplotlib is not installed (pip install 'drp-plugin[report]')."
+    rows = [row(s, c, tokenizer) for c in cutoffs for s in scored if c is not None or not s.early]
+    compared = comparisons(scored, cutoffs, base)
+    # what the tables are of, and beside a cutoff the same without it
+    shown_rows, whole_rows = ([r for r in rows if r.cutoff == c] for c in (cutoff, None))
+    mine, whole = ([c for c in compared if c.cutoff == at] for at in (cutoff, None))
+    if cutoff is None:
+        whole = []
+    made = [tables.main_table(shown_rows, mine, cutoff),
+            tables.comparison_table(mine, whole) if mine else None,
+            *tables.ablation_tables(shown_rows, mine, cutoff, ablations or {}),
+            None if cutoff is None else tables.cutoff_table(whole_rows, shown_rows, cutoff),
+            tables.sample_table(shown_rows), tables.efficiency_table(shown_rows, mine),
+            tables.level_table(shown_rows), tables.detail_table(shown_rows)]
+    return Results(tuple(rows), tuple(compared), tuple(t for t in made if t), cutoff,
+                   tuple(headlines(shown_rows, mine, whole)))
 
 
 def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
@@ -84,12 +72,16 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
             pictures = draw_all(scored, report.rows, report.cutoff)
         except ImportError:
             missing = NO_FIGURES
+    figures_json = {name: [{key: finite(value) for key, value in record.model_dump(
+        mode="json").items()} for record in records] for name, records
+        in (("rows", report.rows), ("comparisons", report.comparisons))}
     contents: dict[str, Iterable[str | bytes]] = {
-        "results.json": [json.dumps(results_json(report), indent=1, ensure_ascii=False), "\n"],
-        "report.md": [_markdown(report, pictures)],
-        "report.html": [page(report.tables, pictures, scored, cutoff=report.cutoff,
-                             headline=report.headline, toy=any(r.toy for r in report.rows),
-                             missing=missing)],
+        "results.json": [json.dumps(figures_json, indent=1, ensure_ascii=False), "\n"],
+        "report.md": ["\n".join([
+            f"# {TITLE}\n", *(f"{sentence}\n" for sentence in report.headline),
+            *map(markdown, report.tables),
+            *(f"## {p.title}\n\n![{p.title}]({p.name}.png)\n\n{p.caption}\n" for p in pictures)])],
+        "report.html": [_page(report, pictures, scored, missing)],
         "completions.html": browser(scored, report.cutoff)}
     for table in report.tables:
         contents |= {f"{table.name}.csv": [csv_text(table)], f"{table.name}.tex": [latex(table)]}
@@ -105,8 +97,20 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
     return [out / name for name in contents], missing
 
 
-def _markdown(report: Results, pictures: Sequence[Picture]) -> str:
-    parts = ["# DRP evaluation report\n", *(f"{sentence}\n" for sentence in report.headline),
-             *map(markdown, report.tables)]
-    parts += [f"## {p.title}\n\n![{p.title}]({p.name}.png)\n\n{p.caption}\n" for p in pictures]
-    return "\n".join(parts)
+def _page(report: Results, pictures: Sequence[Picture], scored: Sequence[Scored],
+          missing: str) -> str:
+    """One self-contained HTML page: no script, no network (a content security policy forbids
+    them), every text escaped."""
+    origins: dict[str, list[dict[str, str]]] = {}
+    for one in scored:      # each results file once
+        known = origins.setdefault(one.label, [])
+        for origin in one.task.origin:
+            known += [] if origin in known else [origin]
+    try:
+        made_by = version("drp-plugin")
+    except PackageNotFoundError:
+        made_by = "(not installed)"
+    return templates().get_template("report.html.jinja").render(
+        tables=report.tables, pictures=pictures, excerpts=excerpts(scored, report.cutoff),
+        headline=report.headline, toy=any(r.toy for r in report.rows), missing=missing,
+        title=TITLE, origins=origins, version=made_by)
