@@ -29,8 +29,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "tests" / "wire"))
 
-from conftest import traces  # noqa: E402
 from provider import Provider  # noqa: E402
+from small_runs import traces  # noqa: E402
 
 from drp_plugin.llm.ledger_client import key_of  # noqa: E402
 from drp_plugin.llm.messages import Reply, Request  # noqa: E402

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import functools
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,17 @@ from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.tokens import PIECES, QWEN_VARIABLE, TokenCounter
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """A float within bounds; never NaN or infinite, which no comparison with a bound stops."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+                ) -> float:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 def load_counter(spec: str) -> TokenCounter:
@@ -144,7 +156,7 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0,
                  show_default=True,
                  help="none leaves it to the provider."),
-    click.option("--top-p", type=click.FloatRange(0, 1, min_open=True)),
+    click.option("--top-p", type=Number(0, 1, min_open=True)),
     click.option("--seed", type=int, help="Sent to providers that take one."),
     click.option("--max-tokens", type=click.IntRange(1),
                  help="Longest reply; by default the model's own limit."),
@@ -154,7 +166,7 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
                  help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
     click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
                  help="Most requests in flight; fewer when the provider's limits ask for it."),
-    click.option("--timeout", "timeout_s", type=click.FloatRange(0.1), default=600.0,
+    click.option("--timeout", "timeout_s", type=Number(0.1), default=600.0,
                  show_default=True, help="Seconds for one request."),
     click.option("--retries", type=click.IntRange(0, 100), default=7, show_default=True,
                  help="Further attempts for a request that can be retried."),
@@ -172,13 +184,13 @@ _RUNNING: tuple[Callable[[Any], Any], ...] = (
                       "Interrupt it as you like: the same command goes on waiting."),
     click.option("--batch-size", type=click.IntRange(1), metavar="N",
                  help="Most requests in one batch; by default the provider's limit."),
-    click.option("--poll", "poll_s", type=click.FloatRange(0.01), default=30.0,
+    click.option("--poll", "poll_s", type=Number(0.01), default=30.0,
                  show_default=True, help="Seconds between looks at a batch."),
     click.option("--forecast", is_flag=True,
                  help="Run a pilot, say what the whole will cost, take and yield, and stop."),
     click.option("--pilot", type=click.IntRange(2), default=20, show_default=True,
                  help="Rows of the pilot, spread over short and long traces."),
-    click.option("--max-cost", type=click.FloatRange(0, min_open=True), metavar="USD",
+    click.option("--max-cost", type=Number(0, min_open=True), metavar="USD",
                  help="Stop before more than this is spent in RUN_DIR, requests in flight "
                       "counted at the most that they can cost."),
     click.option("--anew", is_flag=True,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from drp_plugin.cli._help import help_of
+from drp_plugin.cli._options import Number
 
 if TYPE_CHECKING:
     from drp_plugin.training.preflight.findings import Preflight
@@ -28,7 +29,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 @click.option("--gpus", type=click.IntRange(min=1),
               help="GPUs that will train, for steps, batch size and memory.")
 @click.option("--max-cut", default=0.0, show_default=True, metavar="PERCENT",
-              type=click.FloatRange(0, 100), help="Share of rows that cutoff_len may cut.")
+              type=Number(0, 100), help="Share of rows that cutoff_len may cut.")
 @click.option("--prompt", metavar="NAME",
               help="Prompt that the student will be asked with: a template of prompts/, a "
                    "FILE.jinja, or none (default: that of the evaluation tasks).")

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from drp_plugin.cli import page
-from drp_plugin.cli._options import columns_option, pairs
+from drp_plugin.cli._options import Number, columns_option, pairs
 from drp_plugin.errors import UserError
 from drp_plugin.prompts import Prompts
 from drp_plugin.sampling import engines
@@ -32,9 +32,9 @@ from drp_plugin.student import model_path
               help="OpenAI-compatible server; several share the work.")
 @click.option("--samples", default=1, show_default=True, type=click.IntRange(1),
               help="Traces for each question.")
-@click.option("--temperature", default=0.6, show_default=True, type=click.FloatRange(0))
+@click.option("--temperature", default=0.6, show_default=True, type=Number(0))
 @click.option("--top-p", default=0.95, show_default=True,
-              type=click.FloatRange(0, 1, min_open=True))
+              type=Number(0, 1, min_open=True))
 @click.option("--max-new-tokens", default=32768, show_default=True, type=click.IntRange(1))
 @click.option("--stop-loops", is_flag=True, help="End traces that go round in circles.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0))

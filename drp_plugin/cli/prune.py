@@ -13,6 +13,7 @@ import click
 from drp_plugin import __version__
 from drp_plugin.cli import page
 from drp_plugin.cli._options import (
+    Number,
     load_counter,
     prompts_option,
     run_dir_option,
@@ -50,7 +51,7 @@ from drp_plugin.teachers.registry import TeacherSettings
               help="Rounds in which a reply out of format is sent back.")
 @click.option("--max-requests", type=click.IntRange(1), default=96, show_default=True,
               help="Most requests for one trace.")
-@click.option("--min-coverage", type=click.FloatRange(0, 1), default=0.9, show_default=True,
+@click.option("--min-coverage", type=Number(0, 1), default=0.9, show_default=True,
               help="Least share of the trace that the steps must hold; 0 switches it off.")
 @click.option("--keep-wrong", is_flag=True,
               help="Let traces with a wrong or no answer through, as the paper's code does.")

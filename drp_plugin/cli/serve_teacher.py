@@ -7,6 +7,7 @@ import sys
 import click
 
 from drp_plugin.cli import page
+from drp_plugin.cli._options import Number
 
 
 @click.command("serve-teacher", help=page("serve-teacher"))
@@ -14,7 +15,7 @@ from drp_plugin.cli import page
 @click.option("--port", type=click.IntRange(1, 65535), default=8100, show_default=True)
 @click.option("--model", default="offline-rules", show_default=True,
               help="The name by which clients ask for it.")
-@click.option("--delay", type=click.FloatRange(0), default=0.0, show_default=True,
+@click.option("--delay", type=Number(0), default=0.0, show_default=True,
               help="Seconds that every answer takes, as a real model's would.")
 def command(host: str, port: int, model: str, delay: float) -> None:
     from drp_plugin.teachers.offline import OfflineTeacher

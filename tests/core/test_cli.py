@@ -108,3 +108,22 @@ def test_what_the_system_refuses_is_one_line(tmp_path):
         (line,) = done.stderr.strip().splitlines()[-1:]
         assert done.returncode == 2 and "Traceback" not in done.stderr
         assert line.startswith("drp: ") and str(tmp_path) in line
+
+
+@pytest.mark.parametrize("arguments", [
+    ["prune", "t.jsonl", "-o", "run", "--teacher", "offline", "--max-cost", "nan"],
+    ["prune", "t.jsonl", "-o", "run", "--teacher", "offline", "--timeout", "inf"],
+    ["prune", "t.jsonl", "-o", "run", "--teacher", "offline", "--top-p", "nan"],
+    ["prune", "t.jsonl", "-o", "run", "--teacher", "offline", "--temperature", "nan"],
+    ["prune", "t.jsonl", "-o", "run", "--teacher", "offline", "--min-coverage", "nan"],
+    ["generate", "tiny:train", "-o", "t.jsonl", "--temperature", "inf"],
+    ["check", "train.yaml", "--max-cut", "nan"],
+    ["serve-teacher", "--delay", "nan"]])
+def test_a_number_that_is_none_is_refused(arguments, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2
+    line = capsys.readouterr().err.strip()
+    assert arguments[-1] in line and len(line.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []

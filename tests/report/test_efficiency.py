@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from drp_plugin.report import read_runs, score_run
-from drp_plugin.report.efficiency import aes, area, at_budgets, ockscore
+from drp_plugin.report import efficiency, read_runs, score_run
+from drp_plugin.report.efficiency import aes, at_budgets, bought
 from drp_plugin.report.regrading import BUDGETS, Scored
 from drp_plugin.report.results import row
 from drp_plugin.scoring import measure
@@ -50,7 +50,15 @@ def test_budgets_beyond_what_was_generated_are_not_told(write: Writer, counter: 
     assert row(cut, 12_000, "qwen").budget_area is None
 
 
-def test_area_over_the_log_of_budgets() -> None:
+def test_area_over_the_log_of_budgets(write: Writer, counter: TokenCounter,
+                                      monkeypatch: pytest.MonkeyPatch) -> None:
+    one = scored(write("one", {"drp_gsm8k": documents(4, set(), 5)}), counter)
+
+    def area(curve: dict[int, float]) -> float | None:
+        monkeypatch.setattr(efficiency, "at_budgets", lambda scored: curve)
+        found: float | None = bought(one, None, 1.0, 10.0)["budget_area"]
+        return found
+
     assert area(dict.fromkeys(BUDGETS, 0.8)) == pytest.approx(0.8)
     # right from 4k on: a ramp over one octave less than what lies between 3k and 4k
     step = {b: float(b >= 4_000) for b in BUDGETS}
@@ -71,9 +79,12 @@ def test_scores_of_nothing() -> None:
     assert aes((0.0, 0.5), (10, 10)) is None and aes((0.5, 0.5), (0, 10)) is None
 
 
-def test_ockscore() -> None:
-    assert ockscore(0.5, 0) == 50
-    assert ockscore(0.9, 10_000) == pytest.approx(90 - 10 * math.log(2))
+@pytest.mark.parametrize(("accuracy", "tokens", "score"), [
+    (0.5, 0, 50), (0.9, 10_000, 90 - 10 * math.log(2))])
+def test_ockscore(accuracy: float, tokens: float, score: float, write: Writer,
+                  counter: TokenCounter) -> None:
+    one = scored(write("one", {"drp_gsm8k": documents(4, set(), 5)}), counter)
+    assert bought(one, None, accuracy, tokens)["ockscore"] == pytest.approx(score)
 
 
 def test_tokens_of_right_and_wrong_and_levels(write: Writer, counter: TokenCounter) -> None:

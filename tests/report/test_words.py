@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from drp_plugin.report import Results, make_report, read_runs, score_run
-from drp_plugin.report.excerpts import excerpts
+from drp_plugin.report import Results, make_report, read_runs, score_run, write_report
+from drp_plugin.report.browser import excerpts
 from drp_plugin.report.layout import Cell, Column, Line, Table, csv_text, latex, markdown, words
 from drp_plugin.report.regrading import Scored
 from drp_plugin.tokens import TokenCounter
@@ -99,9 +100,9 @@ def test_provenance(write: Writer, counter: TokenCounter) -> None:
                           "resolved_cli_args": {"seed": [7, 7, 7, 7], "tasks": "drp_gsm8k"}}
     file.write_text(json.dumps(results))
     (origin,) = read_runs([f"A={folder}"])[0].tasks["drp_gsm8k"].origin
-    assert (origin.model, origin.adapter, origin.seed, origin.date, origin.versions) == (
-        "org/Student-7B", "saves/drp seed 1", "7", "20260102_030405", "lmms-eval 0.7.3")
-    assert origin.command == (
+    assert [origin[k] for k in ("model", "adapter", "seed", "date", "versions")] == [
+        "org/Student-7B", "saves/drp seed 1", "7", "20260102_030405", "lmms-eval 0.7.3"]
+    assert origin["command"] == (
         "lmms-eval --model drp_hf --model_args 'pretrained=org/Student-7B,lora=saves/drp seed 1' "
         "--tasks drp_gsm8k --gen_kwargs temperature=0.6 --limit 3 --seed 7")
 
@@ -118,17 +119,20 @@ def test_excerpts_show_the_question_and_where_two_answers_part(
         rows[1]["drp"] = {"question": "How many apples?"}
     found = excerpts(scored_of([f"Base={write('a', {'drp_gsm8k': before})}",
                                 f"DRP x={write('b', {'drp_gsm8k': after})}"], counter), 12_000)
-    (one,) = (e for e in found if "lost" in e.title)
-    assert one.question == "How many apples?" and one.gold == "10"
-    assert one.sides[0].same == one.sides[1].same and one.sides[0].same.endswith("add and get ")
-    assert "characters that are the same" in one.sides[0].same
-    assert one.sides[0].own.startswith("ten") and one.sides[1].own.startswith("eleven")
-    assert "&a=Base&b=DRP%20x" in one.place and "doc=1%3A" in one.place
+    (one,) = (e for e in found if "lost" in e["title"])
+    before_side, after_side = one["sides"]
+    assert one["question"] == "How many apples?" and one["gold"] == "10"
+    assert before_side["same"] == after_side["same"]
+    assert before_side["same"].endswith("add and get ")
+    assert "characters that are the same" in before_side["same"]
+    assert before_side["own"].startswith("ten") and after_side["own"].startswith("eleven")
+    assert "&a=Base&b=DRP%20x" in one["place"] and "doc=1%3A" in one["place"]
 
 
 # ---- formats
 
-TABLE = Table("t", "A & B", (Column("Method"), Column("x_1", "n = 3", ("", "low"))), (
+X_1 = Column("x_1", "n = 3", parts={"": "accuracy", "low": "low"})
+TABLE = Table("t", "A & B", (Column("Method"), X_1), (
     Line(words("50% → group"), "section"),
     Line((Cell("=cmd()|<b>"), Cell("94.1%", "90 to 96", (0.941, 0.9)))),
     Line((Cell("+DRP"), Cell("15/30", numbers=(0.5,))), "paper"),
@@ -170,12 +174,13 @@ def test_markdown_keeps_small_print() -> None:
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-def test_no_number_that_json_does_not_have(value: float, write: Writer, counter: TokenCounter
-                                           ) -> None:
-    from drp_plugin.report.write import results_json
-
-    runs = [f"{name}={write(name, {'drp_gsm8k': documents(1, set(), 5)})}" for name in "AB"]
-    report = report_of(runs, counter)
+def test_no_number_that_json_does_not_have(value: float, write: Writer, counter: TokenCounter,
+                                           tmp_path: Path) -> None:
+    scored = scored_of([f"{name}={write(name, {'drp_gsm8k': documents(1, set(), 5)})}"
+                        for name in "AB"], counter)
+    report = make_report(scored, 12_000, "qwen")
     bad: Any = report.comparisons[0].model_copy(update={"tokens_change_high": value})
-    text = json.dumps(results_json(report._replace(comparisons=(bad,))), allow_nan=False)
+    write_report(report._replace(comparisons=(bad,)), scored, tmp_path / "out", figures=False)
+    text = (tmp_path / "out" / "results.json").read_text("utf-8")
+    assert "NaN" not in text and "Infinity" not in text
     assert json.loads(text)["comparisons"][0]["tokens_change_high"] is None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,8 +11,6 @@ import tiny_models as tiny
 import yaml
 
 from drp_plugin.training.sft_set import SetSettings, build
-
-BIN = Path(sys.executable).parent
 
 
 @pytest.fixture(scope="session")

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,6 @@ import pytest
 import tiny_models as tiny
 import yaml
 from checkout import script
-from conftest import BIN
 
 from drp_plugin.resources import resource
 from drp_plugin.training.sft_set import SetSettings, build
@@ -31,7 +31,7 @@ def cli(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
     done = subprocess.run(
         arguments, cwd=cwd, capture_output=True, text=True, timeout=600,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
-             "PATH": f"{BIN}:{os.environ['PATH']}", **environment})
+             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done
 

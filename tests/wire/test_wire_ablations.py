@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 
-from conftest import rows_of, traces
 from provider import Provider
+from small_runs import rows_of, traces
 
 from drp_plugin.llm.messages import Reply, Request
 from drp_plugin.records import Usage

@@ -10,8 +10,8 @@ import sys
 import time
 
 import pytest
-from conftest import rows_of, traces
 from provider import Provider
+from small_runs import rows_of, traces
 from starlette.responses import JSONResponse
 
 from drp_plugin.llm.ledger import Ledger

@@ -14,9 +14,9 @@ import threading
 import tracemalloc
 
 import pytest
-from conftest import KEY, everything_written, rows_of, traces
 from faults import BODIES, CONTENT, MESSAGES, SHORT, Faults, bomb
 from provider import Provider
+from small_runs import KEY, everything_written, rows_of, traces
 
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, key_of, usable

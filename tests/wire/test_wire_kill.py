@@ -20,7 +20,7 @@ def test_kill_9_loses_nothing_and_asks_nothing_again(processes):
 
 
 def test_two_processes_share_the_work_and_the_bill(tmp_path):
-    from conftest import traces
+    from small_runs import traces
 
     data, watch = traces(tmp_path / "t.jsonl", 40), Watch()
     with Provider(watch.answer, latency_s=0.05) as provider:

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import KEY, everything_written, rows_of, traces
 from faults import TRANSPORT, Faults
 from provider import Provider
+from small_runs import KEY, everything_written, rows_of, traces
 
 from drp_plugin.resources import resource
 

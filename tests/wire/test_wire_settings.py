@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import KEY, rows_of, traces
 from provider import Provider
+from small_runs import KEY, rows_of, traces
 from starlette.responses import JSONResponse
 
 PRICE = ("--price", "10,20")

@@ -10,9 +10,9 @@ import sys
 import time
 
 import pytest
-from conftest import rows_of, traces
 from faults import Faults
 from provider import Provider
+from small_runs import rows_of, traces
 
 from drp_plugin.llm.ledger import Ledger
 

@@ -12,9 +12,9 @@ import time
 from typing import NamedTuple
 
 import pytest
-from conftest import KEY, everything_written, rows_of, traces
 from faults import Faults
 from provider import Provider
+from small_runs import KEY, everything_written, rows_of, traces
 
 from drp_plugin import progress
 from drp_plugin.llm.ledger import Ledger
