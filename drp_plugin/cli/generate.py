@@ -15,7 +15,7 @@ from drp_plugin.prompts import Prompts
 from drp_plugin.sampling import engines
 from drp_plugin.sampling.completions import PAPER_STUDENT
 from drp_plugin.sampling.questions import load
-from drp_plugin.sampling.traces import TraceRequests, generate
+from drp_plugin.sampling.student_traces import TraceRequests, generate
 from drp_plugin.student import model_path
 
 
