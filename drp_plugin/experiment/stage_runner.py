@@ -68,11 +68,14 @@ class Runner:
         """Run what is not done. Raises StageFailed, and KeyboardInterrupt after cleaning up."""
         from doit.doit_cmd import DoitMain
 
+        # what a scheduler sends ends the stages too, as Ctrl-C does
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         with self._bars:
             try:
                 code = DoitMain(_loader(self), config_filenames=()).run(["run"])
             finally:
                 self.stop()
+                signal.signal(signal.SIGTERM, before)
         if self.failures:
             raise StageFailed("\n".join(self.failures))
         if code:

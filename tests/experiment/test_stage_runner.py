@@ -113,28 +113,45 @@ def test_two_experiments_in_one_folder(tmp_path):
         pass
 
 
-def test_kill_9_leaves_no_orphan_beside_the_next_one(tmp_path):
+def begin(folder):
+    """An experiment in a process of its own, and the stage that it runs."""
     slow = "import os; open('pid', 'w').write(str(os.getpid())); time.sleep(300)"
     code = f"""
 import os, pathlib, sys
 sys.path.insert(0, {os.path.dirname(__file__)!r})
 from test_stage_runner import run, stage
-folder = pathlib.Path({str(tmp_path)!r})
+folder = pathlib.Path({str(folder)!r})
 os.chdir(folder)
 run(folder, [stage(folder, 'slow', {slow!r})])
 """
-    demo = subprocess.Popen([sys.executable, "-c", code])
+    experiment = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 600
-    while not (tmp_path / "pid").exists() or not (tmp_path / "pid").read_text():
+    while not (folder / "pid").exists() or not (folder / "pid").read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    demo.send_signal(signal.SIGKILL)
-    demo.wait()
-    orphan = int((tmp_path / "pid").read_text())
+    return experiment, int((folder / "pid").read_text())
+
+
+def ended(process):
+    status = Path(f"/proc/{process}/stat")
+    return not status.exists() or status.read_text().split()[2] == "Z"
+
+
+def test_kill_9_leaves_no_orphan_beside_the_next_one(tmp_path):
+    experiment, orphan = begin(tmp_path)
+    experiment.send_signal(signal.SIGKILL)
+    experiment.wait()
     os.kill(orphan, 0)  # it lives on, as expected
     run(tmp_path, [stage(tmp_path, "next", "1")])
-    status = Path(f"/proc/{orphan}/stat")
-    assert not status.exists() or status.read_text().split()[2] == "Z"
+    assert ended(orphan)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_what_a_scheduler_sends_ends_the_stages_too(tmp_path, number):
+    experiment, running = begin(tmp_path)
+    experiment.send_signal(number)
+    assert experiment.wait() != 0
+    assert ended(running)
 
 
 @pytest.mark.parametrize(
