@@ -1,7 +1,4 @@
-"""Decisions by hand, made in the page of `drp inspect`, and how they come back.
-
-They stand in `RUN_DIR/edits.jsonl`, a row a decision; the last one for an id counts.
-"""
+"""Decisions by hand, made in the page of `drp inspect`: the rows of `RUN_DIR/edits.jsonl`."""
 
 from __future__ import annotations
 
@@ -27,10 +24,7 @@ class Edit(Record):
 
 
 def read_edits(run_dir: Path) -> dict[str, Edit]:
-    """The last decision for each id; empty where the run has no `edits.jsonl`.
-
-    Raises UserError that names file and row for a row that cannot be used.
-    """
+    """The last decision for each id, where there are any. Raises UserError for an unusable row."""
     path = Path(run_dir) / EDITS
     if not path.exists():
         return {}

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from statistics import mean, median
 from typing import IO, Any
@@ -43,10 +44,7 @@ def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
 
 
 def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None) -> Statistics:
-    """Write the page; the statistics are over all rows, `limit` cuts how many can be looked at.
-
-    Rows are read twice and written one at a time, so a run of any size fits into memory.
-    """
+    """Write the page; the statistics are over all rows, `limit` cuts how many can be looked at."""
     statistics = Statistics(not_reached=not_reached(run_dir))
     for row in rows(run_dir):
         statistics.add(row)
@@ -60,11 +58,10 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None) -> Sta
         run=embedded("run", run), **_figures(statistics)).partition("<!-- rows -->")
     file.write(head)
     index = []
-    for number, row in enumerate(rows(run_dir)):
-        if limit is not None and number >= limit:
-            break
-        index.append(_line(row))
-        file.write(embedded(f"row-{number}", _data(row)) + "\n")
+    for number, row in enumerate(islice(rows(run_dir), limit)):  # read anew: memory stays flat
+        line, data = _shown(row)
+        index.append(line)
+        file.write(embedded(f"row-{number}", data) + "\n")
     file.write(embedded("index", index) + "\n")
     file.write(tail)
     return statistics
@@ -84,19 +81,14 @@ def _visible(text: str) -> str:
                   lambda match: f"U+{ord(match[0]):04X}", text)
 
 
-def _line(row: Pruned | Reject) -> list[Any]:
-    """What the list of rows shows: kind, id, and tokens or reason."""
+def _shown(row: Pruned | Reject) -> tuple[list[Any], dict[str, Any]]:
+    """A row in the list of rows (kind, id, and tokens or reason), and as it is looked at."""
     if isinstance(row, Reject):
-        return ["r", row.id, row.stage, row.reason.value]
-    return ["p", row.id, row.tokens_before, row.tokens_after, len(row.steps)]
-
-
-def _data(row: Pruned | Reject) -> dict[str, Any]:
-    if isinstance(row, Reject):
-        return {"id": row.id, "stage": row.stage, "reason": row.reason.value,
-                "detail": row.detail, "reply": row.reply, "row": row.row}
+        return ["r", row.id, row.stage, row.reason.value], {
+            "id": row.id, "stage": row.stage, "reason": row.reason.value, "detail": row.detail,
+            "reply": row.reply, "row": row.row}
     original, new = split_response(row.original), split_response(row.response)
-    return {
+    return ["p", row.id, row.tokens_before, row.tokens_after, len(row.steps)], {
         "id": row.id, "question": row.question, "gold": row.answer, "model": row.model,
         "teacher": row.teacher, "coverage": row.coverage, "verdict": row.verdict,
         "before": row.tokens_before, "after": row.tokens_after,

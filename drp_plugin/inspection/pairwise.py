@@ -15,7 +15,6 @@ from typing import Any, Literal
 
 import jinja2
 
-import drp_plugin
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Ask, Message, Request, Sampling, TeacherError
@@ -163,6 +162,6 @@ def table(summary: dict[str, Any], names: tuple[str, str]) -> str:
         return (f"{100 * d['share']:.1f} %  (95 %: {100 * low:.1f} to {100 * high:.1f} %; "
                 f"n {d['n']})")
 
-    file = Path(drp_plugin.__file__).parent / "data" / "judge.txt.jinja"
-    return jinja2.Template(file.read_text("utf-8")).render(
+    texts = jinja2.Environment(loader=jinja2.PackageLoader("drp_plugin", "data"))
+    return texts.get_template("judge.txt.jinja").render(
         s=summary, one=names[0], two=names[1], share=share)

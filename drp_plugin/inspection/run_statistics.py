@@ -59,9 +59,7 @@ class Statistics:
         """Share of all tokens that went away; None without rows."""
         return 1 - self.after / self.before if self.before else None
 
-    def histogram(self, bins: int = 10) -> list[int]:
-        """Rows by the share of tokens that stayed; the last bin takes what is longer, too."""
-        counts = [0] * bins
-        for ratio in self.ratios:
-            counts[min(bins - 1, int(ratio * bins))] += 1
-        return counts
+    def histogram(self) -> list[int]:
+        """Rows by tenths of tokens that stayed; the last one takes what is longer, too."""
+        counts = Counter(min(9, int(ratio * 10)) for ratio in self.ratios)
+        return [counts[tenth] for tenth in range(10)]

@@ -16,11 +16,8 @@ _PROOF = "Okay, so 12 + 7 = 19.\n\nWait, let me check:  19 - 7 is 12.\n"
 
 
 class Chat:
-    """A student's tokenizer with its chat template.
-
-    Raises UserError when there is no chat template, or when the tokenizer does not give text
-    back as it was (some transformers releases lose every space of R1-Distill's text).
-    """
+    """A student's tokenizer with its chat template. Raises UserError without one, or when text does
+    not come back as it was (some transformers releases lose every space of R1-Distill's)."""
 
     def __init__(self, model: str, *, template: str | None = None, revision: str | None = None,
                  trust_remote_code: bool = False) -> None:
@@ -42,10 +39,7 @@ class Chat:
                             f"({again[:40]!r})", fix="Install another transformers release")
 
     def encode(self, messages: Sequence[Message]) -> list[int]:
-        """The ids of the prompt, with the opening of the assistant's turn.
-
-        A last message of the assistant is the beginning of that turn.
-        """
+        """The prompt's ids, the assistant's turn opened; a last message of its own begins it."""
         turns = [{"role": m.role, "content": m.content} for m in messages]
         begun = str(turns.pop()["content"]) if turns[-1]["role"] == "assistant" else ""
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
@@ -54,10 +48,7 @@ class Chat:
         return list(self.tokenizer(text + begun, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of generated ids, without the stop token.
-
-        Special tokens stay, since `</think>` is one in some tokenizers.
-        """
+        """The text of generated ids; special tokens stay, since `</think>` can be one."""
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=False,
                                          clean_up_tokenization_spaces=False))
 

@@ -16,8 +16,7 @@ from drp_plugin.sampling.completions import OUTCOME, Outcome, Sampler, SampleReq
 from drp_plugin.sampling.engines import engine_class
 from drp_plugin.sampling.identity import identity
 
-BLOCK = 64
-"""Requests that a worker takes, and stores, at a time."""
+BLOCK = 64  # Requests that a worker takes, and stores, at a time
 
 
 class Worker:

@@ -12,10 +12,8 @@ from drp_plugin.llm.ledger import request_key
 from drp_plugin.llm.messages import Message
 from drp_plugin.records import Record
 
-PAPER_STUDENT = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"
-"""The paper's student (§4.1)."""
-MAX_NEW_TOKENS = 131_072
-"""The paper's generation limit (§4.2)."""
+PAPER_STUDENT = "deepseek-ai/DeepSeek-R1-Distill-Qwen-7B"  # §4.1
+MAX_NEW_TOKENS = 131_072  # The paper's generation limit (§4.2)
 
 Finish = Literal["stop", "length", "cutoff", "loop"]
 """How a completion ended: the model stopped, the limit was reached, the protocol needed no more
@@ -26,16 +24,12 @@ class SampleRequest(Record):
     """One completion to be drawn. Equal requests to the same model have the same completion."""
 
     messages: tuple[Message, ...]
-    temperature: float = 0.6
-    """0 is greedy."""
+    temperature: float = 0.6  # 0 is greedy
     top_p: float = Field(default=0.95, gt=0, le=1)
     top_k: int | None = None
-    max_new_tokens: int = MAX_NEW_TOKENS
-    """A cap; the model's context can make it smaller."""
-    cutoff: int | None = None
-    """With `stop_at_cutoff`: stop beyond so many tokens, since the protocol reads no further."""
-    stop_loops: bool = False
-    """Stop where the tail has become periodic (`loops.token_period`)."""
+    max_new_tokens: int = MAX_NEW_TOKENS  # A cap; the model's context can make it smaller
+    cutoff: int | None = None  # with `stop_at_cutoff`: so many tokens are read, and one more drawn
+    stop_loops: bool = False  # Stop where the tail has become periodic (`loops.token_period`)
     seed: int = 0
 
     @property
@@ -58,8 +52,7 @@ class Completion(Record):
     """What the student said."""
 
     text: str
-    tokens: int
-    """Tokens that the model generated, without the end-of-sequence token."""
+    tokens: int  # Tokens that the model generated, without the end-of-sequence token
     prompt_tokens: int
     finish: Finish
 
@@ -68,8 +61,7 @@ class Failed(Record):
     """A request that could not be answered; never an answer."""
 
     error: str
-    reason: Literal["engine", "too_long"] = "engine"
-    """`too_long`: the prompt leaves no room in the model's context, whenever it is asked."""
+    reason: Literal["engine", "too_long"] = "engine"  # or no room in the context, whenever asked
 
     @classmethod
     def too_long(cls, prompt: int, context: int) -> Failed:
@@ -86,19 +78,14 @@ OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
 class Sampler(abc.ABC):
     """An engine with a model in it."""
 
-    identity: dict[str, Any]
-    """Everything about the engine and the model that determines a completion, as JSON."""
+    identity: dict[str, Any]  # all of engine and model that determines a completion, as JSON
 
     @abc.abstractmethod
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """Each request's index and outcome, in the order in which they finish.
-
-        An engine takes from `requests` what it can work on.
-        """
+        """Each request's index and outcome, as they finish; it takes what it can work on."""
 
     def stop(self) -> bool:
-        """Begin nothing new; False where what is in the making cannot be waited for.
+        """Begin nothing new, so that `sample` ends; False where that cannot be waited for.
 
-        Called from a signal handler while `sample` goes on, which then ends by itself.
-        """
+        Called from a signal handler."""
         return False

@@ -22,18 +22,15 @@ from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler
 from drp_plugin.sampling.pool import in_thread
 from drp_plugin.thinking import join_response
 
-CONCURRENCY = 64
-"""Requests in flight at each server; vLLM queues what it cannot hold."""
+CONCURRENCY = 64  # Requests in flight at each server; vLLM queues what it cannot hold
 _OWN = "skip_special_tokens"
 
 
 class _Server(OpenAITeacher):
     """One server: asked as a teacher is, but its replies are a student's completions."""
 
-    gone = False
-    """Its last fault was that there was nobody to talk to."""
-    plain = False
-    """It takes no fields beyond OpenAI's own."""
+    gone = False  # Its last fault was that there was nobody to talk to
+    plain = False  # It takes no fields beyond OpenAI's own
 
     async def draw(self, request: SampleRequest, context: int | None) -> Completion:
         """Raises TeacherError where there is none to be had, Unusable where there never is."""

@@ -7,15 +7,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from drp_plugin.resources import table
+
 _KINDS = {".safetensors", ".bin", ".pt", ".json", ".jinja", ".txt", ".model"}
 _SMALL = 64 << 20
-_SPEED = {
-    "batch_size", "block_size", "cpu_offload_gb", "data_parallel_backend", "data_parallel_size",
-    "device", "disable_log_stats", "distributed_executor_backend", "enable_prefix_caching",
-    "enforce_eager", "gpu_memory_utilization", "max_lora_rank", "max_loras", "swap_space",
-    "max_num_batched_tokens", "max_num_seqs", "pipeline_parallel_size", "tensor_parallel_size",
-    "threads", "trust_remote_code", "workers"}
-"""Arguments of the engines that change how fast completions come, not which."""
 
 
 def identity(engine: str, model: str, *, revision: str | None = None,
@@ -28,7 +23,7 @@ def identity(engine: str, model: str, *, revision: str | None = None,
     there.
     """
     known = {name: _value(value) for name, value in sorted(arguments.items())
-             if name not in _SPEED and value is not None}
+             if name not in table("engines.yaml")["speed"] and value is not None}
     if adapter is not None:
         known["adapter"] = fingerprint(adapter)
     if chat_template is not None:
@@ -50,11 +45,8 @@ def _value(value: Any) -> Any:
 
 
 def fingerprint(model: str, revision: str | None = None) -> dict[str, Any]:
-    """What identifies a model's weights and tokenizer.
-
-    A folder is known by its files (content up to 64 MB, larger ones by size and date), a hub name
-    by itself and its revision.
-    """
+    """What identifies a model's weights and tokenizer: a folder's files (content up to 64 MB, else
+    by size and date), a hub name and its revision."""
     folder = Path(model)
     if not folder.is_dir():
         return {"model": model, **({"revision": revision} if revision else {})}

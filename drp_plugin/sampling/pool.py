@@ -21,10 +21,8 @@ from typing import Any
 
 from drp_plugin.sampling.completions import OUTCOME, Outcome, SampleRequest
 
-LEAST = 32
-"""Requests that make one more process worth its start."""
-_LONGEST = 1 << 30
-"""Bytes of an outcome."""
+LEAST = 32  # Requests that make one more process worth its start
+_LONGEST = 1 << 30  # Bytes of an outcome
 
 
 def cores() -> int:
@@ -53,10 +51,7 @@ def in_thread(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Iterator[tupl
 
 def run(kind: type, settings: dict[str, Any], requests: Sequence[SampleRequest],
         workers: int) -> Iterator[tuple[int, Outcome]]:
-    """Each request's index and outcome, from `workers` processes with a sampler of this kind each.
-
-    Raises RuntimeError when a process ends before its work is done.
-    """
+    """Each request's index and outcome, by processes; RuntimeError where one ends too early."""
     # -P: what lies in the current folder is not taken for a module
     command = [sys.executable, "-P", "-m", "drp_plugin.sampling.pool", kind.__module__,
                kind.__name__, json.dumps(settings)]

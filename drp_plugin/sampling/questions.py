@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from drp_plugin import hub
@@ -18,6 +17,7 @@ from drp_plugin.jsonl import rows as lines
 from drp_plugin.reading import Reader, traces
 from drp_plugin.reading.golds import gold
 from drp_plugin.records import Question, Record, Reject
+from drp_plugin.resources import table
 
 
 class Source(Record):
@@ -47,8 +47,7 @@ class Source(Record):
 @functools.cache
 def sources() -> dict[str, Source]:
     """The public sets by name."""
-    text = (Path(__file__).parents[1] / "data" / "question_sets.yaml").read_text(encoding="utf-8")
-    return {name: Source(**found) for name, found in yaml.safe_load(text).items()}
+    return {name: Source(**found) for name, found in table("question_sets.yaml").items()}
 
 
 def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
@@ -106,14 +105,14 @@ def _from_hub(name: str) -> list[Question]:
     if not hub.reachable():
         datasets.config.HF_HUB_OFFLINE = True  # the cache at once instead of minutes of retries
     try:
-        table = datasets.load_dataset(source.path, source.name, split=source.split)
+        found = datasets.load_dataset(source.path, source.name, split=source.split)
     except Exception as error:  # datasets raises many kinds
         raise UserError(f"{source.path} cannot be loaded from the hub or its cache "
                         f"({type(error).__name__})", fix=fix) from None
     for field in (source.question, source.answer):
-        if field not in table.column_names:
+        if field not in found.column_names:
             raise UserError(f"{source.path} has no field {field!r}", fix=fix)
-    return _taken(name, table)
+    return _taken(name, found)
 
 
 def _published(file: Path, name: str) -> list[Question]:

@@ -11,11 +11,8 @@ _GROW = 256
 
 
 class RowCache(Cache):
-    """Keys and values of up to `size` rows, each with its own number of columns.
-
-    Row r's tokens stand in columns 0 … length(r) - 1. The buffers grow by need; attention sees no
-    further than the longest of the rows that take part.
-    """
+    """Keys and values of up to `size` rows, each in columns 0 … length(r) - 1. The buffers grow by
+    need; attention sees no further than the longest of the rows that take part."""
 
     def __init__(self, size: int) -> None:
         super().__init__(layers=[])

@@ -20,17 +20,13 @@ from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler
 from drp_plugin.sampling.identity import derived_seed
 from drp_plugin.sampling.through_ledger import Report, draw, opened, outcomes
 
-_LOOKED_AT = 200
-"""Traces that are graded to see whether any is right."""
-_NAMED = 5
-"""Failed rows whose ids are shown for each reason."""
+_LOOKED_AT = 200  # Traces that are graded to see whether any is right
+_NAMED = 5  # Failed rows whose ids are shown for each reason
 
 
 class TraceRequests(Sequence[SampleRequest]):
-    """Requests in the order of the questions, each made when it is looked at.
-
-    `settings` are those of `SampleRequest`. Raises UserError for a prompt that does not render.
-    """
+    """Requests in the order of the questions, each made when it is looked at; `settings` are
+    those of `SampleRequest`. Raises UserError for a prompt that does not render."""
 
     def __init__(self, questions: Sequence[Question], prompts: Prompts, prompt: str, *,
                  samples: int = 1, seed: int = 0, **settings: Any) -> None:
@@ -60,10 +56,8 @@ class Sampled:
     """What sampling has come to so far."""
 
     def __init__(self) -> None:
-        self.traces = self.tokens = self.cut = 0
-        """Traces written, their tokens, and those that did not end by themselves."""
-        self.failed: dict[str, list[str]] = {}
-        """Ids of rows without a trace, by what was wrong."""
+        self.traces = self.tokens = self.cut = 0  # cut: traces that did not end by themselves
+        self.failed: dict[str, list[str]] = {}  # Ids of rows without a trace, by what was wrong
         self._seen = Seen()
         self._drawn = self._failures = self._graded = self._right = 0
         self._started = time.monotonic()
@@ -111,11 +105,8 @@ class Sampled:
 
 def generate(sampler: Sampler, requests: TraceRequests, output: str, *, model: str,
              ledger: Path | None = None) -> Sampled:
-    """Sample, and write the traces in the order of the questions, as they stand in the ledger.
-
-    Without a `ledger` a temporary one is kept. Raises UserError, and leaves the file as it was,
-    where not one completion could be had.
-    """
+    """Sample, and write the traces in the order of the questions, by way of the ledger (else a
+    temporary one). Raises UserError, and leaves the file, where no completion could be had."""
     tally = Sampled()
     with opened(ledger) as store:
         with tally.shown("completions", len(requests)) as report:

@@ -28,10 +28,9 @@ _POLL_S = 0.2
 @contextlib.contextmanager
 def opened(path: Path | None) -> Iterator[Ledger]:
     """The ledger at `path`; without one, a ledger that lasts as long as the block."""
-    temporary: contextlib.AbstractContextManager[str] = \
-        contextlib.nullcontext("") if path else tempfile.TemporaryDirectory()
-    with temporary as folder, Ledger(path or Path(folder) / "ledger.sqlite") as ledger:
-        yield ledger
+    with contextlib.ExitStack() as stack:
+        path = path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / "ledger.sqlite"
+        yield stack.enter_context(Ledger(path))
 
 
 def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
@@ -136,12 +135,9 @@ class _Claims:
 
     def __init__(self, ledger: Ledger, keys: Sequence[str]) -> None:
         self.ledger, self.keys = ledger, keys
-        self.taken: list[str] = []
-        """In the order in which the sampler took them."""
-        self.open: dict[str, None] = {}
-        """Those without an outcome."""
-        self.others: list[str] = []
-        """What another process draws, or has just stored."""
+        self.taken: list[str] = []  # In the order in which the sampler took them
+        self.open: dict[str, None] = {}  # Those without an outcome
+        self.others: list[str] = []  # What another process draws, or has just stored
 
     def __iter__(self) -> Iterator[str]:
         for key in self.keys:

@@ -22,8 +22,7 @@ from drp_plugin.sampling.identity import identity
 from drp_plugin.sampling.pick import Picker
 from drp_plugin.sampling.row_cache import RowCache
 
-TIER = 512
-"""Columns of the first pass. Rows that need more are set aside; later passes have 4 times more."""
+TIER = 512  # columns of the first pass; rows that need more wait for a later one, with 4 times more
 
 
 class _Row:
@@ -31,8 +30,7 @@ class _Row:
 
     def __init__(self, index: int, request: SampleRequest, prompt: list[int], limit: int) -> None:
         self.index, self.request, self.prompt = index, request, prompt
-        self.limit = limit
-        """Most new tokens, by the request and the model's context."""
+        self.limit = limit  # most new tokens, by the request and the model's context
         self.new: list[int] = []
         self.random = random.Random(request.seed)
 

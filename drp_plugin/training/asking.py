@@ -8,18 +8,13 @@ from pathlib import Path
 
 from drp_plugin.prompts import Prompts
 
-BARE = "none"
-"""The question as it stands, which `eval_plain` is as well."""
-EVALUATED = "eval_boxed"
-"""What `drp generate` and the tasks ask with, the embedded student's apart."""
+BARE = "none"  # The question as it stands, which `eval_plain` is as well
+EVALUATED = "eval_boxed"  # what `drp generate` and the tasks ask, but the embedded student
 
 
 @cache
 def asking(prompt: str) -> Callable[[str], str]:
-    """Question to prompt, for a template of `prompts/` by name, a FILE.jinja, or `none`.
-
-    Raises UserError for a template that is missing, or that needs more than the question.
-    """
+    """Question to prompt, by a template of `prompts/`, a FILE.jinja, or `none`; or UserError."""
     if prompt == BARE:
         return str.strip
     prompts, name = Prompts(), prompt

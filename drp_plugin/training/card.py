@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +87,6 @@ def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows
 
 def markdown(facts: Mapping[str, Any]) -> str:
     """The card for people; with the header that the Hugging Face hub reads."""
-    words = Path(drp_plugin.__file__).parent / "data" / "card.md.jinja"
-    return jinja2.Template(words.read_text("utf-8"), trim_blocks=True, lstrip_blocks=True,
-                           keep_trailing_newline=True).render(facts)
+    return jinja2.Environment(
+        loader=jinja2.PackageLoader("drp_plugin", "data"), trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True).get_template("card.md.jinja").render(facts)

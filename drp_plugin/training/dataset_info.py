@@ -11,17 +11,11 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import replacing
+from drp_plugin.resources import table
 
 INFO = "dataset_info.json"
-_OURS = ("file_name", "formatting", "ranking", "columns", "tags")
-# `sharegpt` and not `openai`: the latter makes LLaMA-Factory put its own system prompt in front.
-SFT_ENTRY: dict[str, Any] = {
-    "formatting": "sharegpt", "columns": {"messages": "conversations"},
-    "tags": {"role_tag": "from", "content_tag": "value", "user_tag": "human",
-             "assistant_tag": "gpt"}}
-PAIR_ENTRY = {"formatting": "sharegpt", "ranking": True, "columns": {
-    "messages": "conversations", "chosen": "chosen", "rejected": "rejected"},
-    "tags": SFT_ENTRY["tags"]}
+SFT_ENTRY, PAIR_ENTRY = table("llamafactory.yaml")["entries"]
+_OURS = ("file_name", *PAIR_ENTRY)
 
 
 def check_name(name: str) -> str:
@@ -36,14 +30,11 @@ def check_name(name: str) -> str:
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """One build at a time in `folder`; the lock dies with its process, even on kill -9.
-
-    A folder that was made for a build which then fails is taken away again.
-    """
+    """One build at a time; a folder made for one that fails is taken away again."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     lock = folder / f".{INFO}.lock"
-    with open(lock, "a") as file:
+    with open(lock, "a") as file:  # the lock dies with its process, even on kill -9
         with contextlib.suppress(ImportError):  # Windows: the writes themselves are still atomic
             import fcntl
 
@@ -86,14 +77,10 @@ def check_free(folder: Path, name: str) -> None:
 
 
 def register(folder: Path, name: str, entry: dict[str, Any]) -> None:
-    """Add or replace one entry; everything else stays as it was, in its order.
-
-    Keys that a user put into our entry (`num_samples`, say) stay too. The caller holds the lock.
-    """
+    """Add or replace one entry under the lock; all else stays, a user's keys in the entry too."""
     info = read_info(folder)
     old = info.get(name)
     kept = {k: v for k, v in old.items() if k not in _OURS} if isinstance(old, dict) else {}
     info[name] = {"file_name": f"{name}.json", **entry, **kept}
     with replacing(folder / INFO) as file:
-        json.dump(info, file, ensure_ascii=False, indent=2)
-        file.write("\n")
+        file.write(json.dumps(info, ensure_ascii=False, indent=2) + "\n")

@@ -19,16 +19,13 @@ from drp_plugin.jsonl import dumps
 class Fit:
     """A row that can be trained on, without its text: what is kept of each in memory."""
 
-    order: bytes
-    """Its place in the shuffle."""
+    order: bytes  # its place in the shuffle
     group: str
     id: str
     source: str
     row: int
-    offset: int
-    """Its place in the spool."""
-    tokens: int | None
-    """Its length as a training row; None where it was not counted."""
+    offset: int  # its place in the spool
+    tokens: int | None  # its length as a training row; None where it was not counted
 
     @property
     def rank(self) -> tuple[str, str, str, int]:
@@ -49,18 +46,11 @@ class Spool:
         self._end += self._file.write(text := f"{dumps(example)}\n{json.dumps(note)}\n".encode())
         return self._end - len(text)
 
-    def examples(self, rows: Iterable[Fit]) -> Iterator[str]:
-        """Each row's example, as one line of JSON."""
+    def read(self, rows: Iterable[Fit]) -> Iterator[tuple[str, Any]]:
+        """Each row's example, as one line of JSON, and what is known about it."""
         for row in rows:
             self._file.seek(row.offset)
-            yield self._file.readline().decode().rstrip("\n")
-
-    def notes(self, rows: Iterable[Fit]) -> Iterator[Any]:
-        """What is known about each row."""
-        for row in rows:
-            self._file.seek(row.offset)
-            self._file.readline()
-            yield json.loads(self._file.readline())
+            yield self._file.readline().decode().rstrip("\n"), json.loads(self._file.readline())
 
 
 def digest(*parts: str | None) -> bytes:
@@ -85,10 +75,7 @@ def parse_ratio(text: str) -> dict[str, float]:
 
 
 def match_groups(groups: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Which ratio name holds for each group: `gsm8k` stands for `gsm8k` and `gsm8k_train`.
-
-    Raises UserError when a name matches nothing, or a group has no name.
-    """
+    """Each group's ratio name: `gsm8k` is for `gsm8k_train`, too. UserError where one is left."""
     found: dict[str, str] = {}
     for group in groups:
         hits = [n for n in names if group.startswith(n) and not group[len(n):][:1].isalnum()]
@@ -105,11 +92,8 @@ def match_groups(groups: Sequence[str], names: Sequence[str]) -> dict[str, str]:
 
 def quotas(weights: Mapping[str, float], available: Mapping[str, int],
            size: int | None) -> dict[str, int]:
-    """Rows to take of each name so that the ratio holds and none runs out.
-
-    With `size` the counts add up to it where the rows suffice, otherwise to the largest number
-    that keeps the ratio. Largest remainders get the rounding.
-    """
+    """Rows to take of each name so that the ratio holds and none runs out: `size` in all where the
+    rows suffice, else the most that keep the ratio. Largest remainders get the rounding."""
     total = sum(weights.values())
     most = min(available[name] * total / weight for name, weight in weights.items())
     target = int(most + 1e-9) if size is None else min(size, int(most + 1e-9))

@@ -11,11 +11,8 @@ from drp_plugin.errors import UserError
 
 
 def push(folder: Path, name: str, repository: str, *, private: bool = True) -> str:
-    """Upload the set, its provenance and its card (as README.md); returns the repository's address.
-
-    The token comes from HF_TOKEN or `hf auth login`. Raises UserError when huggingface_hub is not
-    installed or the hub refuses.
-    """
+    """Upload set, provenance and card (as README.md), by the token of HF_TOKEN or `hf auth login`;
+    returns the repository's address. UserError without huggingface_hub or when the hub refuses."""
     try:
         from huggingface_hub import HfApi
     except ImportError:

@@ -1,8 +1,4 @@
-"""`drp build`: pruned runs in, a registered LLaMA-Factory data set out (§3.3, Appendix B).
-
-Rows are read once and wait on disk; what stays in memory of each is its name, its place in the
-shuffle and its length.
-"""
+"""`drp build`: pruned runs in, a registered LLaMA-Factory data set out (§3.3, Appendix B)."""
 
 from __future__ import annotations
 
@@ -28,10 +24,8 @@ from drp_plugin.training.templates import DEFAULT_TEMPLATE, Count, Family, famil
 
 @dataclass(frozen=True)
 class SetSettings:
-    """What decides the set, besides the rows: the options of `drp build`.
-
-    `prompt` None takes each row's own; `cutoff_len` counts the tokens of prompt and response.
-    """
+    """What decides the set, besides the rows: the options of `drp build`. `prompt` None takes each
+    row's own; `cutoff_len` counts the tokens of prompt and response."""
 
     name: str
     size: int | None = None
@@ -87,8 +81,7 @@ class Sorter:
     count: Count | None
     excluded: frozenset[bytes]
     spool: Spool
-    fit: dict[bytes, Fit] = field(default_factory=dict)
-    """By the hash of all that is trained; of equal rows, the one of the least rank."""
+    fit: dict[bytes, Fit] = field(default_factory=dict)  # of equal rows, that of the least rank
     dropped: list[Dropped] = field(default_factory=list)
     rows_in: int = 0
     unrecorded: int = 0  # rows that do not name their prompt, where that decides
@@ -203,8 +196,8 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
                             fix="Give a larger --size or a flatter --ratio")
         dropped += [Dropped(f.source, f.row, f.id, Why.NOT_SAMPLED, "") for f in rest]
         sums = card.Sums()
-        for fit, (question, characters, facts) in zip(chosen, spool.notes(chosen), strict=True):
-            sums.add(bytes.fromhex(question), fit.group, fit.source, fit.tokens, characters, facts)
+        for fit, (_, (question, characters, known)) in zip(chosen, spool.read(chosen), strict=True):
+            sums.add(bytes.fromhex(question), fit.group, fit.source, fit.tokens, characters, known)
         facts = card.describe(settings, sums, dropped, sorter.rows_in, counted_by or tokenizer)
         file = _write(folder, settings, spool, chosen, dropped, facts, replace_set)
     return Built(file, len(chosen), dropped, facts,
@@ -222,7 +215,7 @@ def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
 
 def _text(spool: Spool, chosen: Sequence[Fit]) -> Iterator[str]:
     """The set as LLaMA-Factory is given it: one JSON array, a row a line."""
-    for number, example in enumerate(spool.examples(chosen)):
+    for number, (example, _) in enumerate(spool.read(chosen)):
         yield (",\n" if number else "[\n") + example
     yield "\n]\n"
 
@@ -237,22 +230,20 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
         for text in _text(spool, chosen):
             made.update(text.encode())
         same = False
-        if file.exists():
-            with file.open("rb") as opened:
-                same = made.digest() == hashlib.file_digest(opened, "sha256").digest()
+        with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
+            same = made.digest() == hashlib.file_digest(opened, "sha256").digest()
         if file.exists() and not same and not replace_set:
             raise UserError("is there already, with other rows", file=file,
                             fix="Give --replace to write over it, or another --name")
         with replacing(folder / f"{name}.card.json") as out:
-            json.dump(facts, out, ensure_ascii=False, indent=2)
-            out.write("\n")
+            out.write(json.dumps(facts, ensure_ascii=False, indent=2) + "\n")
         if not same:  # a set that is as it was keeps its date, by which `drp check` knows it
             with replacing(file) as out:
                 out.writelines(_text(spool, chosen))
-        notes = zip(chosen, spool.notes(chosen), strict=True)
+        noted = zip(chosen, spool.read(chosen), strict=True)
         jsonl.write(folder / f"{name}.provenance.jsonl", (
             {"row": i, "id": f.id, "group": f.group, "source": f.source, "line": f.row,
-             "tokens": f.tokens} | known for i, (f, (_, _, known)) in enumerate(notes)))
+             "tokens": f.tokens} | known for i, (f, (_, (_, _, known))) in enumerate(noted)))
         jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, dropped))
         with replacing(folder / f"{name}.md") as out:
             out.write(card.markdown(facts))

@@ -46,19 +46,14 @@ class Candidate:
     """A row that may become a training example."""
 
     source: str
-    row: int
-    """Its line in `source`, from 1."""
+    row: int  # its line in `source`, from 1
     id: str
-    group: str
-    """`dataset` of the row, otherwise the run's name. Ratios count by it."""
+    group: str  # `dataset` of the row, otherwise the run's name; ratios count by it
     question: str
     response: str
-    rejected: str | None
-    """The student's original response, for preference pairs."""
-    prompt: str | None
-    """Name of the prompt that the response was sampled with; None where it is not recorded."""
-    facts: dict[str, Any]
-    """Provenance, as far as the row tells it."""
+    rejected: str | None  # the student's original response, for preference pairs
+    prompt: str | None  # name of the prompt of the sampling; None where it is not recorded
+    facts: dict[str, Any]  # provenance, as far as the row tells it
 
 
 @dataclass(frozen=True)

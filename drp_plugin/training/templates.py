@@ -1,7 +1,6 @@
 """Chat layouts of the reasoning families, as text, and the LLaMA-Factory template of each.
 
-Lengths can be counted by them without LLaMA-Factory; `drp check` proves for a real tokenizer that
-they agree with the chat template that inference goes by.
+Lengths are counted by them; `drp check` compares them with the chat template of inference.
 """
 
 from __future__ import annotations
@@ -14,8 +13,7 @@ from pathlib import Path
 
 from drp_plugin.errors import UserError
 
-Count = Callable[[str], int]
-"""Text to number of tokens, none added: `drp_plugin.tokens.TokenCounter.count`."""
+Count = Callable[[str], int]  # text to tokens, none added: `drp_plugin.tokens.TokenCounter.count`
 
 
 @dataclass(frozen=True)
@@ -62,10 +60,8 @@ DEFAULT_TEMPLATE = "deepseekr1"
 def family(template: str, tokenizer: str | None = None) -> tuple[Family, str | None]:
     """The layout of a LLaMA-Factory template, and a note where it is not LLaMA-Factory's own word.
 
-    Names that are not known here are asked of LLaMA-Factory. Where it is not installed, the chat
-    template of `tokenizer`, the student's folder, tells the layout.
-
-    Raises UserError for a template that there is not, and where nothing can be known about it.
+    Without LLaMA-Factory, the chat template of `tokenizer`, the student's folder, tells the layout
+    of one not known here. Raises UserError for a template of which nothing can be known.
     """
     if template in FAMILIES:
         return FAMILIES[template], None

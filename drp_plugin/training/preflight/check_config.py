@@ -8,18 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.training.preflight import (
-    estimate,
-    files,
-    framework,
-    runchecks,
-    setchecks,
-    textchecks,
-    tokenchecks,
-    weights,
-)
+from drp_plugin.training.preflight import estimate, files, framework, runchecks, setchecks, weights
 from drp_plugin.training.preflight.findings import Preflight
 from drp_plugin.training.preflight.parsed import Parsed
+from drp_plugin.training.preflight.textchecks import check_prompt, check_texts
+from drp_plugin.training.preflight.tokenchecks import check_encoded, check_layout, check_tokenizer
 
 Progress = Callable[[int], Callable[[], None]]
 
@@ -66,19 +59,18 @@ def _check_training(parsed: Parsed, report: Preflight, *, gpus: int | None, max_
     runchecks.check_model(parsed, base, report)
     counts = base.config and estimate.count_parameters(parsed, base.config, report)
     rows = setchecks.check_sets(parsed, sets, report)
-    tokenchecks.check_tokenizer(base, [] if rows is None else rows.select(
-        range(min(50, len(rows)))), report)
+    check_tokenizer(base, [] if rows is None else rows.select(range(min(50, len(rows)))), report)
     if not weights.load_template(parsed, base, report):
         return
-    tokenchecks.check_layout(parsed, base, report)
+    check_layout(parsed, base, report)
     if rows is None:
         if parsed.training.do_train and report.exit_code() == 0:
             report.add("no_rows")
         return
-    broken = textchecks.check_texts(rows, parsed, base, report)
-    tokenchecks.check_encoded(parsed, rows, broken, base, report, max_cut=max_cut,
-                              examples=examples, tick=progress(len(rows)))
-    textchecks.check_prompt(parsed, rows, broken, prompt, report)
+    broken = check_texts(rows, parsed, base, report)
+    check_encoded(parsed, rows, broken, base, report, max_cut=max_cut, examples=examples,
+                  tick=progress(len(rows)))
+    check_prompt(parsed, rows, broken, prompt, report)
     count = estimate.processes(parsed, gpus)
     estimate.schedule(parsed, rows, broken, base, count, report)
     runchecks.check_resume(parsed, base, report)
@@ -89,10 +81,7 @@ def _check_training(parsed: Parsed, report: Preflight, *, gpus: int | None, max_
 
 
 def _check_export(path: Path, raw: dict[str, Any], report: Preflight) -> None:
-    """Does LLaMA-Factory take the YAML, is the adapter there, and what will be written?
-
-    Raises UserError when LLaMA-Factory refuses it, or when a local model has no tokenizer.
-    """
+    """Does LLaMA-Factory take the YAML, is the adapter there, and what will be written?"""
     parsed = framework.parse_export(path, raw)
     if raw.get("quantization_bit"):
         report.add("quantized_merge")
@@ -124,9 +113,9 @@ def _check_exported_tokens(parsed: Parsed, report: Preflight) -> Any:
             raise
         report.add("no_tokenizer", error=error)
         return None
-    tokenchecks.check_tokenizer(base, [], report)
+    check_tokenizer(base, [], report)
     if weights.load_template(parsed, base, report):
-        tokenchecks.check_layout(parsed, base, report)
+        check_layout(parsed, base, report)
         theirs = base.pristine.chat_template
         if theirs and base.used.chat_template != theirs:
             report.add("chat_template_changed", template=parsed.data.template)

@@ -75,10 +75,7 @@ def _steps(parsed: Parsed, rows: int, gpus: int) -> int:
 
 
 def count_parameters(parsed: Parsed, config: Any, report: Preflight) -> tuple[int, int] | None:
-    """Parameters of the model, and those of them and of its adapter that are trained.
-
-    What LLaMA-Factory refuses to train is a finding. None when it cannot be counted.
-    """
+    """Parameters in all, and those that are trained (adapter's, too); None: not to be counted."""
     model = None
     try:
         model = empty_model(config)

@@ -1,5 +1,4 @@
-"""Settings as YAML gives them: read as `llamafactory-cli` does, of the right kind, and with the
-files that they name: adapters, DeepSpeed plans, FSDP configurations."""
+"""Settings as `llamafactory-cli` reads them, of the right kind, with the files that they name."""
 
 from __future__ import annotations
 
@@ -96,10 +95,7 @@ def is_local(name: str) -> bool:
 
 
 def read_object(source: str | Path) -> dict[str, Any]:
-    """A JSON object, from a file or (`{...}`) from the text itself.
-
-    Raises OSError when the file cannot be read, ValueError when it holds anything else.
-    """
+    """A JSON object, from a file or (`{...}`) the text itself. Raises OSError or ValueError."""
     inline = isinstance(source, str) and source.startswith("{")
     try:
         value = json.loads(str(source) if inline else Path(source).read_text(encoding="utf-8"))
@@ -118,11 +114,9 @@ def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
         try:
             if isinstance(value, str) and value:
                 read_object(value)
-        except OSError:
-            report.add("missing_file", name=key, value=value)
-            del settings[key]
-        except ValueError as error:
-            report.add("bad_file", name=key, value=value, error=error)
+        except (OSError, ValueError) as error:
+            code = "missing_file" if isinstance(error, OSError) else "bad_file"
+            report.add(code, name=key, value=value, error=error)
             del settings[key]
     return settings
 

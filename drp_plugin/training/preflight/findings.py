@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import yaml
-
-import drp_plugin
+from drp_plugin import resources
 
 
 class Level(StrEnum):
@@ -41,8 +38,7 @@ class TrainedRow:
 
 @cache
 def _words() -> dict[str, tuple[Level, str]]:
-    file = Path(drp_plugin.__file__).parent / "data" / "preflight.yaml"
-    table = yaml.safe_load(file.read_text("utf-8"))
+    table = resources.table("preflight.yaml")
     return {key: (Level(level), text) for level in table for key, text in table[level].items()}
 
 
@@ -53,8 +49,7 @@ class Preflight:
     config: str
     findings: list[Finding] = field(default_factory=list)
     examples: list[TrainedRow] = field(default_factory=list)
-    facts: dict[str, Any] = field(default_factory=dict)
-    """Rows, tokens, steps, effective batch size, memory: for scripts."""
+    facts: dict[str, Any] = field(default_factory=dict)  # rows, tokens, steps, …: for scripts
 
     def add(self, key: str, /, **values: Any) -> None:
         """Add a finding: its code, with `:CASE` where it has several, and what its text names."""

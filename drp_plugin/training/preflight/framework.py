@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.resources import table
 from drp_plugin.training.preflight import files
 from drp_plugin.training.preflight.parsed import BadSet, Parsed, quiet, swapped
 from drp_plugin.training.templates import Family
@@ -23,25 +24,10 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SEEN = "0.9.5"
-_PARTS = {
-    "hparams.parser": ("get_train_args", "get_infer_args", "_TRAIN_ARGS", "_INFER_ARGS",
-                       "is_deepspeed_zero3_enabled", "is_torch_bf16_gpu_available"),
-    "data.loader": ("_load_single_dataset", "_get_preprocessed_dataset", "align_dataset",
-                    "merge_dataset", "split_dataset"),
-    "data.parser": ("get_dataset_list",),
-    "data.processor": ("SupervisedDatasetProcessor", "PairwiseDatasetProcessor"),
-    "data.template": ("TEMPLATES", "get_template_and_fix_tokenizer"),
-    "extras.misc": ("has_tokenized_data",),
-    "model.adapter": ("init_adapter",),
-    "model.loader": ("load_tokenizer",),
-    "model.model_utils.quantization": ("configure_quantization", "is_deepspeed_zero3_enabled",
-                                       "is_fsdp_enabled", "check_version"),
-}
 # Settings that the parser takes only on a GPU, or with DeepSpeed installed. DeepSpeed's file is
 # checked apart, and the parser is told the stage of its plan.
 _MACHINE = ("deepspeed", "tf32")
-OWN_SYSTEM = "detailed thinking off"
-"""What its `openai` format puts, unasked, at the end of every system prompt."""
+OWN_SYSTEM = "detailed thinking off"  # `openai` format puts it, unasked, in every system prompt
 
 
 def _part(name: str) -> Any:
@@ -52,8 +38,9 @@ def require() -> None:
     """Raises UserError when LLaMA-Factory is not installed, or lacks what is asked of it here."""
     try:
         with quiet():
-            missing = [f"{module}.{name}" for module, names in _PARTS.items()
-                       for name in names if not hasattr(_part(module), name)]
+            parts = table("llamafactory.yaml")["parts"]
+            missing = [f"{module}.{name}" for module, names in parts.items() for name in names
+                       if not hasattr(_part(module), name)]
     except ImportError as error:
         missing = [error.name or ""]
         if not missing[0].startswith("llamafactory."):
@@ -109,10 +96,7 @@ def load_tokenizer(parsed: Parsed) -> Any:
 
 
 def make_trainable(parsed: Parsed, config: Any, model: Any) -> Any:
-    """An empty model with its new adapter, or its frozen layers, as LLaMA-Factory makes it.
-
-    Raises ValueError for what LLaMA-Factory or PEFT refuses: a `lora_target` that matches no layer.
-    """
+    """An empty model with new adapter or frozen layers. Raises ValueError for what is refused."""
     import torch
 
     args, tuning = copy.copy(parsed.model), copy.copy(parsed.finetuning)
@@ -185,10 +169,7 @@ def tokenizer_of(spec: str | None) -> Any:
 
 
 def load_rows(parsed: Parsed, name: str) -> Dataset:
-    """All rows of one registered set, aligned by LLaMA-Factory; `max_samples` not applied yet.
-
-    Raises BadSet.
-    """
+    """All rows of one registered set, aligned, before `max_samples`. Raises BadSet."""
     loader = _part("data.loader")
     data = _plain(parsed.data)
     with quiet():
@@ -227,10 +208,7 @@ def _plain(data: Any) -> Any:
 
 
 def mixed(parsed: Parsed, sets: dict[str, Dataset]) -> Dataset:
-    """The rows that are trained on, with their `_place` (`SET:ROW`), mixed as settings say.
-
-    Raises ValueError for probabilities that cannot be sampled by.
-    """
+    """The rows to train on, with `_place` (`SET:ROW`), mixed. Raises ValueError (probabilities)."""
     limit = parsed.data.max_samples
     placed = [rows.add_column("_place", [f"{name}:{i}" for i in range(len(rows))])
               for name, rows in sets.items()]
@@ -241,10 +219,7 @@ def mixed(parsed: Parsed, sets: dict[str, Dataset]) -> Dataset:
 
 
 def split(parsed: Parsed, rows: Dataset) -> tuple[Dataset, int]:
-    """The rows that are trained, and how many are held out, by LLaMA-Factory's own split.
-
-    Raises ValueError when `val_size` leaves nothing to train on.
-    """
+    """The rows to train on, and how many are held out. Raises ValueError where none are left."""
     if parsed.data.streaming:  # it cannot count: it takes the first rows of the stream
         held = min(int(parsed.data.val_size), len(rows))
         if held == len(rows):

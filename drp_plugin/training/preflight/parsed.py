@@ -11,10 +11,9 @@ import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
-_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT",
-             "USE_RAY", "FORCE_TORCHRUN", "USE_MCA", "ACCELERATE_USE_FSDP",
-             "ACCELERATE_USE_DEEPSPEED")
+from drp_plugin.resources import table
 
 
 @dataclasses.dataclass
@@ -42,7 +41,7 @@ class BadSet(Exception):
 def quiet() -> Iterator[None]:
     """No launcher's environment, no GPU, and none of the frameworks' chatter on stdout."""
     before = dict(os.environ)
-    for name in _LAUNCHER:
+    for name in table("llamafactory.yaml")["launcher"]:
         os.environ.pop(name, None)
     os.environ.update({"CUDA_VISIBLE_DEVICES": "", "LLAMAFACTORY_VERBOSITY": "ERROR",
                        "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"})
@@ -53,8 +52,7 @@ def quiet() -> Iterator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logging.disable(level)
@@ -65,12 +63,5 @@ def quiet() -> Iterator[None]:
         os.environ.update(before)
 
 
-@contextlib.contextmanager
-def swapped(module: Any, **values: Any) -> Iterator[None]:
-    """A module of LLaMA-Factory with other answers to questions about machine and launcher."""
-    before = {name: getattr(module, name) for name in values}
-    vars(module).update(values)
-    try:
-        yield
-    finally:
-        vars(module).update(before)
+swapped = mock.patch.multiple
+"""A module of LLaMA-Factory with other answers to questions about machine and launcher."""

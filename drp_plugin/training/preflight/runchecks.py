@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from drp_plugin.resources import table
 from drp_plugin.training.preflight import files, framework
 from drp_plugin.training.preflight.findings import Preflight
 from drp_plugin.training.preflight.parsed import Parsed
 from drp_plugin.training.preflight.weights import Base, check_adapter
 
-# None of these may be 0 or less; the parser takes any number, and `max_samples: 0` is no row.
-_POSITIVE = ("cutoff_len", "max_samples", "preprocessing_batch_size",
-             "per_device_train_batch_size", "per_device_eval_batch_size",
-             "gradient_accumulation_steps", "learning_rate", "ray_num_workers", "lora_rank")
 _STAGES = ("sft", "dpo", "rm")  # a reward model takes the pairs of dpo
 _STATE = "trainer_state.json"  # what the trainer reads first of a checkpoint
 _PADDED = 8  # what LLaMA-Factory's collator pads a batch to
@@ -23,7 +20,7 @@ _ANEW = "To train anew, set overwrite_output_dir: true or take another output_di
 def check_values(parsed: Parsed, report: Preflight) -> bool:
     """Numbers, names and the stage; False when the rows cannot be checked under them."""
     before, data = len(report.findings), parsed.data
-    for key in _POSITIVE:
+    for key in table("llamafactory.yaml")["positive"]:
         value = next((getattr(part, key) for part in (data, parsed.training, parsed.finetuning)
                       if hasattr(part, key)), None)
         if value is not None and value <= 0 and (
@@ -73,10 +70,7 @@ def check_model(parsed: Parsed, base: Base, report: Preflight) -> None:
 
 
 def check_resume(parsed: Parsed, base: Base, report: Preflight) -> None:
-    """Does training go on from a checkpoint, and is there anything left to train from there?
-
-    LLaMA-Factory takes the last checkpoint of output_dir unasked, whatever data it was made with.
-    """
+    """Does training go on from output_dir's last checkpoint, and is anything left to train?"""
     from transformers.trainer_utils import get_last_checkpoint
 
     resume, output = parsed.training.resume_from_checkpoint, parsed.training.output_dir
@@ -97,16 +91,12 @@ def check_resume(parsed: Parsed, base: Base, report: Preflight) -> None:
     planned = state.get("max_steps")
     if steps and planned and planned != steps:
         report.add("resume_differs", folder=folder, planned=planned, steps=steps, anew=_ANEW)
-    elif newer := _newer_set(parsed, folder / _STATE):
+    elif newer := next((name for name in parsed.data.dataset or []
+                        if (file := Path(str(parsed.data.dataset_dir)) / f"{name}.json").is_file()
+                        and file.stat().st_mtime > (folder / _STATE).stat().st_mtime), None):
         report.add("resume_differs:newer", name=newer, folder=folder, anew=_ANEW)
     try:
         adapter = files.read_object(folder / "adapter_config.json")
     except (OSError, ValueError):
         return
     check_adapter(folder, adapter, str(parsed.model.model_name_or_path), base.config, report)
-
-
-def _newer_set(parsed: Parsed, state: Path) -> str | None:
-    return next((name for name in parsed.data.dataset or []
-                 if (file := Path(str(parsed.data.dataset_dir)) / f"{name}.json").is_file()
-                 and file.stat().st_mtime > state.stat().st_mtime), None)

@@ -23,10 +23,7 @@ _OTHERS = ("val", "valid", "validation", "dev", "eval", "test", "heldout")
 
 
 def _registered(parsed: Parsed) -> dict[str, Any] | None:
-    """What dataset_info.json holds; None where LLaMA-Factory will not read one from a folder.
-
-    Raises OSError and ValueError where it cannot be read.
-    """
+    """What dataset_info.json holds; None where there is no folder. Raises OSError, ValueError."""
     folder = parsed.data.dataset_dir
     if not isinstance(folder, str) or folder == "ONLINE" or folder.startswith("REMOTE:"):
         return None
@@ -38,11 +35,9 @@ def load_sets(parsed: Parsed, report: Preflight) -> dict[str, Dataset]:
     folder, names = parsed.data.dataset_dir, parsed.data.dataset or []
     try:
         info = _registered(parsed)
-    except OSError:
-        report.add("no_dataset_info", folder=folder, name=[*names, "NAME"][0])
-        return {}
-    except ValueError as error:
-        report.add("bad_dataset_info", folder=folder, error=error)
+    except (OSError, ValueError) as error:
+        code = "no_dataset_info" if isinstance(error, OSError) else "bad_dataset_info"
+        report.add(code, folder=folder, name=[*names, "NAME"][0], error=error)
         return {}
     sets: dict[str, Dataset] = {}
     for name in names:

@@ -43,10 +43,7 @@ MENDS = "Build the set with `drp build`, which mends such rows or leaves them ou
 
 
 def _gives_away(prompt: str, response: str) -> bool:
-    """Whether the prompt states the final answer, or holds the response's own answer part.
-
-    The final answer is the last box, or what `the answer is` states.
-    """
+    """Whether the prompt states the final answer, or holds the response's own answer part."""
     answer = response.rpartition(CLOSE)[2]
     flat = " ".join(answer.split())
     if len(flat) >= 20 and flat in " ".join(prompt.split()):
@@ -109,17 +106,13 @@ def check_texts(rows: Dataset, parsed: Parsed, base: Base, report: Preflight) ->
 
 def _frame(prompt: str) -> tuple[str, str]:
     """What a prompt puts before and behind a question."""
-    before, _, behind = asking(prompt)("a\0a").partition("a\0a")
-    return before, behind
+    return asking(prompt)("a\0a").partition("a\0a")[::2]
 
 
 def check_prompt(parsed: Parsed, rows: Dataset, skip: set[int], asked: str | None,
                  report: Preflight) -> None:
-    """Compare the prompt that the rows ask with and the one that `asked` names.
-
-    Without `asked` it is what the tasks ask: `eval_boxed`, the bare question for the embedded
-    student. Raises UserError for a prompt that there is not.
-    """
+    """Compare the rows' prompt and that which `asked` names, else that of the tasks: `eval_boxed`,
+    for the embedded student the bare question. Raises UserError for a prompt that there is not."""
     if asked is None:
         embedded = Path(str(parsed.model.model_name_or_path)).resolve() == model_path().resolve()
         asked = BARE if embedded else EVALUATED

@@ -76,10 +76,7 @@ def first_difference(tokenizer: Any, ours: list[int], theirs: list[int]) -> str:
 
 def inference_prompt(tokenizer: Any, row: dict[str, Any],
                      default_system: str | None) -> list[int] | None:
-    """The ids that inference sends for a row's question; None when its template fails.
-
-    A system prompt goes with it that the row or the YAML names, not one of the template's.
-    """
+    """What inference sends for a row, with its or the YAML's system prompt; None: it fails."""
     messages = [{"role": m["role"], "content": m["content"]} for m in row["_prompt"]]
     system = row["_system"] or default_system
     if system and not system.endswith(OWN_SYSTEM):
@@ -165,17 +162,8 @@ def check_encoded(parsed: Parsed, rows: Dataset, skip: set[int], base: Base, rep
             sides = seen.add(row)
             if len(report.examples) < examples:
                 report.examples.append(seen.example(row, *sides[0]))
-    _report(seen, len(rows), max_cut, report)
-    report.facts |= {
-        "rows": len(rows), "cut_rows": seen.faults.counts["cut_rows"],
-        "tokens_max": max(seen.lengths, default=0),
-        "tokens_mean": round(sum(seen.lengths) / max(1, len(seen.lengths)), 1),
-        "trained_tokens": seen.trained, "prefilled_think": seen.prefilled}
-
-
-def _report(seen: Encoded, total: int, max_cut: float, report: Preflight) -> None:
-    counts, first, data = seen.faults.counts, seen.faults.first, seen.parsed.data
-    stops = ", ".join(repr(seen.base.used.decode([e])) for e in sorted(seen.ends))
+    counts, first, total = seen.faults.counts, seen.faults.first, len(rows)
+    stops = ", ".join(repr(base.used.decode([e])) for e in sorted(seen.ends))
     for code in ("bad_chat_template", "prompt_differs", "prompt_trained", "nothing_trained",
                  "no_eos"):
         if code in counts:
@@ -184,8 +172,12 @@ def _report(seen: Encoded, total: int, max_cut: float, report: Preflight) -> Non
     if cut := counts["cut_rows"]:
         share = 100 * cut / total
         report.add("cut_rows" if share > max_cut else "cut_rows:allowed", count=cut, total=total,
-                   share=share, size=seen.parsed.raw.get("cutoff_len", data.cutoff_len),
-                   answers=seen.cut_answers, longest=max(seen.lengths), cutoff=data.cutoff_len,
-                   template=data.template)
-    if seen.base.pristine.chat_template is None:
+                   share=share, size=parsed.raw.get("cutoff_len", parsed.data.cutoff_len),
+                   answers=seen.cut_answers, longest=max(seen.lengths),
+                   cutoff=parsed.data.cutoff_len, template=parsed.data.template)
+    if base.pristine.chat_template is None:
         report.add("no_chat_template")
+    report.facts |= {
+        "rows": total, "cut_rows": cut, "tokens_max": max(seen.lengths, default=0),
+        "tokens_mean": round(sum(seen.lengths) / max(1, len(seen.lengths)), 1),
+        "trained_tokens": seen.trained, "prefilled_think": seen.prefilled}
