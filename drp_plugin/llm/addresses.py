@@ -49,10 +49,9 @@ def check_address(url: str, *, option: str = "--base-url", variable: str | None 
         good = False
     if not good:
         shown = url if len(url) <= 100 else url[:80] + "…"
-        without = "" if variable is None else \
-            f"; without the option, the environment variable {variable} has it"
+        without = variable and f"; without the option, the environment variable {variable} has it"
         raise UserError(f"{option} {shown}: not an address",
-                        fix=f"Give it as http://HOST:PORT/v1{without}")
+                        fix=f"Give it as http://HOST:PORT/v1{without or ''}")
 
 
 def client_address(url: str | None) -> dict[str, Any]:
@@ -66,8 +65,7 @@ def client_address(url: str | None) -> dict[str, Any]:
 
 
 def find_base_url(spec: str, given: str | None) -> str | None:
-    """Where a teacher's requests go: `--base-url`, else its library's variable; None for the
-    provider's own address."""
+    """`--base-url`, else what its library's variable says; None for the provider's own address."""
     variable = base_url_variable(spec.partition(":")[0])
     return given if given is not None or variable is None else os.environ.get(variable) or None
 
@@ -84,7 +82,6 @@ def is_official(spec: str, base_url: str | None) -> bool:
     if base_url is None or own is None:
         return base_url is None
     try:
-        host = urlsplit(base_url).hostname or ""
+        return f".{urlsplit(base_url).hostname}".endswith("." + own)
     except ValueError:  # no address at all: `make_teacher` says so
         return False
-    return host == own or host.endswith("." + own)

@@ -41,8 +41,7 @@ class Refused(UserError):
 
 
 class BatchApi(abc.ABC):
-    """One provider's batch API, by its teacher's client. Every coroutine raises what
-    `Persistent.run` raises."""
+    """One provider's batch API, by its teacher's client; raises what `Persistent.run` raises."""
 
     limits: Limits
     key_field: str
@@ -84,19 +83,14 @@ class BatchApi(abc.ABC):
     def _read(self, row: dict[str, Any]) -> Reply | Exception: ...
 
     async def upload(self, file: Path, label: str) -> str:
-        """Upload an input file, which costs nothing yet; returns its name for `create`.
-
-        Raises Refused where there is no batch API.
-        """
+        """Upload an input file, which costs nothing yet; returns its name for `create`. Raises
+        Refused where there is no batch API."""
         return str(await self._call(partial(self._upload, file, label), self._meaning))
 
     async def create(self, uploaded: str, label: str) -> str:
         """Begin a batch that can be found by `label`, in as many attempts as it takes, but never
-        twice; returns its id.
-
-        Raises Refused when it is certain that none was begun; after anything else it may have
-        been.
-        """
+        twice; returns its id. Raises Refused when it is certain that none was begun; after
+        anything else it may have been."""
         begun = False  # an attempt whose reply was lost may have begun it
 
         async def attempt() -> str:
@@ -121,17 +115,15 @@ class BatchApi(abc.ABC):
 
     async def find(self, label: str) -> str | None:
         """The id of the batch with this label, if there is one."""
-        found: str | None = await self._known(partial(self._search, label))
-        return found  # where there is no batch API, there is no batch
+        # where there is no batch API, there is no batch
+        return await self._known(partial(self._search, label))  # type: ignore[no-any-return]
 
     async def _search(self, label: str) -> str | None:
-        seen = 0
+        left = _LOOK_BACK
         async for named, batch_id in self._listed():
-            if named == label:
-                return batch_id
-            seen += 1
-            if seen >= _LOOK_BACK:
-                break
+            left -= 1
+            if named == label or not left:
+                return batch_id if named == label else None
         return None
 
     async def status(self, batch_id: str) -> Status:

@@ -21,24 +21,20 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
-from pathlib import Path
 from typing import Any, NamedTuple
-
-import yaml
 
 from drp_plugin.llm.limiter import seconds
 from drp_plugin.llm.messages import TeacherError, TooLong
 from drp_plugin.llm.retry import Transient, Unusable
 from drp_plugin.records import Reason
 from drp_plugin.redact import redact
-
-_FAULTS = Path(__file__).resolve().parent.parent / "data" / "faults.yaml"
+from drp_plugin.resources import table
 
 
 @cache
 def _table() -> tuple[dict[str, re.Pattern[str]], dict[str, dict[str, Any]], frozenset[str]]:
     """The patterns, the settings, and the fields of a body that are read."""
-    patterns, settings, fields = yaml.safe_load_all(_FAULTS.read_text("utf-8"))
+    patterns, settings, fields = table("faults.yaml").values()
     found = {name: re.compile("|".join(parts), re.DOTALL if name == "over" else 0)
              for name, parts in patterns.items()}
     names = {*settings, *(n for s in settings.values() for n in s.get("names", ()))}
@@ -123,10 +119,8 @@ def _wait(error: dict[str, Any], headers: Mapping[str, str] | None) -> float | N
 
 
 def explain(said: Said, name: str, variable: str) -> Exception:
-    """What an error means for its request and for the run.
-
-    `name` is the teacher's, `variable` the one that holds its key.
-    """
+    """What an error means for its request and for the run. `name` is the teacher's, `variable` the
+    one that holds its key."""
     status, words, text = said.status, said.words, said.text
     patterns, settings, _ = _table()
 

@@ -30,7 +30,7 @@ class Budget:
         self.exhausted = False
         self.refused_usd: float | None = None
         """The most that the cheapest request can cost for which there was no room."""
-        self._returned = asyncio.Condition()
+        self._returned = asyncio.Event()
 
     def most(self, request: Request) -> float:
         """The most that a request can cost, in USD."""
@@ -51,18 +51,16 @@ class Budget:
         return self.price.max_output or DEFAULT_MAX_OUTPUT
 
     async def reserve(self, request: Request) -> float:
-        """Set aside the most that the request can cost, waiting for what others give back.
-
-        Raises OverBudget when it cannot be afforded even with nothing else in flight.
-        """
+        """Set aside the most that the request can cost, waiting for what others give back. Raises
+        OverBudget when it cannot be afforded even with nothing else in flight."""
         most = self.most(request)
-        async with self._returned:
-            while self.spent_usd + self.reserved_usd + most > self.limit_usd:
-                if self.reserved_usd <= 1e-12:
-                    self._refuse(most)
-                    raise OverBudget
-                await self._returned.wait()
-            self.reserved_usd += most
+        while self.spent_usd + self.reserved_usd + most > self.limit_usd:
+            if self.reserved_usd <= 1e-12:
+                self._refuse(most)
+                raise OverBudget
+            self._returned.clear()
+            await self._returned.wait()
+        self.reserved_usd += most
         return most
 
     def afford(self, request: Request) -> bool:
@@ -82,8 +80,4 @@ class Budget:
         """A request ended and cost this much."""
         self.reserved_usd = max(0.0, self.reserved_usd - reserved)
         self.spent_usd += cost
-        asyncio.get_running_loop().create_task(self._notify())
-
-    async def _notify(self) -> None:
-        async with self._returned:
-            self._returned.notify_all()
+        self._returned.set()

@@ -31,8 +31,7 @@ class GeminiTeacher(Teacher):
         from google import genai
         from google.genai import types
 
-        self.model = model
-        self.name = f"gemini:{model}"
+        self.model, self.name = model, f"gemini:{model}"
         self.vertex = uses_vertex()
         self._key = api_key or find_key(KEY, "GOOGLE_API_KEY")
         if not self._key and not self.vertex:
@@ -142,8 +141,7 @@ def camel(name: str) -> str:
 
 
 def read_response(body: dict[str, Any]) -> Reply:
-    """A generateContent response (snake or camel case) as a reply. Raises Transient where it
-    holds none."""
+    """A generateContent response (snake or camel case); raises Transient where it is no reply."""
     def get(value: dict[str, Any], name: str) -> Any:
         return value.get(name, value.get(camel(name)))
 

@@ -1,8 +1,8 @@
 """The ledger: every answer that was paid for, stored durably before anything uses it.
 
 One SQLite file per run directory. A request is keyed by everything that determines its answer
-(`request_key`): an edited prompt never replays a stale answer, and the same request is never paid
-for twice, not across stages, restarts, `kill -9`, or processes that share the directory.
+(`request_key`): an edited prompt never replays a stale answer, and nothing is paid for twice, not
+across stages, restarts, `kill -9`, or processes that share the directory.
 
 One writer thread puts everything that is waiting into a single transaction; each caller goes on
 once that is on the disk. Claims are kernel locks on one byte of a file beside the ledger: a
@@ -42,10 +42,8 @@ _BUSY_S = 60.0
 
 
 def request_key(payload: Mapping[str, Any]) -> str:
-    """The hash of everything that determines an answer, as 64 hex digits.
-
-    Key order does not matter; leave out what is None.
-    """
+    """The hash of everything that determines an answer, as 64 hex digits. Key order does not
+    matter; leave out what is None."""
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -66,7 +64,7 @@ class Entry(NamedTuple):
     cost_usd: float | None = None
 
 
-class Ledger:
+class Ledger(contextlib.AbstractContextManager["Ledger"]):
     """A durable, shared map from request keys to answers. Safe for threads and processes.
 
     The first answer stored under a key stays: a second `put` of the same key is ignored.
@@ -89,8 +87,7 @@ class Ledger:
         except (sqlite3.Error, OSError) as error:
             raise refusal(error, self.path) from None
         self._reading = threading.Lock()
-        self._queue: queue.SimpleQueue[tuple[list[Any], Future[None]] | None] = \
-            queue.SimpleQueue()
+        self._queue = queue.SimpleQueue[tuple[list[Any], Future[None]] | None]()
         self._closed = False
         self._thread = threading.Thread(target=self._write_forever, daemon=True, name="ledger")
         self._thread.start()
@@ -119,8 +116,8 @@ class Ledger:
     def totals(self) -> Totals:
         """Answers stored and what they cost; the cost is None where no price was known."""
         with self._guarded(), self._reading:
-            row = self._reader.execute("SELECT COUNT(*), SUM(cost_usd) FROM replies").fetchone()
-        return Totals(*row)
+            return Totals(*self._reader.execute(
+                "SELECT COUNT(*), SUM(cost_usd) FROM replies").fetchone())
 
     def unpriced(self) -> Iterator[tuple[str, dict[str, Any]]]:
         """Tag and value of every answer that was stored without a cost, one at a time."""
@@ -203,12 +200,10 @@ class Ledger:
         return self._locks.holder(_offset(key))
 
     def note(self, name: str, value: Any) -> None:
-        """Store a small fact about the run under a name, replacing what was there (None removes
-        it); durable when this returns."""
+        """Store, replace or (None) remove a small fact about the run; durable when this returns."""
         if value is None:
-            self._change("DELETE FROM notes WHERE name=?", name)
-        else:
-            self._change("INSERT OR REPLACE INTO notes VALUES (?,?)", name, json.dumps(value))
+            return self._change("DELETE FROM notes WHERE name=?", name)
+        self._change("INSERT OR REPLACE INTO notes VALUES (?,?)", name, json.dumps(value))
 
     def notes(self, prefix: str = "") -> dict[str, Any]:
         """All facts whose names begin with `prefix`, in the order of their names."""
@@ -242,17 +237,13 @@ class Ledger:
 
     def close(self) -> None:
         """Write what is waiting, free the claims and close the file."""
-        if self._closed:
-            return
-        self._closed = True
-        self._queue.put(None)
-        self._thread.join()
-        self._reader.close()
-        self._writer.close()
-        self._locks.close()
-
-    def __enter__(self) -> Ledger:
-        return self
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
+            self._thread.join()
+            self._reader.close()
+            self._writer.close()
+            self._locks.close()
 
     def __exit__(self, *_: object) -> None:
         self.close()

@@ -30,10 +30,8 @@ def key_of(identity: dict[str, Any], request: Request) -> str:
     sampling = request.sampling
     payload = {
         "teacher": identity, "messages": [[m.role, m.content] for m in request.messages],
-        "temperature": sampling.temperature, "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens, "seed": sampling.seed,
-        "extra": sampling.extra or None, "schema": request.json_schema,
-    }
+        **sampling.model_dump(exclude={"extra"}), "extra": sampling.extra or None,
+        "schema": request.json_schema}
     return request_key({k: v for k, v in payload.items() if v is not None})
 
 
@@ -50,12 +48,11 @@ def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[
 
 
 def charge(value: dict[str, Any], most: float) -> float:
-    """What a budget is charged for a reply: its cost, or the most that it can have cost, which is
-    noted in `value` for later runs."""
-    cost = value.get("cost_usd")
-    if cost is None:
-        cost = value["most_usd"] = most
-    return float(cost)
+    """What a budget is charged for a reply: its cost, else the most, noted for later runs."""
+    if value.get("cost_usd") is not None:
+        return float(value["cost_usd"])
+    value["most_usd"] = most
+    return most
 
 
 def from_value(value: dict[str, Any], key: str = "") -> Reply:
@@ -67,8 +64,7 @@ def from_value(value: dict[str, Any], key: str = "") -> Reply:
 
 
 def usable(value: dict[str, Any]) -> bool:
-    """Whether what is stored is an answer. One without a text, or (of earlier releases) without a
-    good end, is asked for again."""
+    """Whether it is an answer: none without a text, or (of earlier releases) without an end."""
     return value["finish_reason"] in ("length", "refusal") or (
         value["finish_reason"] == "stop" and bool(value["text"].strip()))
 
@@ -127,10 +123,9 @@ class LedgerClient:
             await asyncio.sleep(_POLL_S)  # another process asks: its answer will be ours
             waited += _POLL_S
             if waited >= _SAY_AFTER_S and waited % _SAY_AFTER_S < _POLL_S:
-                holder, before = self.ledger.holder(key), self.waits_for
-                self.waits_for = holder
-                if holder != before:
-                    print(f"drp: waiting for {holder}: it asks what is needed here",
+                before, self.waits_for = self.waits_for, self.ledger.holder(key)
+                if self.waits_for != before:
+                    print(f"drp: waiting for {self.waits_for}: it asks what is needed here",
                           file=sys.stderr, flush=True)
         try:
             stored = self._look(key)
@@ -208,7 +203,7 @@ class RowClient:
     async def __call__(self, request: Request) -> Reply:
         reply = await self._ask(request)
         if not reply.usage.requests:
-            reply = reply.model_copy(update={
-                "usage": reply.usage.model_copy(update={"requests": 1})})
+            usage = reply.usage.model_copy(update={"requests": 1})
+            reply = reply.model_copy(update={"usage": usage})
         self.replies.append(reply)
         return reply

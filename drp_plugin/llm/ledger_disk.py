@@ -30,8 +30,7 @@ def check_room(folder: Path) -> None:
 
 
 def refusal(error: Exception, path: Path) -> UserError:
-    """What to do about a ledger that does not work. Its replies are paid for: none of it tells
-    to drop them."""
+    """What to do about a ledger that does not work; never to drop its replies, which are paid."""
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # the others: missing rights
         return UserError(f"cannot be written ({error.strerror or error})", file=path,

@@ -23,8 +23,7 @@ _FIRST_PAUSE_S = 0.05
 
 
 def seconds(text: str | None) -> float | None:
-    """A header's duration (`20ms`, `1m30s`, `12`, `0.5`) or HTTP date in seconds from now; None
-    where it is none."""
+    """A header's duration (`20ms`, `1m30s`, `0.5`) or HTTP date in seconds from now, or None."""
     text = (text or "")[:100]
     try:
         found = float(text)
@@ -49,7 +48,8 @@ class Limiter:
         self.in_flight = 0
         self.throttles = 0
         """How many times the provider said 429."""
-        self._clock = clock
+        self.now = clock
+        """The limiter's clock, in seconds."""
         self._probing = True
         self._paused_until = self._last_cut = self._permits_until = self._mean_tokens = 0.0
         self._refused = 0
@@ -57,10 +57,6 @@ class Limiter:
         self._permits: float | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
-
-    def now(self) -> float:
-        """The limiter's clock, in seconds."""
-        return self._clock()
 
     async def acquire(self) -> None:
         """Wait for the right to send one request; give it back with `release`."""
@@ -95,7 +91,7 @@ class Limiter:
 
     def throttled(self, after_s: float | None, sent_at: float) -> None:
         """The provider said 429, with or without a wait, to a request sent at `sent_at`."""
-        now = self._clock()
+        now = self.now()
         self.throttles += 1
         self._probing = False
         wait = 1.0 if after_s is None else after_s
@@ -110,11 +106,11 @@ class Limiter:
 
     def paused_s(self) -> float:
         """How long no request goes out, as the provider asked, in seconds."""
-        return max(0.0, self._paused_until - self._clock())
+        return max(0.0, self._paused_until - self.now())
 
     def _read(self, headers: Mapping[str, str]) -> None:
         """How many more requests the headers allow before they renew."""
-        now = self._clock()
+        now = self.now()
         allowed = []
         for what, each in (("requests", 1.0), ("tokens", max(1.0, self._mean_tokens))):
             left = seconds(headers.get(f"x-ratelimit-remaining-{what}"))
@@ -130,9 +126,9 @@ class Limiter:
             self._permits, self._permits_until = left, now + min(renew, max(share, 0.01))
 
     def _may_start(self) -> bool:
-        if self.in_flight >= int(self.limit) or self._clock() < self._paused_until:
+        if self.in_flight >= int(self.limit) or self.now() < self._paused_until:
             return False
-        if self._permits is not None and self._clock() >= self._permits_until:
+        if self._permits is not None and self.now() >= self._permits_until:
             self._permits = None
         return self._permits is None or self._permits >= 1
 
@@ -149,7 +145,7 @@ class Limiter:
                 turn.set_result(None)
         if self._waiting and self.in_flight < int(self.limit) and self._timer is None:
             until = max(self._paused_until, 0.0 if self._permits is None else self._permits_until)
-            delay = max(0.001, until - self._clock())
+            delay = max(0.001, until - self.now())
             self._timer = asyncio.get_running_loop().call_later(delay, self._on_timer)
 
     def _on_timer(self) -> None:

@@ -27,8 +27,7 @@ class Sampling(Record):
     """Everything that shapes a reply besides the messages."""
 
     temperature: float | None = 0.0
-    """The paper's reference code asks at 0. None leaves it to the provider: some reasoning
-    models refuse any."""
+    """0 as in the paper's code. None leaves it to the provider: some models refuse any."""
     top_p: float | None = None
     max_tokens: int | None = None
     """None leaves it to the provider: its model's maximum."""

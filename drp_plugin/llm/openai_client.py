@@ -141,7 +141,7 @@ class OpenAITeacher(Teacher):
                              fix="Give a higher --timeout, or look at the server's log")
         if isinstance(cause, _Endless):
             return Transient(str(cause))
-        text = self._clean(f"{cause}" or type(cause).__name__)
+        text = self._clean(str(cause) or type(cause).__name__)
         return Transient(f"connection failed ({text})", unreachable=True)
 
     def batch(self) -> BatchApi:
@@ -220,8 +220,7 @@ def read_completion(body: dict[str, Any]) -> Reply:
 
 
 def finish_of(said: Any) -> Finish:
-    """How a reply ended. Servers that say nothing, or a word that nobody knows, mean that it did;
-    `other` is no end."""
+    """How a reply ended: `stop` too for no word or one that nobody knows; `other` is no end."""
     ends: dict[str, Finish] = {"length": "length", "refusal": "refusal", "error": "other"}
     return ends.get(ending(said), "stop")
 

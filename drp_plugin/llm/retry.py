@@ -40,8 +40,8 @@ class Unusable(UserError):
 class Transient(Exception):
     """A request failed in a way that another attempt may mend. The text holds no key.
 
-    `after_s` is how long the provider asks to wait, in seconds; `unreachable` is that there was no
-    server to talk to, or one of another kind; `fix` what to do if it never gets better.
+    `after_s` is the wait that the provider asks for, in seconds; `unreachable` that there was no
+    server, or one of another kind; `fix` what to do if it never gets better.
     """
 
     def __init__(self, text: str, *, after_s: float | None = None, throttled: bool = False,
@@ -197,10 +197,9 @@ class Persistent:
 
     def status(self) -> str:
         """What is out, and what is waited for, in a few words; empty where nothing is."""
-        out = self.limiter.in_flight
+        out, paused = self.limiter.in_flight, self.limiter.paused_s()
         parts = [f"{out} in flight"] if out else []
         if self.fault:
-            paused = self.limiter.paused_s()
             pause = f", none goes out for {paused:.0f} s" if paused >= 1 else ""
             parts.append(f"{self._running - out} waiting{pause}; the last fault: "
                          f"{self.fault[:160]}")
@@ -218,10 +217,8 @@ class Persistent:
                   f"{'them' if out > 1 else 'it'}", file=sys.stderr, flush=True)
 
     def _wait(self, tried: int, fault: Transient) -> float:
-        """How long to wait before the next attempt, after `tried` earlier ones, in seconds.
-
-        It grows where the provider asks for a wait, too: one may say "at once" for ever.
-        """
+        """How long to wait before the next attempt, after `tried` earlier ones, in seconds: longer
+        and longer where the provider asks for a wait, too, as one may say "at once" for ever."""
         base, asked = self.retries.base_s, 0.0
         if fault.after_s is not None:
             base, asked = base / 20, min(fault.after_s, LONGEST_WAIT_S)

@@ -46,7 +46,6 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
         part += 1
         end = windows.end(at, limit)
         text, more = thinking[at:end], end < len(thinking)
-
         message = dialogue.prompts.render(prompt, question=question, reasoning=text.strip(),
                                           part=part, more=more)
         try:

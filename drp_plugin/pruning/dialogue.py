@@ -56,11 +56,8 @@ class CutReply(Exception):
 
 
 class Dialogue:
-    """What one row asks the teacher.
-
-    Nothing in here depends on time or chance, so a row that is run again asks the same requests
-    and can be answered from what was stored.
-    """
+    """What one row asks the teacher. Nothing in here depends on time or chance, so a row that is
+    run again asks the same requests and can be answered from what was stored."""
 
     def __init__(self, client: RowClient, options: PruneOptions, prompts: Prompts,
                  count: Callable[[str], int]) -> None:
@@ -91,8 +88,7 @@ class Dialogue:
         """What `parse` makes of the reply; out of format, the teacher is told and asked again.
 
         `check_cut` raises FormatError for a cut reply that is wrong besides: it is told that.
-        Raises CutReply when the output limit was hit, or the prompt too long (the caller
-        splits), Rejection when no answer can be had.
+        Raises CutReply for the caller to split, Rejection when no answer can be had.
         """
         messages = [Message(role="user", content=prompt)]
         for repair in range(self.options.repairs + 1):
@@ -121,9 +117,7 @@ class Dialogue:
 def unbraced(text: str) -> str:
     """Text without the braces `{{…}}` in which the prompts show what belongs in a place."""
     text = text.strip()
-    if text.startswith("{{") and text.endswith("}}"):
-        text = text[2:-2].strip()
-    return text
+    return text[2:-2].strip() if text.startswith("{{") and text.endswith("}}") else text
 
 
 def _parsed(text: str, parse: Callable[[str], T]) -> T:

@@ -9,40 +9,25 @@ from math import factorial
 
 from drp_plugin.resources import table
 
-NUMBER = re.compile(r"(?<![\w.])(?:\d{1,3}(?:,\d{3})++(?!\d)|\d++)(?:\.\d++)?|(?<![\w.])\.\d++"
-                    r"|(?<=[A-Za-z_^{])\d++(?:\.\d++)?")
-_MARKER = re.compile(r"^[ \t]*(?:[-*#>]{1,3}[ \t]*)?(?:\*\*)?(?:(?:Step|Case|Part)[ \t]+\d+\b"
-                     r"|\d{1,3}[.)](?=[ \t*]))", re.MULTILINE | re.IGNORECASE)
 _TABLES = table("words.yaml")
 _WORDS = {word: Fraction(number) for number, words in _TABLES["numbers"].items()
           for word in words.split()}
-_WORD = re.compile(r"[A-Za-z]+")
 _VERBAL = [(re.compile(rf"\b(?:{words})\b", re.IGNORECASE), sign)
            for sign, words in _TABLES["operations"].items()]
-_POWER = re.compile(r"\^\{?([23])(?![\d.])")
-_SPACING = re.compile(r"(?<=\d)(?:\{,\}|\\,|\\!|\\ |[\u00a0\u2009\u202f])(?=\d)")
-_FRACTION = re.compile(r"\\[dt]?frac\{([^{}]{1,80})\}\{([^{}]{1,80})\}")
-_SHORT_FRACTION = re.compile(r"\\[dt]?frac(\d)(\d)")
-_UNIT = re.compile(r"(?<=[\d}])[ \t]*(?:\\text\{[^{}]{0,40}\}|[A-Za-z]{2,20}(?: [a-z]{2,20})?)"
-                   r"(?=[ \t]*(?:[-+*/×÷·=≈]|\\times|\\cdot|\\div))")
-_SIGNS = (("\\left", ""), ("\\right", ""), ("\\times", "*"), ("\\cdot", "*"), ("\\div", "/"),
-          ("×", "*"), ("·", "*"), ("⋅", "*"), ("÷", "/"), ("−", "-"), ("–", "-"), ("\\%", "%"),
-          ("\\approx", "≈"), ("$", " "), ("\\(", " "), ("\\)", " "), ("\\[", " "), ("\\]", " "),
-          ("&=", "="), ("&", " "), ("\\\\", " "), ("\\$", " "))
-_CHAIN = re.compile(r"[\d.,+\-*/^()!% \t≈=]{3,400}")
-_TOKEN = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+|[-+*/^()!%]|\s+|.")
+_RE = {name: re.compile("".join(parts)) for name, parts in _TABLES["arithmetic"].items()}
+NUMBER = _RE["number"]
 
 
 def values(text: str) -> set[Fraction]:
     """Every number that the text holds, words for small numbers and both readings of `1,234`."""
-    text = _SPACING.sub("", text)
+    text = _RE["spacing"].sub("", text)
     found = {value for literal in NUMBER.findall(text) for value in _readings(literal)}
     found.update(Fraction(int(digits[:40])) for digits in re.findall(r"\d+", text))
     return found | _worded(text)
 
 
 def _worded(text: str) -> set[Fraction]:
-    return {_WORDS[word] for word in map(str.lower, _WORD.findall(text)) if word in _WORDS}
+    return {_WORDS[word] for word in map(str.lower, _RE["word"].findall(text)) if word in _WORDS}
 
 
 def _readings(literal: str) -> Iterator[Fraction]:
@@ -59,9 +44,9 @@ def new_numbers(text: str, known_text: str) -> list[str]:
     a sentence that names the operation (`dividing 120 by 24 gives 5`), over numbers that are
     known. Numbers of list items do not count. In the order of the text, each once.
     """
-    known = values(known_text)
-    text = _MARKER.sub(" ", _SPACING.sub("", text))
-    known |= {Fraction(power) for power in _POWER.findall(text)}  # squares and cubes are notation
+    text = _RE["marker"].sub(" ", _RE["spacing"].sub("", text))
+    # squares and cubes are notation
+    known = values(known_text) | {Fraction(power) for power in _RE["power"].findall(text)}
     unknown: dict[str, Fraction] = {}
     for literal in NUMBER.findall(text):
         first, *others = _readings(literal)
@@ -113,20 +98,18 @@ def _spoken(sentence: str, known: set[Fraction]) -> set[Fraction]:
 
 def plain(text: str) -> str:
     """LaTeX arithmetic in plain signs: `\\frac{3}{12}` becomes `((3)/(12))`."""
-    text = _SPACING.sub("", text)
+    text = _RE["spacing"].sub("", text)
     for _ in range(4):
-        text, done = _FRACTION.subn(r"((\1)/(\2))", text)
-        if not done:
-            break
-    text = _SHORT_FRACTION.sub(r"((\1)/(\2))", text)
-    for sign, new in _SIGNS:
+        text = _RE["fraction"].sub(r"((\1)/(\2))", text)
+    text = _RE["short_fraction"].sub(r"((\1)/(\2))", text)
+    for sign, new in _TABLES["signs"]:
         text = text.replace(sign, new)
-    return _UNIT.sub("", text)
+    return _RE["unit"].sub("", text)
 
 
 def equations(text: str) -> Iterator[list[tuple[Fraction, set[Fraction]]]]:
     """Chains like `3 + 4 = 7`: each side that is plain arithmetic, its value and its numbers."""
-    for match in _CHAIN.finditer(plain(text)):
+    for match in _RE["chain"].finditer(plain(text)):
         if "=" not in match[0] and "≈" not in match[0]:
             continue
         sides = [result for side in re.split(r"[=≈]", match[0])
@@ -139,11 +122,10 @@ def evaluate(expression: str) -> tuple[Fraction, set[Fraction]] | None:
     """The exact value of plain arithmetic and the numbers in it; None for anything else."""
     if not expression or len(expression) > 300:
         return None
-    tokens = [t for t in _TOKEN.findall(expression) if not t.isspace()]
+    reader = _Reader([t for t in _RE["token"].findall(expression) if not t.isspace()])
     try:
-        reader = _Reader(tokens)
         value = reader.sum(0)
-        return (value, reader.used) if reader.at == len(tokens) else None
+        return (value, reader.used) if reader.at == len(reader.tokens) else None
     except (ValueError, ZeroDivisionError, IndexError, OverflowError):
         return None
 

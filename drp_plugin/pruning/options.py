@@ -15,9 +15,8 @@ Mode = Literal["skill", "default", "sentence", "indexed"]
 class PruneOptions(Record):
     """Settings of decompose, revise and verify.
 
-    The paper filters nothing that it names, and its reference code checks nothing: a reply cut
-    at 2,048 tokens, a changed answer and a wrong trace all went into its training set. Every
-    check here is therefore ours, is on by default, and has a switch.
+    The paper's reference code checks nothing: cut replies, changed answers and wrong traces all
+    went into its training set. Every check here is ours, is on by default, and has a switch.
     """
 
     teacher: str = "offline:rules"
@@ -38,13 +37,11 @@ class PruneOptions(Record):
     min_coverage: float = Field(default=0.9, ge=0, le=1)
     """Least share of T's non-space characters that the steps must hold; 0 switches it off."""
     keep_wrong: bool = False
-    """Let through traces whose final answer is missing or not the gold one, as the paper's code
-    does."""
+    """Let through traces whose final answer is missing or not gold's, as the paper's code does."""
     check_answer: bool = True
     """T̂ and Â end with the trace's final answer (and so with gold where the trace has it)."""
     check_numbers: bool = True
-    """No number in T̂ that T and the question do not hold, unless a step of arithmetic that is
-    right gives it."""
+    """No number in T̂ that T and the question do not hold, unless right arithmetic gives it."""
     check_length: bool = True
     """R̂ has no more tokens than R."""
     check_complete: bool = True

@@ -30,7 +30,6 @@ async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialo
         message = dialogue.prompts.render(
             "revise", question=checked.trace.question, answer=checked.answer, steps=group,
             more=bool(waiting), so_far=thinking[-SO_FAR:])
-
         try:
             revised = await dialogue.ask("revise", message,
                                          partial(parse_revision, expected=expected))
@@ -63,11 +62,8 @@ def _groups(steps: tuple[Step, ...], dialogue: Dialogue) -> list[tuple[Step, ...
 
 
 def joined(so_far: str, text: str, *, last: bool) -> str:
-    """Two windows' explanations put together, the seam cleaned.
-
-    A sentence that stands on both sides of it is said once, and a window before the last does
-    not conclude.
-    """
+    """Two windows' explanations put together, the seam cleaned. A sentence that stands on both
+    sides of it is said once, and a window before the last does not conclude."""
     spans = units(text, "sentence")
     pieces = [piece.strip() for piece in texts(text, spans)]
     ends = {piece.strip() for piece in texts(so_far, units(so_far, "sentence")[-3:])}

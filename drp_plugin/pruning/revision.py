@@ -7,29 +7,11 @@ from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import FormatError, unbraced
 from drp_plugin.records import Action, Revision
+from drp_plugin.resources import table
 
-_ACTION = (r"(KEEP|DELETE|REMOVE|SINGLE[- ]STEP COMPRESS|MULTI[- ]STEP COMPRESS|COMPRESS|REWRITE"
-           r"|MERGE)")
-_LINE = re.compile(
-    r"^[ \t]{0,8}[>*_\-#]{0,6}[ \t]{0,2}[*_]{0,3}(?:Steps?[ \t]{1,3})?"
-    r"(\d{1,6})((?:[ \t]{0,2}(?:-|–|—|to|through|and|,|&)[ \t]{0,2}\d{1,6}){0,400})"
-    r"[*_]{0,3}[ \t]{0,2}[:.)\-–—]{0,2}[ \t*_\[]{0,6}" + _ACTION + r"(?:ED)?\b[ \t*_\]]{0,6}",
-    re.MULTILINE | re.IGNORECASE)
-_COVERED = re.compile(r"\A\(?[ \t]{0,2}(?:merged? |combined? )?(?:with |of )?[Ss]teps?[ \t]{1,3}"
-                      r"([\d ,\-–—&tohrugand]{1,400}?)[ \t]{0,2}(?:\)|(?=[:\n]))")
-_SEPARATOR = re.compile(r"\A[ \t*_]*[:\-–—]*[ \t*_]*")
-_REVISED = re.compile(r"\A[*_ \t]*(?:Revised|New text|Rewritten|Compressed|Merged)(?: step| text)?"
-                      r"[*_ \t]*:[*_ \t]*", re.IGNORECASE)
-_HEADING = re.compile(r"^[ \t]{0,3}(?:#{1,6})[ \t]{0,3}(.*)$", re.MULTILINE)
-_SYNTHESIS_WORDS = re.compile(r"\A[*_ \t]*(?:FINAL )?(?:SYNTHESI[SZ](?:ED)?(?: \w+){0,3}|REVISED "
-                              r"(?:EXPLANATION|REASONING)|COHERENT EXPLANATION)[*_ \t:.]*\Z",
-                              re.IGNORECASE)
-_ANSWER_WORDS = re.compile(r"\A[*_ \t]*(?:FINAL |REVISED )?ANSWER(?: PART)?[*_ \t:.]*\Z",
-                           re.IGNORECASE)
-
-ACTIONS = {"KEEP": Action.KEEP, "DELETE": Action.DELETE, "REMOVE": Action.DELETE,
-           "COMPRESS": Action.COMPRESS, "REWRITE": Action.COMPRESS, "MERGE": Action.MERGE,
-           "SINGLE-STEP COMPRESS": Action.COMPRESS, "MULTI-STEP COMPRESS": Action.MERGE}
+_TABLES = table("replies.yaml")
+_RE = {name: re.compile("".join(parts)) for name, parts in _TABLES["revision"].items()}
+ACTIONS = {name: Action[action] for action, names in _TABLES["actions"].items() for name in names}
 
 
 class Revised(NamedTuple):
@@ -43,10 +25,8 @@ class Revised(NamedTuple):
 
 
 def parse_revision(reply: str, expected: range) -> Revised:
-    """Actions for exactly the steps `expected`, the synthesized text, the answer part.
-
-    Raises FormatError that names what is missing or wrong.
-    """
+    """Actions for exactly the steps `expected`, the synthesized text, the answer part. Raises
+    FormatError that names what is missing or wrong."""
     listing, synthesis, answer = _sections(reply)
     revisions = parse_actions(listing, expected)
     if not synthesis:
@@ -55,23 +35,21 @@ def parse_revision(reply: str, expected: range) -> Revised:
 
 
 def _sections(reply: str) -> tuple[str, str, str | None]:
-    """The action lines, the text after `## SYNTHESIS`, and the text after `## ANSWER`.
-
-    The reference marks the synthesis with a bare leading `##`; that is taken too.
-    """
-    headings = list(_HEADING.finditer(reply))
-    named = [match for match in headings if _SYNTHESIS_WORDS.match(match[1])]
+    """The action lines, the text after `## SYNTHESIS`, and the text after `## ANSWER`. The
+    reference marks the synthesis with a bare leading `##`; that is taken too."""
+    headings = list(_RE["heading"].finditer(reply))
+    named = [match for match in headings if _RE["synthesis"].match(match[1])]
     if named:
         start, at = named[-1].span()
     else:
-        behind = max((line.end() for line in _LINE.finditer(reply)), default=0)
+        behind = max((line.end() for line in _RE["line"].finditer(reply)), default=0)
         bare = next((match for match in headings if match.start() >= behind
-                     and not _ANSWER_WORDS.match(match[1])), None)
+                     and not _RE["answer"].match(match[1])), None)
         if bare is None:
             return reply, "", None
         start, at = bare.start(), bare.start(1)
     for match in headings:
-        if match.start() >= at and _ANSWER_WORDS.match(match[1]):
+        if match.start() >= at and _RE["answer"].match(match[1]):
             answer = unbraced(reply[match.end() :])
             unchanged = answer.strip("*_ .`").upper() in ("UNCHANGED", "")
             return (reply[:start], unbraced(reply[at : match.start()]),
@@ -81,7 +59,7 @@ def _sections(reply: str) -> tuple[str, str, str | None]:
 
 def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
     """The revisions in a list of action lines; raises FormatError as `parse_revision` does."""
-    lines = list(_LINE.finditer(listing))
+    lines = list(_RE["line"].finditer(listing))
     if not lines:
         raise FormatError('it has no lines like "Step 1: KEEP".')
     ends = [match.start() for match in lines[1:]] + [len(listing)]
@@ -91,13 +69,13 @@ def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
         action = ACTIONS[match[3].upper().replace(" STEP", "-STEP")]
         steps = _numbers(match[1] + match[2])
         text = listing[match.end() : end]
-        covered = _COVERED.match(text)
+        covered = _RE["covered"].match(text)
         if covered:
             text = text[covered.end() :]
             if action is Action.MERGE:
                 steps = sorted({*steps, *_numbers(covered[1])})
-        text = _SEPARATOR.sub("", text, count=1).strip()
-        text = unbraced(_REVISED.sub("", text, count=1))
+        text = _RE["separator"].sub("", text, count=1).strip()
+        text = unbraced(_RE["revised"].sub("", text, count=1))
         new = [step for step in steps if step not in seen]
         if any(step not in expected for step in steps):
             raise FormatError(f"step {next(s for s in steps if s not in expected)} was not given; "

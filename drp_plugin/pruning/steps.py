@@ -11,15 +11,13 @@ from difflib import SequenceMatcher
 from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import FormatError, unbraced
+from drp_plugin.resources import table
 
-_STEP = re.compile(r"^[ \t]{0,8}[#>*_\-]{0,6}[ \t]{0,2}[*_]{0,3}Step[ \t]{1,3}(\d{1,6})"
-                   r"[*_]{0,3}[ \t]{0,2}[:.)][*_]{0,3}[ \t]{0,2}", re.MULTILINE | re.IGNORECASE)
-_SKILL = re.compile(r"^[ \t]{0,8}[>*_\-]{0,6}[ \t]{0,2}[*_]{0,3}Skills?[*_]{0,3}[ \t]{0,2}[:：]"
-                    r"[ \t*_]{0,8}(.*)$", re.MULTILINE | re.IGNORECASE)
+_STEP, _SKILL = (re.compile("".join(parts))
+                 for parts in table("replies.yaml")["decomposition"].values())
 _WORD = re.compile(r"\S+")
 _LOOKAHEAD = 2000
-"""Non-space characters that may be missing before a step; a short text found further on is
-taken for another place's text."""
+"""Non-space characters that may be missing before a step; a short text further on is another."""
 _LIKE = 0.6
 """Least share of a reworded step's characters that must be found in T, in order."""
 _FUZZY_LIMIT = 4000
@@ -49,11 +47,10 @@ def parse_steps(reply: str, *, skills: bool) -> list[Labelled]:
         raise FormatError('it has no line that starts with "Step 1:".')
     steps: list[Labelled] = []
     ends = [match.start() for match in turns[1:]] + [len(reply)]
-    for number, (match, end) in enumerate(zip(turns, ends, strict=True), start=1):
-        step = _labelled(reply[match.end() : end], skills)
-        if not step.text:
-            raise FormatError(f"step {number} has no text.")
-        steps.append(step)
+    for match, end in zip(turns, ends, strict=True):
+        steps.append(_labelled(reply[match.end() : end], skills))
+        if not steps[-1].text:
+            raise FormatError(f"step {len(steps)} has no text.")
     if skills and sum(step.skill is None for step in steps) > len(steps) / 2:
         raise FormatError('the steps have no "Skill:" lines.')
     return steps

@@ -1,18 +1,7 @@
 """What a pruned response must be before it may train a student.
 
-| check | reject reason | switch | the paper, its reference code |
-|---|---|---|---|
-| the trace's answer is gold's | wrong_answer, no_answer | `keep_wrong` | does not grade traces |
-| the steps are T | low_coverage | `min_coverage` | asks for it, does not measure |
-| T̂ is not empty, unless it is meant to be | empty_result | none | does not look |
-| T̂ ends where a sentence ends | cut_reply | `check_complete` | cuts at 2,048 tokens unseen |
-| T̂ and Â end with the trace's answer | answer_changed | `check_answer` | asks for it (§3.2) |
-| no number out of nowhere | new_number | `check_numbers` | does not look |
-| R̂ is not longer than R | longer | `check_length` | does not look |
-| T̂ is in T's language | wrong_language | `check_language` | does not look |
-
-All are on by default. `keep_wrong` with every switch off is the unfiltered set of the paper's
-code.
+What each check looks at, its reject reason and its switch are in docs/pruning.md. All are on by
+default; `keep_wrong` with every switch off is the unfiltered set of the paper's code.
 """
 
 from __future__ import annotations
@@ -42,11 +31,8 @@ _WORDS = {name: frozenset(words.split()) for name, words in _TABLES["languages"]
 
 
 def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
-    """The trace taken apart.
-
-    Raises Rejection, stage `trace`, for a trace that cannot be pruned or should not be learned,
-    so also for what `drp build` would refuse: nothing is asked about it.
-    """
+    """The trace taken apart. Raises Rejection, stage `trace`, for a trace that cannot be pruned or
+    should not be learned, so also for what `drp build` would refuse: nothing is asked about it."""
     split = split_response(trace.response)
     if not split.complete:
         if trace.finish == "stop":
@@ -77,9 +63,7 @@ def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
 def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
            options: PruneOptions) -> dict[str, Any]:
     """Each check and what it found; raises Rejection, stage `verify`, at the first that fails.
-
-    `tokens` are those of R and R̂.
-    """
+    `tokens` are those of R and R̂."""
     verdict: dict[str, Any] = {}
     thinking, answer = result.thinking, result.answer
     meant = result.kind == "no_thinking"
@@ -88,7 +72,6 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
     if not answer.strip() and checked.answer:
         raise Rejection("verify", Reason.EMPTY_RESULT, "no answer part is left")
     verdict["empty"] = {"ok": True}
-
     if "</think>" in thinking or "<think>" in thinking or "</think>" in answer:
         raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
     if options.check_complete and not meant:

@@ -20,11 +20,8 @@ class Windows:
         self._tokens = [0, *accumulate(count(text[s.start : s.end]) for s in self.spans)]
 
     def end(self, start: int, limit: int) -> int:
-        """Where the part that begins at character `start` ends.
-
-        At least one unit; where the text goes on, the end of a paragraph in the part's last
-        quarter is preferred.
-        """
+        """Where the part that begins at character `start` ends. At least one unit; where the text
+        goes on, the end of a paragraph in the part's last quarter is preferred."""
         first = bisect_right(self._ends, start)
         if first >= len(self.spans):
             return len(self.text)

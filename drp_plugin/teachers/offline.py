@@ -22,26 +22,15 @@ from drp_plugin.grading import extract
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
 from drp_plugin.pruning.assemble import Part, Piece, assemble, gap
 from drp_plugin.records import Action, Reason, Step, Usage
+from drp_plugin.teachers import offline_prompts as prompts
 from drp_plugin.teachers.offline_cues import RULES, Clause, says, statement, tighten
 from drp_plugin.teachers.offline_plan import Judge
-from drp_plugin.teachers.offline_prompts import (
-    section,
-    steps,
-    units,
-    write_indexed,
-    write_revision,
-    write_steps,
-)
 from drp_plugin.teachers.offline_steps import StepGroup, groups, split
 
 NAME = "offline:rules"
 _ROOT = Path(__file__).resolve().parents[1]
 _MERGE_BELOW = 60
 """Characters; neighbours that both stay and are this short become one."""
-_PART = 'more="true"'
-"""A prompt says by it that the steps or units are not yet the last ones."""
-_PLAIN = 'labels="none"'
-"""A prompt says by it that the steps have no skills."""
 _Judge = Callable[[Iterable[str]], list[str]]
 """Why each clause goes, "" for one that stays."""
 
@@ -76,8 +65,7 @@ class OfflineTeacher(Teacher):
 
 
 def source_digest(module: str) -> str:
-    """Sixteen hex digits over a module of ours, all modules of ours that it stands on, and the
-    rules' wordings."""
+    """Sixteen hex digits over a module, all of ours that it stands on, and the rules' wordings."""
     waiting, texts = [module], {RULES: _ROOT.joinpath("data", RULES).read_bytes()}
     while waiting:
         name = waiting.pop()
@@ -97,14 +85,15 @@ def source_digest(module: str) -> str:
 
 def answer(prompt: str) -> str:
     """The reply to a prompt; raises TeacherError for one that rules cannot answer."""
-    question, student = (found.text if (found := section(prompt, name)) else ""
+    question, student = (found.text if (found := prompts.section(prompt, name)) else ""
                          for name in ("question", "answer"))
-    for name, read, reply in (("units", units, _indexed), ("steps", steps, _revision)):
-        if listed := section(prompt, name):
+    for name, read, reply in (("units", prompts.units, _indexed),
+                              ("steps", prompts.steps, _revision)):
+        if listed := prompts.section(prompt, name):
             if not (given := read(listed.text)):
                 raise TeacherError(f"the prompt shows no {name}", Reason.BAD_FORMAT)
             final = extract(student, thinking=False).text
-            whole = not listed.says(_PART)
+            whole = not listed.says('more="true"')  # which says that others follow
 
             def judge(clauses: Iterable[str], final: str | None = final,
                       whole: bool = whole) -> list[str]:
@@ -112,8 +101,8 @@ def answer(prompt: str) -> str:
                              whole=whole).judge()
 
             return reply(given, judge, final if whole else None)
-    if reasoning := section(prompt, "reasoning"):
-        return _decomposition(reasoning.text, skills=not reasoning.says(_PLAIN))
+    if reasoning := prompts.section(prompt, "reasoning"):
+        return _decomposition(reasoning.text, skills=not reasoning.says('labels="none"'))
     raise TeacherError(
         "the offline teacher is rules, no language model: it knows only the shipped prompts for "
         "decomposing and revising. Give another teacher for this", Reason.REFUSED)
@@ -121,8 +110,8 @@ def answer(prompt: str) -> str:
 
 def _decomposition(reasoning: str, *, skills: bool) -> str:
     texts = segment.texts(reasoning, segment.units(reasoning, "clause" if skills else "sentence"))
-    return write_steps([("".join(texts[g.first : g.last + 1]), g.skill) for g in groups(texts)],
-                       skills=skills)
+    return prompts.write_steps([("".join(texts[first : last + 1]), skill)
+                                for first, last, skill in groups(texts)], skills=skills)
 
 
 def _indexed(given: list[Step], judge: _Judge, final: str | None) -> str:
@@ -132,24 +121,22 @@ def _indexed(given: list[Step], judge: _Judge, final: str | None) -> str:
     # calculations that only go over known ground again are one long check
     skills = ["Checking" if gone in ("re-check", "after the answer") else "" for gone in why]
     found = split(groups(texts, skills), texts, short)
-    return write_indexed(_decide(
+    return prompts.write_indexed(_decide(
         why, final, [StepGroup(given[g.first].index, given[g.last].index, g.skill) for g in found],
         [texts[g.first : g.last + 1] for g in found])[0])
 
 
 def _revision(given: list[Step], judge: _Judge, final: str | None) -> str:
     bodies = [segment.texts(step.text, segment.units(step.text)) for step in given]
-    return write_revision(*_decide(
+    return prompts.write_revision(*_decide(
         judge(chain(*bodies)), final,
         [StepGroup(step.index, step.index, step.skill or "") for step in given], bodies))
 
 
 def _decide(why: Iterable[str], final: str | None, found: Sequence[StepGroup],
             bodies: Sequence[Sequence[str]]) -> tuple[list[Part], str]:
-    """An action for each step, and the text that the kept and rewritten ones make.
-
-    `why` says of each clause why it goes. The text ends with `final`, where that is given.
-    """
+    """An action for each step, and the text that the kept and rewritten ones make. `why` says of
+    each clause why it goes. The text ends with `final`, where that is given."""
     fates = iter(why)
     kept = [_kept(body, list(islice(fates, len(body)))) for body in bodies]
     if final is not None:

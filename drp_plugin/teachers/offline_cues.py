@@ -121,10 +121,8 @@ def skill(text: str) -> str:
 
 
 def tighten(text: str) -> str:
-    """The clause without filler words and hedges; empty when nothing else was in it.
-
-    Formulas, numbers and the order of words stay as they are.
-    """
+    """The clause without filler words and hedges; empty when nothing else was in it. Formulas,
+    numbers and the order of words stay as they are."""
     text = text.strip()
     if len(text) > _LONGEST:
         return text

@@ -45,10 +45,8 @@ class Judge:
                 self.computed.setdefault(equation, i)
 
     def judge(self) -> list[str]:
-        """Mark re-checks, dead ends and talk, then bring back what the rest depends on.
-
-        Returns why each clause goes, "" for one that stays.
-        """
+        """Mark re-checks, dead ends and talk, then bring back what the rest depends on. Returns why
+        each clause goes, "" for one that stays."""
         closing = self._closing()
         for i in range(self.reached + 1, len(self.clauses)):
             self.drop[i] = "" if i == closing else "after the answer"

@@ -6,20 +6,15 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from drp_plugin.teachers.offline_cues import skill
+from drp_plugin.resources import table
+from drp_plugin.teachers.offline_cues import RULES, skill
 
 _LONGEST_STEP = 600
 _LONGEST_TALK = 1500
 _WORTH_A_STEP = 70
-"""Characters that must stand between two changes, for a step of their own to be cheaper than
-writing them again."""
+"""Characters between two changes for which a step of their own is cheaper than new text."""
 _SHORT = 25
-_TALK = frozenset({"Checking", "Confirming", "Hesitating", "Backtracking",
-                   "Considering an alternative"})
-_OPENING = frozenset({"Restating the problem", "Planning", "Hesitating"})
-
-_READING = frozenset({"Interpreting a quantity", "Logical inference", "Comparison",
-                      "Case analysis", "Counting"})
+_TALK, _OPENING, _READING = map(frozenset, table(RULES)["together"].values())
 
 
 class StepGroup(NamedTuple):

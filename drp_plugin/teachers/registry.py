@@ -46,8 +46,7 @@ class TeacherSettings:
 
     @property
     def endpoint(self) -> str | None:
-        """`base_url` for the run's settings: None for each way of naming OpenAI's own server,
-        as for the ledger."""
+        """`base_url` for the run's settings: None however OpenAI's own server was named."""
         own = self.teacher.startswith("openai:") and is_official(self.teacher, self.base_url)
         return None if own else self.base_url
 

@@ -11,10 +11,8 @@ from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, 
 
 
 def make_app(teacher: Teacher, *, model: str = "offline-rules", delay_s: float = 0.0) -> Any:
-    """A Starlette app that answers `/v1/chat/completions` and `/v1/models` by `teacher`.
-
-    `delay_s` is added to every answer, as a real model's latency would be.
-    """
+    """A Starlette app that answers `/v1/chat/completions` and `/v1/models` by `teacher`. `delay_s`
+    is added to every answer, as a real model's latency would be."""
     import asyncio
 
     from starlette.applications import Starlette

@@ -14,11 +14,8 @@ from drp_plugin.sampling.vllm_engine import arguments
 
 
 class VllmTeacher(Teacher):
-    """A local model; vLLM's engine batches what is asked at once.
-
-    `engine` holds arguments of vLLM's engine. Raises UserError for one that it does not have, and
-    where there is no vLLM.
-    """
+    """A local model; vLLM's engine batches what is asked at once. `engine` holds arguments of
+    vLLM's engine. Raises UserError for one that it does not have, and where there is no vLLM."""
 
     def __init__(self, path: str, *, concurrency: int = 64,
                  engine: dict[str, Any] | None = None) -> None:
@@ -58,8 +55,7 @@ class VllmTeacher(Teacher):
         if self._engine is None:
             await self._start()
         prompt = self._tokenizer.apply_chat_template(
-            [m.model_dump() for m in request.messages], tokenize=False,
-            add_generation_prompt=True)
+            [m.model_dump() for m in request.messages], tokenize=False, add_generation_prompt=True)
         ids = self._tokenizer(prompt, add_special_tokens=False)["input_ids"]
         room = self._engine.model_config.max_model_len - len(ids)
         if room < 1:
@@ -83,10 +79,9 @@ class VllmTeacher(Teacher):
     def _sampling(self, request: Request, room: int) -> Any:
         from vllm import SamplingParams
 
-        sampling = request.sampling
-        given: dict[str, Any] = {"max_tokens": min(sampling.max_tokens or room, room),
-                                 "temperature": sampling.temperature, "top_p": sampling.top_p,
-                                 "seed": sampling.seed, **sampling.extra}
+        given = {**request.sampling.model_dump(exclude={"extra"}),
+                 "max_tokens": min(request.sampling.max_tokens or room, room),
+                 **request.sampling.extra}
         if request.json_schema is not None:
             from vllm.sampling_params import StructuredOutputsParams
 
