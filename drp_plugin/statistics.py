@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from statistics import NormalDist, fmean, pstdev, variance
 from typing import NamedTuple
 
@@ -136,10 +137,8 @@ def detectable(before: Sequence[float], after: Sequence[float],
     """
     n, flips = len(before), [y - x for x, y in zip(before, after, strict=True)]
     single = samples == (1, 1)
-    if single:
-        noise = (2 * min(flips.count(-1), flips.count(1)) + 1) / n
-    else:
-        noise = variance(flips) if n > 1 else 1.0
+    noise = (2 * min(flips.count(-1), flips.count(1)) + 1) / n if single else \
+        variance(flips) if n > 1 else 1.0
 
     def shown(change: float) -> bool:
         square = max(change, noise + change / 2) if single else \
@@ -156,10 +155,7 @@ def mcnemar(only_before: int, only_after: int) -> float:
     Twice the smaller binomial tail with p = 1/2, in integers throughout.
     """
     n, k = only_before + only_after, min(only_before, only_after)
-    tail, term = 0, 1
-    for i in range(k + 1):
-        tail += term
-        term = term * (n - i) // (i + 1)
+    tail = sum(accumulate(range(k), lambda term, i: term * (n - i) // (i + 1), initial=1))
     # integers divide exactly, however large
     return min(1.0, (2 * tail) / (1 << n))
 

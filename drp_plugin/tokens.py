@@ -140,8 +140,7 @@ def _clean(text: str) -> str:
 
 @lru_cache(maxsize=8)
 def _counter(spec: str) -> TokenCounter:
-    tokenizer, name = _load(spec)
-    return TokenCounter(tokenizer, name)
+    return TokenCounter(*_load(spec))
 
 
 def _load(spec: str) -> tuple[Tokenizer, str]:

@@ -23,13 +23,11 @@ _DEFAULT_NEW_TOKENS = 1024
 class Generation(NamedTuple):
     """How completions are drawn."""
 
-    temperature: float
-    """0 is greedy."""
+    temperature: float  # 0 is greedy
     top_p: float
     top_k: int | None
     max_new_tokens: int
-    seed: int | None
-    """None where the model's own holds."""
+    seed: int | None  # None where the model's own holds
 
     @classmethod
     def read(cls, given: Mapping[str, Any], model: str) -> Generation:

@@ -69,8 +69,7 @@ class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]
     """Their names, and whether more is better; each is a mean over the documents."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.kind = _kind
-        """`chat` or `simple`: what the model of the run takes."""
+        self.kind = _kind  # `chat` or `simple`: what the model of the run takes
         super().__init__(config=config)
 
     @property

@@ -45,8 +45,7 @@ class StudentModel(lmms):  # type: ignore[misc]
     """
 
     is_simple = False
-    name = adapter = ""
-    """The model's name, and that of the argument for an adapter."""
+    name = adapter = ""  # The model's name, and that of the argument for an adapter
     tokenizer_name = ""
 
     def __init__(self, batch_size: Any = None, device: str | None = None,

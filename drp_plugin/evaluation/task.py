@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 from typing import Any
@@ -15,6 +14,7 @@ from drp_plugin.finish import ended as ended_by_itself
 from drp_plugin.sampling.arguments import integer
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
+from drp_plugin.statistics import pass_at
 from drp_plugin.tokens import TokenCounter
 
 PASS_AT = (2, 4, 8, 16, 32, 64)
@@ -205,11 +205,6 @@ class DRPTask(TextTask):
             **{name: bool(settings.get(name)) for name in ("stop_at_cutoff", "stop_loops")},
             "prompts": self.prompting.prompts.evaluation_hash,
         }
-
-
-def pass_at(right: int, samples: int, j: int) -> float:
-    """The chance that j of the samples, drawn without putting back, hold a right one (unbiased)."""
-    return 1.0 - math.comb(samples - right, j) / math.comb(samples, j)
 
 
 def _settings(told: list[Counts | None]) -> dict[str, Any]:

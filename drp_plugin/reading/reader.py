@@ -77,8 +77,7 @@ class Reader:
                  answers: bool = True, say: Callable[[str], None] = _say) -> None:
         self.path, self.columns, self.answers = path, columns or {}, answers
         self._say, self._said = say, set[str]()
-        self.seen = Seen()
-        """Of the last iteration."""
+        self.seen = Seen()  # Of the last iteration
 
     @property
     def stem(self) -> str:

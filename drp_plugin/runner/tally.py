@@ -16,8 +16,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows = self.pruned = self.steps = self.tokens_before = self.tokens_after = 0
-        self.not_reached = 0
-        """Rows without a result because the run was stopped (budget, pilot)."""
+        self.not_reached = 0  # Rows without a result because the run was stopped (budget, pilot)
         self.first_reject = ""
         self.reasons: Counter[str] = Counter()
         self.stages: Counter[str] = Counter()
