@@ -26,11 +26,9 @@ _VALUES = {**_GIVEN["common"], "steps": tuple(Step(**s) for s in _GIVEN["steps"]
 
 
 class Prompts:
-    """The prompt templates; a file in `override` wins over the shipped one of that name.
-
-    A variable that the caller does not give is an error, never an empty string in a paid request.
-    Raises UserError for a folder that cannot override anything.
-    """
+    """The prompt templates; a file in `override` wins over the shipped one of that name. A variable
+    that the caller does not give is an error, never an empty string in a paid request. Raises
+    UserError for a folder that cannot override anything."""
 
     def __init__(self, override: Path | None = None) -> None:
         self.override = override

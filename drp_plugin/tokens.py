@@ -68,10 +68,8 @@ class TokenCounter:
     @classmethod
     def load(cls, spec: str | Path = QWEN, *, exact: bool = True) -> TokenCounter:
         """The counter for `qwen`, `qwen-pieces`, `student`, a folder, a tokenizer.json, a hub name.
-
         `qwen` comes from `qwen_file()`, the local hub cache, or the hub; where none has it and
-        `exact` is off, `qwen-pieces` counts in its place. Raises UserError.
-        """
+        `exact` is off, `qwen-pieces` counts in its place. Raises UserError."""
         try:
             return _counter(str(spec))
         except _Absent:

@@ -35,9 +35,7 @@ class Counts(TokenCounts):
 @contextlib.contextmanager
 def loudly() -> Iterator[None]:
     """One line and exit code 2 for the user's mistakes, traceback and 1 for everything else.
-
-    lmms-eval's `except Exception`, after which it exits with 0, lets SystemExit pass.
-    """
+    lmms-eval's `except Exception`, after which it exits with 0, lets SystemExit pass."""
     try:
         yield
     except UserError as error:
@@ -64,10 +62,8 @@ def messages_of(turns: Any) -> tuple[Message, ...]:
 
 
 def refuse(given: Any, task: str) -> None:
-    """Raises UserError for an option of lmms-eval that would be left aside in silence.
-
-    `given` is its parsed command line, None where there was none.
-    """
+    """Raises UserError for an option of lmms-eval that would be left aside in silence. `given` is
+    its parsed command line, None where there was none."""
     for name, (neutral, why) in table("lmms_options.yaml").items():
         if getattr(given, name, None) not in (None, neutral):
             raise UserError(f"--{name} has no use with {task}", fix=f"Leave it out: {why}")

@@ -23,10 +23,8 @@ _kind = "chat"
 
 
 def add_tasks(folder: Path) -> None:
-    """Have every TaskManager of this process find the tasks of a folder; once for all calls.
-
-    Where lmms-eval has changed, one line says how to find them instead.
-    """
+    """Have every TaskManager of this process find the tasks of a folder; once for all calls. Where
+    lmms-eval has changed, one line says how to find them instead."""
     try:
         from lmms_eval.tasks import TaskManager
 

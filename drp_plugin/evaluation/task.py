@@ -23,11 +23,9 @@ _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 
 
 class DRPTask(TextTask):
-    """A set of questions under a protocol; completions reach the scorer as they came.
-
-    The YAML has, besides lmms-eval's own keys, `protocol:` (see `TaskProtocol`), and `variant:`,
-    whose entries win over those of `protocol:`.
-    """
+    """A set of questions under a protocol; completions reach the scorer as they came. The YAML has,
+    besides lmms-eval's own keys, `protocol:` (see `TaskProtocol`), and `variant:`, whose entries
+    win over those of `protocol:`."""
 
     metrics = {  # shares are between 0 and 1  # noqa: RUF012
         "accuracy": True, "accuracy_no_cutoff": True, "tokens": False, "tokens_no_cutoff": False,
@@ -185,10 +183,8 @@ class DRPTask(TextTask):
         return found
 
     def _protocol(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Everything the numbers depend on besides the weights; equal for comparable runs.
-
-        What our own models did stands before what was asked of the others.
-        """
+        """Everything the numbers depend on besides the weights; equal for comparable runs. What our
+        own models did stands before what was asked of the others."""
         kwargs, greedy = self.config.generation_kwargs or {}, self._greedy
         return {
             **self.protocol.model_dump(mode="json", exclude={"prompts_dir"} | (

@@ -66,11 +66,9 @@ def method(given: Given) -> Method:
 
 async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
                  dialogue: Dialogue) -> list[float]:
-    """What the scorer says of a trace.
-
-    `entropy`: for each step, the sum of its tokens' entropies in nats. `answer`: the mean negative
-    log-likelihood of A's tokens, first behind T, then behind T without each step.
-    """
+    """What the scorer says of a trace. `entropy`: for each step, the sum of its tokens' entropies
+    in nats. `answer`: the mean negative log-likelihood of A's tokens, first behind T, then behind T
+    without each step."""
     said = f"{checked.thinking}\n{CLOSE}\n\n{checked.answer}"
     request = Request(
         messages=(Message(role="user", content=checked.trace.question),

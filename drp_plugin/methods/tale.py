@@ -89,10 +89,8 @@ def method(given: Given) -> Method:
 
 
 class OwnStudent(Teacher):
-    """The student, by any engine of `drp generate`: what rows ask at once is one batch.
-
-    Raises UserError where the model cannot be had.
-    """
+    """The student, by any engine of `drp generate`: what rows ask at once is one batch. Raises
+    UserError where the model cannot be had."""
 
     def __init__(self, given: Given) -> None:
         urls = [given.base_url] if given.base_url else []

@@ -68,10 +68,8 @@ class Seen:
 
 
 class Reader:
-    """The rows of a file, read anew at each iteration, which raises UserError.
-
-    `columns` names fields by hand; `answers=False` reads questions alone, one a row.
-    """
+    """The rows of a file, read anew at each iteration, which raises UserError. `columns` names
+    fields by hand; `answers=False` reads questions alone, one a row."""
 
     def __init__(self, path: str | Path, columns: Mapping[str, str] | None = None, *,
                  answers: bool = True, say: Callable[[str], None] = _say) -> None:

@@ -29,10 +29,8 @@ class Tally:
         return sum(self.reasons.values())
 
     def add(self, result: Pruned | Reject | None, replies: Iterable[Reply] = ()) -> None:
-        """Count one row's result; None for a row that was not reached.
-
-        `replies` are those that it came from; one that several rows share is counted once.
-        """
+        """Count one row's result; None for a row that was not reached. `replies` are those that it
+        came from; one that several rows share is counted once."""
         self.rows += 1
         if result is None:
             self.not_reached += 1
