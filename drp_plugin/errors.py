@@ -8,10 +8,8 @@ from drp_plugin.redact import redact
 
 
 class UserError(Exception):
-    """Something the user gave is wrong: the file (and row), what it is, and how to mend it.
-
-    The command line prints it as one line and exits with 2; no key is in it.
-    """
+    """Something the user gave is wrong: the file (and row), what it is, and how to mend it. The
+    command line prints it as one line and exits with 2; no key is in it."""
 
     def __init__(self, what: str, *, fix: str = "", file: str | Path | None = None,
                  row: int | None = None) -> None:

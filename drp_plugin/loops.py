@@ -83,17 +83,7 @@ def _refrain(tail: str) -> int | None:
     # it must still go on at the end: no sentence that is new there brings it to a close
     new = sum(len(found) == 1 and found[0] > most[0] for found in places.values())
     closed = len(places.get(last, ())) == 1 and new < len(most) / 4
-    if closed or _concludes(tail, most) or len(tail) - most[-1] > 2 * period:
-        return None
-    return period
-
-
-def _concludes(tail: str, places: list[int]) -> bool:
-    """Whether an answer or the end of the thinking follows the last refrain, and no earlier one."""
-    return bool(_ANSWERED.search(tail, _end_of(tail, places[-1]))) \
-        and not _ANSWERED.search(tail, places[-3], places[-2])
-
-
-def _end_of(tail: str, start: int) -> int:
-    match = _SENTENCE.match(tail, start)
-    return match.end() if match else start
+    # an answer or the end of the thinking that follows the last refrain, and no earlier one
+    concluded = _ANSWERED.search(_SENTENCE.sub("", tail[most[-1]:], 1)) \
+        and not _ANSWERED.search(tail, most[-3], most[-2])
+    return None if closed or concluded or len(tail) - most[-1] > 2 * period else period

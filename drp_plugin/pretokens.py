@@ -42,13 +42,8 @@ class PieceCounter:
         """Tokens of the text, or None where the tokenizer itself must be asked."""
         if self._strange.search(text) or not unicodedata.is_normalized("NFC", text):
             return None
-        specials = 0
-        if "<" in text:
-            parts = self._added.split(text)
-            specials = len(parts) - 1
-        else:
-            parts = [text]
-        return specials + sum(self._of(self._pieces.findall(part)) for part in parts)
+        parts = self._added.split(text) if "<" in text else [text]
+        return len(parts) - 1 + sum(self._of(self._pieces.findall(part)) for part in parts)
 
     def _of(self, pieces: list[str]) -> int:
         counts = self._counts

@@ -7,7 +7,6 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable
-from types import TracebackType
 
 from rich import progress as bars
 from rich.console import Console
@@ -46,8 +45,7 @@ class Display:
             self._timer = loop.call_later(_LOOK_EVERY_S, self._look, loop)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,
-                 trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._timer is not None:
             self._timer.cancel()
         if self._bar is not None:

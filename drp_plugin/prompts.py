@@ -16,34 +16,19 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Step
-from drp_plugin.resources import resource
+from drp_plugin.resources import resource, table
 
 _STUDENTS = ("eval_", "chat_")
-_STEPS = (Step(index=1, text="Okay, 2 + 3 = 5.", skill="Addition"),
-          Step(index=2, text="So it is 5."))
-_UNITS = tuple(SimpleNamespace(index=step.index, text=step.text) for step in _STEPS)
-_COMMON = {"question": "What is 2 + 3?", "answer": "It is \\boxed{5}.", "steps": _STEPS,
-           "units": _UNITS, "first": 1, "last": 2, "reasoning": "Okay, 2 + 3 = 5. So it is 5.",
-           "error": "it is empty.", "version_a": ("2 + 3 = 5.",), "version_b": ("5.", "So, 5.")}
-_TRIALS = ({**_COMMON, "part": 1, "more": False, "so_far": ""},
-           {**_COMMON, "part": 2, "more": True, "so_far": "Okay."})
-"""Values as a run gives them, for its only request and for the first of several."""
-_VARIABLES = {
-    "decompose_skill": ("question", "reasoning", "part", "more"),
-    "decompose_default": ("question", "reasoning", "part", "more"),
-    "revise": ("question", "answer", "steps", "more", "so_far"),
-    "indexed": ("question", "answer", "first", "last", "more", "units", "so_far"),
-    "repair": ("error",), "distill": ("question",), "judge": ("version_a", "version_b"),
-}
-"""What each of the teacher's prompts is given."""
+_GIVEN = table("prompts.yaml")
+_VARIABLES: dict[str, list[str]] = _GIVEN["variables"]
+_VALUES = {**_GIVEN["common"], "steps": tuple(Step(**s) for s in _GIVEN["steps"]), "units": tuple(
+    SimpleNamespace(index=s["index"], text=s["text"]) for s in _GIVEN["steps"])}
 
 
 class Prompts:
-    """The prompt templates; a file in `override` wins over the shipped one of that name.
-
-    A variable that the caller does not give is an error, never an empty string in a paid request.
-    Raises UserError for a folder that cannot override anything.
-    """
+    """The prompt templates; a file in `override` wins over the shipped one of that name. A variable
+    that the caller does not give is an error, never an empty string in a paid request. Raises
+    UserError for a folder that cannot override anything."""
 
     def __init__(self, override: Path | None = None) -> None:
         self.override = override
@@ -85,7 +70,7 @@ class Prompts:
                 raise UserError(f"no prompt is called {stem!r}", file=self._path(file), fix=(
                     f"Did you mean {near[0]}.jinja?" if near else f"They are: {', '.join(names)}"))
         for name in needed:
-            for trial in _TRIALS:
+            for trial in ({**_VALUES, **own} for own in _GIVEN["trials"]):
                 if not self.render(name, **{v: trial[v] for v in _VARIABLES[name]}):
                     raise UserError("is an empty prompt", file=self._path(f"{name}.jinja"))
 

@@ -24,26 +24,20 @@ class Question(Record):
 
     id: str
     question: str
-    answer: str | None = None
-    """Gold final answer; None where it is not known."""
-    dataset: str | None = None
-    """Name of the set it comes from; decides which grading rule holds."""
+    answer: str | None = None  # Gold final answer; None where it is not known
+    dataset: str | None = None  # Name of the set it comes from; decides which grading rule holds
 
 
 class Trace(Question):
-    """A student's own response R = (T, A) to a question (§3.1).
-
-    `response` is `<think>T</think>A`. The opening tag may be missing (chat templates prefill
-    it); a missing closing tag means that generation was cut off.
-    """
+    """A student's own response R = (T, A) to a question (§3.1). `response` is `<think>T</think>A`.
+    The opening tag may be missing (chat templates prefill it); a missing closing tag means that
+    generation was cut off."""
 
     response: str
-    model: str | None = None
-    """The student that wrote it."""
+    model: str | None = None  # The student that wrote it
     prompt: str | None = None
     """The prompt that it was sampled with: a template's name in prompts/, or its file."""
-    finish: Ending | None = None
-    """Why the completion ended, where the row told it."""
+    finish: Ending | None = None  # Why the completion ended, where the row told it
 
 
 class Action(StrEnum):
@@ -51,20 +45,16 @@ class Action(StrEnum):
 
     KEEP = "KEEP"
     DELETE = "DELETE"
-    COMPRESS = "COMPRESS"
-    """Appendix C's SINGLE-STEP COMPRESS; "Rewrite" in §3.2."""
-    MERGE = "MERGE"
-    """Appendix C's MULTI-STEP COMPRESS."""
+    COMPRESS = "COMPRESS"  # Appendix C's SINGLE-STEP COMPRESS; "Rewrite" in §3.2
+    MERGE = "MERGE"  # Appendix C's MULTI-STEP COMPRESS
 
 
 class Step(Record):
     """A contiguous span s_i of T and its skill k_i (§3.1)."""
 
-    index: int
-    """From 1, in the order of T."""
+    index: int  # From 1, in the order of T
     text: str
-    skill: str | None = None
-    """None where the decomposition names no skills."""
+    skill: str | None = None  # None where the decomposition names no skills
     start: int | None = None
     end: int | None = None
     """Character offsets into T, end exclusive; None where the span could not be located."""
@@ -76,8 +66,7 @@ class Revision(Record):
     action: Action
     steps: tuple[int, ...]
     """Indices of the steps covered, ascending; several only for MERGE (and DELETE)."""
-    text: str | None = None
-    """The new text, for COMPRESS and MERGE."""
+    text: str | None = None  # The new text, for COMPRESS and MERGE
 
 
 class Usage(Record):
@@ -86,37 +75,26 @@ class Usage(Record):
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    cost_usd: float | None = None
-    """None where no price is known for the model."""
+    cost_usd: float | None = None  # None where no price is known for the model
 
     def __add__(self, other: Usage) -> Usage:
         known = [c for c in (self.cost_usd, other.cost_usd) if c is not None]
-        return Usage(
-            requests=self.requests + other.requests,
-            prompt_tokens=self.prompt_tokens + other.prompt_tokens,
-            completion_tokens=self.completion_tokens + other.completion_tokens,
-            cost_usd=sum(known) if known else None,
-        )
+        counts = {name: getattr(self, name) + getattr(other, name)
+                  for name in ("requests", "prompt_tokens", "completion_tokens")}
+        return Usage(**counts, cost_usd=sum(known) if known else None)
 
 
-class Pruned(Record):
+class Pruned(Question):
     """A pruned response R̂ = (T̂, Â) with everything that it was made from (§3.2)."""
 
-    id: str
-    question: str
-    answer: str | None = None
-    dataset: str | None = None
     model: str | None = None
     prompt: str | None = None
-    original: str
-    """The student's response R, as it came."""
+    original: str  # The student's response R, as it came
     steps: tuple[Step, ...] = ()
     revisions: tuple[Revision, ...] = ()
-    response: str
-    """`<think>\\nT̂\\n</think>\\n\\nÂ`, the target of supervised fine-tuning (§3.3)."""
+    response: str  # `<think>\nT̂\n</think>\n\nÂ`, the target of supervised fine-tuning (§3.3)
     tokens_before: int
-    tokens_after: int
-    """Tokens of R and R̂ by the tokenizer named in the run's settings."""
+    tokens_after: int  # Tokens of R and R̂ by the tokenizer named in the run's settings
     coverage: float | None = None
     """Share of T's non-space characters that the steps hold, in order; 1.0 is a partition."""
     verdict: dict[str, Any] = Field(default_factory=dict)
@@ -131,11 +109,9 @@ class Reason(StrEnum):
 
     # reading the row
     NOT_JSON = "not_json"
-    BAD_ROW = "bad_row"
-    """A required field is missing or has the wrong type."""
+    BAD_ROW = "bad_row"  # A required field is missing or has the wrong type
     # the trace itself
-    NO_THINK_END = "no_think_end"
-    """No `</think>`: the student's generation was cut off."""
+    NO_THINK_END = "no_think_end"  # No `</think>`: the student's generation was cut off
     NO_THINKING = "no_thinking"
     """No `</think>`, though the student ended by itself: it does not think, or did not close it."""
     EMPTY_TRACE = "empty_trace"
@@ -143,8 +119,7 @@ class Reason(StrEnum):
     """A second `<think>` or `</think>`, or one in the question: `drp build` refuses it."""
     CONTROL_TOKEN = "control_token"
     """The text holds a token of a chat layout: `drp build` refuses it."""
-    NO_ANSWER = "no_answer"
-    """No final answer can be found in the student's answer part."""
+    NO_ANSWER = "no_answer"  # No final answer can be found in the student's answer part
     WRONG_ANSWER = "wrong_answer"
     """The student's final answer is not the gold one (`--keep-wrong` lets it through)."""
     NOT_CHOSEN = "not_chosen"
@@ -153,34 +128,26 @@ class Reason(StrEnum):
     REQUEST_FAILED = "request_failed"
     REFUSED = "refused"
     EMPTY_REPLY = "empty_reply"
-    CUT_REPLY = "cut_reply"
-    """The teacher hit its output limit and could neither continue nor split."""
-    BAD_FORMAT = "bad_format"
-    """The reply could not be parsed, also after one repair round."""
+    CUT_REPLY = "cut_reply"  # The teacher hit its output limit and could neither continue nor split
+    BAD_FORMAT = "bad_format"  # The reply could not be parsed, also after one repair round
     # verification
-    LOW_COVERAGE = "low_coverage"
-    """The steps are not T: text was left out, changed or made up."""
+    LOW_COVERAGE = "low_coverage"  # The steps are not T: text was left out, changed or made up
     ANSWER_CHANGED = "answer_changed"
     NEW_NUMBER = "new_number"
     LONGER = "longer"
     EMPTY_RESULT = "empty_result"
     WRONG_LANGUAGE = "wrong_language"
     # us
-    INTERNAL_ERROR = "internal_error"
-    """A fault of this program on this row; the others go on."""
+    INTERNAL_ERROR = "internal_error"  # A fault of this program on this row; the others go on
 
 
 class Reject(Record):
     """A row that left the flow, and why."""
 
     id: str
-    stage: str
-    """read, trace, choose, decompose, revise or verify."""
+    stage: str  # read, trace, choose, decompose, revise or verify
     reason: Reason
-    detail: str
-    """One line for a person."""
-    reply: str | None = None
-    """What the teacher said last, where it said something."""
-    row: dict[str, Any] = Field(default_factory=dict)
-    """The input row."""
+    detail: str  # One line for a person
+    reply: str | None = None  # What the teacher said last, where it said something
+    row: dict[str, Any] = Field(default_factory=dict)  # The input row
     usage: Usage = Usage()

@@ -6,8 +6,7 @@ import os
 import re
 
 HIDDEN = "[key]"
-_SHORTEST = 8
-"""Characters; what is shorter, such as a local server's `none`, is no key."""
+_SHORTEST = 8  # Characters; what is shorter, such as a local server's `none`, is no key
 _HOLDS_A_KEY = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)(?:_|$)",
                           re.IGNORECASE)
 # what keys look like, also when the provider quotes only a part of one (sk-abc***xyz)

@@ -57,11 +57,9 @@ def _next(places: list[int], position: int) -> int:
 
 
 def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
-    """Spans of the sentences or clauses of `text`, in order, that partition it.
-
-    Not broken: formulas, environments, code fences, parentheses, decimals, abbreviations,
-    factorials, chains of equations over lines. A list marker stays with its item.
-    """
+    """Spans of the sentences or clauses of `text`, in order, that partition it. Not broken:
+    formulas, environments, code fences, parentheses, decimals, abbreviations, factorials, chains of
+    equations over lines. A list marker stays with its item."""
     if not text:
         return ()
     starts = [0]

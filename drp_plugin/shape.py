@@ -20,11 +20,9 @@ class Unfit(Exception):
 
 
 def shaped(response: str, *, thinking: bool = True) -> str:
-    """The response in the one shape in which training and inference agree token for token.
-
-    A missing opening tag is mended: chat templates prefill it. Raises Unfit when the thinking is
-    not closed, is empty (unless `thinking` is off), or is there twice, or no answer follows it.
-    """
+    """The response in the one shape in which training and inference agree token for token. A
+    missing opening tag is mended: chat templates prefill it. Raises Unfit when the thinking is not
+    closed, is empty (unless `thinking` is off), or is there twice, or no answer follows it."""
     text = response.strip()
     body = text[len(OPEN):] if text.startswith(OPEN) else text
     if CLOSE not in body:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from itertools import accumulate
 from statistics import NormalDist, fmean, pstdev, variance
 from typing import NamedTuple
 
@@ -25,10 +26,8 @@ class Estimate(NamedTuple):
 
 
 def wilson(hits: float, n: int) -> Estimate:
-    """The share hits / n with Wilson's score interval; 0 to 1 where nothing was measured.
-
-    `hits` may be a sum of shares, unrounded, so that the interval holds the share beside it.
-    """
+    """The share hits / n with Wilson's score interval; 0 to 1 where nothing was measured. `hits`
+    may be a sum of shares, unrounded, so that the interval holds the share beside it."""
     return _score(hits / n, n, Z95) if n else Estimate(0.0, 0.0, 1.0)
 
 
@@ -41,11 +40,9 @@ def _score(share: float, n: float, z: float) -> Estimate:
 
 
 def mean_share(shares: Sequence[float], samples: int = 1) -> Estimate:
-    """The mean over problems of the share of right samples, with problems as clusters.
-
-    With one sample a problem this is Wilson's interval. With several it is the same formula for
-    as many independent answers as have the variance seen between problems, and Student's t.
-    """
+    """The mean over problems of the share of right samples, with problems as clusters. With one
+    sample a problem this is Wilson's interval. With several it is the same formula for as many
+    independent answers as have the variance seen between problems, and Student's t."""
     n = len(shares)
     if samples == 1 or n < 2:
         return wilson(math.fsum(shares), n)
@@ -104,11 +101,9 @@ def _turn(low: float, high: float, holds: Callable[[float], bool]) -> tuple[floa
 
 
 def relative_change(before: Sequence[float], after: Sequence[float]) -> Estimate:
-    """Mean after / mean before − 1 on the same problems, with Fieller's interval.
-
-    It holds for skewed lengths, where a bootstrap of 30 problems is too narrow. Without a bound
-    where the mean before is not distinguishable from 0.
-    """
+    """Mean after / mean before − 1 on the same problems, with Fieller's interval. It holds for
+    skewed lengths, where a bootstrap of 30 problems is too narrow. Without a bound where the mean
+    before is not distinguishable from 0."""
     n, one, two = len(before), fmean(before), fmean(after)
     if one == 0:
         return Estimate(0.0 if two == 0 else math.inf, -1.0, math.inf)
@@ -136,10 +131,8 @@ def detectable(before: Sequence[float], after: Sequence[float],
     """
     n, flips = len(before), [y - x for x, y in zip(before, after, strict=True)]
     single = samples == (1, 1)
-    if single:
-        noise = (2 * min(flips.count(-1), flips.count(1)) + 1) / n
-    else:
-        noise = variance(flips) if n > 1 else 1.0
+    noise = (2 * min(flips.count(-1), flips.count(1)) + 1) / n if single else \
+        variance(flips) if n > 1 else 1.0
 
     def shown(change: float) -> bool:
         square = max(change, noise + change / 2) if single else \
@@ -151,25 +144,18 @@ def detectable(before: Sequence[float], after: Sequence[float],
 
 
 def mcnemar(only_before: int, only_after: int) -> float:
-    """Exact two-sided McNemar test on the discordant pairs; 1.0 where there are none.
-
-    Twice the smaller binomial tail with p = 1/2, in integers throughout.
-    """
+    """Exact two-sided McNemar test on the discordant pairs; 1.0 where there are none. Twice the
+    smaller binomial tail with p = 1/2, in integers throughout."""
     n, k = only_before + only_after, min(only_before, only_after)
-    tail, term = 0, 1
-    for i in range(k + 1):
-        tail += term
-        term = term * (n - i) // (i + 1)
+    tail = sum(accumulate(range(k), lambda term, i: term * (n - i) // (i + 1), initial=1))
     # integers divide exactly, however large
     return min(1.0, (2 * tail) / (1 << n))
 
 
 def sign_flip(differences: Sequence[int]) -> float:
-    """Exact two-sided permutation test of paired differences, in whole units.
-
-    Of all ways to give each difference either sign, the share whose sum is at least as far from 0
-    as the sum seen. With differences of −1, 0 and 1 this is McNemar's test.
-    """
+    """Exact two-sided permutation test of paired differences, in whole units. Of all ways to give
+    each difference either sign, the share whose sum is at least as far from 0 as the sum seen. With
+    differences of −1, 0 and 1 this is McNemar's test."""
     steps = [abs(d) for d in differences if d]
     unit = math.gcd(*steps)
     far = abs(sum(differences))
@@ -202,10 +188,8 @@ def pass_at(right: int, samples: int, j: int) -> float:
 
 @lru_cache(maxsize=256)
 def student_t(freedom: int) -> float:
-    """The 97.5 % point of Student's t, found by halving on its exact distribution.
-
-    P(|t| < √freedom · tan angle) is the finite series of Abramowitz and Stegun, 26.7.3–4.
-    """
+    """The 97.5 % point of Student's t, found by halving on its exact distribution. P(|t| < √freedom
+    · tan angle) is the finite series of Abramowitz and Stegun, 26.7.3–4."""
     odd = freedom % 2
 
     def holds(angle: float) -> bool:

@@ -32,11 +32,8 @@ class Split(NamedTuple):
 
 
 def split_response(response: str) -> Split:
-    """Take a response apart at its last `</think>`, as graders do.
-
-    A missing opening tag is normal: chat templates prefill it. Without a closing tag everything
-    is thinking that was cut off.
-    """
+    """Take a response apart at its last `</think>`, as graders do. A missing opening tag is normal:
+    chat templates prefill it. Without a closing tag everything is thinking that was cut off."""
     thinking, tag, answer = response.rpartition(CLOSE)
     if not tag:
         thinking, answer = response, ""
@@ -47,19 +44,15 @@ def split_response(response: str) -> Split:
 
 
 def join_response(thinking: str, answer: str) -> str:
-    """The exact shape that LLaMA-Factory's R1 template trains and R1 models produce.
-
-    An empty thinking is one newline: prompts end with `<think>\\n`, and `\\n\\n` is another token.
-    """
+    """The exact shape that LLaMA-Factory's R1 template trains and R1 models produce. An empty
+    thinking is one newline: prompts end with `<think>\\n`, and `\\n\\n` is another token."""
     body = f"{thinking.strip()}\n".lstrip()
     return f"{OPEN}\n{body}{CLOSE}\n\n{answer.strip()}"
 
 
 def as_published(response: str) -> str:
-    """A response of any family with R1's tags: `<think>T</think>A`.
-
-    Tags of other families, gpt-oss's harmony and end tokens are read; what has none stays as it is.
-    """
+    """A response of any family with R1's tags: `<think>T</think>A`. Tags of other families,
+    gpt-oss's harmony and end tokens are read; what has none stays as it is."""
     text = _without_ends(response)
     if CLOSE in text:
         return text

@@ -68,10 +68,8 @@ class TokenCounter:
     @classmethod
     def load(cls, spec: str | Path = QWEN, *, exact: bool = True) -> TokenCounter:
         """The counter for `qwen`, `qwen-pieces`, `student`, a folder, a tokenizer.json, a hub name.
-
         `qwen` comes from `qwen_file()`, the local hub cache, or the hub; where none has it and
-        `exact` is off, `qwen-pieces` counts in its place. Raises UserError.
-        """
+        `exact` is off, `qwen-pieces` counts in its place. Raises UserError."""
         try:
             return _counter(str(spec))
         except _Absent:
@@ -140,8 +138,7 @@ def _clean(text: str) -> str:
 
 @lru_cache(maxsize=8)
 def _counter(spec: str) -> TokenCounter:
-    tokenizer, name = _load(spec)
-    return TokenCounter(tokenizer, name)
+    return TokenCounter(*_load(spec))
 
 
 def _load(spec: str) -> tuple[Tokenizer, str]:

@@ -11,22 +11,9 @@ import click
 
 from drp_plugin import __version__
 from drp_plugin.errors import UserError, absent, refusal
+from drp_plugin.resources import table
 
-COMMANDS = {
-    "generate": "Sample the student's own traces.",
-    "prune": "Have a teacher prune traces, step by step, and verify the result.",
-    "distill": "Have a teacher answer the questions itself (ablation).",
-    "build": "Mix pruned runs into an SFT set and register it with LLaMA-Factory.",
-    "check": "Prove a training YAML right before GPU time is spent.",
-    "score": "Grade and count completions.",
-    "report": "Tables, figures and one HTML page from lmms-eval runs.",
-    "inspect": "See and edit a run: original beside pruned, step by step.",
-    "judge": "Pairwise comparison of two decompositions by an LLM judge.",
-    "init": "Make a workspace of YAML configs with their paths filled in.",
-    "serve-teacher": "Serve the offline rule teacher behind an OpenAI-compatible endpoint.",
-    "experiment": "A whole experiment from one file: methods, seeds, tasks, one report.",
-    "demo": "The whole loop on a CPU with what ships in the package.",
-}
+COMMANDS: dict[str, str] = table("commands.yaml")
 
 
 class LazyGroup(click.Group):
@@ -47,29 +34,19 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-EXAMPLES = """\b
-Examples:
-  drp demo                                  the whole loop on this machine's CPU
-  drp prune traces.jsonl -o run --teacher openai:gpt-4o --forecast
-  drp build run -o data --name drp_gsm8k_prm12k
-  drp check llamafactory_configs/drp_qwen7b.yaml
-"""
+def page(command: str) -> str:
+    """A command's page of help, as `drp COMMAND --help` shows it above the options."""
+    folder = Path(__file__).resolve().parents[1] / "data" / "help"
+    return (folder / f"{command}.txt").read_text("utf-8")
 
 
-@click.group(cls=LazyGroup, invoke_without_command=True,
-             help=f"Distilled Reasoning Pruning.\n\n{EXAMPLES}",
+@click.group(cls=LazyGroup, invoke_without_command=True, help=page("drp"),
              context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="drp")
 @click.pass_context
 def group(context: click.Context) -> None:
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-def page(command: str) -> str:
-    """A command's page of help, as `drp COMMAND --help` shows it above the options."""
-    folder = Path(__file__).resolve().parents[1] / "data" / "help"
-    return (folder / f"{command}.txt").read_text("utf-8")
 
 
 def main(arguments: list[str] | None = None) -> None:

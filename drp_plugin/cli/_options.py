@@ -126,9 +126,7 @@ def _known(command: click.Command) -> dict[str, click.Option]:
 
 def _given(option: click.Option, given: Any, *, off: bool) -> Any:
     """A config's value as an option's default; None leaves the option alone. Raises ValueError.
-
-    `off` is for the name that switches a flag off.
-    """
+    `off` is for the name that switches a flag off."""
     if option.is_flag and isinstance(given, bool):
         return given != off
     if off:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from drp_plugin.cli._help import help_of
+from drp_plugin.cli import page
 from drp_plugin.cli._options import columns_option
 from drp_plugin.training.templates import DEFAULT_TEMPLATE
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from drp_plugin.training.sft_set import Built, SetSettings
 
 
-@click.command("build", help=help_of("build"))
+@click.command("build", help=page("build"))
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...")
 @click.option("-o", "--output", required=True, metavar="DATASET_DIR",
               type=click.Path(file_okay=False, path_type=Path),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from drp_plugin.cli._help import help_of
+from drp_plugin.cli import page
 from drp_plugin.cli._options import Number
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
-@click.command("check", help=help_of("check"))
+@click.command("check", help=page("check"))
 @click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--model", metavar="PATH",

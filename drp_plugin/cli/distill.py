@@ -9,14 +9,7 @@ from pathlib import Path
 import click
 
 from drp_plugin import __version__
-from drp_plugin.cli import page
-from drp_plugin.cli._options import (
-    load_counter,
-    prompts_option,
-    run_dir_option,
-    run_options,
-    teacher_options,
-)
+from drp_plugin.cli import _options, page
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.methods import is_method
@@ -33,14 +26,14 @@ from drp_plugin.teachers.registry import TeacherSettings
 
 @click.command("distill", help=page("distill"))
 @click.argument("questions")
-@run_dir_option
-@teacher_options()
-@prompts_option
+@_options.run_dir_option
+@_options.teacher_options()
+@_options.prompts_option
 @click.option("--tokenizer", default="qwen", show_default=True, help="Counts tokens.")
 @click.option("--repairs", type=click.IntRange(0), default=1, show_default=True,
               help="Rounds in which a reply out of format is sent back.")
 @click.option("--keep-wrong", is_flag=True, help="Keep solutions with another answer than gold.")
-@run_options
+@_options.run_options
 def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir: Path,
             columns: dict[str, str], prompts_dir: Path | None, tokenizer: str, repairs: int,
             keep_wrong: bool, limit: int | None, strict: bool) -> int:
@@ -52,7 +45,7 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
     teacher = settings.make()
     prompts = Prompts(prompts_dir)
     prompts.check(["distill", *["repair"] * bool(repairs)])
-    counter = load_counter(tokenizer)
+    counter = _options.load_counter(tokenizer)
     options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, repairs=repairs,
                            keep_wrong=keep_wrong)
     prepare(run_dir)
@@ -66,8 +59,7 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
         total=reader.total(limit),
         settings={"command": "distill", "version": __version__, "input": questions,
                   "limit": limit, "columns": columns or None, "base_url": settings.endpoint,
-                  "tokenizer": counter.name,
-                  "prompts_hash": prompts.hash,
+                  "tokenizer": counter.name, "prompts_hash": prompts.hash,
                   **options.model_dump(mode="json", include={"teacher", "sampling", "repairs",
                                                              "keep_wrong"})})
     return finish(asyncio.run(run_session(job, teacher, settings, run)), strict=strict)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from drp_plugin.cli._help import help_of
+from drp_plugin.cli import page
 
 
-@click.command("init", help=help_of("init"))
+@click.command("init", help=page("init"))
 @click.argument("folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--dataset-dir", type=click.Path(file_okay=False, path_type=Path),
               help="Where `drp build -o` puts its sets (default: DIR/data).")

@@ -11,15 +11,7 @@ from typing import Any
 import click
 
 from drp_plugin import __version__
-from drp_plugin.cli import page
-from drp_plugin.cli._options import (
-    Number,
-    load_counter,
-    prompts_option,
-    run_dir_option,
-    run_options,
-    teacher_options,
-)
+from drp_plugin.cli import _options, page
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.methods import Given, Method, is_method, listing, make
 from drp_plugin.prompts import Prompts
@@ -36,13 +28,13 @@ from drp_plugin.teachers.registry import TeacherSettings
 
 @click.command("prune", help=page("prune") + listing())
 @click.argument("traces")
-@run_dir_option
-@teacher_options()
+@_options.run_dir_option
+@_options.teacher_options()
 @click.option("--decompose", type=click.Choice(["skill", "default", "sentence", "indexed"]),
               default="skill", show_default=True,
               help="skill: the paper's prompt; default: its ablation; sentence: Appendix D's "
                    "baseline; indexed: ranges over numbered units, about a third of the output.")
-@prompts_option
+@_options.prompts_option
 @click.option("--tokenizer", default="qwen", show_default=True,
               help="Counts tokens: qwen, a tokenizer.json, a model's folder, or student.")
 @click.option("--window-tokens", type=click.IntRange(50), default=8000, show_default=True,
@@ -51,7 +43,7 @@ from drp_plugin.teachers.registry import TeacherSettings
               help="Rounds in which a reply out of format is sent back.")
 @click.option("--max-requests", type=click.IntRange(1), default=96, show_default=True,
               help="Most requests for one trace.")
-@click.option("--min-coverage", type=Number(0, 1), default=0.9, show_default=True,
+@click.option("--min-coverage", type=_options.Number(0, 1), default=0.9, show_default=True,
               help="Least share of the trace that the steps must hold; 0 switches it off.")
 @click.option("--keep-wrong", is_flag=True,
               help="Let traces with a wrong or no answer through, as the paper's code does.")
@@ -65,13 +57,13 @@ from drp_plugin.teachers.registry import TeacherSettings
               help="The pruned thinking must not break off.")
 @click.option("--check-language/--no-check-language", default=True, show_default=True,
               help="The pruned thinking must be in the trace's language.")
-@run_options
+@_options.run_options
 def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Path,
             columns: dict[str, str], decompose: str, prompts_dir: Path | None, tokenizer: str,
             limit: int | None, strict: bool, **options: Any) -> int:
     check_input(traces)
     prompts = Prompts(prompts_dir)
-    counter = load_counter(tokenizer)
+    counter = _options.load_counter(tokenizer)
     chosen = PruneOptions.model_validate({**options, "decompose": decompose,
                                           "sampling": settings.sampling})
 

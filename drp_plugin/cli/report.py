@@ -7,19 +7,11 @@ from pathlib import Path
 
 import click
 
+from drp_plugin.cli import page
 from drp_plugin.cli.score import Cutoff, check_folder
 from drp_plugin.errors import UserError
 from drp_plugin.report.layout import Table
 from drp_plugin.report.tables import ABLATIONS
-
-EXAMPLES = """\b
-Examples:
-  drp report evals/base evals/drp -o report
-  drp report Base=evals/base DRP=evals/drp -o report --cutoff none
-  drp report Base=evals/base DRP=evals/s1 DRP=evals/s2 DRP=evals/s3 -o report
-  drp report R1-Distill-Qwen-7B/Base=evals/7b R1-Distill-Qwen-7B/DRP=evals/7b-drp -o report
-  drp report Base=evals/base DRP=evals/drp Default=evals/default -o report --table 2=Default,DRP
-"""
 
 
 def ablation(value: str) -> tuple[int, tuple[str, ...]]:
@@ -32,15 +24,7 @@ def ablation(value: str) -> tuple[int, tuple[str, ...]]:
     return int(number), methods
 
 
-@click.command("report", help=f"""Tables, figures and one HTML page from lmms-eval's output folders.
-
-Each EVAL_DIR is an --output_path of lmms-eval (with --log_samples); NAME=EVAL_DIR names the method,
-GROUP/NAME=EVAL_DIR also the student that it is compared on. The same name several times means
-several runs of one method, such as seeds, and they are pooled. The first method of a group is what
-the others are compared with. Completions are graded and counted again, so that the figures with
-and without the cutoff come from the same samples. A run that is not complete is refused.
-
-{EXAMPLES}""")
+@click.command("report", help=page("report"))
 @click.argument("runs", metavar="EVAL_DIR...", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
               metavar="OUT", help="Folder for results.json, tables, figures and report.html.")

@@ -240,16 +240,15 @@ def _table(rows: Iterator[Completion], counter: TokenCounter,
 def show(summaries: list[Summary], caption: str) -> None:
     """The figures as a table on standard error."""
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     several = any(s.samples != s.n for s in summaries)
     if several:
         caption += (f"; n counts problems, truncated and no answer the {summaries[0].samples:,} "
                     "samples of them")
-    table = Table(caption=caption)
-    for heading in ("cutoff", "n", "correct", "accuracy", "tokens", "thinking", "truncated",
-                    "no answer"):
-        table.add_column(heading, justify="right")
+    table = Table(*(Column(heading, justify="right") for heading in (
+        "cutoff", "n", "correct", "accuracy", "tokens", "thinking", "truncated", "no answer")),
+        caption=caption)
     for s in summaries:
         table.add_row(
             "none" if s.cutoff is None else f"{s.cutoff:,}", f"{s.n:,}",

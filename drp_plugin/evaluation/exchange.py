@@ -14,33 +14,18 @@ from lmms_eval.api.instance import TokenCounts
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message
-
-_TAGS = '[["<think>", "</think>"], ["<analysis>", "</analysis>"]]'
-_REFUSED: dict[str, tuple[Any, str]] = {
-    "num_fewshot": (0, "the protocol is zero-shot; put examples into a prompt of your own"),
-    "fewshot_as_multiturn": (False, "the protocol is zero-shot"),
-    "use_cache": (None, "it knows neither how a completion ended nor its tokens; finished ones "
-                        "are kept anyway, in --output_path or at --model_args ledger=FILE"),
-    "cache_requests": (None, "prompts are made in an instant"),
-    "max_tokens": (None, "--model_args max_new_tokens=N bounds each completion, --limit a run"),
-    "baseline": (None, "compare samples files by `drp report BASE=DIR NAME=DIR -o OUT`"),
-    "reasoning_tags": (_TAGS, "the tasks read completions with their thinking"),
-}
-"""Options, the values with which they say nothing, and why others are refused."""
+from drp_plugin.resources import table
 
 
 @dataclass
 class Counts(TokenCounts):
     """lmms-eval's counters, which land in the samples file, with more of them."""
 
-    finish: str | None = None
-    """`sampling.completions.Finish` of the scored completion."""
+    finish: str | None = None  # `sampling.completions.Finish` of the scored completion
     settings: dict[str, Any] = field(default_factory=dict)
     """Settings of the model that bear on the result: cap, early stopping, adapter."""
-    tokenizer: str | None = None
-    """Folder or hub name of the model's tokenizer."""
-    rounds: tuple[int, ...] = ()
-    """Tokens of earlier rounds, for prompts in several rounds."""
+    tokenizer: str | None = None  # Folder or hub name of the model's tokenizer
+    rounds: tuple[int, ...] = ()  # Tokens of earlier rounds, for prompts in several rounds
 
     def to_dict(self) -> dict[str, Any]:
         return {**super().to_dict(), **({"finish": self.finish} if self.finish is not None else {}),
@@ -50,9 +35,7 @@ class Counts(TokenCounts):
 @contextlib.contextmanager
 def loudly() -> Iterator[None]:
     """One line and exit code 2 for the user's mistakes, traceback and 1 for everything else.
-
-    lmms-eval's `except Exception`, after which it exits with 0, lets SystemExit pass.
-    """
+    lmms-eval's `except Exception`, after which it exits with 0, lets SystemExit pass."""
     try:
         yield
     except UserError as error:
@@ -79,11 +62,9 @@ def messages_of(turns: Any) -> tuple[Message, ...]:
 
 
 def refuse(given: Any, task: str) -> None:
-    """Raises UserError for an option of lmms-eval that would be left aside in silence.
-
-    `given` is its parsed command line, None where there was none.
-    """
-    for name, (neutral, why) in _REFUSED.items():
+    """Raises UserError for an option of lmms-eval that would be left aside in silence. `given` is
+    its parsed command line, None where there was none."""
+    for name, (neutral, why) in table("lmms_options.yaml").items():
         if getattr(given, name, None) not in (None, neutral):
             raise UserError(f"--{name} has no use with {task}", fix=f"Leave it out: {why}")
 

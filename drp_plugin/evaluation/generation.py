@@ -23,21 +23,17 @@ _DEFAULT_NEW_TOKENS = 1024
 class Generation(NamedTuple):
     """How completions are drawn."""
 
-    temperature: float
-    """0 is greedy."""
+    temperature: float  # 0 is greedy
     top_p: float
     top_k: int | None
     max_new_tokens: int
-    seed: int | None
-    """None where the model's own holds."""
+    seed: int | None  # None where the model's own holds
 
     @classmethod
     def read(cls, given: Mapping[str, Any], model: str) -> Generation:
-        """Read lmms-eval's generation kwargs.
-
-        Raises UserError for a key that `model` does not have, a value that is not what its key
-        wants, and a temperature that greedy decoding would leave aside.
-        """
+        """Read lmms-eval's generation kwargs. Raises UserError for a key that `model` does not
+        have, a value that is not what its key wants, and a temperature that greedy decoding would
+        leave aside."""
         said = {key: value for key, value in given.items() if key not in _IDLE and not (
             key in _NEUTRAL and value in (None, "None", _NEUTRAL[key]))}
         check(said, READ, f"generation_kwargs (--gen_kwargs) of {model}")
@@ -63,11 +59,9 @@ class Generation(NamedTuple):
 
 
 def stops(until: Any) -> list[str]:
-    """The texts that completions are cut at, as a YAML or --gen_kwargs has them.
-
-    That option hands over text alone: a list is read as JSON, and must be a whole one. Raises
-    UserError for what cannot be met as it stands.
-    """
+    """The texts that completions are cut at, as a YAML or --gen_kwargs has them. That option hands
+    over text alone: a list is read as JSON, and must be a whole one. Raises UserError for what
+    cannot be met as it stands."""
     found = [until] if isinstance(until, str) else until
     if isinstance(until, str):
         listed = until.lstrip().startswith("[")

@@ -23,10 +23,8 @@ _kind = "chat"
 
 
 def add_tasks(folder: Path) -> None:
-    """Have every TaskManager of this process find the tasks of a folder; once for all calls.
-
-    Where lmms-eval has changed, one line says how to find them instead.
-    """
+    """Have every TaskManager of this process find the tasks of a folder; once for all calls. Where
+    lmms-eval has changed, one line says how to find them instead."""
     try:
         from lmms_eval.tasks import TaskManager
 
@@ -69,8 +67,7 @@ class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]
     """Their names, and whether more is better; each is a mean over the documents."""
 
     def __init__(self, config: dict[str, Any]) -> None:
-        self.kind = _kind
-        """`chat` or `simple`: what the model of the run takes."""
+        self.kind = _kind  # `chat` or `simple`: what the model of the run takes
         super().__init__(config=config)
 
     @property

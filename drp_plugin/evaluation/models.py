@@ -16,10 +16,8 @@ from drp_plugin.sampling.engines import engine_class, resolve
 
 
 class DrpHF(StudentModel):
-    """In transformers, on a CPU or one GPU.
-
-    See `StudentModel`; also `peft` (a LoRA adapter), `batch_size`, `threads`, `workers`.
-    """
+    """In transformers, on a CPU or one GPU. See `StudentModel`; also `peft` (a LoRA adapter),
+    `batch_size`, `threads`, `workers`."""
 
     name, adapter = "drp_hf", "peft"
 
@@ -37,11 +35,9 @@ class DrpHF(StudentModel):
 
 
 def visible_device(inherited: str | None, index: int) -> str:
-    """The name of the GPU that this process knows by `index`, for its children.
-
-    `inherited` is CUDA_VISIBLE_DEVICES: numbers, UUIDs or MIG names of the devices that this
-    process was given, by which they are counted anew from 0. Raises UserError where it has fewer.
-    """
+    """The name of the GPU that this process knows by `index`, for its children. `inherited` is
+    CUDA_VISIBLE_DEVICES: numbers, UUIDs or MIG names of the devices that this process was given, by
+    which they are counted anew from 0. Raises UserError where it has fewer."""
     if inherited is None:
         return str(index)
     names = [name.strip() for name in inherited.split(",") if name.strip()]
@@ -82,10 +78,8 @@ class DrpVLLM(StudentModel):
 
 
 class DrpStudent(DrpHF):
-    """vLLM where there is a GPU, transformers elsewhere.
-
-    `pretrained` is the paper's student (§4.1), unless it is given.
-    """
+    """vLLM where there is a GPU, transformers elsewhere. `pretrained` is the paper's student
+    (§4.1), unless it is given."""
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str,

@@ -45,8 +45,7 @@ class StudentModel(lmms):  # type: ignore[misc]
     """
 
     is_simple = False
-    name = adapter = ""
-    """The model's name, and that of the argument for an adapter."""
+    name = adapter = ""  # The model's name, and that of the argument for an adapter
     tokenizer_name = ""
 
     def __init__(self, batch_size: Any = None, device: str | None = None,
@@ -93,10 +92,8 @@ class StudentModel(lmms):  # type: ignore[misc]
     @classmethod
     def create_from_arg_string(cls, arg_string: str,
                                additional_config: dict[str, Any] | None = None) -> StudentModel:
-        """As lmms-eval's, but what --model_args says wins over --batch_size and --device.
-
-        There they would meet twice, which ends a run with exit code 0 and no result.
-        """
+        """As lmms-eval's, but what --model_args says wins over --batch_size and --device. There
+        they would meet twice, which ends a run with exit code 0 and no result."""
         with loudly():
             given = simple_parse_args_string(arg_string)
             config = {k: v for k, v in (additional_config or {}).items() if v is not None}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import sys
 import threading
 from typing import Any
@@ -15,6 +14,7 @@ from drp_plugin.finish import ended as ended_by_itself
 from drp_plugin.sampling.arguments import integer
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
+from drp_plugin.statistics import pass_at
 from drp_plugin.tokens import TokenCounter
 
 PASS_AT = (2, 4, 8, 16, 32, 64)
@@ -23,11 +23,9 @@ _FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 
 
 class DRPTask(TextTask):
-    """A set of questions under a protocol; completions reach the scorer as they came.
-
-    The YAML has, besides lmms-eval's own keys, `protocol:` (see `TaskProtocol`), and `variant:`,
-    whose entries win over those of `protocol:`.
-    """
+    """A set of questions under a protocol; completions reach the scorer as they came. The YAML has,
+    besides lmms-eval's own keys, `protocol:` (see `TaskProtocol`), and `variant:`, whose entries
+    win over those of `protocol:`."""
 
     metrics = {  # shares are between 0 and 1  # noqa: RUF012
         "accuracy": True, "accuracy_no_cutoff": True, "tokens": False, "tokens_no_cutoff": False,
@@ -185,10 +183,8 @@ class DRPTask(TextTask):
         return found
 
     def _protocol(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Everything the numbers depend on besides the weights; equal for comparable runs.
-
-        What our own models did stands before what was asked of the others.
-        """
+        """Everything the numbers depend on besides the weights; equal for comparable runs. What our
+        own models did stands before what was asked of the others."""
         kwargs, greedy = self.config.generation_kwargs or {}, self._greedy
         return {
             **self.protocol.model_dump(mode="json", exclude={"prompts_dir"} | (
@@ -205,11 +201,6 @@ class DRPTask(TextTask):
             **{name: bool(settings.get(name)) for name in ("stop_at_cutoff", "stop_loops")},
             "prompts": self.prompting.prompts.evaluation_hash,
         }
-
-
-def pass_at(right: int, samples: int, j: int) -> float:
-    """The chance that j of the samples, drawn without putting back, hold a right one (unbiased)."""
-    return 1.0 - math.comb(samples - right, j) / math.comb(samples, j)
 
 
 def _settings(told: list[Counts | None]) -> dict[str, Any]:

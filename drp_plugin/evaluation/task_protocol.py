@@ -21,16 +21,11 @@ class TaskProtocol(Record):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    questions: str
-    """What `sampling.questions.load` takes."""
-    prompt: str = "eval_boxed"
-    """`prompts/<name>.jinja`, with the variable `question`."""
-    system: str | None = None
-    """`prompts/<name>.jinja` of the system prompt."""
-    variables: dict[str, Any] = Field(default_factory=dict)
-    """Further variables of the templates."""
-    prompts_dir: str | None = None
-    """Folder whose templates win over the shipped ones."""
+    questions: str  # What `sampling.questions.load` takes
+    prompt: str = "eval_boxed"  # `prompts/<name>.jinja`, with the variable `question`
+    system: str | None = None  # `prompts/<name>.jinja` of the system prompt
+    variables: dict[str, Any] = Field(default_factory=dict)  # Further variables of the templates
+    prompts_dir: str | None = None  # Folder whose templates win over the shipped ones
     budget_prompt: str | None = None
     """TALE: the template of a first round that asks for a token budget, `[[N]]`; the second
     round's `prompt` then has the variable `budget`."""
@@ -38,12 +33,10 @@ class TaskProtocol(Record):
     """TALE: the template of the second round where no budget can be read."""
     prefill: str | None = None
     """What the answer begins with, such as an empty thinking: the model goes on from there."""
-    cutoff: int | None = DEFAULT_CUTOFF
-    """Tokens that are read; None for no cutoff."""
+    cutoff: int | None = DEFAULT_CUTOFF  # Tokens that are read; None for no cutoff
     tokenizer: str = "qwen"
     """What tokens are counted with: `qwen`, `model` (the model's own), a folder or a hub name."""
-    thinking: bool = True
-    """False for models without `<think>`."""
+    thinking: bool = True  # False for models without `<think>`
 
     @classmethod
     def parse(cls, values: dict[str, Any], where: str) -> TaskProtocol:

@@ -18,10 +18,8 @@ WAIT_SECONDS = 20
 
 
 class Lock:
-    """A lock that the running stages hold too, since they inherit the open file.
-
-    Killed with -9, an experiment leaves stages running: the next one sees it gone and ends them.
-    """
+    """A lock that the running stages hold too, since they inherit the open file. Killed with -9, an
+    experiment leaves stages running: the next one sees it gone and ends them."""
 
     def __init__(self, file: IO[str]) -> None:
         self.file, self.fd = file, file.fileno()

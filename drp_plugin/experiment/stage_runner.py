@@ -135,7 +135,10 @@ class Runner:
                 self.lock.note([p.pid for p in self._running.values()])
         if process.returncode != 0 or not stage.made_all():
             if not self._stop.is_set():
-                self.failures.append(_failure(stage, process.returncode, log))
+                end = log.read_text(errors="replace").splitlines()[-15:]
+                self.failures.append(
+                    f"{stage.name} failed (exit code {process.returncode}). The end of {log}:\n"
+                    + "\n".join("    " + line for line in end))
             return False
         took = time.monotonic() - began
         self._took.setdefault(stage.kind, []).append(took)
@@ -175,12 +178,6 @@ class Runner:
                         if not self.marks.done(s, self.digests[s.name]))
         return sum(n * seen.get(kind, WEIGHTS.get(kind, 60.0) * speed)
                    for kind, n in kinds.items()) / self.jobs
-
-
-def _failure(stage: Stage, code: int, log: Path) -> str:
-    lines = log.read_text(errors="replace").splitlines()[-15:]
-    return (f"{stage.name} failed (exit code {code}). The end of {log}:\n"
-            + "\n".join("    " + line for line in lines))
 
 
 def _loader(runner: Runner) -> Any:

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from drp_plugin import jsonl
+
 TAIL_BYTES = 4096
 LEAST = 0.03  # A smaller change of the mean tokens than this share is none
 _PERCENT = re.compile(rb"(\d{1,3}(?:\.\d+)?)\s?%")
@@ -68,7 +70,8 @@ class Marks:
 
     def set(self, stage: Stage, digest: str) -> None:
         """Remember that it has finished."""
-        self._write(self._path(stage), digest)
+        with jsonl.replacing(self._path(stage)) as file:
+            file.write(digest + "\n")
 
     def begin(self, stage: Stage, digest: str) -> None:
         """Remember with what it was begun; clears what another beginning left."""
@@ -77,14 +80,8 @@ class Marks:
         mark = self._path(stage).with_suffix(".begun")
         if not mark.is_file() or mark.read_text().strip() != digest:
             shutil.rmtree(stage.clears, ignore_errors=True)
-            self._write(mark, digest)
-
-    @staticmethod
-    def _write(mark: Path, digest: str) -> None:
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        temporary = mark.with_suffix(".tmp")
-        temporary.write_text(digest + "\n")
-        temporary.replace(mark)
+            with jsonl.replacing(mark) as file:
+                file.write(digest + "\n")
 
     def _path(self, stage: Stage) -> Path:
         return self.folder / stage.name.replace("/", "__")

@@ -37,13 +37,11 @@ class Given(NamedTuple):
     rows: Callable[[], Iterable[Trace | Reject]]
     """Reads the input anew: for methods that choose among a question's samples."""
     options: PruneOptions
-    count: Callable[[str], int]
-    """Tokens of a text."""
+    count: Callable[[str], int]  # Tokens of a text
     base_url: str | None = None
     engine: dict[str, Any] | None = None
     name: str = ""
-    argument: str = ""
-    """What stands before and behind the colon of its spelling."""
+    argument: str = ""  # What stands before and behind the colon of its spelling
 
 
 class Nobody(Teacher):

@@ -32,10 +32,8 @@ def model_and_ratio(argument: str) -> tuple[str, float | None]:
 
 
 def sentences(checked: CheckedTrace) -> tuple[tuple[Step, ...], int]:
-    """The sentences of T, and the number of the one that must stay.
-
-    That is the last that states the final answer, or simply the last.
-    """
+    """The sentences of T, and the number of the one that must stay. That is the last that states
+    the final answer, or simply the last."""
     steps = decompose_sentences(checked.thinking).steps
     for step in reversed(steps):
         result = stated_result(step.text)

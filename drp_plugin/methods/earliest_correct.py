@@ -24,9 +24,7 @@ _CONCLUDING = re.compile(r"\b(?:answer|therefore|thus|hence)\b|boxed", re.IGNORE
 
 def stated_result(sentence: str) -> str | None:
     """What a sentence says comes out: boxed, "the answer is …", or behind its last `=` or "is".
-
-    None for a question, a guess or a condition.
-    """
+    None for a question, a guess or a condition."""
     if _QUESTIONING.search(sentence):
         return None
     found = extract(sentence, thinking=False)
@@ -38,10 +36,8 @@ def stated_result(sentence: str) -> str | None:
 
 async def earliest_correct(checked: CheckedTrace, _: Dialogue) -> Result:
     """Keep the steps up to the first whose stated result is the correct answer, delete the rest.
-
     The correct answer is gold where it is known, the trace's own final answer elsewhere. A result
-    that the question itself states does not count. Raises Rejection when no step states it.
-    """
+    that the question itself states does not count. Raises Rejection when no step states it."""
     trace, thinking, final = checked.trace, checked.thinking, checked.final
     if final is None:
         raise Rejection("trace", Reason.NO_ANSWER, "no final answer to look for")

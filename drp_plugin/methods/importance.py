@@ -31,15 +31,13 @@ from drp_plugin.records import Step, Usage
 from drp_plugin.sampling.identity import fingerprint
 from drp_plugin.thinking import CLOSE, OPEN, split_response
 
-SHARE = 0.8
-"""Of the steps that go by their entropy, without a RATIO."""
+SHARE = 0.8  # Of the steps that go by their entropy, without a RATIO
 CHECKING = re.compile(
     r"\b(?:wait|hold on|hmm+|actually|(?:double|re)-?\s?check\w*|check\w*|verif\w+|confirm\w*|"
     r"make sure|once more|go (?:through|over) (?:it|this|that)|look (?:at \w+ )?again|"
     r"another way|alternatively|did i|mistake|wrong|correct(?:ly)?|it works|makes sense)\b",
     re.IGNORECASE)
-_CHUNK = 256
-"""Tokens whose distributions over the vocabulary are in memory at once."""
+_CHUNK = 256  # Tokens whose distributions over the vocabulary are in memory at once
 Score = Literal["entropy", "answer"]
 
 
@@ -68,11 +66,9 @@ def method(given: Given) -> Method:
 
 async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
                  dialogue: Dialogue) -> list[float]:
-    """What the scorer says of a trace.
-
-    `entropy`: for each step, the sum of its tokens' entropies in nats. `answer`: the mean negative
-    log-likelihood of A's tokens, first behind T, then behind T without each step.
-    """
+    """What the scorer says of a trace. `entropy`: for each step, the sum of its tokens' entropies
+    in nats. `answer`: the mean negative log-likelihood of A's tokens, first behind T, then behind T
+    without each step."""
     said = f"{checked.thinking}\n{CLOSE}\n\n{checked.answer}"
     request = Request(
         messages=(Message(role="user", content=checked.trace.question),

@@ -23,10 +23,8 @@ from drp_plugin.seen import digest
 
 
 class Samples:
-    """The samples of each question that are right and would pass verification.
-
-    Lengths and ids are in memory; the text of the longest so far waits on disk.
-    """
+    """The samples of each question that are right and would pass verification. Lengths and ids are
+    in memory; the text of the longest so far waits on disk."""
 
     def __init__(self, given: Given) -> None:
         self._given, self._reading, self._rows = given, asyncio.Lock(), enumerate(given.rows())

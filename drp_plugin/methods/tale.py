@@ -22,8 +22,7 @@ from drp_plugin.sampling import engines
 from drp_plugin.sampling.completions import MAX_NEW_TOKENS, Failed, SampleRequest
 from drp_plugin.sampling.identity import derived_seed
 
-_GATHER_S = 0.05
-"""How long a batch waits for rows that are about to ask as well."""
+_GATHER_S = 0.05  # How long a batch waits for rows that are about to ask as well
 _BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")
 
 
@@ -90,10 +89,8 @@ def method(given: Given) -> Method:
 
 
 class OwnStudent(Teacher):
-    """The student, by any engine of `drp generate`: what rows ask at once is one batch.
-
-    Raises UserError where the model cannot be had.
-    """
+    """The student, by any engine of `drp generate`: what rows ask at once is one batch. Raises
+    UserError where the model cannot be had."""
 
     def __init__(self, given: Given) -> None:
         urls = [given.base_url] if given.base_url else []

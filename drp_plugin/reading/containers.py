@@ -29,15 +29,10 @@ def rows(path: str | Path) -> Iterator[Row]:
         yield from _rows(file, path)
 
 
-def _head(file: Any) -> bytes:
-    head: bytes = file.peek(64)[:64].removeprefix(codecs.BOM_UTF8)
-    return head.lstrip()
-
-
-def _rows(file: IO[bytes], path: str | Path, unpacked: bool = False) -> Iterator[Row]:
+def _rows(file: Any, path: str | Path, unpacked: bool = False) -> Iterator[Row]:
     if not hasattr(file, "peek"):
-        file = io.BufferedReader(file)  # type: ignore[type-var,arg-type]
-    head = _head(file)
+        file = io.BufferedReader(file)
+    head: bytes = file.peek(64)[:64].removeprefix(codecs.BOM_UTF8).lstrip()
     packed = next((name for magic, name in _PACKED.items() if head.startswith(magic)), None)
     if head.startswith(b"\x1f\x8b") and not unpacked:
         try:

@@ -55,10 +55,8 @@ class Unreadable(Exception):
 
 
 def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) -> Published:
-    """Take a row apart; `columns` names fields by hand, `answers` asks for responses too.
-
-    What is not found is left out, a field of a wrong type stays as it is. Raises Unreadable.
-    """
+    """Take a row apart; `columns` names fields by hand, `answers` asks for responses too. What is
+    not found is left out, a field of a wrong type stays as it is. Raises Unreadable."""
     row = {**{name.lower(): part for name, part in value.items()}, **value}
     found: dict[str, str] = {}
     known = names()

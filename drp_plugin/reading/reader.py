@@ -68,17 +68,14 @@ class Seen:
 
 
 class Reader:
-    """The rows of a file, read anew at each iteration, which raises UserError.
-
-    `columns` names fields by hand; `answers=False` reads questions alone, one a row.
-    """
+    """The rows of a file, read anew at each iteration, which raises UserError. `columns` names
+    fields by hand; `answers=False` reads questions alone, one a row."""
 
     def __init__(self, path: str | Path, columns: Mapping[str, str] | None = None, *,
                  answers: bool = True, say: Callable[[str], None] = _say) -> None:
         self.path, self.columns, self.answers = path, columns or {}, answers
         self._say, self._said = say, set[str]()
-        self.seen = Seen()
-        """Of the last iteration."""
+        self.seen = Seen()  # Of the last iteration
 
     @property
     def stem(self) -> str:

@@ -19,14 +19,11 @@ NOTE = "batch/"
 class Sent(NamedTuple):
     """A batch that is out, or about to be."""
 
-    label: str
-    """By which it can be found at the provider when its id was lost."""
+    label: str  # By which it can be found at the provider when its id was lost
     file: Path
-    size: int
-    """Requests in it."""
+    size: int  # Requests in it
     id: str | None = None
-    teacher: str | None = None
-    """Whom it asks; earlier releases did not note it."""
+    teacher: str | None = None  # Whom it asks; earlier releases did not note it
 
 
 class Collector:
@@ -69,8 +66,7 @@ class BatchFiles:
         self.folder = run_dir / "batches"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.teacher = teacher
-        self.at_once: int | None = None
-        """Most batches out at once; None is no limit."""
+        self.at_once: int | None = None  # Most batches out at once; None is no limit
         self._ledger = ledger
         self._ready: list[Sent] = []
 

@@ -32,8 +32,7 @@ class Stratum:
     """Rows of about the same length."""
 
     rows: int
-    length: int
-    """Characters of all its rows."""
+    length: int  # Characters of all its rows
     picked: list[int]
     results: list[tuple[int, Pruned | Reject]] = field(default_factory=list)
     """The pilot's rows: their characters, and what became of them."""
@@ -48,8 +47,7 @@ class Forecast:
     seconds: float
     requests: Estimate
     prompt_tokens: Estimate | None
-    completion_tokens: Estimate | None
-    """None where the server does not count tokens."""
+    completion_tokens: Estimate | None  # None where the server does not count tokens
     cost_usd: Estimate | None
     batch_cost_usd: Estimate | None
     yields: dict[str, Estimate]
@@ -57,10 +55,8 @@ class Forecast:
     tokens_saved: float | None
     spent_usd: float
     price: Price | None
-    failed: int = 0
-    """The pilot's rows whose requests failed: they stand in `yields` alone."""
-    cut: int = 0
-    """Rows that the pilot was to have and the budget kept out."""
+    failed: int = 0  # The pilot's rows whose requests failed: they stand in `yields` alone
+    cut: int = 0  # Rows that the pilot was to have and the budget kept out
 
 
 def strata(lengths: list[int], pilot: int, *, seed: int = 0) -> list[Stratum]:

@@ -13,8 +13,7 @@ from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.redact import redact
 
-Row = Trace | Reject
-"""A row of the input; one that cannot be used is a reject."""
+Row = Trace | Reject  # A row of the input; one that cannot be used is a reject
 Rows = Callable[[], Iterator[Row]]
 """Reads the input anew each time it is called: every row, unusable ones as rejects."""
 Flow = Callable[[Trace, RowClient], Awaitable[Pruned | Reject]]
@@ -28,10 +27,8 @@ class Job:
     rows: Rows
     flow: Flow
     run_dir: Path
-    settings: dict[str, Any]
-    """Everything that shapes the results; a resumed run must have the same."""
-    total: int | None = None
-    """How many rows there are; None where it is not known."""
+    settings: dict[str, Any]  # Everything that shapes the results; a resumed run must have the same
+    total: int | None = None  # How many rows there are; None where it is not known
 
 
 @dataclass(frozen=True)
@@ -43,8 +40,7 @@ class RunOptions:
     poll_s: float = 30.0
     batch_size: int | None = None
     max_cost_usd: float | None = None
-    pilot: int | None = None
-    """Only forecast, from this many rows."""
+    pilot: int | None = None  # Only forecast, from this many rows
 
 
 async def run_row(row: Row, flow: Flow, client: RowClient) -> Pruned | Reject:

@@ -19,10 +19,10 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, act
     yielded, which bounds the memory. An exception of any work ends it all and is raised once the
     others, which are cancelled and may have an answer to store first, have come to an end.
     """
-    source = iter(items)
+    source = ((item,) for item in items)
     queue: deque[asyncio.Task[R]] = deque()
     changed = asyncio.Event()
-    running, exhausted = 0, False
+    running = 0
     failure: BaseException | None = None
 
     def done(task: asyncio.Task[R]) -> None:
@@ -34,13 +34,8 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, act
 
     try:
         while True:
-            while not exhausted and running < active and len(queue) < window:
-                try:
-                    item = next(source)
-                except StopIteration:
-                    exhausted = True
-                    break
-                task = asyncio.ensure_future(work(item))
+            while running < active and len(queue) < window and (following := next(source, None)):
+                task = asyncio.ensure_future(work(*following))
                 task.add_done_callback(done)
                 running += 1
                 queue.append(task)

@@ -19,8 +19,7 @@ from drp_plugin.run_dir import PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.runner.tally import Tally
 from drp_plugin.seen import digest
 
-_made: set[Path] = set()
-"""Run directories that this process made."""
+_made: set[Path] = set()  # Run directories that this process made
 _UNASKED = (Reason.REQUEST_FAILED, Reason.EMPTY_REPLY)
 _LEFTOVER = re.compile(r"^\..+\.(\d+)\.tmp$")
 

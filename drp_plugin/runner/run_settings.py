@@ -18,11 +18,9 @@ FREE = {"input", "limit", "version"}
 
 
 def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> list[str]:
-    """Write the run's settings, or compare them with those it was begun with.
-
-    A changed setting replaces the run's results, and may pay for all of it again: it is a
-    UserError unless `anew` is set. Returns the differences.
-    """
+    """Write the run's settings, or compare them with those it was begun with. A changed setting
+    replaces the run's results, and may pay for all of it again: it is a UserError unless `anew` is
+    set. Returns the differences."""
     path = run_dir / SETTINGS
     plain = json.loads(json.dumps(settings))
     try:

@@ -26,10 +26,8 @@ from drp_plugin.runner.run_settings import check_rows, settle
 from drp_plugin.runner.tally import Tally
 from drp_plugin.teachers.registry import TeacherSettings
 
-STOPPED = 3
-"""Exit code of a run that --max-cost stopped: its results hold a part of the rows."""
-NOTHING = 2
-"""Exit code of a run in which not a single row came through."""
+STOPPED = 3  # Exit code of a run that --max-cost stopped: its results hold a part of the rows
+NOTHING = 2  # Exit code of a run in which not a single row came through
 
 
 def say(text: str) -> None:

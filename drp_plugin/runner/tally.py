@@ -16,8 +16,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.rows = self.pruned = self.steps = self.tokens_before = self.tokens_after = 0
-        self.not_reached = 0
-        """Rows without a result because the run was stopped (budget, pilot)."""
+        self.not_reached = 0  # Rows without a result because the run was stopped (budget, pilot)
         self.first_reject = ""
         self.reasons: Counter[str] = Counter()
         self.stages: Counter[str] = Counter()
@@ -30,10 +29,8 @@ class Tally:
         return sum(self.reasons.values())
 
     def add(self, result: Pruned | Reject | None, replies: Iterable[Reply] = ()) -> None:
-        """Count one row's result; None for a row that was not reached.
-
-        `replies` are those that it came from; one that several rows share is counted once.
-        """
+        """Count one row's result; None for a row that was not reached. `replies` are those that it
+        came from; one that several rows share is counted once."""
         self.rows += 1
         if result is None:
             self.not_reached += 1
