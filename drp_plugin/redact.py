@@ -14,7 +14,9 @@ _LOOKS_LIKE_A_KEY = re.compile(
     r"\b(?:sk|sess|rk|pk)-[A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-*.…]{6,}|\bAQ\.[\w\-*]{8,}"
     r"|\bya29\.[\w\-.*]{8,}|\bhf_[A-Za-z0-9*]{8,}|(?i:\bbearer\s+)[\w\-.*~+/=]{6,}")
 _IN_AN_ADDRESS = re.compile(
-    r"(?<=//)[^\s/?#@\"']+(?=@)|(?<![^\s/\"'(])[^\s/?#@:\"']+:[^\s/?#@\"']+(?=@\S)"
+    r"(?<=//)[^\s/?#@\"']+(?=@)"
+    # a login without a scheme; METHOD:MODEL[@RATIO] and METHOD:MODEL@0.5 are none
+    r"|(?<![^\s/\"'(])[^\s/?#@:\"']+:[^\s/?#@\"']+(?<!\[)(?=@(?!\d+(?:\.\d+)?(?!\w|[.:]\w))\S)"
     r"|(?<=[?&;])(?:[a-z]+[-_])*(?:api)?(?:key|token|secret|password|sig|code)=[^&\s\"'#]+",
     re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")

@@ -28,7 +28,7 @@ _CHUNK = 256
 M = TypeVar("M")
 
 
-class Completion(NamedTuple):
+class ScoreRow(NamedTuple):
     """A completion to score and the row that it comes out in."""
 
     row: dict[str, Any]
@@ -141,7 +141,7 @@ def _limits(text: str) -> list[int | None]:
     return found
 
 
-def _completions(reader: Reader, dataset: str | None, thinking: bool) -> Iterator[Completion]:
+def _completions(reader: Reader, dataset: str | None, thinking: bool) -> Iterator[ScoreRow]:
     for item in reader:
         if item.value is None:
             raise UserError(item.error, file=reader.path, row=item.number)
@@ -153,19 +153,19 @@ def _completions(reader: Reader, dataset: str | None, thinking: bool) -> Iterato
 
 
 def _samples(value: dict[str, Any], path: str, number: int, dataset: str | None,
-             thinking: bool) -> Iterator[Completion]:
+             thinking: bool) -> Iterator[ScoreRow]:
     """Every completion of a row that lmms-eval wrote, as `drp report` reads it."""
     sample = read_sample(value, path, number)
     name = sample.dataset or value.get("dataset") or dataset or dataset_of(task_of(path) or "")
     single = len(sample.completions) == 1
     problem = sample.doc if "repeat" in value else number
     for i, (text, end) in enumerate(zip(sample.completions, sample.ended, strict=True)):
-        yield Completion(value if single else one_repeat(value, sample, i), problem, text,
+        yield ScoreRow(value if single else one_repeat(value, sample, i), problem, text,
                          sample.gold, str(name) if name else None, end,
                          thinking and sample.thinking)
 
 
-def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool) -> Completion:
+def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool) -> ScoreRow:
     assert item.value is not None and item.row is not None
     text, gold = item.value.get("response"), item.value["answer"]
     if not isinstance(text, str):
@@ -178,7 +178,7 @@ def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool)
         row = {**row, "response": text, "repeat": item.repeat}
     name = item.value.get("dataset") or dataset
     problem = item.row.get("id", item.number) if "repeat" in item.row else item.number
-    return Completion(row, problem, text, gold, str(name) if name else None,
+    return ScoreRow(row, problem, text, gold, str(name) if name else None,
                       ended(item.value["finish"]), thinking)
 
 
@@ -187,7 +187,7 @@ def _problems(seen: Iterable[tuple[int | str, M]]) -> list[list[M]]:
     return [[m for _, m in group] for _, group in itertools.groupby(seen, lambda pair: pair[0])]
 
 
-def _chunks(rows: Iterator[Completion]) -> Iterator[tuple[list[Completion], dict[str, Any]]]:
+def _chunks(rows: Iterator[ScoreRow]) -> Iterator[tuple[list[ScoreRow], dict[str, Any]]]:
     """Completions, many at a time, and what `measure_many` and `measure_at` take of them."""
     while chunk := list(itertools.islice(rows, _CHUNK)):
         yield chunk, {"completions": [c.text for c in chunk], "golds": [c.gold for c in chunk],
@@ -195,7 +195,7 @@ def _chunks(rows: Iterator[Completion]) -> Iterator[tuple[list[Completion], dict
                       "thinking": [c.thinking for c in chunk]}
 
 
-def _scored(rows: Iterator[Completion], counter: TokenCounter, cutoff: int | None,
+def _scored(rows: Iterator[ScoreRow], counter: TokenCounter, cutoff: int | None,
             seen: list[tuple[int | str, Measured]]) -> Iterator[dict[str, Any]]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -223,7 +223,7 @@ def added_fields(measured: Measured) -> dict[str, Any]:
         "truncated_full": full.truncated}
 
 
-def _table(rows: Iterator[Completion], counter: TokenCounter,
+def _table(rows: Iterator[ScoreRow], counter: TokenCounter,
            limits: list[int | None], summaries: list[Summary]) -> Iterator[Summary]:
     columns: list[list[tuple[int | str, Reading]]] = [[] for _ in limits]
     for chunk, given in _chunks(rows):

@@ -19,13 +19,13 @@ Options = dict[str, Any]
 """Of a command, as on its command line but without dashes; a list repeats the option."""
 
 
-class Entry(Record):
+class FilePart(Record):
     """A part of the file: a key that it does not know is a mistake."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Student(Entry):
+class Student(FilePart):
     """A model that is pruned for, trained and measured."""
 
     model: str  # Folder, hub name, or `tiny`: the embedded student
@@ -33,7 +33,7 @@ class Student(Entry):
     parameters: float | None = None  # In billions, for the projected GPU hours
 
 
-class Round(Entry):
+class Round(FilePart):
     """One training of a chain that goes on with the same adapter (CoT-Valve+P)."""
 
     prune: Options = {}  # Options that differ from the method's (`teacher: mixchain:4`)
@@ -41,7 +41,7 @@ class Round(Entry):
     train: Options = {}
 
 
-class Method(Entry):
+class MethodSection(FilePart):
     """A way to a shorter trace. With nothing in it: the student as it is."""
 
     prune: Options | None = None  # Options of `drp prune`; its `teacher` says how
@@ -71,14 +71,14 @@ class Method(Entry):
         return tuple(given.split()) if isinstance(given, str) else given
 
 
-class Launcher(Entry):
+class Launcher(FilePart):
     """How stages of a kind are started elsewhere."""
 
     prefix: str = ""  # Put before the command: `srun --gres=gpu:2`
     env: str | None = None  # An environment whose `bin/` holds the tools
 
 
-class Hardware(Entry):
+class Hardware(FilePart):
     """What the projected GPU hours are computed with."""
 
     gpu: str = "A100 80GB"
@@ -88,7 +88,7 @@ class Hardware(Entry):
     trace_tokens: int = 2500  # Mean length of a trace before pruning
 
 
-class Experiment(Entry):
+class Experiment(FilePart):
     """The whole file."""
 
     about: str = ""
@@ -103,7 +103,7 @@ class Experiment(Entry):
     evaluate: Options = {}  # Options of lmms-eval; `model_args` is a mapping
     report: Options = {}
     seeds: tuple[int, ...] = (42,)  # Of the trainings
-    methods: dict[str, Method]
+    methods: dict[str, MethodSection]
     launcher: dict[Kind, Launcher] = {}
     hardware: Hardware = Hardware()
 

@@ -9,7 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from drp_plugin.experiment.file import Experiment, Kind, Method, Options, Round, Student, slug
+from drp_plugin.experiment.file import (
+    Experiment,
+    Kind,
+    MethodSection,
+    Options,
+    Round,
+    Student,
+    slug,
+)
 from drp_plugin.experiment.stages import Stage
 from drp_plugin.resources import resource
 from drp_plugin.student import model_path
@@ -88,7 +96,7 @@ class _Way:
     student_name: str
     student: Student
     label: str
-    method: Method
+    method: MethodSection
 
     def __post_init__(self) -> None:
         self.home = self.plan.folder / self.student_name

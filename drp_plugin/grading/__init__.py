@@ -14,13 +14,10 @@ Outcome = Literal["right", "wrong", "no_answer", "truncated"]
 class Grade(NamedTuple):
     """What became of a completion."""
 
-    outcome: Outcome
-    """truncated: cut off before an answer; no_answer: ended without one."""
-    correct: bool
-    """Whether the outcome is `right`."""
+    outcome: Outcome  # truncated: cut off before an answer; no_answer: ended without one
+    correct: bool  # Whether the outcome is `right`
     extracted: str | None
-    how: How | None
-    """How the answer was found: boxed, stated or last_number."""
+    how: How | None  # How the answer was found: boxed, stated or last_number
 
 
 def grade(completion: str, gold: str, dataset: str | None = None, *, thinking: bool = True,

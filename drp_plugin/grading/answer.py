@@ -28,8 +28,7 @@ class Group(NamedTuple):
     items: tuple[Answer, ...]
     brackets: str = ""
     """Around a tuple, perhaps an interval; of the rows of a matrix: matrix, determinant, norm."""
-    joint: str = ""
-    """The word or sign between the items: and, or, \\setminus; '' for a comma."""
+    joint: str = ""  # The word or sign between the items: and, or, \setminus; '' for a comma
 
 
 class Relation(NamedTuple):
@@ -43,10 +42,8 @@ class Ratio(NamedTuple):
     """a : b (: c …), which may be a time of day."""
 
     terms: tuple[Node, ...]
-    clock: int | None = None
-    """Seconds since midnight where it is written like a time, as 3:30 is."""
-    half: bool = False
-    """Whether a.m. or p.m. is told."""
+    clock: int | None = None  # Seconds since midnight where it is written like a time, as 3:30 is
+    half: bool = False  # Whether a.m. or p.m. is told.
 
 
 class Opaque(NamedTuple):

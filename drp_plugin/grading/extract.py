@@ -18,12 +18,10 @@ How = Literal["boxed", "stated", "last_number"]
 class Extraction(NamedTuple):
     """The final answer of a completion, as it was written."""
 
-    text: str | None
-    """None where there is no answer."""
+    text: str | None  # None where there is no answer
     how: How | None
     """`\\boxed{}`, a phrase such as "The answer is", or the last number or formula there is."""
-    truncated: bool
-    """No `</think>`: the completion was cut off before its answer part began."""
+    truncated: bool  # No `</think>`: the completion was cut off before its answer part began
 
 
 #: Without a box, the answer is looked for in this many characters at the end.
@@ -34,10 +32,8 @@ _P = Patterns("extract")
 
 
 def answer_part(completion: str, thinking: bool = True) -> str | None:
-    """What follows the last `</think>`; None where the completion was cut off before it.
-
-    With `thinking=False` (models that do not think) a completion without any tag is all answer.
-    """
+    """What follows the last `</think>`; None where the completion was cut off before it. With
+    `thinking=False` (models that do not think) a completion without any tag is all answer."""
     _, tag, answer = completion.rpartition(CLOSE)
     cut_off = not tag and (thinking or completion.lstrip().startswith(OPEN))
     return None if cut_off else answer
@@ -78,10 +74,8 @@ def last_box(text: str, *, ended: bool = True) -> str | None:
 
 
 def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
-    """The last box (see `last_box`), and whether the text ends inside one.
-
-    One pass, so that text made of a million braces takes no longer than other text.
-    """
+    """The last box (see `last_box`), and whether the text ends inside one. One pass, so that text
+    made of a million braces takes no longer than other text."""
     if "\\boxed" not in text and "\\fbox" not in text:
         return None, False
     found: str | None = None

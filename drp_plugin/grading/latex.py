@@ -145,10 +145,8 @@ class _Parser:
         return node
 
     def argument(self, *, digits: bool = False) -> Node:
-        """What TeX takes as an argument: a group, or one token (of a number, its first digit).
-
-        With `digits` all of a number: nobody who writes x^12 means x^1 times 2.
-        """
+        """What TeX takes as an argument: a group, or one token (of a number, its first digit). With
+        `digits` all of a number: nobody who writes x^12 means x^1 times 2."""
         token = self.peek()
         if token in ("{", "("):
             return self.group(token)

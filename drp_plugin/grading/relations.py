@@ -28,10 +28,8 @@ def names(side: Answer) -> bool:
 
 
 def _applied(text: str) -> bool:
-    """Whether this is a function applied to something: f(2), P(A), f^{-1}(x), f(f(3)).
-
-    Not so x(x + 3): a letter that comes back inside the brackets is a factor.
-    """
+    """Whether this is a function applied to something: f(2), P(A), f^{-1}(x), f(f(3)). Not so x(x +
+    3): a letter that comes back inside the brackets is a factor."""
     match = _P.applied.fullmatch(text.strip())
     return match is not None and (
         match[1][0] not in re.sub(r"\\[A-Za-z]+", "", match[2]) or _applied(match[2]))

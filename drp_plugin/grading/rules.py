@@ -16,8 +16,7 @@ class Suspect(Record):
 
     dataset: str
     split: str
-    index: int
-    """Row of the official file, from 0."""
+    index: int  # Row of the official file, from 0
     official: str
     suspected: str
     why: str

@@ -21,10 +21,8 @@ class Quantity(NamedTuple):
 
     value: str
     unit: str
-    known: bool
-    """Whether the unit is one of the table; other words are only nouns."""
-    scale: int = 1
-    """What a word multiplies the number by: 10**6 for 2 million."""
+    known: bool  # Whether the unit is one of the table; other words are only nouns
+    scale: int = 1  # What a word multiplies the number by: 10**6 for 2 million
 
 
 def quantity(text: str) -> Quantity:

@@ -48,11 +48,9 @@ def read_edits(run_dir: Path) -> dict[str, Edit]:
 
 
 class Decisions:
-    """What was decided about the rows of a run, asked row by row.
-
-    An edited row says so in its verdict (`{"edited": {"ok": True}}`), and with `count` (tokens of
-    a text) its `tokens_after` are counted anew. Raises what `read_edits` raises.
-    """
+    """What was decided about the rows of a run, asked row by row. An edited row says so in its
+    verdict (`{"edited": {"ok": True}}`), and with `count` (tokens of a text) its `tokens_after` are
+    counted anew. Raises what `read_edits` raises."""
 
     def __init__(self, run_dir: Path, count: Callable[[str], int] | None = None) -> None:
         self.run_dir, self._count = Path(run_dir), count

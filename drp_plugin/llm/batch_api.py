@@ -14,8 +14,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Reply, Request, TeacherError
 from drp_plugin.llm.retry import Transient
 
-_LOOK_BACK = 1000
-"""Batches come newest first: one that was begun just now is among so many."""
+_LOOK_BACK = 1000  # Batches come newest first: one that was begun just now is among so many
 
 
 class Limits(NamedTuple):
@@ -44,10 +43,8 @@ class BatchApi(abc.ABC):
     """One provider's batch API, by its teacher's client; raises what `Persistent.run` raises."""
 
     limits: Limits
-    key_field: str
-    """Where a line holds its request's key."""
-    unknown: tuple[int, ...] = (404,)
-    """HTTP statuses for a batch that the provider does not know."""
+    key_field: str  # Where a line holds its request's key
+    unknown: tuple[int, ...] = (404,)  # HTTP statuses for a batch that the provider does not know
 
     def __init__(self, teacher: Any) -> None:
         self._teacher = teacher

@@ -51,14 +51,10 @@ class Said(NamedTuple):
     """What a server says of an error."""
 
     status: int | None
-    words: str
-    """All that it says, in small letters, to be searched."""
-    text: str
-    """What a person is shown: no key in it."""
-    after_s: float | None = None
-    """The wait that it asks for, in seconds."""
-    param: str = ""
-    """The request's field that it names."""
+    words: str  # All that it says, in small letters, to be searched
+    text: str  # What a person is shown: no key in it
+    after_s: float | None = None  # The wait that it asks for, in seconds
+    param: str = ""  # The request's field that it names
 
 
 def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None = None) -> Said:

@@ -16,8 +16,7 @@ from drp_plugin.redact import hide
 
 _POLL_S = 0.05
 _SAY_AFTER_S = 5.0
-EMPTY_ATTEMPTS = 3
-"""So many replies without a text, and the request is given up for this run."""
+EMPTY_ATTEMPTS = 3  # So many replies without a text, and the request is given up for this run
 
 
 class Pending(BaseException):

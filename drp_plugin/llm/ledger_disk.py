@@ -10,8 +10,7 @@ from pathlib import Path
 
 from drp_plugin.errors import UserError
 
-_ROOM = 2 ** 22
-"""Bytes that must be free at the start: about what the replies in flight take."""
+_ROOM = 2 ** 22  # Bytes that must be free at the start: about what the replies in flight take
 _FREE_THE_DISK = "Free the disk, then run the same command again"
 _MAKE_WRITABLE = "Make the file and its folder writable, then run the same command again"
 _SQLITE = {

@@ -17,8 +17,7 @@ from email.utils import parsedate_to_datetime
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-LONGEST_WAIT_S = 300.0
-"""Whatever a header says: after so long it is tried again."""
+LONGEST_WAIT_S = 300.0  # Whatever a header says: after so long it is tried again
 _FIRST_PAUSE_S = 0.05
 
 

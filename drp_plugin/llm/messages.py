@@ -29,8 +29,7 @@ class Sampling(Record):
     temperature: float | None = 0.0
     """0 as in the paper's code. None leaves it to the provider: some models refuse any."""
     top_p: float | None = None
-    max_tokens: int | None = None
-    """None leaves it to the provider: its model's maximum."""
+    max_tokens: int | None = None  # None leaves it to the provider: its model's maximum
     seed: int | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
     """Provider-specific fields, passed on as they are (for example reasoning_effort)."""
@@ -78,8 +77,7 @@ class Reply(Record):
     text: str
     finish_reason: Finish = "stop"
     usage: Usage = Usage()
-    key: str = ""
-    """Its key in the ledger, where it is kept there: several rows may share it."""
+    key: str = ""  # Its key in the ledger, where it is kept there: several rows may share it
 
 
 class TeacherError(Exception):
@@ -102,17 +100,12 @@ class TooLong(TeacherError):
 class Teacher(abc.ABC):
     """A model (or rules) that answers requests, and what it can do besides."""
 
-    name: str
-    """`kind:model`, as on the command line."""
-    identity: dict[str, Any]
-    """What of it determines its answers, for the ledger's keys."""
-    persistent: Persistent | None = None
-    """The retries of a teacher behind a network."""
+    name: str  # `kind:model`, as on the command line
+    identity: dict[str, Any]  # What of it determines its answers, for the ledger's keys
+    persistent: Persistent | None = None  # The retries of a teacher behind a network
 
-    asks_nothing: bool = False
-    """It prunes without a model, by a method of its own."""
-    local: bool = False
-    """It runs on the user's own machine: its requests cost nothing."""
+    asks_nothing: bool = False  # It prunes without a model, by a method of its own
+    local: bool = False  # It runs on the user's own machine: its requests cost nothing
 
     @abc.abstractmethod
     async def ask(self, request: Request) -> Reply:

@@ -24,15 +24,11 @@ class Price(Record):
     output: float = Field(ge=0, allow_inf_nan=False)
     batch: float = Field(default=0.5, ge=0, allow_inf_nan=False)
     """Cost of a batch request relative to a live one."""
-    max_output: int | None = None
-    """Most tokens that one reply can have; None where it is not known."""
-    date: str = ""
-    """When the price was looked up."""
+    max_output: int | None = None  # Most tokens that one reply can have; None where it is not known
+    date: str = ""  # When the price was looked up
     confirmed: bool = False
-    ends: datetime.date | None = None
-    """The day on which the provider switches the model off."""
-    replacement: str = ""
-    """What the provider names in its place."""
+    ends: datetime.date | None = None  # The day on which the provider switches the model off
+    replacement: str = ""  # What the provider names in its place
     note: str = ""
 
     def cost(self, usage: Usage, *, batch: bool = False) -> float:

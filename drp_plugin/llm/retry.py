@@ -20,10 +20,8 @@ from drp_plugin.records import Reason
 
 T = TypeVar("T")
 
-SILENT_ATTEMPTS = 4
-"""So many attempts at a server that has never given a reply."""
-REFUSED_REQUESTS = 8
-"""So many requests refused for good by one."""
+SILENT_ATTEMPTS = 4  # So many attempts at a server that has never given a reply
+REFUSED_REQUESTS = 8  # So many requests refused for good by one
 _TELL_AFTER_S = 0.3
 
 
@@ -38,11 +36,9 @@ class Unusable(UserError):
 
 
 class Transient(Exception):
-    """A request failed in a way that another attempt may mend. The text holds no key.
-
-    `after_s` is the wait that the provider asks for, in seconds; `unreachable` that there was no
-    server, or one of another kind; `fix` what to do if it never gets better.
-    """
+    """A request failed in a way that another attempt may mend. The text holds no key. `after_s` is
+    the wait that the provider asks for, in seconds; `unreachable` that there was no server, or one
+    of another kind; `fix` what to do if it never gets better."""
 
     def __init__(self, text: str, *, after_s: float | None = None, throttled: bool = False,
                  unreachable: bool = False, fix: str = "") -> None:
@@ -58,11 +54,9 @@ def stopping() -> bool:
 
 
 async def finished(work: Coroutine[Any, Any, T], told: Callable[[], None] = lambda: None) -> T:
-    """What `work`, which is paid for, comes to, also when the caller is cancelled meanwhile.
-
-    `told` is called at the cancellation, which is kept back: the caller looks at `stopping()` once
-    the value is safe. A second cancellation drops the work at once.
-    """
+    """What `work`, which is paid for, comes to, also when the caller is cancelled meanwhile. `told`
+    is called at the cancellation, which is kept back: the caller looks at `stopping()` once the
+    value is safe. A second cancellation drops the work at once."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait([task])
@@ -88,10 +82,8 @@ def no_reply(text: str) -> Transient:
 class Retries:
     """How often and how patiently."""
 
-    attempts: int = 8
-    """Attempts in all for one request, throttled ones not counted."""
-    base_s: float = 1.0
-    """The first wait; each further one doubles, with full jitter."""
+    attempts: int = 8  # Attempts in all for one request, throttled ones not counted
+    base_s: float = 1.0  # The first wait; each further one doubles, with full jitter
     cap_s: float = 60.0
     patience_s: float = 3600.0
     """How long one request may be throttled, by the clock, before it is given up."""
@@ -114,12 +106,9 @@ class Persistent:
         self._refused = self._unusable = self._running = 0
 
     async def run(self, attempt: Callable[[], Awaitable[T]], *, keep: bool = False) -> T:
-        """The first successful attempt's value.
-
-        With `keep` an attempt that is out is not dropped when the task is cancelled (see
-        `finished`); nothing new is sent then. Raises TeacherError when the attempts are used up,
-        Unusable when no server of the right kind ever answered.
-        """
+        """The first successful attempt's value. With `keep` an attempt that is out is not dropped
+        when the task is cancelled (see `finished`); nothing new is sent then. Raises TeacherError
+        when the attempts are used up, Unusable when no server of the right kind ever answered."""
         self._running += 1
         try:
             return await self._run(lambda: self._timed(attempt), keep)

@@ -23,8 +23,7 @@ class Part(NamedTuple):
     last: int
     skill: str | None
     action: Action
-    text: str
-    """The new text, "" without one."""
+    text: str  # The new text, "" without one
 
 
 def pieces(thinking: str, steps: tuple[Step, ...],
@@ -59,11 +58,9 @@ def gap(text: str) -> str:
 
 
 def assemble(parts: Iterable[Piece], *, opening: bool = True) -> str:
-    """The pieces as running text, which begins with a capital letter if it is an opening.
-
-    Where the text between two pieces went away, a comma left hanging becomes a full stop and a
-    sentence that lost its start begins with a capital letter.
-    """
+    """The pieces as running text, which begins with a capital letter if it is an opening. Where the
+    text between two pieces went away, a comma left hanging becomes a full stop and a sentence that
+    lost its start begins with a capital letter."""
     text, space = "", ""
     for piece in parts:
         body = piece.text

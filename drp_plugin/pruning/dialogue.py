@@ -14,8 +14,7 @@ from drp_plugin.thinking import CLOSE, OPEN
 
 T = TypeVar("T")
 
-SO_FAR = 1500
-"""Characters of the explanation so far that the next window's request shows."""
+SO_FAR = 1500  # Characters of the explanation so far that the next window's request shows
 _SHOWN = 100_000
 """Characters of a wrong reply that the teacher is shown again: one that loops has no end."""
 
@@ -86,10 +85,8 @@ class Dialogue:
                   schema: dict[str, Any] | None = None,
                   check_cut: Callable[[str], None] = lambda text: None) -> T:
         """What `parse` makes of the reply; out of format, the teacher is told and asked again.
-
         `check_cut` raises FormatError for a cut reply that is wrong besides: it is told that.
-        Raises CutReply for the caller to split, Rejection when no answer can be had.
-        """
+        Raises CutReply for the caller to split, Rejection when no answer can be had."""
         messages = [Message(role="user", content=prompt)]
         for repair in range(self.options.repairs + 1):
             try:
@@ -121,11 +118,9 @@ def unbraced(text: str) -> str:
 
 
 def _parsed(text: str, parse: Callable[[str], T]) -> T:
-    """The reply, parsed; a teacher that reasons itself may show that, and it is no answer.
-
-    Where its template opened the thinking, only the closing tag is in the reply. A tag may also
-    stand in the answer itself: then what follows it is no answer.
-    """
+    """The reply, parsed; a teacher that reasons itself may show that, and it is no answer. Where
+    its template opened the thinking, only the closing tag is in the reply. A tag may also stand in
+    the answer itself: then what follows it is no answer."""
     thought, tag, rest = text.rpartition(CLOSE)
     if not rest.strip():
         raise FormatError("it is empty.", Reason.EMPTY_REPLY)

@@ -31,11 +31,9 @@ async def prune_with_teacher(checked: CheckedTrace, dialogue: Dialogue) -> Resul
 async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *, prompts: Prompts,
                       count: Callable[[str], int],
                       prune: Prune = prune_with_teacher) -> Pruned | Reject:
-    """Prune one trace. Always ends in a value: a failed row is a `Reject` with its reason.
-
-    `count` gives a text's tokens; `tokens_before` and `tokens_after` are whole responses by it.
-    Neither time nor chance has a part in it: with the same replies the same value comes out.
-    """
+    """Prune one trace. Always ends in a value: a failed row is a `Reject` with its reason. `count`
+    gives a text's tokens; `tokens_before` and `tokens_after` are whole responses by it. Neither
+    time nor chance has a part in it: with the same replies the same value comes out."""
     dialogue = Dialogue(client, options, prompts, count)
     try:
         checked = check_trace(trace, options)

@@ -155,11 +155,9 @@ def _settled(parts: list[Part]) -> tuple[Part, ...]:
 
 
 async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
-    """Ask for both stages at once, in windows of units where T is long. Raises Rejection.
-
-    Windows meet where a step ends: the last step of a window that is not the last one is asked
-    for again at the head of the next.
-    """
+    """Ask for both stages at once, in windows of units where T is long. Raises Rejection. Windows
+    meet where a step ends: the last step of a window that is not the last one is asked for again at
+    the head of the next."""
     thinking = checked.thinking
     spans = units(thinking)
     windows = Windows(thinking, dialogue.count, spans)

@@ -13,14 +13,11 @@ Mode = Literal["skill", "default", "sentence", "indexed"]
 
 
 class PruneOptions(Record):
-    """Settings of decompose, revise and verify.
+    """Settings of decompose, revise and verify. The paper's reference code checks nothing: cut
+    replies, changed answers and wrong traces all went into its training set. Every check here is
+    ours, is on by default, and has a switch."""
 
-    The paper's reference code checks nothing: cut replies, changed answers and wrong traces all
-    went into its training set. Every check here is ours, is on by default, and has a switch.
-    """
-
-    teacher: str = "offline:rules"
-    """Who prunes: written into every pruned row."""
+    teacher: str = "offline:rules"  # Who prunes: written into every pruned row
     decompose: Mode = "skill"
     """`skill`: Appendix C. `default`: §6.1's ablation. `sentence`: Appendix D's baseline, no
     request. `indexed`: numbered units, both stages in one structured reply."""
@@ -42,9 +39,6 @@ class PruneOptions(Record):
     """T̂ and Â end with the trace's final answer (and so with gold where the trace has it)."""
     check_numbers: bool = True
     """No number in T̂ that T and the question do not hold, unless right arithmetic gives it."""
-    check_length: bool = True
-    """R̂ has no more tokens than R."""
-    check_complete: bool = True
-    """T̂ ends where a sentence or formula ends."""
-    check_language: bool = True
-    """T̂ is in T's language."""
+    check_length: bool = True  # R̂ has no more tokens than R
+    check_complete: bool = True  # T̂ ends where a sentence or formula ends
+    check_language: bool = True  # T̂ is in T's language

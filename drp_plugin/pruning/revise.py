@@ -15,11 +15,9 @@ _CONCLUSION = re.compile(r"\b(?:the )?(?:final )?answer is\b", re.IGNORECASE)
 
 
 async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialogue) -> Result:
-    """Have the teacher choose an action for each step and synthesize the result.
-
-    Long lists go through in windows of whole steps; each is shown how the explanation so far
-    ends. Where a reply is cut, its steps are asked for in two halves. Raises Rejection.
-    """
+    """Have the teacher choose an action for each step and synthesize the result. Long lists go
+    through in windows of whole steps; each is shown how the explanation so far ends. Where a reply
+    is cut, its steps are asked for in two halves. Raises Rejection."""
     revisions: list[Revision] = []
     thinking = ""
     new_answer: str | None = None

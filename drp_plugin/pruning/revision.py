@@ -18,10 +18,8 @@ class Revised(NamedTuple):
     """A revision reply taken apart."""
 
     revisions: tuple[Revision, ...]
-    synthesis: str
-    """T̂, or the window's part of it."""
-    answer: str | None
-    """Â where the teacher wrote it anew; None leaves A as it is."""
+    synthesis: str  # T̂, or the window's part of it
+    answer: str | None  # Â where the teacher wrote it anew; None leaves A as it is
 
 
 def parse_revision(reply: str, expected: range) -> Revised:

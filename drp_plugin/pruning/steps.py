@@ -18,8 +18,7 @@ _STEP, _SKILL = (re.compile("".join(parts))
 _WORD = re.compile(r"\S+")
 _LOOKAHEAD = 2000
 """Non-space characters that may be missing before a step; a short text further on is another."""
-_LIKE = 0.6
-"""Least share of a reworded step's characters that must be found in T, in order."""
+_LIKE = 0.6  # Least share of a reworded step's characters that must be found in T, in order
 _FUZZY_LIMIT = 4000
 _FUZZY_TRIES = 200
 _QUOTES = str.maketrans("“”‘’`", "\"\"'''")
@@ -69,11 +68,9 @@ class Located(NamedTuple):
 
     text: str
     skill: str | None
-    start: int | None
-    """None where it could not be found."""
+    start: int | None  # None where it could not be found
     end: int | None
-    held: int
-    """Non-space characters of T that it holds, in order."""
+    held: int  # Non-space characters of T that it holds, in order
 
 
 def locate(text: str, steps: list[Labelled]) -> list[Located]:

@@ -15,12 +15,9 @@ class CheckedTrace(NamedTuple):
     """A trace that may be pruned, taken apart."""
 
     trace: Trace
-    thinking: str
-    """T."""
-    answer: str
-    """A."""
-    final: str | None
-    """The final answer that A states; None only under `keep_wrong`."""
+    thinking: str  # T
+    answer: str  # A
+    final: str | None  # The final answer that A states; None only under `keep_wrong`
 
 
 class Result(NamedTuple):
@@ -28,12 +25,9 @@ class Result(NamedTuple):
 
     steps: tuple[Step, ...]
     revisions: tuple[Revision, ...]
-    thinking: str
-    """T̂."""
-    answer: str
-    """Â."""
-    coverage: float = 1.0
-    """Share of T's non-space characters that the steps hold, in order."""
+    thinking: str  # T̂
+    answer: str  # Â
+    coverage: float = 1.0  # Share of T's non-space characters that the steps hold, in order
     kind: Literal["edit", "sample", "no_thinking"] = "edit"
     """`edit`: T̂ was made from T. `sample`: R̂ is a response of the student's own, whose numbers
     need not be T's. `no_thinking`: T̂ is empty on purpose."""

@@ -20,8 +20,7 @@ from drp_plugin.resources import table
 from drp_plugin.shape import CONTROL_TOKENS, Unfit, check_controls, check_question, shaped
 from drp_plugin.thinking import join_response, split_response
 
-_TAIL = 400
-"""Characters at T̂'s end in which its statement of the answer is looked for."""
+_TAIL = 400  # Characters at T̂'s end in which its statement of the answer is looked for
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
 _FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
 _TABLES = table("words.yaml")

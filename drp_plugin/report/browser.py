@@ -59,11 +59,9 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
 
 def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
            ) -> Iterator[list[tuple[list[Any], list[Any]]]]:
-    """Of each problem its entry in the index, and its texts, some problems at a time.
-
-    Entry: document, start of the question, level, and for each method [outcome, tokens, loop] of
-    every sample. Texts: question, gold answer, and for each method [completion, answer].
-    """
+    """Of each problem its entry in the index, and its texts, some problems at a time. Entry:
+    document, start of the question, level, and for each method [outcome, tokens, loop] of every
+    sample. Texts: question, gold answer, and for each method [completion, answer]."""
     answers: dict[str, list[tuple[int, Sample, Sequence[Reading], Sequence[Measured]]]] = {}
     for one in members:
         for answer in zip(itertools.repeat(methods.index(one.label)), one.task.samples,
@@ -98,11 +96,9 @@ def _island(name: str, value: Any) -> str:
 
 
 def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any]]:
-    """Up to three of each kind for every task, lost and won, and one that ends in a loop.
-
-    Each with its title, question, gold answer, the place where the browser shows it, and its
-    sides: what both begin with (`same`), and what is a side's own from where they part.
-    """
+    """Up to three of each kind for every task, lost and won, and one that ends in a loop. Each with
+    its title, question, gold answer, the place where the browser shows it, and its sides: what both
+    begin with (`same`), and what is a side's own from where they part."""
     found: list[dict[str, Any]] = []
     for group, task in dict.fromkeys((s.run.group, s.task.column) for s in scored):
         members = [s for s in scored if (s.run.group, s.task.column) == (group, task)]

@@ -26,13 +26,10 @@ class Conditions(Record):
     max_new_tokens: int | None
     shots: int
     repeats: int
-    limited: int | None
-    """Documents taken where --limit cut the task short."""
-    prompt: str
-    """The task's own name for its prompt, where it has several."""
+    limited: int | None  # Documents taken where --limit cut the task short
+    prompt: str  # The task's own name for its prompt, where it has several
     extra: dict[str, str] = Field(default_factory=dict)
-    early: bool = False
-    """Generation ended at the cutoff or at loops: nothing is known beyond."""
+    early: bool = False  # Generation ended at the cutoff or at loops: nothing is known beyond
 
     def text(self) -> str:
         """In a few words, for a table's footnote."""
@@ -54,10 +51,8 @@ class Conditions(Record):
 
 
 def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, Any]) -> Conditions:
-    """The protocol of one task: what our tasks recorded, else what lmms-eval's results say.
-
-    The recorded cutoff and tokenizer are left out: a report applies its own to all runs alike.
-    """
+    """The protocol of one task: what our tasks recorded, else what lmms-eval's results say. The
+    recorded cutoff and tokenizer are left out: a report applies its own to all runs alike."""
     config = mapping(mapping(results.get("configs")).get(task))
     run = mapping(results.get("config"))
     backend = told or pairs(run.get("model_args"))
@@ -88,10 +83,8 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
 
 
 def provenance_of(results: dict[str, Any], told: dict[str, Any], date: str) -> dict[str, str]:
-    """Tasks, model, adapter, seed, date, versions and command of a results file.
-
-    `told` is what our own tasks recorded beside its samples; a model is a folder or a hub name.
-    """
+    """Tasks, model, adapter, seed, date, versions and command of a results file. `told` is what our
+    own tasks recorded beside its samples; a model is a folder or a hub name."""
     config = mapping(results.get("config"))
     asked = mapping(config.get("resolved_cli_args"))
     given = pairs(config.get("model_args"))

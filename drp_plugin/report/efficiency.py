@@ -16,7 +16,7 @@ from drp_plugin.report.regrading import BUDGETS, Scored, readings
 from drp_plugin.scoring import Reading
 
 
-class Level(Record):
+class Difficulty(Record):
     """The problems of one difficulty."""
 
     level: str
@@ -71,7 +71,7 @@ def bought(scored: Scored, cutoff: int | None, accuracy: float, tokens: float) -
     return {"tokens_per_correct": tokens / accuracy if accuracy else None,
             "ockscore": 100 * accuracy - 10 * math.log(1 + tokens / 10_000), "at_budget": curve,
             "budget_area": area, "budget_99": budget_99(right_lengths(scored)),
-            "levels": tuple(Level(level=level, n=len(problems),
+            "levels": tuple(Difficulty(level=level, n=len(problems),
                                   accuracy=mean([share(p) for p in problems]),
                                   tokens=mean([r.tokens for p in problems for r in p]))
                             for level, problems in sorted(found.items()))}

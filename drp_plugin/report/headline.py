@@ -7,16 +7,13 @@ from collections.abc import Sequence
 from drp_plugin.report.results import Comparison, ResultRow
 from drp_plugin.report.tables import heading, p_text, percent, span, task_order, turned
 
-_DETAILED = 2
-"""Up to so many tasks are told one by one."""
+_DETAILED = 2  # Up to so many tasks are told one by one
 
 
 def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
               whole: Sequence[Comparison]) -> list[str]:
-    """One sentence a compared method, and one for each verdict that the cutoff turns.
-
-    `whole` are the same comparisons without a cutoff, where there is one.
-    """
+    """One sentence a compared method, and one for each verdict that the cutoff turns. `whole` are
+    the same comparisons without a cutoff, where there is one."""
     if not comparisons:
         return ["Nothing is compared. " + "; ".join(
             f"{r.label}: {r.accuracy:.1%} of {r.n:,} problems of {heading(r.task)} (95 %: "

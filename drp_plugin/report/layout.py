@@ -104,10 +104,8 @@ def texts() -> dict[str, Any]:
 
 
 def notes_of(name: str, **said: Any) -> list[str]:
-    """A table's notes in order; without those that `said` gives nothing to say for.
-
-    `said` holds for such a note what it is filled with, a mapping, or whether it stands at all.
-    """
+    """A table's notes in order; without those that `said` gives nothing to say for. `said` holds
+    for such a note what it is filled with, a mapping, or whether it stands at all."""
     return [note.format_map(said[key] if isinstance(said.get(key), dict) else {})
             for key, note in texts()["tables"][name].get("notes", {}).items()
             if said.get(key, True)]

@@ -13,10 +13,8 @@ from drp_plugin.report.layout import Cell, Line, words
 
 
 class PaperFigure(NamedTuple):
-    """What a table of the paper prints for one method on one set.
-
-    `score` is Pass@1, 94.1% or 15/30; `change` that in tokens, where the paper prints one.
-    """
+    """What a table of the paper prints for one method on one set. `score` is Pass@1, 94.1% or
+    15/30; `change` that in tokens, where the paper prints one."""
 
     score: str
     tokens: int
@@ -45,10 +43,8 @@ def _data() -> dict[str, Any]:
 
 def paper_figures(table: str, groups: Sequence[str]
                   ) -> dict[str, dict[str, dict[str, PaperFigure]]]:
-    """A table of the paper ("table1" to "table5"): student, method, task, figure.
-
-    Of the two students the one that a group names, both where no group names one.
-    """
+    """A table of the paper ("table1" to "table5"): student, method, task, figure. Of the two
+    students the one that a group names, both where no group names one."""
     students = _data()[table]
     named = [s for s in students      # by their size, 1.5b or 7b
              if any(s.rpartition("-")[2].lower() in group.lower() for group in groups)]

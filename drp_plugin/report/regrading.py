@@ -18,10 +18,8 @@ BUDGETS = (62, 125, 250, 500, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 1
 
 
 def choose_cutoff(runs: Sequence[Run], asked: int | None) -> int | None:
-    """`asked` (0 is none), else the one that all runs recorded, else the paper's 12,000.
-
-    Raises UserError where the runs disagree, or where generation was stopped before `asked`.
-    """
+    """`asked` (0 is none), else the one that all runs recorded, else the paper's 12,000. Raises
+    UserError where the runs disagree, or where generation was stopped before `asked`."""
     tasks = [task for run in runs for task in run.tasks.values()]
     recorded = {task.told["cutoff"] for task in tasks if "cutoff" in task.told}
     if asked is None:
@@ -40,10 +38,8 @@ def choose_cutoff(runs: Sequence[Run], asked: int | None) -> int | None:
 
 
 def choose_counter(runs: Sequence[Run], asked: str | None) -> TokenCounter:
-    """The counter `asked` for, else the one that all runs recorded, else Qwen's.
-
-    Two folders count as one tokenizer when the files in them are the same.
-    """
+    """The counter `asked` for, else the one that all runs recorded, else Qwen's. Two folders count
+    as one tokenizer when the files in them are the same."""
     if asked is not None:
         return TokenCounter.load(asked)
     names = sorted({str(task.told["tokenizer"]) for run in runs for task in run.tasks.values()

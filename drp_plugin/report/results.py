@@ -12,7 +12,7 @@ from typing import Any
 from drp_plugin import statistics
 from drp_plugin.grading import equal
 from drp_plugin.records import Record
-from drp_plugin.report.efficiency import Level, aes, bought, mean, share
+from drp_plugin.report.efficiency import Difficulty, aes, bought, mean, share
 from drp_plugin.report.regrading import Scored, labelled, readings
 from drp_plugin.scoring import Reading
 
@@ -33,22 +33,17 @@ class ResultRow(Record):
     method: str
     group: str
     task: str
-    variant: str
-    """The task's full name; differs from `task` for prompt variants."""
-    n: int
-    """Problems."""
-    repeats: int
-    """Samples of a problem, over all `runs` that were pooled, such as seeds."""
+    variant: str  # The task's full name; differs from `task` for prompt variants
+    n: int  # Problems
+    repeats: int  # Samples of a problem, over all `runs` that were pooled, such as seeds
     runs: int
-    correct: float
-    """Problems solved; with several samples a problem, the sum of their shares."""
+    correct: float  # Problems solved; with several samples a problem, the sum of their shares
     accuracy: float
     accuracy_low: float
     accuracy_high: float
     accuracy_se: float | None
     spread: float | None
-    pass_at: tuple[float, ...]
-    """Unbiased pass@1 to pass@k; empty for one sample a problem."""
+    pass_at: tuple[float, ...]  # Unbiased pass@1 to pass@k; empty for one sample a problem
     majority: float | None
     """Share of problems whose most frequent answer is right, ties by chance; None for one."""
     tokens: float
@@ -60,7 +55,7 @@ class ResultRow(Record):
     at_budget: dict[int, float]
     budget_area: float | None
     budget_99: int | None
-    levels: tuple[Level, ...]
+    levels: tuple[Difficulty, ...]
     truncated: int
     no_answer: int
     loops: int
@@ -84,11 +79,9 @@ class ResultRow(Record):
 
 
 class Comparison(Record):
-    """A method against its group's first method, on the `n` problems that both have.
-
-    Intervals are of 95 %: score intervals with problems as clusters for accuracy, Fieller's over
-    problems for the relative change in tokens (−0.4 is 40 % fewer).
-    """
+    """A method against its group's first method, on the `n` problems that both have. Intervals are
+    of 95 %: score intervals with problems as clusters for accuracy, Fieller's over problems for the
+    relative change in tokens (−0.4 is 40 % fewer)."""
 
     before: str
     after: str
@@ -96,27 +89,21 @@ class Comparison(Record):
     task: str
     cutoff: int | None
     n: int
-    repeats: int
-    """The most samples that a problem has."""
+    repeats: int  # The most samples that a problem has
     accuracy_before: float
     accuracy_after: float
     accuracy_change: float
     accuracy_change_low: float
     accuracy_change_high: float
-    both: int
-    """This and the next three: by the first sample of each problem."""
+    both: int  # This and the next three: by the first sample of each problem
     only_before: int
     only_after: int
     neither: int
-    worse: int
-    """Problems whose share of right samples fell, and rose."""
+    worse: int  # Problems whose share of right samples fell, and rose
     better: int
-    mcnemar_p: float | None
-    """Exact, two-sided; None where problems have several samples."""
-    p: float
-    """McNemar's, or with several samples the exact sign-flip test over problems."""
-    p_holm: float
-    """`p` adjusted for all methods that are compared on this task under this cutoff."""
+    mcnemar_p: float | None  # Exact, two-sided; None where problems have several samples
+    p: float  # McNemar's, or with several samples the exact sign-flip test over problems
+    p_holm: float  # `p` adjusted for all methods that are compared on this task under this cutoff
     detectable: float
     """The smallest difference in accuracy that these problems show in 8 of 10 experiments."""
     tokens_before: float
@@ -190,11 +177,9 @@ def _sampled(scored: Scored, problems: Sequence[Sequence[Reading]],
 
 
 def majority(samples: Sequence[Reading], task: str) -> float:
-    """Chance that the most frequent answer of a problem is right, ties broken by chance.
-
-    Right answers are one answer however they are written, and so are wrong ones that the grader
-    takes for equal. A completion without an answer has no vote.
-    """
+    """Chance that the most frequent answer of a problem is right, ties broken by chance. Right
+    answers are one answer however they are written, and so are wrong ones that the grader takes for
+    equal. A completion without an answer has no vote."""
     right = sum(bool(r.correct) for r in samples)
     votes: Counter[str] = Counter()
     for reading in samples:

@@ -20,31 +20,25 @@ class TaskRun(NamedTuple):
     task: str
     samples: tuple[Sample, ...]
     protocol: Conditions
-    column: str
-    """The task without its variant: drp_gsm8k for drp_gsm8k_tale."""
+    column: str  # The task without its variant: drp_gsm8k for drp_gsm8k_tale
     told: dict[str, Any]
     file: Path
-    origin: tuple[dict[str, str], ...]
-    """What each run recorded of itself."""
-    sizes: tuple[int, ...]
-    """Completions of a problem in each run."""
+    origin: tuple[dict[str, str], ...]  # What each run recorded of itself
+    sizes: tuple[int, ...]  # Completions of a problem in each run
 
 
 class Run(NamedTuple):
     """A method: the completions of one model on some tasks."""
 
     name: str
-    group: str
-    """The student that methods are compared on, e.g. R1-Distill-Qwen-7B; may be empty."""
+    group: str  # The student that methods are compared on, e.g. R1-Distill-Qwen-7B; may be empty.
     tasks: dict[str, TaskRun]
 
 
 def read_runs(arguments: Iterable[str]) -> list[Run]:
     """The methods that the arguments name; runs to which the user gave one name are its seeds.
-
     Raises UserError that lists everything that is missing where runs are not complete, and where
-    two runs are called alike by chance or those of one name cannot be pooled.
-    """
+    two runs are called alike by chance or those of one name cannot be pooled."""
     problems: list[str] = []
     read = [(run, bool(name)) for group, name, folder in map(_place, arguments)
             for run in _read(group, name, folder, problems)]
@@ -130,9 +124,7 @@ def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
 
 def _one_model(made_by: dict[tuple[str, ...], Path], file: Path, results: dict[str, Any]) -> None:
     """Raises UserError where the folder's results are of several models, or adapters of one.
-
-    lmms-eval names the folder by the last parts of the model's path alone, so that they meet.
-    """
+    lmms-eval names the folder by the last parts of the model's path alone, so that they meet."""
     given = pairs(mapping(results.get("config")).get("model_args"))
     weights = {"pretrained": given.get("pretrained") or given.get("model"),
                "lora": given.get("lora"), "peft": given.get("peft")}

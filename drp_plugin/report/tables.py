@@ -70,11 +70,9 @@ def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cut
 
 def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
              ) -> tuple[dict[Key, Comparison], list[str]]:
-    """The comparisons that are over the very problems of the rows, and a caution on the others.
-
-    A comparison is over the problems that both methods have; where one has more of them, its
-    change does not belong to the figures that stand in the table.
-    """
+    """The comparisons that are over the very problems of the rows, and a caution on the others. A
+    comparison is over the problems that both methods have; where one has more of them, its change
+    does not belong to the figures that stand in the table."""
     sizes = {r.key: r.n for r in rows}
     changes, cautions = {}, []
     for c in comparisons:
@@ -187,10 +185,8 @@ def _in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
 
 
 def comparison_table(mine: Sequence[Comparison], whole: Iterable[Comparison]) -> Table:
-    """Every method against its base on the same problems, with tests and intervals.
-
-    `whole` are the same without a cutoff, where there is one.
-    """
+    """Every method against its base on the same problems, with tests and intervals. `whole` are the
+    same without a cutoff, where there is one."""
     others = {c.key: c for c in whole}
     lines = []
     for c in mine:

@@ -35,10 +35,8 @@ class Results(NamedTuple):
 def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
                 base: str | None = None, ablations: Mapping[int, Sequence[str]] | None = None
                 ) -> Results:
-    """Rows, comparisons and tables of regraded runs.
-
-    `ablations` says which methods stand in which of the paper's Tables 2 to 4.
-    """
+    """Rows, comparisons and tables of regraded runs. `ablations` says which methods stand in which
+    of the paper's Tables 2 to 4."""
     cutoffs = [None] if cutoff is None else [cutoff, None]
     rows = [row(s, c, tokenizer) for c in cutoffs for s in scored if c is not None or not s.early]
     compared = comparisons(scored, cutoffs, base)
@@ -60,9 +58,7 @@ def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
 def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
                  figures: bool = True) -> tuple[list[Path], str]:
     """Write results.json, tables (Markdown, CSV, LaTeX), figures (SVG, PNG) and the two pages.
-
-    Returns the files, and a note where figures had to be left out.
-    """
+    Returns the files, and a note where figures had to be left out."""
     pictures: list[Picture] = []
     missing = ""
     if figures:

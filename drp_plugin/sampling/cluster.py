@@ -33,12 +33,9 @@ class Worker:
 
 
 class RaySampler(Sampler):
-    """Sampling on a Ray cluster.
-
-    `workers`: engines in all (1); `gpus`: GPUs of each (1 with vLLM, 0 with transformers);
-    `engine`: `vllm` or `hf`, by whether the workers have GPUs; `block`: requests handed over,
-    and stored, at a time. Further arguments are the engine's own.
-    """
+    """Sampling on a Ray cluster. `workers`: engines in all (1); `gpus`: GPUs of each (1 with vLLM,
+    0 with transformers); `engine`: `vllm` or `hf`, by whether the workers have GPUs; `block`:
+    requests handed over, and stored, at a time. Further arguments are the engine's own."""
 
     def __init__(self, model: str, *, adapter: str | None = None, batch_size: int | None = None,
                  workers: int = 1, gpus: float | None = None, engine: str | None = None,

@@ -71,8 +71,7 @@ class Failed(Record):
 
 
 Outcome = Completion | Failed
-OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)
-"""Reads an outcome from its JSON."""
+OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)  # Reads an outcome from its JSON
 
 
 class Sampler(abc.ABC):

@@ -97,10 +97,8 @@ def outcomes(sampler: Sampler, requests: Iterable[SampleRequest], ledger: Ledger
 def within_budget(sampler: Sampler, requests: Sequence[SampleRequest], budget: int,
                   ledger: Ledger, report: Report = lambda n, outcome: None) -> list[Outcome]:
     """Completions whose thinking is no longer than `budget` tokens, in order; see `complete`.
-
     Thinking that is still open after so many tokens is closed there (the tag is not counted), and
-    the model goes on with its answer; one that had closed it goes on where it was.
-    """
+    the model goes on with its answer; one that had closed it goes on where it was."""
     first = complete(sampler, [r.model_copy(update={"max_new_tokens": min(budget, r.limit)})
                                for r in requests], ledger, report)
     begun: dict[int, Completion] = {}

@@ -27,10 +27,8 @@ class Summary(Record):
 
 
 def summarize(problems: Iterable[Reading | Sequence[Reading]], cutoff: int | None) -> Summary:
-    """The figures of problems, each one reading or the readings of its samples.
-
-    Means are of each problem first, as lmms-eval's are.
-    """
+    """The figures of problems, each one reading or the readings of its samples. Means are of each
+    problem first, as lmms-eval's are."""
     shares: list[float] = []
     tokens: list[float] = []
     think: list[float] = []

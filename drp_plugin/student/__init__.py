@@ -31,9 +31,7 @@ def _shipped() -> dict[tuple[str, str], list[dict[str, str]]]:
 
 def questions(split: str, level: str, n: int) -> list[dict[str, str]]:
     """The first `n` problems of a split and level, as `{"id", "question", "answer", "level"}`.
-
-    Raises ValueError for a split or level that there is not, and for more than there are.
-    """
+    Raises ValueError for a split or level that there is not, and for more than there are."""
     rows = _shipped().get((split, level))
     if rows is None:
         known = ", ".join(sorted(":".join(key) for key in _shipped()))

@@ -29,10 +29,8 @@ from drp_plugin.teachers.offline_steps import StepGroup, groups, split
 
 NAME = "offline:rules"
 _ROOT = Path(__file__).resolve().parents[1]
-_MERGE_BELOW = 60
-"""Characters; neighbours that both stay and are this short become one."""
-_Judge = Callable[[Iterable[str]], list[str]]
-"""Why each clause goes, "" for one that stays."""
+_MERGE_BELOW = 60  # Characters; neighbours that both stay and are this short become one
+_Judge = Callable[[Iterable[str]], list[str]]  # Why each clause goes, "" for one that stays
 
 
 class OfflineTeacher(Teacher):
@@ -48,11 +46,9 @@ class OfflineTeacher(Teacher):
         self.identity = {"kind": "local", "model": NAME, "rules": source_digest(__name__)}
 
     async def ask(self, request: Request) -> Reply:
-        """Answer a decomposition, revision or indexed prompt.
-
-        Raises TeacherError for every other prompt: rules cannot solve problems or judge texts.
-        `max_tokens` is obeyed, with the finish reason `length`, as by a model.
-        """
+        """Answer a decomposition, revision or indexed prompt. Raises TeacherError for every other
+        prompt: rules cannot solve problems or judge texts. `max_tokens` is obeyed, with the finish
+        reason `length`, as by a model."""
         text = whole = answer(next((m.content for m in request.messages if m.role == "user"), ""))
         prompted = sum(self._count(message.content) for message in request.messages)
         limit = request.sampling.max_tokens

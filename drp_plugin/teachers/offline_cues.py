@@ -21,10 +21,8 @@ _FILLERS = [(re.compile(pattern, re.IGNORECASE), new) for pattern, new in _RULES
 _PLAIN = [(re.compile(pattern), new) for pattern, new in _RULES["plain"]]
 _STOP_WORDS = frozenset(_RULES["stop_words"].split())
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?")
-_MEMORY = 60
-"""Kept clauses that a new one is compared with."""
-_LONGEST = 3000
-"""Characters; a clause that is longer is no prose."""
+_MEMORY = 60  # Kept clauses that a new one is compared with
+_LONGEST = 3000  # Characters; a clause that is longer is no prose
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,7 @@ def statement(final: str) -> str:
     return f"The answer is {f'${final}$' if latex else final}."
 
 
-class Said:
+class Stated:
     """What a text has said so far. `given` are the numbers of the question."""
 
     def __init__(self, given: set[str]) -> None:

@@ -6,15 +6,13 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from drp_plugin.teachers.offline_cues import Clause, Said, content_words
+from drp_plugin.teachers.offline_cues import Clause, Stated, content_words
 from drp_plugin.teachers.offline_reach import Goal, reach
 
-_LONGEST_ASIDE = 60
-"""Clauses; a re-check that runs on longer is taken for a part of the reasoning."""
+_LONGEST_ASIDE = 60  # Clauses; a re-check that runs on longer is taken for a part of the reasoning
 _LOOKBACK = 8
 _LOOKAHEAD = 10
-_MEMORY = 60
-"""Places of a number that are looked at."""
+_MEMORY = 60  # Places of a number that are looked at
 _HANGING = re.compile(r"(?:which|giving|resulting|leaving|meaning|because|since|while|whereas)\b")
 
 
@@ -178,7 +176,7 @@ class Judge:
 
     def _repetitions(self) -> None:
         """What has been said before: the same equations, or the same words and numbers."""
-        said = Said(self.given)
+        said = Stated(self.given)
         for i, clause in enumerate(self.clauses[: self.reached + 1]):
             if self.drop[i]:
                 continue

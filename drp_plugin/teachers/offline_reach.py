@@ -33,11 +33,9 @@ class Goal:
 
 
 def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> int:
-    """Index of the clause that first states the final answer as the outcome of the reasoning.
-
-    Not every mention will do: what the student's own answer part builds on must have come up by
-    then, a guess does not count, and a value that the question states must be concluded.
-    """
+    """Index of the clause that first states the final answer as the outcome of the reasoning. Not
+    every mention will do: what the student's own answer part builds on must have come up by then, a
+    guess does not count, and a value that the question states must be concluded."""
     given = {n.replace(",", "") for n in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", question)}
     stated = [i for i, clause in enumerate(clauses) if goal.stated(clause)]
     certain = [i for i in stated if not clauses[i].says("guess")]
@@ -71,11 +69,9 @@ def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> 
 
 
 def _last_step(clauses: Sequence[Clause], goal: Goal, answer: str) -> int:
-    """Index of the clause with the calculation by which the answer part gets its result.
-
-    0 where it has none, or the thinking does it otherwise. An intermediate result that happens
-    to equal the final one is not taken for it.
-    """
+    """Index of the clause with the calculation by which the answer part gets its result. 0 where it
+    has none, or the thinking does it otherwise. An intermediate result that happens to equal the
+    final one is not taken for it."""
     body = re.split(r"\b(?:verif|check|confirm)", answer, maxsplit=1, flags=re.IGNORECASE)[0]
     ending = re.compile(rf"([^=≈,;:]{{1,120}})[=≈] ?{re.escape(goal.key)}(?![\w/^]|\.\d)")
     for line in reversed(body[-20_000:].split("\n")):

@@ -62,11 +62,9 @@ def _belongs(before: str, last: str, name: str, unit: str) -> bool:
 
 def split(found: Sequence[StepGroup], units: Sequence[str],
           short: Sequence[str]) -> list[StepGroup]:
-    """Groups cut where units stay as they are beside others that go or change.
-
-    `short` is what becomes of each unit, "" where it goes. Then most steps can be kept or deleted
-    whole, and little has to be written anew.
-    """
+    """Groups cut where units stay as they are beside others that go or change. `short` is what
+    becomes of each unit, "" where it goes. Then most steps can be kept or deleted whole, and little
+    has to be written anew."""
     def fate(index: int) -> str:
         return "goes" if not short[index] else \
             "stays" if short[index] == units[index].strip() else "changes"

@@ -54,12 +54,9 @@ class TeacherSettings:
 def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 600.0,
                  concurrency: int = 64, retries: Retries | None = None,
                  engine: dict[str, Any] | None = None) -> Teacher:
-    """The teacher that `spec` names.
-
-    `base_url` sends an `openai:` teacher to any compatible endpoint (an `azure:` one to a
-    resource). `concurrency` is the most requests in flight, `engine` holds arguments of vLLM's
-    engine. Raises UserError for an unknown teacher or a missing key.
-    """
+    """The teacher that `spec` names. `base_url` sends an `openai:` teacher to any compatible
+    endpoint (an `azure:` one to a resource). `concurrency` is the most requests in flight, `engine`
+    holds arguments of vLLM's engine. Raises UserError for an unknown teacher or a missing key."""
     kind, _, model = spec.partition(":")
     if engine and kind != "vllm":
         raise UserError("--engine-arg is for vllm:PATH alone", fix="Leave it out")

@@ -18,12 +18,9 @@ Count = Callable[[str], int]  # text to tokens, none added: `drp_plugin.tokens.T
 
 @dataclass(frozen=True)
 class Family:
-    """How one family of reasoning models lays out a question and its response.
-
-    `template` is its name in LLaMA-Factory, `prefix` stands before everything, `before` and
-    `after` stand around the question, and `end` behind the response: it is trained, and its token
-    stops generation.
-    """
+    """How one family of reasoning models lays out a question and its response. `template` is its
+    name in LLaMA-Factory, `prefix` stands before everything, `before` and `after` stand around the
+    question, and `end` behind the response: it is trained, and its token stops generation."""
 
     template: str
     prefix: str
@@ -59,10 +56,8 @@ DEFAULT_TEMPLATE = "deepseekr1"
 
 def family(template: str, tokenizer: str | None = None) -> tuple[Family, str | None]:
     """The layout of a LLaMA-Factory template, and a note where it is not LLaMA-Factory's own word.
-
     Without LLaMA-Factory, the chat template of `tokenizer`, the student's folder, tells the layout
-    of one not known here. Raises UserError for a template of which nothing can be known.
-    """
+    of one not known here. Raises UserError for a template of which nothing can be known."""
     if template in FAMILIES:
         return FAMILIES[template], None
     from drp_plugin.training.preflight import framework

@@ -63,7 +63,7 @@ def test_a_sample_that_lacks_the_opening_tag_is_not_longer_than_itself(prune):
 
 def test_without_gold_nobody_knows_what_is_right(prune):
     rows = [sample("a#0", 2, gold=None), sample("a#1", 1, gold=None)]
-    run = prune(rows, "shortest-correct", code=0)
+    run = prune(rows, "shortest-correct", code=2)
     assert not run.pruned and "no gold answer" in run.rejects[0]["detail"]
     run = prune(rows, "shortest-correct", "--keep-wrong", "--anew")
     assert [r["id"] for r in run.pruned] == ["a#1"]

@@ -64,6 +64,18 @@ def test_addresses_with_secrets_are_refused_and_not_repeated(address):
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["It is spelled entropy:MODEL[@RATIO]", "perplexity:qwen@0.5: no",
+                                  "random:1 and pir:m@1"])
+def test_a_method_with_its_model_and_ratio_is_no_login(text):
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize("login", ["u:hunter2@10.0.0.1", "u:hunter2@h", "u:hunter2@0.5.h:80",
+                                   "(u:hunter2@9000:80)"])
+def test_a_login_without_a_scheme_is_hidden(login):
+    assert "hunter2" not in redact(f"no answer from {login}")
+
+
 @pytest.mark.parametrize("address", ["https://h.openai.azure.com/openai/v1?api-version=preview",
                                      "http://127.0.0.1:8000/v1", "http://[::1]:80/v1"])
 def test_honest_addresses_pass(address):

@@ -136,7 +136,7 @@ def test_the_key_is_in_nothing_written_or_printed(tmp_path, drp, rules):
         failed = drp("prune", data, *remote(provider, tmp_path / "run"), "--retries", "1")
         faults.kinds = ("401",)
         refused = drp("prune", data, *remote(provider, tmp_path / "other"))
-    assert failed.code == 0 and refused.code == 2
+    assert failed.code == 2 and refused.code == 2, "no row was pruned"
     _, rejects, _ = rows_of(tmp_path / "run")
     assert {r["reason"] for r in rejects} == {"request_failed"} and len(rejects) == 8
     assert "had an error" in rejects[0]["detail"], "the provider's own words are kept"
