@@ -13,7 +13,6 @@ demo: setup  ## the whole loop on this machine's CPU, from the student's traces 
 test: setup  ## lint, types and every test; the true frameworks run, nothing is downloaded
 	$(LINT)
 	$(BIN)/python -m pytest $(ARGS)
-	@$(if $(ARGS),,bash scripts/test_pythons.sh)
 
 test-pythons: setup  ## the light tests on the other supported Pythons that are found here
 	@PYTHONS="$(PYTHONS)" bash scripts/test_pythons.sh
