@@ -47,7 +47,7 @@ def test_distill(tmp_path, drp):
     with Provider(solver) as provider:
         assert drp("distill", bare, "-o", tmp_path / "r2", "--teacher", "openai:solver",
                    "--base-url", provider.url).code == 0
-    assert rows_of(tmp_path / "r2")[0][0]["id"] == "row-1"
+    assert rows_of(tmp_path / "r2")[0][0]["id"] == "questions-1"
     assert drp("distill", bare, "-o", tmp_path / "r3", "--teacher", "offline").code == 2
 
 
