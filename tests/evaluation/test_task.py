@@ -400,7 +400,7 @@ def test_guard_sets_as_published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         results, samples = evaluate(Says(lambda t, n, text=text: f"so</think>{text}"), task,
                                     tmp_path, monkeypatch)
         if task == "drp_olympiad":
-            assert [s["target"] for s in samples] == ["0", "3"]
+            assert [s["target"] for s in samples] == ["$0$", "$3$"], "as published"
             assert results["accuracy,none"] == 0.5
         else:
             assert results["accuracy,none"] == 1, task
