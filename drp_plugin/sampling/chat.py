@@ -44,7 +44,7 @@ class Chat:
         begun = str(turns.pop()["content"]) if turns[-1]["role"] == "assistant" else ""
         text = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         if text.rstrip().endswith(OPEN) and begun.startswith(OPEN):  # the template has opened it
-            begun = begun.removeprefix(OPEN).lstrip("\n")
+            begun = begun.removeprefix(OPEN).removeprefix(text[len(text.rstrip()):])
         return list(self.tokenizer(text + begun, add_special_tokens=False)["input_ids"])
 
     def decode(self, ids: Sequence[int]) -> str:

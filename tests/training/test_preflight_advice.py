@@ -18,6 +18,7 @@ pytest.importorskip("llamafactory")
 pytestmark = pytest.mark.framework
 
 from drp_plugin.cli.build import command as build_command  # noqa: E402
+from drp_plugin.resources import table  # noqa: E402
 from drp_plugin.training.preflight.check_config import check  # noqa: E402
 from drp_plugin.training.sft_set import SetSettings, build  # noqa: E402
 from drp_plugin.training.workspace import init, own_student  # noqa: E402
@@ -217,8 +218,7 @@ def test_a_student_that_cannot_be(tmp_path, model, template, says):
 
 
 def test_another_release_is_one_line(good, monkeypatch):
-    from drp_plugin.training.preflight import framework
-
-    monkeypatch.setitem(framework._PARTS, "data.loader", ("_load_no_dataset",))
+    parts = table("llamafactory.yaml")["parts"]
+    monkeypatch.setitem(parts, "data.loader", ["_load_no_dataset"])
     with pytest.raises(UserError, match=r"no data\.loader\._load_no_dataset.*llamafactory==0\.9"):
         check(good())
