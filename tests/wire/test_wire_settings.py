@@ -48,7 +48,7 @@ def test_a_forecast_without_an_answer_is_an_error(tmp_path, drp, rules):
     data = traces(tmp_path / "t.jsonl", 8)
     with Refuses(rules) as provider:
         ran = drp(*command(data, tmp_path / "a", provider, *PRICE, "--forecast"))
-    assert is_one_line(ran, "measured nothing", "8 of its 8 rows failed", "context is too long")
+    assert is_one_line(ran, "refuses every request", "context is too long")
     assert ran.out == ""
     with Provider(rules) as provider:
         ran = drp(*command(data, tmp_path / "b", provider, *PRICE, "--forecast", "--max-tokens",

@@ -247,7 +247,7 @@ def test_a_fault_of_ours_does_not_hide_what_was_paid(tmp_path, drp, rules, monke
 
     monkeypatch.setattr(flow, "join_response", broken)
     with Provider(rules) as provider:
-        assert drp(*remote(provider, traces(tmp_path / "t.jsonl", 2), tmp_path / "run")).code == 0
+        assert drp(*remote(provider, traces(tmp_path / "t.jsonl", 2), tmp_path / "run")).code == 2
         assert provider.received == 4
     _, rejects, summary = rows_of(tmp_path / "run")
     assert summary["rejects"] == {"internal_error": 2}
