@@ -50,7 +50,7 @@ BODIES = ("error-finish", "resource", "parts", "eos", "null-finish", "new-word",
 def alter(fault: str | None, body: dict[str, Any], key: str) -> dict[str, Any]:
     """A completion with something odd in it."""
     choice = body["choices"][0]
-    message, usage = choice["message"], body["usage"]
+    message, usage = choice["message"], body.get("usage")
     text = message["content"] or ""
     if fault == "error-finish":
         choice.update(finish_reason="error", error={"code": 502, "message": "upstream"})
