@@ -13,6 +13,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # a shell starts what it runs in the background with Ctrl-C ignored, and children inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# read once, by whichever test module imports the hub's client first
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 
 @pytest.fixture(scope="session")

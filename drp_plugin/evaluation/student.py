@@ -134,7 +134,7 @@ class StudentModel(lmms):  # type: ignore[misc]
             said: list[list[Completion]] = [[] for _ in requests]
             last: dict[int, SampleRequest] = {}
             open_, number = list(range(len(requests))), 0
-            while open_:
+            while True:
                 turns = {}
                 for i in open_:
                     content, end, *_ = requests[i].args[1](
@@ -143,6 +143,8 @@ class StudentModel(lmms):  # type: ignore[misc]
                     if not end:
                         turns[i] = messages_of(content)
                 open_, some = list(turns), [requests[i] for i in turns]
+                if not some:
+                    break
                 asked = self._requests(some, list(turns.values()), number)
                 for i, a, c in zip(open_, asked, self._complete(some, asked), strict=True):
                     said[i].append(c)

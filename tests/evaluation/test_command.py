@@ -257,11 +257,11 @@ def test_options_are_obeyed(lmms_eval: Run, random_student: Path, sets: Path,
     plain, every, other = (found[name] for name in ("plain", "all", "other"))
     assert [row["drp"]["run"]["seed"] for row in (plain[0], every[0], other[0])] == [7, 7, 8]
     assert all(len(row["drp"]["completions"]) == 2 for row in plain + every + other)
-    assert plain[0]["resps"] != other[0]["resps"]
+    assert plain[0]["filtered_resps"] != other[0]["filtered_resps"]
     assert [row["doc_id"] for row in every] == [2, 3]
     assert every[0]["drp"]["protocol"]["offset"] == 2
     assert every[0]["drp"]["protocol"]["system_instruction"] == "Be apples."
-    assert not any("a" in text for row in every for text in row["resps"][0])
+    assert not any("a" in text for row in every for text in row["filtered_resps"])
     assert plain[0]["drp"]["protocol"]["repeats"] == 2
 
 

@@ -58,7 +58,7 @@ def test_killed_and_started_again(lmms_eval: Callable[..., subprocess.CompletedP
     """What was finished before the kill is there afterwards, and the result is the same."""
     arguments = ["--model", "drp_vllm", "--model_args",
                  f"pretrained={random_student},max_new_tokens=500,max_num_seqs=1",
-                 "--tasks", "drp_gsm8k_sampled", "--log_samples", "--output_path"]
+                 "--tasks", "drp_math500_sampled", "--log_samples", "--output_path"]
     environment = {**os.environ, "DRP_DATA_DIR": str(sets), "HF_HUB_OFFLINE": "1"}
     cut = tmp_path / "cut"
     process = subprocess.Popen([str(vllm_python), "-m", "lmms_eval", *arguments, str(cut)],
@@ -75,7 +75,7 @@ def test_killed_and_started_again(lmms_eval: Callable[..., subprocess.CompletedP
         done = lmms_eval(*arguments, str(folder), python=vllm_python, DRP_DATA_DIR=str(sets))
         assert done.returncode == 0, done.stderr[-3000:]
         assert all(" drp_vllm " in line for line in said(done))
-        runs[folder] = samples(folder, "drp_gsm8k_sampled")
+        runs[folder] = samples(folder, "drp_math500_sampled")
         assert _stored(folder) == 48
     assert runs[cut] == runs[tmp_path / "whole"]
     assert all(row["token_counts"][0]["output_tokens"] <= 501 for row in runs[cut])

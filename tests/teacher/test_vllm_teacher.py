@@ -32,7 +32,8 @@ def test_the_command_asks_the_engine_and_pays_once(vllm_python: Path, tmp_path: 
             env={**os.environ, "HF_HUB_OFFLINE": "1"}, capture_output=True, text=True, timeout=600)
 
     done = prune()
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 2, done.stderr[-3000:]
+    assert "no row was pruned" in done.stderr
     assert "3 rows = 0 pruned + 3 rejected" in done.stderr
     lines = (run / "rejects.jsonl").read_text().split("\n")
     rejects = [json.loads(line) for line in lines if line]
@@ -43,7 +44,7 @@ def test_the_command_asks_the_engine_and_pays_once(vllm_python: Path, tmp_path: 
     # nothing is asked again: an engine that takes eight tokens could not answer
     assert _stored(run) == 3
     (run / "rejects.jsonl").unlink()
-    assert prune("--engine-arg", "max_model_len=8").returncode == 0
+    assert prune("--engine-arg", "max_model_len=8").returncode == 2
     assert _stored(run) == 3 and (run / "rejects.jsonl").read_bytes() == before
     wrong = prune("--engine-arg", "tensor_parallel=2")
     assert wrong.returncode == 2 and "tensor_parallel_size" in wrong.stderr
