@@ -148,6 +148,7 @@ class Reject(Record):
     stage: str  # read, trace, choose, decompose, revise or verify
     reason: Reason
     detail: str  # One line for a person
-    reply: str | None = None  # What the teacher said last, where it said something
+    reply: str | None = None
+    """What the teacher said last, where it said something; of the stage verify, all of R̂."""
     row: dict[str, Any] = Field(default_factory=dict)  # The input row
     usage: Usage = Usage()

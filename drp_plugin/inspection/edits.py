@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,13 +12,18 @@ from pydantic import ValidationError
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.records import Pruned, Record
-from drp_plugin.run_dir import EDITS
-from drp_plugin.thinking import join_response, split_response
+from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.records import Pruned, Record, Reject, Trace
+from drp_plugin.run_dir import EDITS, REJECTS, SETTINGS
+from drp_plugin.shape import Unfit, shaped
+from drp_plugin.thinking import split_response
+
+CHECKS = ("complete", "answer", "numbers", "length", "language")
 
 
 class Edit(Record):
-    """One decision on a pruned row; `response` is the whole new one, only with `edit`."""
+    """One decision on a row. `response` is the whole new one: with `edit` it is checked like a
+    teacher's work, with `accept` it is taken in spite of what the checks find."""
 
     id: str
     action: Literal["accept", "reject", "edit"]
@@ -39,47 +46,119 @@ def read_edits(run_dir: Path) -> dict[str, Edit]:
         if edit.action == "edit" and edit.response is None:
             raise UserError("an edit without a response", file=path, row=row.number,
                             fix="Give the new response, or the action accept or reject")
-        if edit.action == "edit" and not all(split_response(edit.response or "")):
-            raise UserError(f"the edited response of {edit.id!r} is not <think>…</think> and an "
-                            "answer", file=path, row=row.number,
-                            fix="Edit it again in the page of drp inspect")
         edits[edit.id] = edit
     return edits
 
 
+def check_edit(row: Pruned, response: str, options: PruneOptions,
+               count: Callable[[str], int]) -> dict[str, Any]:
+    """What each check of `drp prune` finds in a response written by hand; one that fails has a
+    `reason`. All that the run had switched on are asked, also after one that fails."""
+    from drp_plugin.grading import extract
+    from drp_plugin.pruning.dialogue import Rejection
+    from drp_plugin.pruning.values import CheckedTrace, Result
+    from drp_plugin.pruning.verify import verify
+
+    kind: Literal["edit", "no_thinking"] = "no_thinking" if row.teacher == "no-thinking" else "edit"
+    try:
+        text = shaped(response, thinking=kind == "edit")
+    except Unfit as unfit:
+        return {"shape": {"ok": False, "reason": unfit.reason, "detail": unfit.detail}}
+    before, after = split_response(row.original), split_response(text)
+    trace = Trace.model_validate({**row.model_dump(), "response": row.original})
+    checked = CheckedTrace(trace, before.thinking, before.answer, extract(row.original).text)
+    result = Result((), (), after.thinking, after.answer, kind=kind)
+    found: dict[str, Any] = {"shape": {"ok": True}}
+    none = options.model_copy(update={f"check_{name}": False for name in CHECKS})
+    for name in CHECKS:
+        if getattr(options, f"check_{name}"):
+            alone = none.model_copy(update={f"check_{name}": True})
+            try:
+                found |= verify(checked, result, (row.tokens_before, count(text)), alone)
+            except Rejection as failed:
+                found[name] = {"ok": False, "reason": failed.reason.value, "detail": failed.detail}
+    return found
+
+
 class Decisions:
-    """What was decided about the rows of a run, asked row by row. An edited row says so in its
-    verdict (`{"edited": {"ok": True}}`), and with `count` (tokens of a text) its `tokens_after` are
-    counted anew. Raises what `read_edits` raises."""
+    """What was decided about the rows of a run, asked row by row. `count` gives a text's tokens; by
+    default it is the tokenizer of the run. Raises what `read_edits` raises."""
 
     def __init__(self, run_dir: Path, count: Callable[[str], int] | None = None) -> None:
-        self.run_dir, self._count = Path(run_dir), count
+        self.run_dir, self._given = Path(run_dir), count
         self._edits = read_edits(self.run_dir)
         self._unused = dict(self._edits)
+        try:
+            self.settings = json.loads((self.run_dir / SETTINGS).read_text("utf-8"))
+            self.options = PruneOptions.model_validate(self.settings)
+        except (OSError, ValueError):  # a run directory made by hand: the checks' own defaults
+            self.settings, self.options = {}, PruneOptions(teacher="by hand")
+
+    @cached_property
+    def count(self) -> Callable[[str], int]:
+        """Tokens of a text, counted as the run counts them."""
+        from drp_plugin.tokens import QWEN, TokenCounter
+
+        return self._given or TokenCounter.load(self.settings.get("tokenizer", QWEN),
+                                                exact=False).count
 
     def touches(self, id_: Any) -> bool:
         """Whether anything was decided about the row of this id."""
         return isinstance(id_, str) and id_ in self._edits
 
-    def of(self, row: Pruned) -> Pruned | None:
-        """What a person left of a row: None where it was rejected."""
+    def of(self, row: Pruned) -> Pruned:
+        """The row as a person left it. An edited one has its tokens and checks anew, and says in
+        its verdict how it was edited. Raises Unfit where it was rejected, or where its edit fails a
+        check and was not accepted."""
         edit = self._edits.get(row.id)
         self._unused.pop(row.id, None)
-        if edit is None or edit.action == "accept":
+        if edit is not None and edit.action == "reject":
+            raise Unfit("rejected_by_hand", f"rejected in {EDITS}")
+        if edit is None or edit.response is None:
             return row
-        if edit.action == "reject":
-            return None
-        split = split_response(edit.response or "")
-        response = join_response(split.thinking, split.answer)
-        changes: dict[str, Any] = {"response": response,
-                                   "verdict": {**row.verdict, "edited": {"ok": True}}}
-        if self._count is not None:
-            changes["tokens_after"] = self._count(response)
-        return row.model_copy(update=changes)
+        verdict = check_edit(row, edit.response, self.options, self.count)
+        failed = {name: found for name, found in verdict.items() if "reason" in found}
+        if failed and edit.action != "accept":
+            raise Unfit("edit_refused", "; ".join(f["detail"] for f in failed.values()))
+        response = edit.response if "shape" in failed else shaped(
+            edit.response, thinking=row.teacher != "no-thinking")
+        how = "edited" + f", accepted in spite of {', '.join(failed)}" * bool(failed)
+        return row.model_copy(update={
+            "response": response, "tokens_after": self.count(response),
+            "verdict": {**verdict, "edited": {"ok": not failed, "how": how}}})
+
+    def rescued(self) -> Iterator[tuple[int, str, Pruned | Unfit]]:
+        """Rejects for which a person wrote a response: number in their file, id, and the row as
+        `of` gives it, or why it is left out."""
+        rejects = self.run_dir / REJECTS
+        for row in jsonl.rows(rejects) if self._unused and rejects.exists() else ():
+            edit = self._unused.pop((row.value or {}).get("id", ""), None)
+            if edit is None or edit.action == "reject":  # it is rejected already
+                continue
+            if edit.response is None:
+                raise UserError(f"accepts the reject {edit.id!r} without a response",
+                                file=self.run_dir / EDITS, fix="Give the response to train on")
+            try:
+                yield row.number, edit.id, self.of(self.unpruned(Reject.model_validate(row.value)))
+            except Unfit as unfit:
+                yield row.number, edit.id, unfit
+
+    def unpruned(self, reject: Reject) -> Pruned:
+        """A reject as the row that it would have become, still with the student's own response.
+        Raises Unfit where it holds no trace."""
+        try:
+            trace = Trace.model_validate(reject.row)
+        except ValidationError:
+            raise Unfit("bad_row", "a reject that holds no trace cannot be rescued") from None
+        tokens = self.count(trace.response)
+        return Pruned(**trace.model_dump(), original=trace.response, usage=reject.usage,
+                      tokens_before=tokens, tokens_after=tokens,
+                      teacher=self.options.teacher,
+                      prompts_hash=str(self.settings.get("prompts_hash", "")))
 
     def finish(self) -> None:
         """Raises UserError for an edit of a row that the run does not have."""
         if self._unused:
-            raise UserError(f"decides on {next(iter(self._unused))!r}, which is no pruned row of "
-                            "this run", file=self.run_dir / EDITS,
+            raise UserError(f"decides on {next(iter(self._unused))!r}, which is no row of this run "
+                            "that can be edited", file=self.run_dir / EDITS,
                             fix="Remove that line, or export the edits anew")

@@ -43,7 +43,11 @@ async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *,
         tokens = count(original), count(response)
         # the opening tag, which R has not where its prompt had it, makes no response longer
         bare = "" if OPEN in original else f"{OPEN}\n"
-        verdict = verify(checked, result, (count(bare + original), tokens[1]), options)
+        try:
+            verdict = verify(checked, result, (count(bare + original), tokens[1]), options)
+        except Rejection as rejection:
+            rejection.reply = rejection.reply or response  # a person may find it right
+            raise
     except Rejection as rejection:
         return rejection.of(trace, client.usage)
     return Pruned(

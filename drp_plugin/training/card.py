@@ -14,6 +14,7 @@ import drp_plugin
 from drp_plugin.training.sources import Dropped
 
 if TYPE_CHECKING:
+    from drp_plugin.training.mixing import Fit
     from drp_plugin.training.sft_set import SetSettings
 
 LICENCES = {"gsm8k": "GSM8K questions: MIT", "prm12k": "PRM12K questions (MATH): MIT",
@@ -42,10 +43,11 @@ class Sums:
     counts: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     lengths: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     questions: set[bytes] = field(default_factory=set)
+    edited: dict[str, str] = field(default_factory=dict)  # By id: how, and its tokens
 
-    def add(self, question: bytes, group: str, source: str, tokens: int | None, characters: int,
-            facts: Mapping[str, Any]) -> None:
+    def add(self, question: bytes, row: Fit, characters: int, facts: Mapping[str, Any]) -> None:
         """Count a row in; `question` is a hash of its question."""
+        group, source, tokens = row.group, row.source, row.tokens
         self.questions.add(question)
         self.counts["sources"][group] += 1
         self.counts["files"][source] += 1
@@ -56,6 +58,9 @@ class Sums:
         for title, length in zip(_LENGTHS, lengths, strict=True):
             if length is not None:
                 self.lengths[title].append(length)
+        if "edited" in facts:
+            self.edited[row.id] = (f"{facts['tokens_before']} → {facts['tokens_after']} tokens, "
+                                   f"{facts['edited']}")
 
 
 def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows_in: int,
@@ -74,6 +79,7 @@ def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows
         "dropped": tally(d.reason for d in dropped),
         **{title: group for title, group in counts.items() if title != "files"},
         "files": sorted(counts["files"]),
+        "edited": sums.edited,
         "licences": sorted({text for group in counts["sources"] for key, text in LICENCES.items()
                             if group.lower().startswith(key)}),
         "seed": settings.seed, "size": settings.size,

@@ -197,7 +197,7 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
         dropped += [Dropped(f.source, f.row, f.id, Why.NOT_SAMPLED, "") for f in rest]
         sums = card.Sums()
         for fit, (_, (question, characters, known)) in zip(chosen, spool.read(chosen), strict=True):
-            sums.add(bytes.fromhex(question), fit.group, fit.source, fit.tokens, characters, known)
+            sums.add(bytes.fromhex(question), fit, characters, known)
         facts = card.describe(settings, sums, dropped, sorter.rows_in, counted_by or tokenizer)
         file = _write(folder, settings, spool, chosen, dropped, facts, replace_set)
     return Built(file, len(chosen), dropped, facts,

@@ -17,7 +17,8 @@ from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions
 from drp_plugin.reading import Reader
 from drp_plugin.records import Pruned
-from drp_plugin.run_dir import PRUNED
+from drp_plugin.run_dir import PRUNED, REJECTS
+from drp_plugin.shape import Unfit
 
 _FACTS = ("answer", "dataset", "model", "teacher", "prompts_hash", "tokens_before", "tokens_after",
           "edited")
@@ -35,6 +36,7 @@ class Why(StrEnum):
     CONTROL_TOKEN = "control_token"  # of the chat layout: it would be taken for the real one
     DUPLICATE = "duplicate"
     REJECTED_BY_HAND = "rejected_by_hand"  # in the page of `drp inspect`
+    EDIT_REFUSED = "edit_refused"  # an edit by hand fails a check, and was not accepted
     EXCLUDED = "excluded"  # the question stands in a file given with --exclude
     OVER_CUTOFF = "over_cutoff"
     NO_REJECTED = "no_rejected"  # pairs were asked for, and the row has no other response
@@ -101,15 +103,24 @@ def read_source(path: str | Path,
             value = {**value, "id": f"{_name(value, name)}#{row.repeat + 1}"}
         if decisions is not None and decisions.touches(value.get("id")):
             with contextlib.suppress(ValidationError):  # no pruned record: it cannot be edited
-                kept = decisions.of(Pruned.model_validate(value))
-                if kept is None:
-                    yield Dropped(str(file), row.number, str(value.get("id")),
-                                  Why.REJECTED_BY_HAND, "rejected in edits.jsonl")
+                try:
+                    value = _edited(decisions.of(Pruned.model_validate(value)))
+                except Unfit as unfit:
+                    yield Dropped(str(file), row.number, str(value.get("id")), Why(unfit.reason),
+                                  unfit.detail)
                     continue
-                value = kept.model_dump(mode="json")
         yield _candidate(value, str(file), row.number, name)
     if decisions is not None:
+        rejects = str(path / REJECTS)
+        for number, id_, kept in decisions.rescued():
+            yield Dropped(rejects, number, id_, Why(kept.reason), kept.detail) \
+                if isinstance(kept, Unfit) else _candidate(_edited(kept), rejects, number, name)
         decisions.finish()
+
+
+def _edited(row: Pruned) -> dict[str, Any]:
+    """A row as a person left it; `edited` says how, where it was edited."""
+    return {**row.model_dump(mode="json"), "edited": row.verdict.get("edited", {}).get("how")}
 
 
 def _candidate(value: dict[str, Any], file: str, number: int, run: str) -> Candidate | Dropped:

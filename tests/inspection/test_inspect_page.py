@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,10 +14,14 @@ from click.testing import CliRunner
 from drp_plugin import jsonl
 from drp_plugin.cli.inspect import command
 from drp_plugin.errors import UserError
-from drp_plugin.inspection.edits import Decisions, read_edits
+from drp_plugin.inspection.edits import Decisions, check_edit, read_edits
 from drp_plugin.inspection.page import rows, write_page
 from drp_plugin.inspection.run_statistics import Statistics
+from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step
+from drp_plugin.shape import Unfit
+from drp_plugin.tokens import TokenCounter
+from drp_plugin.training.sft_set import SetSettings, build
 
 EVIL = ("</script><script>window.HACKED=1</script><img src=x onerror=alert(1)> <!-- "
         "\u202etxt.exe \u2028 & \"'")
@@ -123,37 +126,129 @@ def edit(run_dir: Path, *edits: dict[str, object]) -> None:
     jsonl.write(run_dir / "edits.jsonl", edits)
 
 
-def decided(run_dir: Path, *count: Callable[[str], int]) -> list[Pruned]:
-    """What the edits leave of the run's rows."""
-    decisions = Decisions(run_dir, *count)
-    rows = [decisions.of(row) for row in jsonl.read(run_dir / "pruned.jsonl", Pruned)]
+def words(text: str) -> int:
+    return len(text.split())
+
+
+def decided(run_dir: Path) -> tuple[list[Pruned], dict[str, str]]:
+    """What the edits leave of the run's rows, and why others are left out."""
+    decisions, kept, out = Decisions(run_dir, words), [], {}
+    for row in jsonl.read(run_dir / "pruned.jsonl", Pruned):
+        try:
+            kept.append(decisions.of(row))
+        except Unfit as unfit:
+            out[row.id] = unfit.reason
+    for _, name, found in decisions.rescued():
+        if isinstance(found, Unfit):
+            out[name] = found.reason
+        else:
+            kept.append(found)
     decisions.finish()
-    return [row for row in rows if row is not None]
+    return kept, out
+
+
+GOOD = "<think>2 + 3 = 5.</think>It is \\boxed{5}."
 
 
 def test_edits_flow_back(run_dir: Path) -> None:
-    new = "<think>Two and three.</think>It is \\boxed{5}."
     edit(run_dir, {"id": "one", "action": "reject"}, {"id": "two", "action": "reject"},
-         {"id": "one", "action": "edit", "response": new}, {"id": EVIL, "action": "accept"})
+         {"id": "one", "action": "edit", "response": GOOD}, {"id": EVIL, "action": "accept"})
     before = list(jsonl.read(run_dir / "pruned.jsonl", Pruned))
-    after = decided(run_dir, lambda text: len(text.split()))
-    assert [r.id for r in after] == ["one", EVIL]
-    assert after[0].response == "<think>\nTwo and three.\n</think>\n\nIt is \\boxed{5}."
-    assert after[0].tokens_after == 8 and after[0].verdict["edited"] == {"ok": True}
+    after, out = decided(run_dir)
+    assert [r.id for r in after] == ["one", EVIL] and out == {"two": "rejected_by_hand"}
+    assert after[0].response == "<think>\n2 + 3 = 5.\n</think>\n\nIt is \\boxed{5}."
+    assert after[0].tokens_after == 10
+    assert after[0].verdict["edited"] == {"ok": True, "how": "edited"}
     assert after[1] == before[2]
-    assert '"action":"edit"' in page(run_dir)
+
+
+@pytest.mark.parametrize(("response", "check"), [
+    ("<think>2 + 3 = 5.</think>It is \\boxed{6}.", "answer"),
+    ("<think>There are 417 of them. 2 + 3 = 5.</think>It is \\boxed{5}.", "numbers"),
+    ("<think>2 + 3 = 5. " + "Okay. " * 30 + "</think>It is \\boxed{5}.", "length"),
+    ("<think>2 + 3 = 5, so that the</think>It is \\boxed{5}.", "complete")])
+def test_an_edit_is_checked_like_a_teachers_work(run_dir: Path, response: str, check: str) -> None:
+    """It is left out with its reason, and goes in, named as such, when a person accepts it."""
+    edit(run_dir, {"id": "one", "action": "edit", "response": response})
+    assert decided(run_dir)[1] == {"one": "edit_refused"}
+    edit(run_dir, {"id": "one", "action": "accept", "response": response})
+    after, out = decided(run_dir)
+    assert not out and after[0].verdict[check]["reason"] and not after[0].verdict[check]["ok"]
+    assert after[0].verdict["edited"] == {"ok": False,
+                                          "how": f"edited, accepted in spite of {check}"}
+
+
+def test_every_check_is_asked(run_dir: Path) -> None:
+    row_ = next(jsonl.read(run_dir / "pruned.jsonl", Pruned))
+    found = check_edit(row_, "<think>417 and so the</think>\\boxed{6}", PruneOptions(), words)
+    assert [n for n, f in found.items() if "reason" in f] == ["complete", "answer", "numbers"]
+    off = PruneOptions(check_answer=False, check_complete=False, check_numbers=False)
+    assert not [f for f in check_edit(row_, "<think>417 and so the</think>\\boxed{6}", off,
+                                      words).values() if "reason" in f]
+
+
+@pytest.mark.parametrize("response", ["no tags", "<think>\n</think>\n\nIt is 5.",
+                                      "<think>a</think>", "<think>a</think>b</think>c"])
+def test_no_edit_of_another_shape_is_trained(run_dir: Path, response: str) -> None:
+    """Neither edited nor accepted: then the build refuses it as it refuses any such row."""
+    for action, reason in (("edit", "edit_refused"), ("accept", "")):
+        edit(run_dir, {"id": "one", "action": action, "response": response})
+        assert decided(run_dir)[1].get("one", "") == reason
+    built = build([run_dir], run_dir / "set", SetSettings(name="s"))
+    assert "one" in {d.id for d in built.dropped}
+
+
+def test_a_reject_is_rescued(run_dir: Path) -> None:
+    trace = {"id": "saved", "question": "How many?", "answer": "5", "model": "student",
+             "response": "<think>Okay. Well. Hm. 2 + 3 = 5, so 5.</think>\\boxed{5}"}
+    jsonl.write(run_dir / "rejects.jsonl", [
+        Reject(id="saved", stage="verify", reason=Reason.LONGER, detail="", row=trace),
+        Reject(id="other", stage="read", reason=Reason.BAD_ROW, detail="", row={"x": 1})])
+    edit(run_dir, {"id": "saved", "action": "edit", "response": GOOD},
+         {"id": "other", "action": "edit", "response": GOOD})
+    after, out = decided(run_dir)
+    assert (after[-1].id, after[-1].model, after[-1].verdict["edited"]["how"]) == (
+        "saved", "student", "edited")
+    assert (after[-1].tokens_before, after[-1].tokens_after) == (10, 10) and out == {
+        "other": "bad_row"}, "what it does not hold cannot be rescued"
+    edit(run_dir, {"id": "saved", "action": "accept"})
+    with pytest.raises(UserError, match="accepts the reject 'saved' without a response"):
+        decided(run_dir)
+    edit(run_dir, {"id": "saved", "action": "reject"})
+    assert len(decided(run_dir)[0]) == 3
+
+
+def test_the_built_set_names_its_edits(run_dir: Path, tmp_path: Path) -> None:
+    """Provenance and card hold the new counts and how each row was edited."""
+    wrong = "<think>2 + 3 = 5.</think>It is \\boxed{6}."
+    jsonl.write(run_dir / "pruned.jsonl", [row(name, tokens_before=90) for name in ("one", "two")])
+    edit(run_dir, {"id": "one", "action": "edit", "response": GOOD},
+         {"id": "two", "action": "accept", "response": wrong})
+    (run_dir / "settings.json").write_text('{"tokenizer": "student", "teacher": "openai:x"}')
+    built = build([run_dir], tmp_path / "set", SetSettings(name="s"))
+    known = {row.value["id"]: row.value for row in jsonl.rows(tmp_path / "set/s.provenance.jsonl")
+             if row.value}
+    count = TokenCounter.load("student").count
+    shaped = GOOD.replace("<think>", "<think>\n").replace("</think>", "\n</think>\n\n")
+    assert known["one"]["tokens_after"] == count(shaped) != 15
+    assert (known["one"]["edited"], known["two"]["edited"]) == (
+        "edited", "edited, accepted in spite of answer")
+    assert built.card["edited"]["one"] == f"90 → {count(shaped)} tokens, edited"
+    card = (tmp_path / "set/s.md").read_text()
+    assert "## Edited by hand" in card and "- two: 90 → " in card
+    texts = [r["conversations"][1]["value"] for r in json.loads(built.file.read_text())]
+    assert shaped in texts
 
 
 def test_no_edits_change_nothing(run_dir: Path) -> None:
     before = list(jsonl.read(run_dir / "pruned.jsonl", Pruned))
-    assert decided(run_dir) == before and read_edits(run_dir) == {}
+    assert decided(run_dir) == (before, {}) and read_edits(run_dir) == {}
 
 
 @pytest.mark.parametrize(("bad", "says"), [
     ({"id": "one", "action": "burn"}, "row 1.*action"), ({"action": "accept"}, "'id' is missing"),
     ({"id": "one", "action": "edit"}, "without a response"),
-    ({"id": "one", "action": "edit", "response": "no tags"}, "not <think>"),
-    ({"id": "gone", "action": "reject"}, "no pruned row")])
+    ({"id": "gone", "action": "reject"}, "no row of this run")])
 def test_bad_edits(run_dir: Path, bad: dict[str, object], says: str) -> None:
     edit(run_dir, bad)
     with pytest.raises(UserError, match=says):
