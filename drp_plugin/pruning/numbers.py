@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from fractions import Fraction
-from math import factorial
 
+from drp_plugin.grading.latex import Node, NotUnderstood, parse
+from drp_plugin.grading.value import value_of, variables
 from drp_plugin.resources import table
 
 _TABLES = table("words.yaml")
@@ -16,6 +17,7 @@ _VERBAL = [(re.compile(rf"\b(?:{words})\b", re.IGNORECASE), sign)
            for sign, words in _TABLES["operations"].items()]
 _RE = {name: re.compile("".join(parts)) for name, parts in _TABLES["arithmetic"].items()}
 NUMBER = _RE["number"]
+_MOST_BITS = 400
 
 
 def values(text: str) -> set[Fraction]:
@@ -119,81 +121,23 @@ def equations(text: str) -> Iterator[list[tuple[Fraction, set[Fraction]]]]:
 
 
 def evaluate(expression: str) -> tuple[Fraction, set[Fraction]] | None:
-    """The exact value of plain arithmetic and the numbers in it; None for anything else."""
-    if not expression or len(expression) > 300:
+    """The exact value of plain arithmetic and the numbers in it; None for anything else, and for
+    values too large to follow."""
+    if len(expression) > 300 or expression.startswith("+"):  # what stands before it is missing
         return None
-    reader = _Reader([t for t in _RE["token"].findall(expression) if not t.isspace()])
     try:
-        value = reader.sum(0)
-        return (value, reader.used) if reader.at == len(reader.tokens) else None
-    except (ValueError, ZeroDivisionError, IndexError, OverflowError):
+        node = parse(_RE["thousands"].sub("", expression))
+        value = value_of(node, {}) if not variables(node) else None
+    except (NotUnderstood, ArithmeticError):
         return None
+    if not isinstance(value, Fraction) \
+            or max(value.numerator.bit_length(), value.denominator.bit_length()) > _MOST_BITS:
+        return None
+    return value, set(_literals(node))
 
 
-class _Reader:
-    """Recursive descent over sum, product, power, atom."""
-
-    def __init__(self, tokens: list[str]) -> None:
-        self.tokens, self.at = tokens, 0
-        self.used: set[Fraction] = set()
-
-    def _take(self, *signs: str) -> str:
-        """The next token, gone past, where it is one of these; else ""."""
-        token = self.tokens[self.at] if self.at < len(self.tokens) else ""
-        self.at += token in signs
-        return token if token in signs else ""
-
-    def sum(self, depth: int) -> Fraction:
-        if depth > 30:
-            raise ValueError("too deep")
-        value = self._product(depth)
-        while sign := self._take("+", "-"):
-            right = self._product(depth)
-            value = value + right if sign == "+" else value - right
-        return self._small(value)
-
-    def _product(self, depth: int) -> Fraction:
-        value = self._power(depth)
-        while sign := self._take("*", "/", "("):
-            self.at -= sign == "("  # it opens the next factor
-            right = self._power(depth)
-            value = self._small(value / right if sign == "/" else value * right)
-        return value
-
-    def _power(self, depth: int) -> Fraction:
-        if depth > 30:
-            raise ValueError("too deep")
-        if self._take("-"):
-            return -self._power(depth + 1)
-        base = self._atom(depth)
-        while sign := self._take("!", "%"):
-            if sign == "%":
-                base /= 100
-            elif base.denominator == 1 and 0 <= base <= 30:
-                base = Fraction(factorial(int(base)))
-            else:
-                raise ValueError("no factorial to follow")
-        if self._take("^"):
-            exponent = self._power(depth + 1)
-            if exponent.denominator != 1 or abs(exponent) > 64:
-                raise ValueError("no power to follow")
-            base = self._small(base ** int(exponent))
-        return base
-
-    def _atom(self, depth: int) -> Fraction:
-        if self._take("("):
-            value = self.sum(depth + 1)
-            if not self._take(")"):
-                raise ValueError("a bracket stays open")
-            return value
-        literal = self.tokens[self.at].replace(",", "")
-        self.at += 1
-        value = self._small(Fraction("0" + literal if literal.startswith(".") else literal))
-        self.used.add(value)
-        return value
-
-    @staticmethod
-    def _small(value: Fraction) -> Fraction:
-        if value.numerator.bit_length() > 400 or value.denominator.bit_length() > 400:
-            raise OverflowError("number too large to follow")
-        return value
+def _literals(node: Node) -> Iterator[Fraction]:
+    if node.value is not None:
+        yield node.value
+    for part in node.args:
+        yield from _literals(part)
