@@ -1,7 +1,5 @@
 """Mistakes that the user can mend."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from drp_plugin.redact import redact

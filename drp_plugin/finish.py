@@ -1,7 +1,5 @@
 """Why a completion ended, under every name and spelling that providers, servers and tools use."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Literal

@@ -1,7 +1,5 @@
 """Whether a model can be had, said within seconds: hub clients retry for minutes."""
 
-from __future__ import annotations
-
 import os
 import socket
 from pathlib import Path

@@ -1,7 +1,5 @@
 """JSONL in and out: `-` is standard input or output, files appear whole or not at all."""
 
-from __future__ import annotations
-
 import codecs
 import contextlib
 import json

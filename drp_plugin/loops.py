@@ -4,8 +4,6 @@ One definition for the scorer and, with more repeats since what follows is not k
 engines (`stop_loops`): what they stop as a loop, the scorer counts as one.
 """
 
-from __future__ import annotations
-
 import itertools
 import re
 import statistics

@@ -1,7 +1,5 @@
 """Jinja prompts: files in `prompts/`, or in the user's folder first."""
 
-from __future__ import annotations
-
 import difflib
 import hashlib
 from collections.abc import Iterable

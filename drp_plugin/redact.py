@@ -1,7 +1,5 @@
 """Keys never leave the process: what can reach a person or a file passes through here."""
 
-from __future__ import annotations
-
 import os
 import re
 

@@ -1,7 +1,5 @@
 """Where the files that ship beside the code are: in a checkout and in an installed wheel."""
 
-from __future__ import annotations
-
 from functools import cache
 from pathlib import Path
 from typing import Any

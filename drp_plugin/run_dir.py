@@ -1,7 +1,5 @@
 """The files of a run directory (`drp prune`, `drp distill`)."""
 
-from __future__ import annotations
-
 PRUNED = "pruned.jsonl"  # Every row that became shorter: `records.Pruned`.
 REJECTS = "rejects.jsonl"  # Every other row, with its reason: `records.Reject`.
 SUMMARY = "summary.json"  # The run's figures

@@ -1,7 +1,5 @@
 """What stood before in a stream of rows, kept on disk so that memory stays flat."""
 
-from __future__ import annotations
-
 import hashlib
 import sqlite3
 

@@ -4,8 +4,6 @@ The units are half-open spans that partition the text, white space (which belong
 before it) included. Every pass is linear in the length of the text.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable

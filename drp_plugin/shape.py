@@ -1,7 +1,5 @@
 """The exact shape of a training target: `<think>\\n T̂ \\n</think>\\n\\n Â` (§3.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 
 from drp_plugin.thinking import CLOSE, OPEN, join_response

@@ -4,8 +4,6 @@ All of it is exact or closed form and runs on the standard library: no draws, no
 the intervals hold the truth is measured in the tests, at 30, 40 and 500 problems.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Splitting a response R into its thinking T and its answer A, and putting it together (§3.1)."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

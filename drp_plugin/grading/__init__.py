@@ -1,7 +1,5 @@
 """Grading final answers: extract, compare, and one of four outcomes (§4.6)."""
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 from drp_plugin.grading.compare import equal

@@ -4,8 +4,6 @@ Own rules decide what they understand: exactly, in microseconds, in any thread. 
 Math-Verify in a process of its own.
 """
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Finding the final answer in a completion, and saying how it was found."""
 
-from __future__ import annotations
-
 import re
 from typing import Literal, NamedTuple
 

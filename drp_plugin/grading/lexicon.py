@@ -1,7 +1,5 @@
 """What data/grading.yaml lists: words, units, names and signs, and the patterns of notation."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Equality of two answers by their shapes; None where our grammar cannot tell."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Opaque, Ratio, Relation, Words

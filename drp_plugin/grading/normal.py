@@ -1,7 +1,5 @@
 """Writing an answer in one plain way: what carries no meaning goes, nothing else."""
 
-from __future__ import annotations
-
 import re
 import unicodedata
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """From the text of an answer to its shape; anything unknown comes out as Opaque."""
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 from functools import lru_cache

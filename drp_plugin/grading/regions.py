@@ -4,8 +4,6 @@ Whatever way a set is written, it comes down to the question whether a number be
 sets are the same when they agree at all their ends, close beside them, and between.
 """
 
-from __future__ import annotations
-
 import itertools
 from fractions import Fraction
 from functools import lru_cache

@@ -1,7 +1,5 @@
 """Equations and inequalities: which of them state a value, and when two are the same."""
 
-from __future__ import annotations
-
 import re
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Relation, Words

@@ -1,7 +1,5 @@
 """What is known of each data set: the rule that it is graded by, and golds that look wrong."""
 
-from __future__ import annotations
-
 import re
 from typing import Literal, cast
 

@@ -1,7 +1,5 @@
 """A number and what is written with it: currency, percent, degrees, units, nouns."""
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from typing import NamedTuple

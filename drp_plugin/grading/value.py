@@ -4,8 +4,6 @@ Expressions with variables are compared at fixed points: equal ones always agree
 different ones that people write as answers do not.
 """
 
-from __future__ import annotations
-
 import math
 import operator
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What people write in words: numbers, phrases that mean the same, explanations to be cut."""
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 

@@ -4,8 +4,6 @@ Math-Verify stops itself with signals, which threads may not use, and sympy may 
 end. So one child answers questions one at a time, and is replaced when it dies or hangs.
 """
 
-from __future__ import annotations
-
 import atexit
 import json
 import os

@@ -1,7 +1,5 @@
 """A provider's batch API as the runner needs it, and what all providers' have in common."""
 
-from __future__ import annotations
-
 import abc
 import hashlib
 import json

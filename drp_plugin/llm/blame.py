@@ -14,8 +14,6 @@ A refusal that no line of the table knows is the row's, until a server is seen t
 everything (`Persistent`).
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

@@ -1,7 +1,5 @@
 """`--max-cost`: the run stops before it is passed, counting what is in flight."""
 
-from __future__ import annotations
-
 import asyncio
 
 from drp_plugin.llm.messages import Request

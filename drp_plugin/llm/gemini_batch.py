@@ -1,7 +1,5 @@
 """Gemini's batch mode with an AI Studio key: half the price, within a day."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path

@@ -10,8 +10,6 @@ process that dies, however it dies, loses them in the same instant. On a network
 has a rollback journal, as a write-ahead log's shared memory is one machine's (see `locks`).
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import hashlib

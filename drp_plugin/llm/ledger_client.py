@@ -1,7 +1,5 @@
 """Asking a teacher through the ledger: nothing asked twice, nothing used before it is stored."""
 
-from __future__ import annotations
-
 import asyncio
 import sys
 from typing import Any

@@ -1,7 +1,5 @@
 """What keeps the ledger from its disk, and what mends that."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

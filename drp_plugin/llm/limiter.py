@@ -5,8 +5,6 @@ in flight a little (doubling until the first refusal), a 429 halves it once and 
 as long as the provider asks. Rate-limit headers hold requests back before they are refused.
 """
 
-from __future__ import annotations
-
 import asyncio
 import math
 import re

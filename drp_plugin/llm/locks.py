@@ -4,8 +4,6 @@ Kernel locks hold for all processes of one machine; for those of several machine
 disk keeps them for all (`shared_by_locks`).
 """
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """OpenAI's Batch API: half the price, within a day."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path

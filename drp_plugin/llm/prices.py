@@ -1,7 +1,5 @@
 """What requests cost: list prices from a dated data file, or the user's own."""
 
-from __future__ import annotations
-
 import datetime
 import re
 from pathlib import Path

@@ -4,8 +4,6 @@ The libraries' own retries are switched off: they sleep unseen, take half a JSON
 ask again where a quota is spent.
 """
 
-from __future__ import annotations
-
 import asyncio
 import random
 import sys

@@ -4,8 +4,6 @@ A method's module has a function `method`, from what the command gives it to a `
 is such a file and a line in `METHODS`. Direct distillation has a command of its own.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any, NamedTuple, NoReturn

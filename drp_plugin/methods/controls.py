@@ -5,8 +5,6 @@
 the answer part alone behind an empty thinking, the lower bound in tokens.
 """
 
-from __future__ import annotations
-
 import random
 
 from drp_plugin.methods import Given, Method, Nobody

@@ -1,7 +1,5 @@
 """Direct distillation: the teacher answers the question itself (§6.2, the ablation)."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

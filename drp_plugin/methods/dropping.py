@@ -1,7 +1,5 @@
 """What methods that leave whole steps out share: which go, to what ratio, and what is left."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from itertools import groupby
 

@@ -3,8 +3,6 @@
 No teacher. The zero-cost baseline that every paid teacher must beat (STOP's earliest correct node).
 """
 
-from __future__ import annotations
-
 import re
 
 from drp_plugin.grading import equal, extract

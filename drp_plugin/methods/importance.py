@@ -11,8 +11,6 @@ The model runs by transformers, on a CPU or one GPU. It is asked like a teacher,
 scores are kept in the run's ledger.
 """
 
-from __future__ import annotations
-
 import asyncio
 import importlib.util
 import json

@@ -7,8 +7,6 @@ solution has every question. `original` is the longest, so that preference pairs
 `shortest-correct` are Sky-T1-Flash's.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import tempfile

@@ -6,8 +6,6 @@ while the answer stays right and gets shorter. The rows are TALE-PT's sets: as t
 pairs with the trace's own response for DPO.
 """
 
-from __future__ import annotations
-
 import asyncio
 import re
 from typing import Any

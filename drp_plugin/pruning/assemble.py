@@ -1,7 +1,5 @@
 """Putting kept and rewritten steps together into one text."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from itertools import zip_longest
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """D(T) → (s_1, k_1) … (s_m, k_m): skill-based step decomposition and its ablations (§3.1)."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import NamedTuple
 

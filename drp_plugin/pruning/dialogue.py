@@ -1,7 +1,5 @@
 """One row's talk with the teacher: repair rounds, and replies that are not answers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any, TypeVar
 

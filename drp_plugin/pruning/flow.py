@@ -1,7 +1,5 @@
 """One trace through DRP: check, decompose, revise, verify (§3.1, §3.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from drp_plugin.llm.ledger_client import RowClient

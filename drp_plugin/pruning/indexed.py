@@ -4,8 +4,6 @@ The units are cut here (`drp_plugin.segment`), so the steps' spans are exact by 
 the teacher never writes T again: what it is paid for is ranges, skills, actions and new text.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from functools import partial

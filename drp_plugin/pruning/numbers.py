@@ -1,7 +1,5 @@
 """Numbers in text, and the arithmetic that makes new ones."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 from fractions import Fraction

@@ -1,7 +1,5 @@
 """How a trace is pruned: everything that may be chosen, with its default."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 from pydantic import Field

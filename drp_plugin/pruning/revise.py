@@ -1,7 +1,5 @@
 """Revise(s_i) → ŝ_i, and the synthesis T̂ with its answer part Â (§3.2, Appendix C)."""
 
-from __future__ import annotations
-
 import re
 from functools import partial
 

@@ -1,7 +1,5 @@
 """Reading the teacher's revision: an action for each step, the synthesis, the answer part."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 How much of T they hold is measured, since a teacher may leave text out, change it or make it up.
 """
 
-from __future__ import annotations
-
 import re
 from bisect import bisect_left
 from difflib import SequenceMatcher

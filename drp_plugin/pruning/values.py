@@ -1,7 +1,5 @@
 """What the stages of pruning hand to one another (§3.1, §3.2)."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Literal, NamedTuple
 

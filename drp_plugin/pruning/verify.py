@@ -4,8 +4,6 @@ What each check looks at, its reject reason and its switch are in docs/pruning.m
 default; `keep_wrong` with every switch off is the unfiltered set of the paper's code.
 """
 
-from __future__ import annotations
-
 import re
 from collections import Counter
 from typing import Any

@@ -1,7 +1,5 @@
 """Cutting a long T into parts that one request can hold."""
 
-from __future__ import annotations
-
 from bisect import bisect_right
 from collections.abc import Callable
 from itertools import accumulate

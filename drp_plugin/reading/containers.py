@@ -1,7 +1,5 @@
 """Rows of a file, whatever it is packed in: one at a time, so that memory stays flat."""
 
-from __future__ import annotations
-
 import codecs
 import gzip
 import io

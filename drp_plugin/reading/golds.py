@@ -1,7 +1,5 @@
 """The final answer that a gold answer states, as sets publish it."""
 
-from __future__ import annotations
-
 import json
 import re
 from typing import Any

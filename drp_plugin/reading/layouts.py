@@ -1,7 +1,5 @@
 """A row as it is published: which of its fields (data/layouts.yaml) hold what."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple

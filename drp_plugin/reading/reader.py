@@ -1,7 +1,5 @@
 """A file read row by row into the one shape, with what was found said in one line."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice

@@ -1,7 +1,5 @@
 """Rows as values with ids that are unique, bad rows included as rejects."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

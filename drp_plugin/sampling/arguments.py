@@ -1,7 +1,5 @@
 """Reading arguments given as text: each mistake is one line that names the argument."""
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import inspect

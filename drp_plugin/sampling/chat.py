@@ -1,7 +1,5 @@
 """Between messages and token ids: chat template, stop tokens, decoding."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Sequence
 from functools import cached_property

@@ -4,8 +4,6 @@ Start it where a Ray cluster is reachable (RAY_ADDRESS, `ray job submit`, or one
 Ray starts by itself). Each worker holds one model: vLLM on its GPUs, transformers on CPUs.
 """
 
-from __future__ import annotations
-
 import logging
 from collections.abc import Iterable, Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """Choosing an engine by name."""
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 from collections.abc import Sequence

@@ -1,7 +1,5 @@
 """What determines a completion: its model and engine, in the ledger's keys, and its seed."""
 
-from __future__ import annotations
-
 import hashlib
 import os
 from pathlib import Path

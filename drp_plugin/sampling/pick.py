@@ -1,7 +1,5 @@
 """Drawing the next token, each row with its own settings and its own random numbers."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Where questions come from: files, public sets by name, the embedded student's problems."""
 
-from __future__ import annotations
-
 import functools
 import os
 import random

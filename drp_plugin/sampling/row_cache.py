@@ -1,7 +1,5 @@
 """A key-value cache whose rows have lengths of their own, for continuously refilled batches."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """The student's own traces (§3.1): a request for each sample of each question, and their file."""
 
-from __future__ import annotations
-
 import contextlib
 import time
 from collections.abc import Iterator, Sequence

@@ -1,7 +1,5 @@
 """Sampling through a ledger: what is stored is never drawn again, nor by two processes at once."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import signal

@@ -4,8 +4,6 @@ A batch is refilled as soon as rows finish. Rows that run long are set aside and
 together later, so that one endless loop never holds the others up.
 """
 
-from __future__ import annotations
-
 import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence

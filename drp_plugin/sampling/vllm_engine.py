@@ -4,8 +4,6 @@ The engine is stepped here, so every completion is handed over the moment it fin
 with vLLM from 0.11 on, on GPUs and on its CPU platform.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import dataclasses

@@ -3,8 +3,6 @@
 The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from drp_plugin.grading import Grade, How, Outcome, grade

@@ -1,7 +1,5 @@
 """Rows of the samples files that lmms-eval writes, read in one place for score and report."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """A set of readings in a few figures."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 
 from drp_plugin.records import Record

@@ -7,8 +7,6 @@ hesitation, repetition, dead ends, re-checks and everything behind the answer, w
 whatever the answer's numbers depend on. It understands nothing: a language model prunes better.
 """
 
-from __future__ import annotations
-
 import ast
 import hashlib
 import re

@@ -3,8 +3,6 @@
 The wordings are in `drp_plugin/data/offline_rules.yaml`.
 """
 
-from __future__ import annotations
-
 import re
 from collections import deque
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The rule teacher's judgement: which clauses of a trace the answer needs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from itertools import groupby

@@ -1,7 +1,5 @@
 """What the rule teacher finds in a prompt, and how it writes its replies."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Sequence

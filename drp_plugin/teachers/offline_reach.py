@@ -1,7 +1,5 @@
 """Where a trace has its answer: everything behind that is re-checking."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """The rule teacher's decomposition: units of T put together into steps of one skill."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import groupby
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """From `kind:model` on the command line to a teacher."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 from pathlib import Path

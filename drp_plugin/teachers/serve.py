@@ -1,7 +1,5 @@
 """A teacher behind an OpenAI-compatible endpoint, for tests of the true client over HTTP."""
 
-from __future__ import annotations
-
 import time
 import uuid
 from typing import Any

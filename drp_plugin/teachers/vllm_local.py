@@ -1,7 +1,5 @@
 """`vllm:PATH`: a model in this process, by vLLM."""
 
-from __future__ import annotations
-
 import asyncio
 import uuid
 from typing import Any

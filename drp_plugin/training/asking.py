@@ -1,7 +1,5 @@
 """The prompt that a question is put in: the student is trained on what it will be asked."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path

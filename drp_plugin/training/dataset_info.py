@@ -1,7 +1,5 @@
 """Registering a data set in LLaMA-Factory's `dataset_info.json`, beside what others have there."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import re

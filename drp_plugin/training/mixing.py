@@ -1,7 +1,5 @@
 """Mixing sources to a size and a ratio, reproducibly; until then their rows wait on disk."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

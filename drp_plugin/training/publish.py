@@ -1,7 +1,5 @@
 """Pushing a built set to the Hugging Face hub."""
 
-from __future__ import annotations
-
 import re
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """`drp build`: pruned runs in, a registered LLaMA-Factory data set out (§3.3, Appendix B)."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import json

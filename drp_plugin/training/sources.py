@@ -1,7 +1,5 @@
 """Reading what may be trained on: run directories of `drp prune` and plain JSONL files."""
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 from collections.abc import Iterator, Mapping

@@ -3,8 +3,6 @@
 Lengths are counted by them; `drp check` compares them with the chat template of inference.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Callable

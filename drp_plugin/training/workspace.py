@@ -4,8 +4,6 @@ LLaMA-Factory leaves `${oc.env:X}` as it stands, so real paths are written. The 
 person edits: every comment is kept, and only the values that are paths change.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

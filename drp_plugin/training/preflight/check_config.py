@@ -1,7 +1,5 @@
 """The checks in their order."""
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path

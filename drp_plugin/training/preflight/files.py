@@ -1,7 +1,5 @@
 """Settings as `llamafactory-cli` reads them, of the right kind, with the files that they name."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import difflib

@@ -1,7 +1,5 @@
 """What a check found: one line each, with the words of `data/preflight.yaml`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache

@@ -1,7 +1,5 @@
 """What a parsed YAML is, and a quiet place with no launcher and no GPU to ask frameworks in."""
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import io

@@ -1,7 +1,5 @@
 """Checks of settings that the parser takes, and of which training dies or trains nothing."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The student by its files: tokenizer, config, and the shapes of its weights, none of them read."""
 
-from __future__ import annotations
-
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
