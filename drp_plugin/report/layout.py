@@ -9,7 +9,6 @@ import base64
 import csv
 import io
 import math
-import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -19,10 +18,9 @@ from typing import Any, NamedTuple
 import jinja2
 import yaml
 
+from drp_plugin.mathml import visible
+
 _HEAD, _TAIL = 1_500, 2_500
-#: Characters that reorder, hide or break the text around them.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069"
-                     "\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
           "→": r"$\to$", "−": "$-$", "–": "--", "≥": r"$\ge$", "Δ": r"$\Delta$",
           **{c: f"\\{c}" for c in "&%$#_{}"}}
@@ -34,7 +32,7 @@ def shown(text: str, limit: int = _HEAD + _TAIL) -> str:
         head = limit * _HEAD // (_HEAD + _TAIL)
         cut = len(text) - limit
         text = f"{text[:head]} […{cut:,} characters…] {text[len(text) - (limit - head):]}"
-    return _UNSEEN.sub(lambda m: f"⟨U+{ord(m.group()):04X}⟩", text)
+    return visible(text)
 
 
 class Cell(NamedTuple):

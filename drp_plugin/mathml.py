@@ -1,0 +1,103 @@
+r"""Texts of models on an HTML page: formulas as MathML, all else inert.
+
+A formula is what stands between `$…$`, `$$…$$`, `\(…\)` or `\[…\]`, in an environment such as
+`align`, or in a `\boxed{…}` of its own. What cannot be read as one stays the text that it was.
+math-core does the work, and is not trusted: 0.8.2 lets `\operatorname{<script>}` through as markup
+(latex2mathml all of `\text` too), 0.9.0 needs twice the time for every bracket that never closes.
+"""
+
+from __future__ import annotations
+
+import html
+import itertools
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator
+from functools import lru_cache
+
+import math_core
+
+#: Where a formula may stand. Pages' scripts split by the same pattern: Python and JavaScript agree.
+#: Dollars are pandoc's: no space inside at either end, and no digit behind, so $5 and $6 is money.
+_ENVIRONMENT = r"\{(?:align|aligned|equation|gather)\*?\}"
+FORMULA = r"(?=[$\\])(?:" + "|".join((
+    r"(?<![\\$])\$\$[^$]{1,2000}\$\$",
+    r"(?<!\\)\\\[(?:[^\\]|\\[^\[]){1,2000}?\\\]",
+    r"(?<!\\)\\\((?:[^\\]|\\[^(]){1,2000}?\\\)",
+    rf"\\begin{_ENVIRONMENT}(?:(?!\\begin{_ENVIRONMENT})[\s\S]){{1,2000}}?\\end{_ENVIRONMENT}",
+    r"(?<![\\$])\$(?![\s$])(?:\\[^\n]|[^$\\\n]){0,1999}?(?<![\s\\])\$(?![\d$])",
+    r"\\boxed\s?\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\}){1,500}\}")) + ")"
+#: What browsers do not draw of themselves, and a formula wider than the page.
+STYLE = ("math { max-width: 100%; overflow-x: auto; overflow-y: hidden; } "
+         "menclose[notation=box] { border: 1px solid; padding: 0 .2em; }")
+_FORMULA = re.compile(FORMULA)
+#: Characters that reorder, hide or break the text around them.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069"
+                     "\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_DOLLARS = re.compile(r"\$\$?|\\[\[\]()]")
+#: Definitions, and row heights in the author's hand.
+_REFUSED = re.compile(r"\\(?:def|let|(?:re|provide)?newcommand)(?![a-zA-Z])|\\\\\[[^\]]*\d{3}")
+#: What a formula is made of. Lengths stay below 100 em, so that it does not leave its place.
+_TAG = re.compile(r"m(?:ath|[ino]|text|space|row|frac|sqrt|root|su[bp]|subsup|under|over|underover"
+                  r"|table|t[rd]|padded|phantom|enclose)|b|i|em|span")
+_STYLE = r"(?:(?:width|text-align|justify-items|(?:padding|margin|border)-[a-z]+): ?[\w .%-]*;?)*"
+_ATTRIBUTE = re.compile(
+    r"(?:lspace|rspace|width|height|voffset|minsize|maxsize|linethickness)=-?\d{0,2}(?:\.\d+)?[a-z]*"
+    r"|(?:stretchy|accent|accentunder|movablelimits|symmetric|displaystyle|scriptlevel|display|form"
+    rf"|notation|mathvariant|class)=[\w -]*|style={_STYLE}")
+#: A word outside braces, behind a dollar and a digit: prose between two prices.
+_PROSE = re.compile(r"\$\d.*\s\(?[A-Za-z]{2,}", re.DOTALL)
+_DEEP = 50
+
+
+def visible(text: str) -> str:
+    """Direction marks and other unseen characters by their code."""
+    return _UNSEEN.sub(lambda m: f"⟨U+{ord(m.group()):04X}⟩", text)
+
+
+def html_with_math(text: str) -> str:
+    """HTML of a text, formulas as MathML, everything else escaped and `visible`."""
+    text = visible(text)
+    pieces, at = [], 0
+    for match in _FORMULA.finditer(text):
+        if found := mathml(match.group()):
+            pieces += [html.escape(text[at:match.start()]), found]
+            at = match.end()
+    return "".join([*pieces, html.escape(text[at:])])
+
+
+def formulas(text: str) -> Iterator[tuple[str, str]]:
+    """The formulas of a text as they stand there, and their MathML, for scripts that show it."""
+    for match in _FORMULA.finditer(text):
+        if found := mathml(match.group()):
+            yield match.group(), found
+
+
+@lru_cache(maxsize=4096)
+def mathml(source: str) -> str | None:
+    """MathML of a formula with its delimiters; None where it cannot be read, or could do harm."""
+    inside = source[len(_opening(source)):len(source) - len(_opening(source))]
+    depth = max(itertools.accumulate((c == "{") - (c == "}") for c in inside), default=0)
+    if depth > _DEEP or _REFUSED.search(inside) or _UNSEEN.search(inside) or (
+            _PROSE.match(re.sub(r"\{[^{}]*\}", "{}", source))):
+        return None
+    try:
+        found = _converter().convert_with_local_state(
+            inside, displaystyle=source.startswith(("$$", "\\[", "\\begin")))
+        nodes = list(ET.fromstring(found).iter())
+    except (math_core.LatexError, UnicodeError, ET.ParseError):
+        return None
+    # instructions and comments are read by HTML in another way than by XML
+    inert = not re.search(r"<[?!]", found) and all(_TAG.fullmatch(node.tag) and all(
+        _ATTRIBUTE.fullmatch(f"{name}={value}") for name, value in node.items()) for node in nodes)
+    return found if inert else None
+
+
+def _opening(source: str) -> str:
+    found = _DOLLARS.match(source)
+    return found.group() if found else ""
+
+
+@lru_cache(maxsize=1)
+def _converter() -> math_core.LatexToMathML:
+    return math_core.LatexToMathML(max_expansions=100, fancy_error=False)
