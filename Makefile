@@ -3,12 +3,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 LINT = $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-.PHONY: setup demo test test-pythons lint bench clean
+.PHONY: setup demo paper paper-smoke test test-pythons lint bench clean
 setup:
 	@PYTHON=$(PYTHON) bash scripts/setup.sh
 
 demo: setup  ## the whole loop on this machine's CPU, from the student's traces to the table
 	$(BIN)/drp demo
+
+paper: setup  ## every method of the paper on the embedded student, and docs/reproduction.md
+	$(BIN)/drp experiment paper_tiny -o paper-run --jobs 2
+	$(BIN)/python scripts/reproduction.py paper_tiny paper-run
+
+paper-smoke: setup  ## a few rows of each method: whether all of it runs
+	$(BIN)/drp experiment paper_smoke -o paper-smoke --jobs 2
 
 test: setup  ## lint, types and every test; the true frameworks run, nothing is downloaded
 	$(LINT)
@@ -24,4 +31,4 @@ bench: setup  ## speed, memory and token figures, as ratios measured side by sid
 	$(BIN)/python -m benchmarks
 
 clean:  ## what demo and tests made, not the environments
-	rm -rf demo-run bench-out .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf demo-run paper-run paper-smoke bench-out .pytest_cache .ruff_cache .mypy_cache .hypothesis

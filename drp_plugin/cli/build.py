@@ -41,6 +41,10 @@ if TYPE_CHECKING:
               help="Write over a set of this name that has other rows.")
 @click.option("--exclude", multiple=True, metavar="JSONL",
               help="Leave out rows whose question stands in this file (a test set). Repeatable.")
+@click.option("--test-set", "test_sets", multiple=True, metavar="SET",
+              help="Tell rows whose question is, or nearly is, one of this test set: a task "
+                   "(drp_gsm8k), a group (drp), a set of questions, a file. Repeatable.")
+@click.option("--drop-overlap", is_flag=True, help="Leave out the rows that --test-set tells.")
 @click.option("--pairs", is_flag=True,
               help="Pairs for DPO: `response` chosen, `rejected` or `original` rejected.")
 @click.option("--push-to-hub", metavar="REPO",
@@ -96,5 +100,11 @@ def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted
     elif facts["over_cutoff"]:
         lines.append(f"note: {facts['over_cutoff']} rows are over {settings.cutoff_len} tokens and "
                      "will be cut")
+    if found := facts["overlap"]:
+        same = sum(row["similarity"] == 1 for row in found)
+        ids = ", ".join(row["id"] for row in found[:5]) + ", …" * (len(found) > 5)
+        lines.append(f"note: {same} rows ask a question of the test sets, {len(found) - same} "
+                     f"nearly one: {ids}; {settings.name}.card.json lists them. --drop-overlap "
+                     "leaves them out")
     for line in [*lines, *(f"note: {note}" for note in built.notes)]:
         click.echo(line, err=True)

@@ -38,7 +38,7 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
             columns: dict[str, str], prompts_dir: Path | None, tokenizer: str, repairs: int,
             keep_wrong: bool, limit: int | None, strict: bool) -> int:
     check_input(questions)
-    if settings.teacher == "offline" or is_method(settings.teacher):
+    if settings.teacher.partition(":")[0] == "offline" or is_method(settings.teacher):
         raise UserError(f"teacher {settings.teacher} cannot solve problems",
                         fix="Direct distillation needs a model: openai:MODEL, gemini:MODEL, "
                             "vllm:PATH")

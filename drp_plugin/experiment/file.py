@@ -46,6 +46,7 @@ class MethodSection(FilePart):
 
     prune: Options | None = None  # Options of `drp prune`; its `teacher` says how
     distill: Options | None = None  # Options of `drp distill`, in place of pruning
+    rows_by: tuple[str, ...] = ()  # Or a command that writes rows of {questions} to {out}
     generate: Options = {}  # Options that differ from the experiment's (`samples: 4`)
     build: Options = {}
     train: Options = {}  # Settings of LLaMA-Factory that differ from the YAML's
@@ -63,9 +64,9 @@ class MethodSection(FilePart):
 
     @property
     def trains(self) -> bool:
-        return self.prune is not None or self.distill is not None
+        return self.prune is not None or self.distill is not None or bool(self.rows_by)
 
-    @field_validator("recipe", mode="before")
+    @field_validator("recipe", "rows_by", mode="before")
     @classmethod
     def _words(cls, given: Any) -> Any:
         return tuple(given.split()) if isinstance(given, str) else given
@@ -110,6 +111,16 @@ class Experiment(FilePart):
 
 def read_experiment(path: Path) -> Experiment:
     """The file. Raises UserError that names the key."""
+    try:
+        experiment = Experiment.model_validate(_content(path))
+    except ValidationError as error:
+        raise UserError(explain(error), file=path) from None
+    _check(experiment, path)
+    return experiment
+
+
+def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The file's mapping, put over that of the file that its `base` names. Raises UserError."""
     if not path.is_file():
         shipped = resource("recipes") / f"{path.name.removesuffix('.yaml')}.yaml"
         if path.parent != Path() or not shipped.is_file():
@@ -123,12 +134,22 @@ def read_experiment(path: Path) -> Experiment:
     if not isinstance(content, dict):
         raise UserError("not an experiment", file=path,
                         fix="It needs students, questions, tasks and methods")
-    try:
-        experiment = Experiment.model_validate(content)
-    except ValidationError as error:
-        raise UserError(explain(error), file=path) from None
-    _check(experiment, path)
-    return experiment
+    base = content.pop("base", None)
+    if base is None:
+        return content
+    if not isinstance(base, str) or path.resolve() in above:
+        raise UserError(f"base: {base!r} is no other experiment's file", file=path,
+                        fix="Name a file, or a shipped one such as paper_tiny")
+    found = path.parent / base
+    return _over(_content(found if found.is_file() else Path(base), (*above, path.resolve())),
+                 content)
+
+
+def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+    """Two mappings in one: where both have a mapping, key by key; else what is above."""
+    return {**below, **{
+        key: _over(below[key], value) if isinstance(value, dict) and isinstance(
+            below.get(key), dict) else value for key, value in above.items()}}
 
 
 def _check(experiment: Experiment, path: Path) -> None:
@@ -140,7 +161,7 @@ def _check(experiment: Experiment, path: Path) -> None:
             raise UserError(f"{slugs[slug(name)]!r} and {name!r} would share a folder", file=path,
                             fix="Give them names that differ in letters or digits")
     for name, method in experiment.methods.items():
-        ways = [way for way in ("prune", "distill", "recipe", "checkpoint")
+        ways = [way for way in ("prune", "distill", "rows_by", "recipe", "checkpoint")
                 if getattr(method, way)]
         if len(ways) > 1:
             raise UserError(f"method {name!r} has {' and '.join(ways)}", file=path,
@@ -150,7 +171,7 @@ def _check(experiment: Experiment, path: Path) -> None:
                             fix="Add teacher: openai:MODEL, offline, …")
         if (method.chain or method.rounds > 1) and not method.trains:
             raise UserError(f"method {name!r} has rounds and trains nothing", file=path,
-                            fix="Give prune or distill")
+                            fix="Give prune, distill or rows_by")
 
 
 def slug(name: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import (
     Experiment,
     Kind,
@@ -133,6 +134,14 @@ class _Way:
         for questions in experiment.questions or experiment.traces:
             where = slug(Path(questions).stem if "/" in questions else questions)
             out = self.home / "runs" / part / where
+            if method.rows_by:
+                file = out.with_suffix(".jsonl")
+                runs.append((file, self.plan.add(
+                    "prune", f"{self.name}/rows/{part}/{where}",
+                    f"{self.label}: {questions}: its own rows",
+                    self._words(method.rows_by, out=str(file), questions=questions), file,
+                    method=self.label)))
+                continue
             if method.distill is None:
                 command, given = "prune", method.prune or {}
                 source, needs = self._traces(part, questions, where, adapter, still)
@@ -141,7 +150,8 @@ class _Way:
             runs.append((out, self.plan.add(
                 "prune", f"{self.name}/{command}/{part}/{where}",
                 f"{self.label}: {questions}: drp {command}",
-                ["drp", command, source, "-o", str(out), *flags({**given, **more})],
+                [word.replace("{student}", self.model) for word in (
+                    "drp", command, source, "-o", str(out), *flags({**given, **more}))],
                 out / "pruned.jsonl", out / "summary.json", needs=needs, method=self.label,
                 still=still)))
         return runs
@@ -167,8 +177,9 @@ class _Way:
     def _built(self, name: str, runs: list[tuple[Path, str]], more: Options,
                still: tuple[str, ...]) -> str:
         data = self.work / "data"
-        options = {"tokenizer": self.model, **self.plan.experiment.build, **self.method.build,
-                   **more}
+        experiment = self.plan.experiment
+        options = {"tokenizer": self.model, "test_set": list(experiment.tasks), **experiment.build,
+                   **self.method.build, **more}
         return self.plan.add(
             "build", f"{self.name}/build/{name}", f"{self.label}: SFT set: drp build",
             ["drp", "build", *(str(path) for path, _ in runs), "-o", str(data), "--name", name,
@@ -226,15 +237,22 @@ class _Way:
     def _recipe(self, seed: int) -> tuple[str, Path | None, tuple[str, ...]]:
         """What a recipe makes: see `_trained`."""
         out = self.home / "recipes" / f"{self.slug}-s{seed}"
-        places = {"student": self.model, "out": str(out), "seed": str(seed),
-                  "recipes": str(resource("recipes"))}
-        words = [word.format(**places) for word in self.method.recipe]
+        words = self._words(self.method.recipe, out=str(out), seed=str(seed))
         adapter = out / self.method.adapter if self.method.adapter else None
         stage = self.plan.add("recipe", f"{self.name}/recipe/s{seed}",
                               f"{self.label}: seed {seed}: {Path(words[1]).name}", words,
                               adapter / "adapter_config.json" if adapter
                               else out / "config.json", method=self.label)
         return (self.model, adapter, (stage,)) if adapter else (str(out), None, (stage,))
+
+    def _words(self, command: tuple[str, ...], **places: str) -> list[str]:
+        """A command of the file with its places filled in."""
+        known = {**places, "student": self.model, "recipes": str(resource("recipes"))}
+        try:
+            return [word.format(**known) for word in command]
+        except (KeyError, IndexError, ValueError) as error:
+            raise UserError(f"method {self.label!r}: {' '.join(command)}: unknown place {error}",
+                            fix=f"There are: {', '.join('{' + k + '}' for k in known)}") from None
 
     def _evaluate(self, name: str, model: str, adapter: Path | None, needs: tuple[str, ...],
                   still: tuple[str, ...] = ()) -> tuple[str, Path, str]:

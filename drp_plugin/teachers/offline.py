@@ -37,17 +37,22 @@ class OfflineTeacher(Teacher):
     name = NAME
     local = True
 
-    def __init__(self, count: Callable[[str], int] | None = None) -> None:
-        """`count` gives a text's tokens (usage, `max_tokens`); else four characters are one."""
+    def __init__(self, count: Callable[[str], int] | None = None, quality: float = 1.0) -> None:
+        """`count` gives a text's tokens (usage, `max_tokens`); else four characters are one.
+        `quality` is the share of the judgements that are left as the rules made them. The others
+        are turned round: that stands in for a weaker teacher, and the name says so."""
         self._count = count or (lambda text: (len(text) + 3) // 4)
+        self._quality = quality
+        self.name = NAME if quality == 1 else f"{NAME}@{quality:g}"
         # rules change from release to release as no API model does
-        self.identity = {"kind": "local", "model": NAME, "rules": source_digest(__name__)}
+        self.identity = {"kind": "local", "model": self.name, "rules": source_digest(__name__)}
 
     async def ask(self, request: Request) -> Reply:
         """Answer a decomposition, revision or indexed prompt. Raises TeacherError for every other
         prompt: rules cannot solve problems or judge texts. `max_tokens` is obeyed, with the finish
         reason `length`, as by a model."""
-        text = whole = answer(next((m.content for m in request.messages if m.role == "user"), ""))
+        text = whole = answer(next((m.content for m in request.messages if m.role == "user"), ""),
+                              self._quality)
         prompted = sum(self._count(message.content) for message in request.messages)
         limit = request.sampling.max_tokens
         if limit is not None and self._count(text) > limit:
@@ -77,7 +82,7 @@ def source_digest(module: str) -> str:
     return digest.hexdigest()[:16]
 
 
-def answer(prompt: str) -> str:
+def answer(prompt: str, quality: float = 1.0) -> str:
     """The reply to a prompt; raises TeacherError for one that rules cannot answer."""
     question, student = (found.text if (found := prompts.section(prompt, name)) else ""
                          for name in ("question", "answer"))
@@ -91,8 +96,11 @@ def answer(prompt: str) -> str:
 
             def judge(clauses: Iterable[str], final: str | None = final,
                       whole: bool = whole) -> list[str]:
-                return Judge(question, [Clause(text) for text in clauses], student, final,
-                             whole=whole).judge()
+                texts = list(clauses)
+                fates = Judge(question, [Clause(text) for text in texts], student, final,
+                              whole=whole).judge()
+                return [("" if why else "by mistake") if _errs(quality, question, str(i), text)
+                        else why for i, (text, why) in enumerate(zip(texts, fates, strict=True))]
 
             return reply(given, judge, final if whole else None)
     if reasoning := prompts.section(prompt, "reasoning"):
@@ -100,6 +108,12 @@ def answer(prompt: str) -> str:
     raise TeacherError(
         "the offline teacher is rules, no language model: it knows only the shipped prompts for "
         "decomposing and revising. Give another teacher for this", Reason.REFUSED)
+
+
+def _errs(quality: float, *seed: str) -> bool:
+    """Whether this judgement is one of those that a weaker teacher gets wrong; the same always."""
+    drawn = hashlib.sha256("\0".join(seed).encode("utf-8", "replace")).digest()
+    return int.from_bytes(drawn[:8]) >= quality * 2**64
 
 
 def _decomposition(reasoning: str, *, skills: bool) -> str:

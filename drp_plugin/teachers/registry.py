@@ -1,5 +1,6 @@
 """From `kind:model` on the command line to a teacher."""
 
+import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,8 +13,8 @@ from drp_plugin.llm.messages import Sampling, Teacher
 from drp_plugin.llm.prices import Price, find_price
 from drp_plugin.llm.retry import Persistent, Retries
 
-KINDS = ("openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, offline, or a method of "
-         "`drp prune --help`")
+KINDS = ("openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, offline, offline:QUALITY, or a "
+         "method of `drp prune --help`")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class TeacherSettings:
         return None if own else self.base_url
 
 
+def _quality(text: str) -> float:
+    """The rule teacher's share of judgements without a mistake. Raises UserError."""
+    with contextlib.suppress(ValueError):
+        if 0 < (quality := float(text)) <= 1:
+            return quality
+    raise UserError(f"teacher offline:{text}: no number over 0 and up to 1",
+                    fix="It is the share of the rules' judgements that stay, such as 0.9")
+
+
 def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 600.0,
                  concurrency: int = 64, retries: Retries | None = None,
                  engine: dict[str, Any] | None = None) -> Teacher:
@@ -61,7 +71,7 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
     if kind == "offline":
         from drp_plugin.teachers.offline import OfflineTeacher
 
-        return OfflineTeacher()
+        return OfflineTeacher(quality=_quality(model) if model else 1.0)
     known = kind in ("openai", "azure", "gemini", "vllm")
     if not known or not model:
         raise UserError(f"teacher {spec!r} names no model" if known else

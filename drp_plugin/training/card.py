@@ -44,6 +44,7 @@ class Sums:
     lengths: dict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     questions: set[bytes] = field(default_factory=set)
     edited: dict[str, str] = field(default_factory=dict)  # By id: how, and its tokens
+    overlaps: list[tuple[str, str, float]] = field(default_factory=list)
 
     def add(self, question: bytes, row: Fit, characters: int, facts: Mapping[str, Any]) -> None:
         """Count a row in; `question` is a hash of its question."""
@@ -54,6 +55,8 @@ class Sums:
         for title, key in (("students", "model"), ("teachers", "teacher"), ("prompts", "prompt"),
                            ("prompts_hash", "prompts_hash")):
             self.counts[title][str(facts.get(key, "not recorded"))] += 1
+        if "overlap" in facts:
+            self.overlaps.append(tuple(facts["overlap"]))
         lengths = (tokens, facts.get("tokens_before"), facts.get("tokens_after"), characters)
         for title, length in zip(_LENGTHS, lengths, strict=True):
             if length is not None:
@@ -84,6 +87,9 @@ def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows
                             if group.lower().startswith(key)}),
         "seed": settings.seed, "size": settings.size,
         "ratio": dict(settings.ratio) if settings.ratio else None,
+        "test_sets": list(settings.test_sets),
+        "overlap": [{"id": id_, "test": test, "similarity": similarity}
+                    for id_, test, similarity in sorted(sums.overlaps, key=lambda o: -o[2])],
         "cutoff_len": settings.cutoff_len,
         "over_cutoff": sum(n > settings.cutoff_len for n in counted) if counted else None,
         "tokenizer": tokenizer,

@@ -11,11 +11,11 @@ from typing import Any
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import replacing
-from drp_plugin.reading import Reader
 from drp_plugin.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import card, dataset_info
 from drp_plugin.training.asking import BARE, asking
 from drp_plugin.training.mixing import Fit, Spool, digest, mix
+from drp_plugin.training.overlap import TestQuestions
 from drp_plugin.training.sources import Candidate, Dropped, Why, read_source
 from drp_plugin.training.templates import DEFAULT_TEMPLATE, Count, Family, family
 
@@ -33,6 +33,8 @@ class SetSettings:
     prompt: str | None = None
     cutoff_len: int = 4096
     keep_over_cutoff: bool = False
+    test_sets: tuple[str, ...] = ()  # What is trained on is compared with their questions
+    drop_overlap: bool = False
     pairs: bool = False
 
 
@@ -53,23 +55,6 @@ def first_of(dropped: Iterable[Dropped], reason: str) -> str:
     return f"{row.source}: row {row.row}" + f": {row.detail}" * bool(row.detail)
 
 
-def _question_key(text: str) -> bytes:
-    return digest("".join(text.lower().split()))
-
-
-def read_excluded(paths: Iterable[str | Path]) -> frozenset[bytes]:
-    """The questions of these JSONL files (test sets, say), hashed, up to case and white space."""
-    found = set()
-    for path in paths:
-        for row in Reader(path, answers=False):
-            question = (row.value or {}).get("question")
-            if not isinstance(question, str):
-                raise UserError("a row without `question`", file=path, row=row.number,
-                                fix="--exclude takes files of questions")
-            found.add(_question_key(question))
-    return frozenset(found)
-
-
 @dataclass
 class Sorter:
     """Tells rows that can be trained on from the others, and keeps their text on disk."""
@@ -77,7 +62,8 @@ class Sorter:
     settings: SetSettings
     layout: Family
     count: Count | None
-    excluded: frozenset[bytes]
+    excluded: TestQuestions
+    tests: TestQuestions
     spool: Spool
     fit: dict[bytes, Fit] = field(default_factory=dict)  # of equal rows, that of the least rank
     dropped: list[Dropped] = field(default_factory=list)
@@ -100,8 +86,12 @@ class Sorter:
         prompt = self.settings.prompt or row.prompt or BARE
         asked = asking(prompt)(row.question)
         response, rejected = self._prepared(row, asked)
-        if _question_key(row.question) in self.excluded:
+        excluded = self.excluded.find(row.question)
+        if excluded and excluded.similarity == 1:
             raise Unfit(Why.EXCLUDED, "the question stands in an --exclude file")
+        overlap = self.tests.find(row.question)
+        if overlap and self.settings.drop_overlap:
+            raise Unfit(Why.IN_TEST_SET, f"{overlap.test}, similarity {overlap.similarity:g}")
         tokens = None
         if self.count is not None:
             tokens = max(self.layout.tokens(self.count, asked, text)
@@ -110,7 +100,8 @@ class Sorter:
                 raise Unfit(Why.OVER_CUTOFF,
                             f"{tokens} tokens, the cutoff is {self.settings.cutoff_len}")
         self.unrecorded += self.settings.prompt is None and row.prompt is None
-        facts = {**row.facts, **({} if prompt == BARE else {"prompt": prompt})}
+        facts = {**row.facts, **({} if prompt == BARE else {"prompt": prompt}),
+                 **({"overlap": [row.id, *overlap]} if overlap else {})}
         key = digest(asked, response, rejected)
         fit = Fit(digest(str(self.settings.seed), row.group, row.id, row.question, response),
                   row.group, row.id, row.source, row.row,
@@ -177,7 +168,8 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
     if settings.prompt is not None:
         asking(settings.prompt)
     with contextlib.closing(Spool(folder)) as spool:
-        sorter = Sorter(settings, layout, count, read_excluded(exclude), spool)
+        sorter = Sorter(settings, layout, count, TestQuestions(map(str, exclude)),
+                        TestQuestions(settings.test_sets), spool)
         for source in sources:
             for row in read_source(source, columns):
                 tick()

@@ -36,6 +36,7 @@ class Why(StrEnum):
     REJECTED_BY_HAND = "rejected_by_hand"  # in the page of `drp inspect`
     EDIT_REFUSED = "edit_refused"  # an edit by hand fails a check, and was not accepted
     EXCLUDED = "excluded"  # the question stands in a file given with --exclude
+    IN_TEST_SET = "in_test_set"  # nearly the same question stands in a --test-set
     OVER_CUTOFF = "over_cutoff"
     NO_REJECTED = "no_rejected"  # pairs were asked for, and the row has no other response
     NOT_SAMPLED = "not_sampled"  # good, but more than --size and --ratio have room for

@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from drp_plugin.errors import UserError
 from drp_plugin.grading import last_box
-from drp_plugin.jsonl import explain, read
+from drp_plugin.jsonl import explain
 from drp_plugin.records import Question
+from drp_plugin.sampling.questions import load
 
 NUMINA = "numina_amc_aime"
 
@@ -25,7 +26,7 @@ class Config(BaseModel):
     model: str
     """The student: a folder or hub name."""
     questions: str
-    """JSONL with `question` and `answer`, or `numina_amc_aime` for the method's own data."""
+    """What `drp generate` takes, or `numina_amc_aime` for the method's own data."""
     output_dir: str
     limits: tuple[int, ...] = Field((4000, 3000, 2000), min_length=1)
     """The length limit L of each stage, in tokens; every stage starts from the one before."""
@@ -139,7 +140,7 @@ def from_numina(rows: Iterable[dict[str, Any]]) -> list[Question]:
 
 
 def load_questions(source: str) -> list[Question]:
-    """Questions of a JSONL file or of NuminaMath; raises UserError when there is nothing to use."""
+    """Questions of a file, a set or NuminaMath; raises UserError when there is nothing to use."""
     if source == NUMINA:
         from datasets import load_dataset
 
@@ -149,7 +150,7 @@ def load_questions(source: str) -> list[Question]:
             raise UserError(f"AI-MO/NuminaMath-CoT cannot be loaded ({type(error).__name__})",
                             fix="Give a JSONL file with question and answer") from None
         return from_numina(rows)
-    questions = [q for q in read(source, Question) if q.answer]
+    questions = [q for q in load(source) if q.answer]
     if not questions:
         raise UserError("no row has an `answer`", file=source,
                         fix="The reward needs the gold answer")

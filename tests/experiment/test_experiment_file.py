@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from checkout import script
 from click.testing import CliRunner
 
 from drp_plugin.cli import group
@@ -14,6 +15,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import read_experiment
 from drp_plugin.experiment.plan import flags, make_plan
 from drp_plugin.experiment.stage_runner import choose
+from drp_plugin.grading import extract
 
 SMALL = {
     "students": {"tiny": {"model": "tiny", "config": "drp_tiny.yaml", "parameters": 0.001}},
@@ -115,3 +117,52 @@ def test_dry_run_prints_every_command_and_what_it_will_cost(tmp_path):
     assert done.exit_code == 0 and not (tmp_path / "out").exists()
     assert "drp_plugin prune" in done.output and "about $" in done.output
     assert "(batch)" in done.output and "GPU hours" in done.output
+
+
+def test_a_command_of_its_own_makes_a_methods_rows(tmp_path):
+    stages = plan(tmp_path, seeds=[1], methods={"Solved": {
+        "rows_by": "python {recipes}/tiny/solve.py {questions} -o {out}"}})
+    made = next(s for s in stages if s.kind == "prune")
+    assert made.command[2:4] == ("tiny:sft:steps2:20", "-o") and made.command[0].endswith("python")
+    assert str(made.outputs[0]) in commands(stages, "build")[-2]
+    assert not commands(stages, "generate"), "nobody samples for it"
+    with pytest.raises(UserError, match="unknown place 'quetsions'"):
+        plan(tmp_path, methods={"Solved": {"rows_by": "python x {quetsions}"}})
+
+
+def test_a_base_gives_what_a_file_leaves_out(tmp_path):
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump({
+        "base": "e.yaml", "seeds": [7], "generate": {"temperature": 1.0},
+        "methods": {"Earliest": {"train": {"seed": 3}}}}))
+    plan(tmp_path)
+    experiment = read_experiment(tmp_path / "small.yaml")
+    assert experiment.seeds == (7,) and experiment.generate == {"samples": 2, "temperature": 1.0}
+    assert list(experiment.methods) == list(SMALL["methods"])
+    assert experiment.methods["Earliest"].train == {"num_train_epochs": 2.0, "seed": 3}
+    assert read_experiment(Path("paper_smoke")).methods.keys() == read_experiment(
+        Path("paper_tiny")).methods.keys()
+    (tmp_path / "round.yaml").write_text("base: round.yaml\n")
+    with pytest.raises(UserError, match="no other experiment"):
+        read_experiment(tmp_path / "round.yaml")
+
+
+def test_what_is_trained_on_is_compared_with_what_is_measured(tmp_path):
+    built = next(c for c in commands(plan(tmp_path), "build") if "drp_plugin build" in c)
+    assert built.endswith("--test-set drp_tiny")
+    built = commands(plan(tmp_path, build={"test_set": []}), "build")
+    assert not any("--test-set" in c for c in built)
+
+
+def test_the_student_can_judge_its_own_steps(tmp_path):
+    stages = plan(tmp_path, methods={"P": {"prune": {"teacher": "perplexity:{student}@0.5"}}})
+    assert "/model@0.5" in commands(stages, "prune")[0]
+
+
+def test_the_toys_problems_are_solved_in_a_teachers_place(tmp_path):
+    solve = script("recipes/tiny/solve.py")
+    made = list(solve.rows("tiny:sft:steps2+steps3+steps4:900"))
+    assert len(made) == 900 and {row["teacher"] for row in made} == {"stand-in:rules-of-the-toy"}
+    for row in made:
+        assert extract(row["response"]).text == row["answer"]
+    with pytest.raises(ValueError):
+        solve.solve("Ann paints 3 walls. A dog eats 2 bones. Find how many walls Ann paints.")

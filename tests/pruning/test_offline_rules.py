@@ -11,6 +11,7 @@ import pytest
 from checkout import script
 from scripted import words
 
+from drp_plugin.errors import UserError
 from drp_plugin.grading import equal, extract
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Message, Request, Sampling, TeacherError
@@ -21,6 +22,7 @@ from drp_plugin.reading import traces
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.teachers.offline import OfflineTeacher
 from drp_plugin.teachers.offline_cues import skill, statement, tighten
+from drp_plugin.teachers.registry import make_teacher
 from drp_plugin.thinking import split_response
 
 MODES = ("skill", "default", "sentence", "indexed")
@@ -231,3 +233,22 @@ def test_the_real_traces(data_dir: Path, mode: str) -> None:
         before, after = before + row.tokens_before, after + row.tokens_after
     assert reasons == {Reason.WRONG_ANSWER: 20}
     assert after < 0.5 * before
+
+
+def test_a_weaker_stand_in_turns_judgements_round_and_says_so():
+    """The lower its quality, the more of the rules' decisions differ; the same ones each time."""
+    def at(quality: float) -> str:
+        teacher = make_teacher(f"offline:{quality:g}")
+        assert teacher.name == f"offline:rules@{quality:g}"
+        row = asyncio.run(prune_trace(
+            GARDEN, RowClient(teacher.ask), PruneOptions(teacher=teacher.name), prompts=Prompts(),
+            count=words))
+        assert isinstance(row, Reject) or row.teacher == teacher.name
+        return row.raw if isinstance(row, Reject) else row.response
+
+    best, good, poor = prune(GARDEN).response, at(0.9), at(0.5)
+    assert good == at(0.9) and len({best, good, poor}) == 3
+    assert make_teacher("offline:1").name == make_teacher("offline").name == "offline:rules"
+    for spec in ("offline:0", "offline:1.1", "offline:rules", "offline:nan"):
+        with pytest.raises(UserError, match="such as"):
+            make_teacher(spec)
