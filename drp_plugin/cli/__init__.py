@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import difflib
+import functools
 import importlib
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +19,7 @@ from drp_plugin.errors import UserError, absent, refusal
 from drp_plugin.resources import table
 
 COMMANDS: dict[str, str] = table("commands.yaml")
+_SAID: dict[str, list[str]] = table("next.yaml")
 
 
 class LazyGroup(click.Group):
@@ -26,12 +32,38 @@ class LazyGroup(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
-        command: click.Command = module.command
+        command: click.Command = copy.copy(module.command)
+        if cmd_name in _SAID and command.callback:
+            command.callback = _saying(*_SAID[cmd_name], command.callback)
         return command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]
+                        ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if near := difflib.get_close_matches(args[0], COMMANDS, 1):
+                error.message += f" Did you mean {near[0]!r}?"
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """A command that says at once what it does, and names the next one when it is done."""
+    @functools.wraps(call)
+    def saying(**given: Any) -> Any:
+        quiet = any(map(given.get, ("quiet", "as_json", "dry_run", "status")))
+        if first and not quiet:
+            click.echo(f"drp: {first.format_map(given)}", err=True)
+        code = call(**given)
+        if not code and not quiet and not given.get("forecast") and not given.get("serve"):
+            click.echo(f"next: {following.format_map(given)}", err=True)
+        return code
+
+    return saying
 
 
 def page(command: str) -> str:

@@ -18,6 +18,7 @@ from drp_plugin.cli._options import Number
 if TYPE_CHECKING:
     from drp_plugin.training.preflight.findings import Preflight
 
+_SIDE = 500  # Characters of a decoded row's beginning and end
 _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
@@ -35,13 +36,14 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
                    "FILE.jinja, or none (default: that of the evaluation tasks).")
 @click.option("--examples", default=2, show_default=True, type=click.IntRange(min=0),
               help="Decoded rows to print.")
+@click.option("--full", is_flag=True, help="Print decoded rows whole.")
 @click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 @click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
 @click.option("--color/--no-color", default=None, help="Colours (default: on a terminal).")
 def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: int | None,
-            max_cut: float, prompt: str | None, examples: int, quiet: bool, as_json: bool,
-            strict: bool, color: bool | None) -> int:
+            max_cut: float, prompt: str | None, examples: int, full: bool, quiet: bool,
+            as_json: bool, strict: bool, color: bool | None) -> int:
     from drp_plugin.errors import UserError
     from drp_plugin.progress import Display
     from drp_plugin.sampling.arguments import pair
@@ -65,19 +67,23 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
                                "findings": [asdict(f) for f in report.findings]},
                               ensure_ascii=False))
         return code
+    if not quiet:
+        _print_rows(report, color, full)
     for finding in report.problems if quiet else report.findings:
         level = click.style(f"{finding.level.value:7}", fg=_COLOURS[finding.level.value])
         click.echo(f"{level} {finding.code}: {finding.text}", color=color)
-    if not quiet:
-        _print_rows(report, color)
+    if not quiet and not report.problems:
+        click.echo("\nnothing wrong found", color=color)
     return code
 
 
-def _print_rows(report: Preflight, color: bool | None) -> None:
+def _print_rows(report: Preflight, color: bool | None, full: bool) -> None:
     for example in report.examples:
-        click.echo(click.style(f"\n--- {example.note} ---", bold=True), color=color)
+        click.echo(click.style(f"--- {example.note} ---", bold=True), color=color)
         for title, text, colour in (("masked:  ", example.masked, "bright_black"),
                                     ("trained: ", example.trained, "green")):
+            if not full and len(text) > 2 * _SIDE:  # both ends are what templates get wrong
+                text = (f"{text[:_SIDE]}\n[… {len(text) - 2 * _SIDE:,} characters more, "
+                        f"whole with --full …]\n{text[-_SIDE:]}")
             click.echo(click.style(title, bold=True) + click.style(text, fg=colour), color=color)
-    if not report.problems:
-        click.echo("\nnothing wrong found", color=color)
+        click.echo("")

@@ -1,6 +1,8 @@
+import json
 import subprocess
 import sys
 
+import click
 import pytest
 
 from drp_plugin import cli
@@ -127,3 +129,31 @@ def test_a_number_that_is_none_is_refused(arguments, monkeypatch, tmp_path, caps
     line = capsys.readouterr().err.strip()
     assert arguments[-1] in line and len(line.splitlines()) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_is_nearly_one_is_suggested():
+    assert drp("prun", "x").stderr.strip() == (
+        "drp: No such command 'prun'. Did you mean 'prune'? (see drp --help)")
+    assert "mean" not in drp("xyzzy").stderr
+
+
+def test_commands_say_what_they_begin_and_what_comes_next(tmp_path):
+    row = {"question": "1+1?", "response": "<think>\nIt is 2.\n</think>\n\n2", "answer": "2"}
+    (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
+    arguments = ["build", str(tmp_path / "t.jsonl"), "-o", str(tmp_path / "set"), "--name", "x"]
+    lines = drp(*arguments).stderr.splitlines()
+    assert lines[0] == f"drp: building x in {tmp_path / 'set'}"
+    assert lines[-1] == f"next: drp check CONFIG.yaml dataset_dir={tmp_path / 'set'} dataset=x"
+    assert "next:" not in drp(*arguments, "--size", "0").stderr, "nothing was done"
+    result = json.loads(drp("score", str(tmp_path / "t.jsonl"), "--tokenizer", "student").stdout)
+    assert result["correct"], "standard output holds results alone"
+
+
+def test_each_line_names_what_its_command_has():
+    """The words in data/next.yaml are options and arguments of that command."""
+    for name, said in cli._SAID.items():
+        command = cli.group.get_command(click.Context(cli.group), name)
+        given = {parameter.name: "" for parameter in command.params}
+        for line in said:
+            line.format_map(given)
+    assert set(cli._SAID) | {"init", "serve-teacher"} >= set(COMMANDS)

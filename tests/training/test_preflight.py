@@ -61,13 +61,29 @@ def test_a_model_that_cannot_be_had_is_one_line(good):
         check(good(model_name_or_path="nobody/nothing"))
 
 
+def test_decoded_rows_are_shortened(monkeypatch, tmp_path):
+    from drp_plugin.cli.check import command
+    from drp_plugin.training.preflight import check_config
+    from drp_plugin.training.preflight.findings import Preflight, TrainedRow
+
+    text = f"<think>{'x' * 700}MIDDLE{'y' * 700}</think>"
+    monkeypatch.setattr(check_config, "check", lambda *_, **__: Preflight(
+        "c.yaml", examples=[TrainedRow("short", text, "the shortest row")]))
+    short, full = (CliRunner().invoke(command, ["c.yaml", *more]).output
+                   for more in ([], ["--full"]))
+    assert "MIDDLE" in full and "characters more, whole with --full" not in full
+    assert "MIDDLE" not in short and "[… 421 characters more, whole with --full …]" in short
+    assert "<think>xxx" in short and "yyy</think>" in short and "masked:  short" in short
+
+
 def test_command_exit_codes_and_output(good, tmp_path):
     from drp_plugin.cli.check import command
 
     path = good()
     run = CliRunner().invoke(command, [str(path), "--no-color"], standalone_mode=False)
     assert run.return_value == 0, run.output
-    assert "nothing wrong found" in run.output and "trained: <think>" in run.output
+    assert run.output.rstrip().endswith("nothing wrong found"), "findings come last"
+    assert run.output.index("trained: <think>") < run.output.index("info ")
     colour = CliRunner().invoke(command, [str(path), "--color"], standalone_mode=False, color=True)
     assert "\x1b[32m<think>" in colour.output
     bad = CliRunner().invoke(command, [str(path), "cutoff_len=212", "--quiet"],
