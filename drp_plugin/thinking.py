@@ -6,9 +6,11 @@ from typing import NamedTuple
 OPEN = "<think>"
 CLOSE = "</think>"
 
-_NAMES = r"thinking|thought|thoughts|reasoning|reason|scratchpad|seed:think|THINK"
-_OTHERS = (rf"<(?:{_NAMES})>|\[THINK\]|◁think▷|<\|begin_of_thought\|>|<\|START_THINKING\|>",
-           rf"</(?:{_NAMES})>|\[/THINK\]|◁/think▷|<\|end_of_thought\|>|<\|END_THINKING\|>")
+_NAMES = (r"(?i:think|thinking|thoughts?|thinking_process|thought_process|reasoning|reason|"
+          r"analysis|scratchpad|seed:think|longcat_think)\s*")
+_TOKENS = "begin_of_thought|START_THINKING|inner_prefix", "end_of_thought|END_THINKING|inner_suffix"
+_OTHERS = (rf"<{_NAMES}>|\[THINK\]|◁think▷|<\|(?:{_TOKENS[0]})\|>",
+           rf"</{_NAMES}>|\[/THINK\]|◁/think▷|<\|(?:{_TOKENS[1]})\|>")
 _OPENS, _CLOSES = (re.compile(marks) for marks in _OTHERS)
 _AROUND_ANSWER = re.compile(r"<\|(?:begin_of_solution|START_RESPONSE)\|>(.*?)"
                             r"(?:<\|(?:end_of_solution|END_RESPONSE)\|>)?", re.DOTALL)

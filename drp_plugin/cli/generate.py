@@ -58,8 +58,11 @@ def command(questions: str, output: str, model: str | None, adapter: str | None,
     rows = load(questions, columns)[:limit]
     if not rows:
         raise UserError("holds no questions", file=questions)
-    requests = TraceRequests(rows, Prompts(prompts_dir),
-                             prompt or ("eval_plain" if tiny else "eval_boxed"), **sampling)
+    name = prompt or ("eval_plain" if tiny else "eval_boxed")
+    requests = TraceRequests(rows, Prompts(prompts_dir), name, **sampling)
+    if prompts_dir and requests.prompt == name:
+        raise UserError(f"holds no {name}.jinja, which the questions would be put in",
+                        file=prompts_dir, fix="Name a template of it with --prompt NAME")
     if model is None and not base_urls:
         model = str(model_path()) if tiny else PAPER_STUDENT
     sampler = engines.make(backend, model, base_urls=base_urls, adapter=adapter,

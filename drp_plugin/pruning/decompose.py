@@ -4,7 +4,7 @@ from functools import partial
 from typing import NamedTuple
 
 from drp_plugin.pruning.assemble import stretch
-from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, check_loop
 from drp_plugin.pruning.steps import Located, coverage, first_gap, locate, parse_steps, visible
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Reason, Step
@@ -48,7 +48,8 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
                                           part=part, more=more)
         try:
             found = await dialogue.ask("decompose", message, partial(
-                _checked, text=text, skills=skills, least=options.min_coverage))
+                _checked, text=text, skills=skills, least=options.min_coverage),
+                check_cut=partial(_check_cut, text, skills=skills))
             if more:
                 found = _before_last(found)
         except CutReply as cut:
@@ -83,6 +84,11 @@ def _checked(reply: str, text: str, skills: bool, least: float) -> list[Located]
         raise FormatError(f"the steps hold only {share:.0%} of the text, word for word. Missing, "
                           f'for example: "{first_gap(text, located)}"', Reason.LOW_COVERAGE)
     return located
+
+
+def _check_cut(text: str, reply: str, skills: bool) -> None:
+    if not _whole_steps(text, reply, skills):
+        check_loop(reply)
 
 
 def _before_last(found: list[Located]) -> list[Located]:

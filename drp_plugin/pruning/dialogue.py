@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Message, Reply, Request, TeacherError, TooLong
+from drp_plugin.loops import loop_period
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.records import Reason, Reject, Trace, Usage
@@ -37,6 +38,12 @@ class FormatError(Exception):
     def __init__(self, text: str, reason: Reason = Reason.BAD_FORMAT) -> None:
         super().__init__(text)
         self.reason = reason
+
+
+def check_loop(reply: str) -> None:
+    """Raises FormatError for a cut reply that goes round in circles: no smaller part mends that."""
+    if loop_period(reply) is not None:
+        raise FormatError("it repeats itself and comes to no end.")
 
 
 class CutReply(Exception):
@@ -81,7 +88,7 @@ class Dialogue:
 
     async def ask(self, stage: str, prompt: str, parse: Callable[[str], T], *,
                   schema: dict[str, Any] | None = None,
-                  check_cut: Callable[[str], None] = lambda text: None) -> T:
+                  check_cut: Callable[[str], None] = check_loop) -> T:
         """What `parse` makes of the reply; out of format, the teacher is told and asked again.
         `check_cut` raises FormatError for a cut reply that is wrong besides: it is told that.
         Raises CutReply for the caller to split, Rejection when no answer can be had."""

@@ -9,9 +9,8 @@ import re
 from functools import partial
 from typing import Any, NamedTuple
 
-from drp_plugin.loops import loop_period
 from drp_plugin.pruning.assemble import Part, assemble, pieces, stretch
-from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue, FormatError
+from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue, FormatError, check_loop
 from drp_plugin.pruning.revision import ACTIONS
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.pruning.windows import Windows
@@ -116,19 +115,27 @@ def whole_parts(reply: str, first: int, last: int) -> tuple[Part, ...]:
 
 def check_cut(reply: str, first: int, last: int) -> None:
     """Raises FormatError for a cut reply that is not cut because it is long: it goes round in
-    circles, or its first step is whole and wrong. A shorter window would not mend that."""
+    circles, is no JSON, or its first step is whole and wrong. A shorter window would not mend
+    that."""
     parts, wrong = _read_cut(reply, first, last)
-    if wrong is not None and not _settled(parts):
+    if _settled(parts):
+        return
+    if wrong is not None:
         raise wrong
-    if not _settled(parts) and loop_period(reply) is not None:
-        raise FormatError("it repeats itself and comes to no end.")
+    check_loop(reply)
+    if (said := _said(reply)) and not re.search(r'\{\s*"', said):
+        raise FormatError("it is not a JSON object.")
+
+
+def _said(reply: str) -> str:
+    """What stands behind the thinking; empty where the cut fell into it."""
+    _, thought, said = reply.rpartition(CLOSE)
+    return "" if not thought and said.lstrip().startswith(OPEN) else said.strip()
 
 
 def _read_cut(reply: str, first: int, last: int) -> tuple[list[Part], FormatError | None]:
     """The steps of a cut reply that are whole and right, and what is wrong with the next one."""
-    _, thought, said = reply.rpartition(CLOSE)
-    if not thought and said.lstrip().startswith(OPEN):
-        said = ""  # cut while it thought
+    said = _said(reply)
     body = said[said.find("[") + 1 :] if "[" in said else ""
     parts: list[Part] = []
     at = 0

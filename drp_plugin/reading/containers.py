@@ -18,7 +18,12 @@ from drp_plugin.jsonl import MAX_ROW, Row
 
 _CHUNK = 1 << 16
 _BETWEEN = re.compile(r"[\s,]*")
-_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz",
+           b"\x04\x22\x4d\x18": "lz4"}
+_OTHERS = {
+    b"version https://git-lfs": ("is a pointer of Git LFS, not the file", "Fetch it: git lfs pull"),
+    b"ARROW1": ("is an Arrow file", "Give it as Parquet or JSONL"),
+    b"<": ("is a web page, or XML", "Fetch the file itself")}
 
 
 def rows(path: str | Path) -> Iterator[Row]:
@@ -41,6 +46,8 @@ def _rows(file: Any, path: str | Path, unpacked: bool = False) -> Iterator[Row]:
     elif packed or head.startswith(b"\x1f\x8b"):
         raise UserError(f"is packed by {packed or 'gzip twice'}, which is not read", file=path,
                         fix="Unpack it, or pack it by gzip")
+    elif other := next((other for magic, other in _OTHERS.items() if head.startswith(magic)), None):
+        raise UserError(other[0], file=path, fix=other[1])
     elif head.startswith(b"PAR1"):
         yield from _parquet(file, path)
     elif head.startswith(b"["):

@@ -1,5 +1,7 @@
 """The final answer that a gold answer states, as sets publish it."""
 
+import ast
+import contextlib
 import json
 import re
 from typing import Any
@@ -38,12 +40,11 @@ def is_prose(answer: Any) -> bool:
 
 def _final(text: str) -> str | None:
     text = text.strip()
-    if text.startswith('["') and text.endswith("]"):
-        try:
-            found = gold(json.loads(text))
-            return found if isinstance(found, str) else None
-        except ValueError:
-            pass
+    if text.startswith(('["', "['")) and text.endswith("]"):
+        for parse in (json.loads, ast.literal_eval):  # as JSON, or as Python prints it
+            with contextlib.suppress(ValueError, SyntaxError):
+                found = gold(parse(text))
+                return found if isinstance(found, str) else None
     text = text.rpartition(CLOSE)[2].strip()
     if "####" in text:
         return text.rpartition("####")[2].strip() or None

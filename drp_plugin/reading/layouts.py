@@ -146,22 +146,24 @@ def completions(value: Any) -> list[Response]:
     if isinstance(value, str):
         return [Response(as_published(value))]
     if isinstance(value, list):
-        if any(_role(part) for part in value):
-            return completions(value[-1]) if _role(value[-1]) in _ASSISTANT else []
-        if any(_is_part(part) for part in value):
+        roles = {_role(part) for part in value}
+        if any(_is_part(part) for part in value) and roles <= {"", *_ASSISTANT}:
             return completions({"content": value})
+        if roles - {""}:
+            return completions(value[-1]) if _role(value[-1]) in _ASSISTANT else []
         return [one for part in value for one in completions(part)]
     if not isinstance(value, dict):
         return []
-    for inner in ("body", "choices", "message"):
+    for inner in ("body", "choices", "candidates", "message", "output"):
         if value.get(inner):
             return [one if one.finish is not None else one._replace(finish=told(value))
                     for one in completions(value[inner])]
     thought = next((value[n] for n in names()["thinking"] if _is_thought(value.get(n))), None)
     content = next((value[n] for n in ("content", "text", "value", "generated_text", "response")
                     if value.get(n) is not None), None)
-    if isinstance(content, list) and any(_is_part(part) for part in content):
-        thought, content = _of_parts(content, thought)
+    parts = value.get("parts", content)  # Gemini's are parts without a type
+    if isinstance(parts, list) and ("parts" in value or any(_is_part(part) for part in parts)):
+        thought, content = _of_parts(parts, thought)
     if content is None and thought is None:
         return []
     texts = [one.text for one in completions("" if content is None else content)]
@@ -170,7 +172,7 @@ def completions(value: Any) -> list[Response]:
 
 
 def _joined(thought: Any, text: str) -> str:
-    if isinstance(thought, list):
+    if isinstance(thought, list | dict):
         thought = "".join(one.text for one in completions(thought))
     if not isinstance(thought, str) or not thought.strip() or CLOSE in text:
         return text
@@ -180,13 +182,13 @@ def _joined(thought: Any, text: str) -> str:
 
 def _is_thought(value: Any) -> bool:
     """Whether a field holds thinking, not the setting that switches it."""
-    return (isinstance(value, list) and bool(value)) or (
+    return bool(completions(value)) if isinstance(value, list | dict) else (
         isinstance(value, str) and not _SWITCH.fullmatch(value.strip()))
 
 
 def _is_part(value: Any) -> bool:
     return isinstance(value, dict) and (
-        value.get("type") in ("text", "thinking", "reasoning", "output_text")
+        value.get("type") in ("text", "thinking", "reasoning", "output_text", "message")
         or isinstance(value.get("thought"), bool))
 
 
@@ -203,6 +205,8 @@ def _of_parts(parts: Sequence[Any], thought: Any) -> tuple[Any, str | None]:
                 [str(p.get("text", "")) for p in inner if isinstance(p, dict)]
         elif isinstance(part.get("text"), str):
             texts.append(part["text"])
+        elif part.get("type") == "message":  # OpenAI's Responses
+            texts += [one.text for one in completions(part)]
     return "\n\n".join(filter(None, thoughts)) or None, "".join(texts) if texts else None
 
 

@@ -13,6 +13,8 @@ from drp_plugin.reading import containers, layouts
 from drp_plugin.reading.golds import is_open, is_prose
 from drp_plugin.thinking import CLOSE
 
+BATCH = "the output of a batch"
+
 
 class Item(NamedTuple):
     """A response of a row (or a row without one) in the one shape, or what is wrong with it."""
@@ -109,14 +111,14 @@ class Reader:
             self._said.add("open")
             self._say(f"{self.path}: a row lists several gold answers, which does not say whether "
                       "all or any of them are asked for: such rows count as without gold")
-        kind = _kind(row)
+        kind = kind_of(row)
         if kind not in self._said and any(field != name for field, name in used.items()):
             self._said.add(kind)
             self._say(f"{self.path}: read as {kind}: "
                       + ", ".join(f"{field}={name}" for field, name in used.items()))
 
 
-def _kind(row: Mapping[str, Any]) -> str:
+def kind_of(row: Mapping[str, Any]) -> str:
     """What wrote such rows."""
     for kind, marks in resources.layouts("kinds").items():
         if any(row.keys() >= set(fields) for fields in marks):

@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.reading.reader import Item, Reader
+from drp_plugin.reading.reader import BATCH, Item, Reader, kind_of
 from drp_plugin.records import Reason, Reject, Trace
 from drp_plugin.seen import Numbers, digest
 
@@ -21,7 +21,7 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
     """
     reader = source if isinstance(source, Reader) else Reader(source)
     stood, turns = Numbers(), Numbers()
-    usable, first_problem = 0, "it is empty"
+    usable, first_problem, rejected = 0, "it is empty", set[Reason]()
     for item in reader:
         result = _trace(item, reader)
         if isinstance(result, Trace):
@@ -33,14 +33,16 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
                 continue
             result = _reject(item, result.id, "the same id" + " and response" * reader.answers
                              + f" as in row {earlier}")
-        if first_problem == "it is empty":
+        if not rejected:
             first_problem = result.detail
+        rejected.add(result.reason)
         yield result
     if not usable:
         what, fields = ("trace", '"question" and "response"') if reader.answers else (
             "question", '"question"')
-        raise UserError(f"holds no usable {what}: {first_problem}", file=reader.path,
-                        fix=f"Each row must have {fields}; --columns names fields of other names")
+        raise UserError(f"holds no usable {what}: {first_problem}", file=reader.path, fix=(
+            "Give JSONL (a row a line), a JSON array or Parquet" if rejected == {Reason.NOT_JSON}
+            else f"Each row must have {fields}; --columns names fields of other names"))
 
 
 def _trace(item: Item, reader: Reader) -> Trace | Reject:
@@ -58,8 +60,8 @@ def _trace(item: Item, reader: Reader) -> Trace | Reject:
     try:
         trace = Trace.model_validate(row)
     except ValidationError as error:
-        why = "the output of a batch holds no question: join it with the batch's input by " \
-            "custom_id" if "question" not in row and "custom_id" in row else jsonl.explain(error)
+        why = f"{BATCH} holds no question: join it with the batch's input by its ids" if \
+            "question" not in row and kind_of(item.row or {}) == BATCH else jsonl.explain(error)
         return _reject(item, named, why)
     return trace if trace.question.strip() else _reject(item, named, "field 'question' is empty")
 

@@ -5,7 +5,7 @@ import uuid
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
+from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, TooLong
 from drp_plugin.records import Usage
 from drp_plugin.sampling.identity import identity
 from drp_plugin.sampling.vllm_engine import arguments
@@ -49,7 +49,7 @@ class VllmTeacher(Teacher):
             self._engine, self._tokenizer = engine, tokenizer
 
     async def ask(self, request: Request) -> Reply:
-        """Answer one request. Raises TeacherError where the prompt does not fit the model."""
+        """Answer one request. Raises TooLong where the prompt does not fit the model."""
         if self._engine is None:
             await self._start()
         prompt = self._tokenizer.apply_chat_template(
@@ -57,7 +57,7 @@ class VllmTeacher(Teacher):
         ids = self._tokenizer(prompt, add_special_tokens=False)["input_ids"]
         room = self._engine.model_config.max_model_len - len(ids)
         if room < 1:
-            raise TeacherError(f"the prompt has {len(ids)} tokens, more than the model takes")
+            raise TooLong(f"the prompt has {len(ids)} tokens, more than the model takes")
         async with self._slots:
             last = None
             try:

@@ -307,8 +307,14 @@ LOOPING = INDEXED[:20] + "and so on and so on, " * 200
 WRONG = INDEXED.replace('"u": "1"', '"u": "4"')[:200]
 
 
-@pytest.mark.parametrize(("reply", "named"), [(LOOPING, "it repeats itself"),
-                                              (WRONG, "step 1 covers units 4-4")])
+PROSE = "Sure! Let me think about the set \\{1, 2\\} and what each of the steps is for. First, I"
+
+
+@pytest.mark.parametrize(("reply", "named"), [
+    (LOOPING, "it repeats itself"), (WRONG, "step 1 covers units 4-4"),
+    (PROSE, "it is not a JSON object"),
+    ("Sure: " + "and so on and so on, " * 200, "it repeats itself"),
+])
 def test_a_cut_reply_that_is_wrong_is_told_so_and_halves_nothing(reply: str, named: str) -> None:
     teacher = Scripted(cut(reply), INDEXED)
     assert isinstance(prune(teacher, PruneOptions(decompose="indexed")), Pruned)
@@ -316,6 +322,18 @@ def test_a_cut_reply_that_is_wrong_is_told_so_and_halves_nothing(reply: str, nam
     found = rejected(prune(Scripted(cut(reply), cut(reply)), PruneOptions(decompose="indexed")),
                      "indexed", Reason.BAD_FORMAT)
     assert named in found.detail
+
+
+@pytest.mark.parametrize(("before", "after"), [([], [STEPS, REVISION]), ([STEPS], [REVISION])])
+def test_a_teacher_that_loops_is_told_so_in_both_stages(before: list, after: list) -> None:
+    """Whatever it was asked: a smaller part would only be asked for more often."""
+    looping = cut("Step 1: Okay. " + "And so on and so on. " * 200)
+    teacher = Scripted(*before, looping, *after)
+    assert isinstance(prune(teacher), Pruned)
+    assert "it repeats itself" in teacher.requests[len(before) + 1].messages[-1].content
+    found = prune(Scripted(*before, looping, looping))
+    assert isinstance(found, Reject) and found.reason is Reason.BAD_FORMAT
+    assert "it repeats itself" in found.detail
 
 
 def test_a_reply_that_is_cut_while_it_thinks_is_no_wrong_one() -> None:

@@ -125,7 +125,9 @@ def test_all_files_hold_the_same_rows(kind: str, tmp_path: Path,
 @pytest.mark.parametrize(("data", "said"), [
     (b"\x28\xb5\x2f\xfd1234", "zstd"), (b"PK\x03\x04zip", "zip"), (b"BZh91AY", "bzip2"),
     (gzip.compress(b"{}" * 999)[:20], "damaged"), (gzip.compress(gzip.compress(b"{}")), "twice"),
-    (b"PAR1 nonsense", "Parquet"), (b'[{"a": 1}, {"b": ', "row 2: not JSON"),
+    (b"PAR1 nonsense", "Parquet"), (b"ARROW1\0\0", "Arrow"), (b"\x04\x22\x4d\x18..", "lz4"),
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "git lfs pull"),
+    (b"\n<!DOCTYPE html><html>", "web page"), (b'[{"a": 1}, {"b": ', "row 2: not JSON"),
     (b'[{"a": 1} {"b": nope}]', "row 2: not JSON"), (b'[{"a": 1}', "not closed"),
     (b'[{"a": 1}]\n{"b": 2}', "follows the array"), (b'[{"a": "\xff"}]', "UTF-8")])
 def test_a_file_that_is_not_read_to_its_end_is_one_line(data: bytes, said: str,
@@ -134,6 +136,19 @@ def test_a_file_that_is_not_read_to_its_end_is_one_line(data: bytes, said: str,
     file.write_bytes(data)
     with pytest.raises(UserError, match=said):
         list(Reader(file))
+
+
+@pytest.mark.parametrize(("data", "fix"), [
+    (b"question,response\nq,r\n", "Give JSONL"), (b'{\n  "data": [\n  ]\n}\n', "Give JSONL"),
+    (b"- question: q\n", "Give JSONL"), (b"SQLite format 3\0", "Give JSONL"),
+    (b'{"q": 1}\n{"q": 2}', "--columns names"), (b'{"q": 1}\nno', "--columns names"),
+    (b'{"data": [{"question": "q", "response": "r"}]}', "--columns names")])
+def test_the_advice_is_that_of_the_cause(data: bytes, fix: str, tmp_path: Path) -> None:
+    """A file of another kind has no fields to be named."""
+    file = tmp_path / "f"
+    file.write_bytes(data)
+    with pytest.raises(UserError, match=fix):
+        list(traces(file))
 
 
 def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

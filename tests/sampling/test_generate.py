@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from drp_plugin.cli.generate import command
+from drp_plugin.errors import UserError
 from drp_plugin.records import Trace
 
 ENV = {**os.environ, "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -120,3 +122,20 @@ def test_failures_leave_what_was_done(tmp_path: Path, capsys: pytest.CaptureFixt
             assert [row["id"] for row in rows(out)] == ids
         assert len(server.bodies) == 3  # "one" was asked once
     assert "1 of 2 completions failed (b): HTTP 400: too bad" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("file", "more", "says"), [
+    ("mine.jinja", (), "holds no eval_plain.jinja"),
+    ("revise.jinja", (), "holds no eval_plain.jinja"),
+    ("eval_boxed.jinja", ("--prompt", "eval_answer"), "holds no eval_answer.jinja"),
+    ("mine.jinja", ("--prompt", "mine"), None), ("eval_plain.jinja", (), None),
+])
+def test_a_folder_of_prompts_is_obeyed_or_refused(file: str, more: tuple[str, ...],
+                                                  says: str | None, tmp_path: Path) -> None:
+    """Said before the model is looked at, which here is none."""
+    (tmp_path / file).write_text("Q: {{ question }}\n")
+    with pytest.raises(UserError) as error:
+        command.main(["tiny:eval:steps2:1", "-o", str(tmp_path / "t"), "--prompts", str(tmp_path),
+                      "--backend", "hf", "--model", str(tmp_path), *more], standalone_mode=False)
+    assert (says or "holds no config.json") in str(error.value)
+    assert ("--prompt NAME" in str(error.value)) is bool(says)

@@ -108,7 +108,7 @@ def test_rows_that_llama_factory_drops_are_not_counted(both, tmp_path):
     assert report.facts["train_rows"] == trained(path)["train_rows"] == 37
 
 
-def test_a_finished_run_trains_nothing_and_is_told(both, tmp_path):
+def test_a_finished_run_makes_one_step_at_the_most_and_is_told(both, tmp_path):
     """Also with other data; and each piece of advice makes it train."""
     path = both(save_strategy="steps", save_steps=5, max_steps=5)
     assert codes(path) == []
@@ -117,6 +117,7 @@ def test_a_finished_run_trains_nothing_and_is_told(both, tmp_path):
     (found,) = check(path).problems
     assert found.code == "already_trained" and "overwrite_output_dir" in found.text
     done = trained(path)
+    assert "one step more at the most" in found.text
     assert done["start"] == 5 and done["steps"] <= 6, "the trainer looks after a step, if at all"
     for advice in ({"overwrite_output_dir": True}, {"output_dir": str(tmp_path / "other")}):
         path = both(save_strategy="no", max_steps=5, dataset="more", **advice)
