@@ -124,7 +124,9 @@ def explain(said: Said, name: str, variable: str) -> Exception:
     if has("withheld") and status != 429:
         return TeacherError(text, Reason.REFUSED)
     setting = _setting(said)
-    if status == 413 or (setting != "max_tokens" and has("long")):
+    passing = has("passing")
+    if status == 413 or (setting != "max_tokens" and has("long")
+                         and not (status == 429 and passing)):
         return TooLong(text)
     if has("spent") or status == 402:
         return Unusable(f"{name}: the account's quota or balance is spent ({text})",
@@ -135,8 +137,8 @@ def explain(said: Said, name: str, variable: str) -> Exception:
     if (status in (401, 403) and not has("busy")) or has("key"):
         return Unusable(f"{name} refuses the key ({text})",
                         fix=f"Check the environment variable {variable}")
-    moment = status in (None, 403, 408, 409, 425, 429, 499) or status >= 500
-    if has("model") or status == 404:
+    moment = passing or status in (None, 403, 408, 409, 425, 429, 499) or status >= 500
+    if has("model") or (status == 404 and not passing):
         return Unusable(f"{name} is not there ({text})",
                         fix="Check the model's name and --base-url", runs=True)
     if setting and not (moment and status):

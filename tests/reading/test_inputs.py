@@ -266,6 +266,8 @@ def test_golds(published: object, final: str | None) -> None:
     ("FINISH_REASON_STOP", "stop"), ("COMPLETE", "stop"), ("MAX_TOKENS", "length"),
     ("model_length", "length"), ("SAFETY", "refusal"), ("content-filter", "refusal"),
     ("insufficient_system_resource", "error"), ("OTHER", "error"), ("tool_calls", "error"),
+    ("stop_sequences", "stop"), ("max_tokens_reached", "length"), ("contentFilter", "refusal"),
+    ("MISSING_THOUGHT_SIGNATURE", "error"), ("load", "error"), ("repetition_truncation", "length"),
     (None, "unknown"), ("null", "unknown"), ("something new", "unknown"), (128001, "unknown")])
 def test_words_for_the_end(word: object, meaning: str) -> None:
     assert ending(word) == meaning

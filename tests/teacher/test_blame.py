@@ -44,7 +44,15 @@ CASES = [
     (429, openai("Rate limit exceeded: free-models-per-day"), Unusable, "tomorrow"),
     (429, openai("Rate limit reached on tokens per day (TPD). Try again in 7m"), Unusable,
      "tomorrow"),
+    (429, openai("Your account balance is too low to run this request"), Unusable, "Add credit"),
+    (429, openai("You have reached your specified API usage limits."), Unusable, "Add credit"),
+    (429, {"code": "Throttling.AllocationQuota", "message": "Free allocated quota exceeded."},
+     Unusable, "Add credit"),
     # the run's: the model, what the server cannot do
+    (400, openai("The model `gpt-4o-foo` has been deprecated"), Unusable, "model's name"),
+    (400, openai("model is not loaded"), Unusable, "model's name"),
+    (400, openai("parameter.enable_thinking must be set to false for non-streaming calls"),
+     Unusable, "--extra enable_thinking=false"),
     (404, openai('model "llama9" not found, try pulling it first'), Unusable, "model's name"),
     (400, openai("Model Not Exist"), Unusable, "model's name"),
     (400, openai("foo/bar is not a valid model ID"), Unusable, "model's name"),
@@ -88,6 +96,10 @@ CASES = [
     (400, openai("litellm.ContextWindowExceededError: prompt is too long: 210000 tokens > 200000"),
      TooLong, ""),
     (413, "<html>413</html>", TooLong, ""),
+    (400, openai("prompt tokens (9000) + max_tokens (1000) > n_ctx 8192"), TooLong, ""),
+    (422, {"error": "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000"
+           }, TooLong, ""),
+    (500, openai("the request exceeds the available context size. try increasing it"), TooLong, ""),
     # the row's: withheld, or nobody knows
     (400, openai("filtered due to Azure OpenAI's content management policy", code="content_filter",
                  innererror={"code": "ResponsibleAIPolicyViolation"}), TeacherError, "filtered"),
@@ -105,6 +117,10 @@ CASES = [
      Transient, ""),
     (500, "<html>model not found, insufficient_quota</html>", Transient, ""),
     (502, "", Transient, ""),
+    (429, {"message": "Too many tokens, please wait before trying again."}, Transient, ""),
+    (400, openai("Internal server error, please retry", type="server_error"), Transient, ""),
+    (404, openai("upstream is temporarily unavailable, no available server"), Transient, ""),
+    (524, "<html>a timeout occurred</html>", Transient, ""),
     (None, openai("Provider returned error", code=502), Transient, ""),
 ]
 
