@@ -30,6 +30,15 @@ class Numbers:
     def put(self, key: bytes, number: int) -> None:
         self._base.execute("INSERT OR REPLACE INTO numbers VALUES (?, ?)", (key, number))
 
+    def drop(self, key: bytes) -> bool:
+        """Forget a key; whether it was known."""
+        return self._base.execute("DELETE FROM numbers WHERE key = ?", (key,)).rowcount > 0
+
+    def least(self) -> tuple[int, int]:
+        """How many keys there are, and the least of their numbers (0 without any)."""
+        count, least = self._base.execute("SELECT COUNT(*), MIN(number) FROM numbers").fetchone()
+        return int(count), int(least or 0)
+
     def first(self, key: bytes, number: int) -> int | None:
         """The number with which the key stood before; None, and `number` is kept, if it did not."""
         found = self.get(key)

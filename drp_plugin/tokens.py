@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
-from drp_plugin.pretokens import QWEN_SPLIT, piece_counter
+from drp_plugin.pretokens import QWEN_SPLIT, word_counter
 from drp_plugin.thinking import CLOSE
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class TokenCounter:
         added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
         # an added token splits the text before BPE, so its two sides can be counted apart
         self._close_splits = CLOSE in added
-        self._pieces = piece_counter(tokenizer)
+        self._words = word_counter(tokenizer)
 
     @classmethod
     def load(cls, spec: str | Path = QWEN, *, exact: bool = True) -> TokenCounter:
@@ -83,15 +83,14 @@ class TokenCounter:
 
     def count(self, text: str) -> int:
         """Tokens of `text`."""
-        return self.counts([text])[0]
+        return self.counts([text])[0] if self._words is None else self._words.count(_clean(text))
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text."""
         batch = [_clean(text) for text in texts]
-        counts = [self._pieces.count(text) if self._pieces else None for text in batch]
-        rest = [text for text, count in zip(batch, counts, strict=True) if count is None]
-        found = iter(self._tokenizer.encode_batch_fast(rest, add_special_tokens=False))
-        return [len(next(found)) if count is None else count for count in counts]
+        if self._words is not None:
+            return list(map(self._words.count, batch))
+        return list(map(len, self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)))
 
     def split_counts(self, completions: Sequence[str]) -> list[TokenCount]:
         """Tokens of each completion, whole and thinking part."""

@@ -17,7 +17,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.addresses import find_base_url
 from drp_plugin.llm.messages import Sampling
 from drp_plugin.reading import parse_columns
-from drp_plugin.runner.job import RunOptions
+from drp_plugin.runner.job import RunOptions, Shard
 from drp_plugin.sampling.arguments import pair
 from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.tokens import PIECES, QWEN_VARIABLE, TokenCounter
@@ -62,6 +62,14 @@ def pairs(read: Callable[[str], Any] = yaml.safe_load) -> Callable[[Any], tuple[
             raise click.BadParameter(str(error)) from None
 
     return convert
+
+
+def shard(value: Any) -> Shard:
+    """`I/N`, one part of a run."""
+    index, _, count = str(value).partition("/")
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+        raise click.BadParameter(f"{value!r} is no part of a run, such as 1/4 or 4/4")
+    return Shard(int(index), int(count))
 
 
 def temperature(value: Any) -> float | str:
@@ -148,9 +156,9 @@ columns_option = click.option(
     help="Where the fields stand in the input, as question=problem,response=output; other layouts "
          "than the plain one are found by themselves (docs/inputs.md).")
 _ASKING: tuple[Callable[[Any], Any], ...] = (
-    click.option("--base-url", metavar="URL",
-                 help="Any OpenAI-compatible endpoint for openai:MODEL "
-                      "(a vLLM server, Ollama, …); by default $OPENAI_BASE_URL, where set."),
+    click.option("--base-url", "base_urls", metavar="URL", multiple=True,
+                 help="Any OpenAI-compatible endpoint for openai:MODEL (a vLLM server, Ollama, …); "
+                      "several share the work; by default $OPENAI_BASE_URL, where set."),
     click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0,
                  show_default=True,
                  help="none leaves it to the provider."),
@@ -163,7 +171,7 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE",
                  help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
     click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
-                 help="Most requests in flight; fewer when the provider's limits ask for it."),
+                 help="Most requests in flight at a server; fewer when its limits ask for it."),
     click.option("--timeout", "timeout_s", type=Number(0.1), default=600.0,
                  show_default=True, help="Seconds for one request."),
     click.option("--retries", type=click.IntRange(0, 100), default=7, show_default=True,
@@ -195,6 +203,9 @@ _RUNNING: tuple[Callable[[Any], Any], ...] = (
                  help="Go on in RUN_DIR with other settings than it was begun with."),
     columns_option,
     click.option("--limit", type=click.IntRange(1), help="Only the first N rows."),
+    click.option("--shard", type=shard, metavar="I/N",
+                 help="Of N runs over this input, each with a RUN_DIR of its own, the I-th: every "
+                      "N-th row from the I-th on. `drp merge` puts them together."),
     click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected."),
 )
 run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
@@ -229,8 +240,9 @@ def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
             temperature=None if temperature == "none" else temperature, top_p=given.pop("top_p"),
             seed=given.pop("seed"), max_tokens=given.pop("max_tokens"),
             extra=dict(given.pop("extra")))
-        given["base_url"] = find_base_url(given["teacher"], given["base_url"])
-        names = ("teacher", "base_url", "concurrency", "timeout_s", "retries", "price", "prices")
+        urls = given["base_urls"] or filter(None, [find_base_url(given["teacher"])])
+        given["base_urls"] = tuple(dict.fromkeys(urls))
+        names = ("teacher", "base_urls", "concurrency", "timeout_s", "retries", "price", "prices")
         return TeacherSettings(sampling=sampling, engine=dict(given.pop("engine")),
                                **{n: given.pop(n) for n in names})
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from itertools import islice
 from pathlib import Path
 
 import click
@@ -18,14 +17,14 @@ from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.reading import Reader, traces
 from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.runner.job import Job, RunOptions, check_input, rereadable
+from drp_plugin.runner.job import Job, RunOptions, Shard, check_input, part, rereadable, said
 from drp_plugin.runner.outputs import prepare
 from drp_plugin.runner.session import finish, run_session
 from drp_plugin.teachers.registry import TeacherSettings
 
 
 @click.command("distill", help=page("distill"))
-@click.argument("questions")
+@click.argument("questions", nargs=-1, required=True)
 @_options.run_dir_option
 @_options.teacher_options()
 @_options.prompts_option
@@ -34,9 +33,10 @@ from drp_plugin.teachers.registry import TeacherSettings
               help="Rounds in which a reply out of format is sent back.")
 @click.option("--keep-wrong", is_flag=True, help="Keep solutions with another answer than gold.")
 @_options.run_options
-def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir: Path,
-            columns: dict[str, str], prompts_dir: Path | None, tokenizer: str, repairs: int,
-            keep_wrong: bool, limit: int | None, strict: bool) -> int:
+def command(settings: TeacherSettings, run: RunOptions, questions: tuple[str, ...],
+            run_dir: Path, columns: dict[str, str], prompts_dir: Path | None, tokenizer: str,
+            repairs: int, keep_wrong: bool, limit: int | None, shard: Shard | None,
+            strict: bool) -> int:
     check_input(questions)
     if settings.teacher.partition(":")[0] == "offline" or is_method(settings.teacher):
         raise UserError(f"teacher {settings.teacher} cannot solve problems",
@@ -55,10 +55,11 @@ def command(settings: TeacherSettings, run: RunOptions, questions: str, run_dir:
         return await distill(row, client, options, prompts=prompts, count=counter.count)
 
     job = Job(
-        rows=lambda: islice(traces(reader), limit), flow=flow, run_dir=run_dir,
-        total=reader.total(limit),
-        settings={"command": "distill", "version": __version__, "input": questions,
-                  "limit": limit, "columns": columns or None, "base_url": settings.endpoint,
+        rows=lambda: part(traces(reader), limit, shard), flow=flow, run_dir=run_dir,
+        total=sum(1 for _ in part(reader, limit, shard)),
+        settings={"command": "distill", "version": __version__, "input": said(questions),
+                  "limit": limit, "shard": shard and str(shard), "columns": columns or None,
+                  "base_url": settings.endpoint,
                   "tokenizer": counter.name, "prompts_hash": prompts.hash,
                   **options.model_dump(mode="json", include={"teacher", "sampling", "repairs",
                                                              "keep_wrong"})})

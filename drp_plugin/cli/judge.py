@@ -76,8 +76,8 @@ async def _judge(pairs: list[Pair], folder: Path, judge: Teacher, settings: Teac
             return await pairwise.judge_pair(pair, client, prompts, settings.sampling)
 
         try:
-            async for result in in_order(pairs, work, active=settings.concurrency,
-                                         window=4 * settings.concurrency):
+            async for result in in_order(pairs, work, active=settings.active,
+                                         window=4 * settings.active):
                 judged.append(result)
                 display.advance()
         finally:

@@ -20,14 +20,14 @@ from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.reading import Reader
 from drp_plugin.reading import traces as read_traces
 from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.runner.job import Job, RunOptions, check_input, rereadable
+from drp_plugin.runner.job import Job, RunOptions, Shard, check_input, part, rereadable, said
 from drp_plugin.runner.outputs import prepare
 from drp_plugin.runner.session import doubt_run, finish, run_session
 from drp_plugin.teachers.registry import TeacherSettings
 
 
 @click.command("prune", help=page("prune") + listing())
-@click.argument("traces")
+@click.argument("traces", nargs=-1, required=True)
 @_options.run_dir_option
 @_options.teacher_options()
 @click.option("--decompose", type=click.Choice(["skill", "default", "sentence", "indexed"]),
@@ -58,9 +58,9 @@ from drp_plugin.teachers.registry import TeacherSettings
 @click.option("--check-language/--no-check-language", default=True, show_default=True,
               help="The pruned thinking must be in the trace's language.")
 @_options.run_options
-def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Path,
+def command(settings: TeacherSettings, run: RunOptions, traces: tuple[str, ...], run_dir: Path,
             columns: dict[str, str], decompose: str, prompts_dir: Path | None, tokenizer: str,
-            limit: int | None, strict: bool, **options: Any) -> int:
+            limit: int | None, shard: Shard | None, strict: bool, **options: Any) -> int:
     check_input(traces)
     prompts = Prompts(prompts_dir)
     counter = _options.load_counter(tokenizer)
@@ -70,7 +70,7 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
     def rows() -> Iterator[Trace | Reject]:
         yield from islice(read_traces(reader), limit)  # begins when `reader` is known
 
-    method = _method(settings, Given(rows, chosen, counter.count, settings.base_url,
+    method = _method(settings, Given(rows, chosen, counter.count, settings.base_urls,
                                      settings.engine))
     chosen = chosen.model_copy(update={"teacher": method.asks.name})
     prompts.check(method.prompts)
@@ -82,8 +82,10 @@ def command(settings: TeacherSettings, run: RunOptions, traces: str, run_dir: Pa
                                  prune=method.prune)
 
     job = Job(
-        rows=rows, flow=flow, run_dir=run_dir, total=reader.total(limit),
-        settings={"command": "prune", "version": __version__, "input": traces, "limit": limit,
+        rows=lambda: part(rows(), None, shard), flow=flow, run_dir=run_dir,
+        total=sum(1 for _ in part(reader, limit, shard)),
+        settings={"command": "prune", "version": __version__, "input": said(traces), "limit": limit,
+                  "shard": shard and str(shard),
                   "columns": columns or None, "base_url": settings.endpoint,
                   "tokenizer": counter.name,
                   "prompts_hash": prompts.hash, **chosen.model_dump(mode="json")})

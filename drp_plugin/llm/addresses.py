@@ -12,6 +12,8 @@ from drp_plugin.redact import holds_a_secret
 # the providers' libraries send requests to what these name, where no --base-url is given
 _VARIABLES = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL",
               "azure": "AZURE_OPENAI_ENDPOINT"}
+SEVERAL = "several servers"
+"""Stands for their addresses in keys and settings: servers of one model may come and go."""
 _HOSTS = {"openai": "api.openai.com", "gemini": "googleapis.com"}
 
 
@@ -64,7 +66,7 @@ def client_address(url: str | None) -> dict[str, Any]:
             "default_query": dict(parse_qsl(parts.query, keep_blank_values=True)) or None}
 
 
-def find_base_url(spec: str, given: str | None) -> str | None:
+def find_base_url(spec: str, given: str | None = None) -> str | None:
     """`--base-url`, else what its library's variable says; None for the provider's own address."""
     variable = base_url_variable(spec.partition(":")[0])
     return given if given is not None or variable is None else os.environ.get(variable) or None

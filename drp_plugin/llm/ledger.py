@@ -224,9 +224,29 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
         """Keep what is stored under `key` as paid for, and no longer as its answer."""
         self._change("UPDATE replies SET key=? WHERE key=?", aside(key), key)
 
+    def take(self, file: Path, mark: str, *, note: str) -> None:
+        """Take over all that another ledger holds, with a note that it is done, or nothing of it. A
+        reply to a request that is answered here already is kept under a key with `mark`: it was
+        paid for too. Where the note is there, only what is new comes in."""
+        known = note in self.notes(note)
+        with self._guarded(), contextlib.closing(self._connect()) as connection:
+            connection.execute("ATTACH ? AS other", (str(file),))
+            connection.execute("BEGIN IMMEDIATE")
+            if not known:
+                connection.execute(
+                    "INSERT OR IGNORE INTO main.replies SELECT o.key || '/' || ?, o.value, o.tag, "
+                    "o.cost_usd FROM other.replies o JOIN main.replies USING (key)", (mark,))
+            connection.execute("INSERT OR IGNORE INTO main.replies SELECT * FROM other.replies")
+            connection.execute("INSERT OR REPLACE INTO main.notes VALUES (?, 'true')", (note,))
+            connection.execute("COMMIT")
+
+    def alone(self) -> bool:
+        """Whether no other process has it open; none can open it then until this one closes it."""
+        return self._locks.alone()
+
     def discard(self) -> bool:
         """Close a ledger that holds nothing and remove it, unless another process has it open."""
-        remove = not len(self) and not self.notes() and self._locks.alone()
+        remove = not len(self) and not self.notes() and self.alone()
         if remove:
             for end in ("", "-wal", "-shm", "-journal", ".lock"):
                 self.path.with_name(self.path.name + end).unlink(missing_ok=True)

@@ -172,8 +172,8 @@ class LedgerClient:
     def _stored(self, key: str, value: dict[str, Any]) -> Reply:
         reply = from_value(value, key)
         self.found += 1
-        if self.teacher.persistent is not None:
-            self.teacher.persistent.answered_before = True
+        for connection in self.teacher.connections:
+            connection.answered_before = True
         self.uncounted += not counted(reply.usage)
         return reply
 

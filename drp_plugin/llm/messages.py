@@ -107,6 +107,11 @@ class Teacher(abc.ABC):
     asks_nothing: bool = False  # It prunes without a model, by a method of its own
     local: bool = False  # It runs on the user's own machine: its requests cost nothing
 
+    @property
+    def connections(self) -> list[Persistent]:
+        """Each server that it asks."""
+        return [] if self.persistent is None else [self.persistent]
+
     @abc.abstractmethod
     async def ask(self, request: Request) -> Reply:
         """Answer one request. Raises TeacherError when no answer can be had."""

@@ -100,18 +100,34 @@ class Persistent:
         """An earlier process had replies from this server."""
         self.fault = ""
         """What went wrong last, while nothing has gone right since."""
+        self.elsewhere: Callable[[], bool] = lambda: False
+        """Whether another server can be asked at once where this one is gone."""
+        self.gone = 0
+        """How often in turn there was nobody to talk to."""
+        self.running = 0
+        """Requests that are out or wait here."""
+        self._away_until = self._gone_at = 0.0
         self._reached = self._told = False
-        self._refused = self._unusable = self._running = 0
+        self._refused = self._unusable = 0
 
     async def run(self, attempt: Callable[[], Awaitable[T]], *, keep: bool = False) -> T:
         """The first successful attempt's value. With `keep` an attempt that is out is not dropped
         when the task is cancelled (see `finished`); nothing new is sent then. Raises TeacherError
         when the attempts are used up, Unusable when no server of the right kind ever answered."""
-        self._running += 1
+        self.running += 1
         try:
             return await self._run(lambda: self._timed(attempt), keep)
         finally:
-            self._running -= 1
+            self.running -= 1
+
+    @property
+    def away(self) -> bool:
+        """Whether it is gone, and too soon to look for it again."""
+        return self.limiter.now() < self._away_until
+
+    def stay_away(self, wait_s: float) -> None:
+        """Do not look for it for so long."""
+        self._away_until = self.limiter.now() + wait_s
 
     async def _run(self, attempt: Callable[[], Coroutine[Any, Any, T]], keep: bool) -> T:
         tried = throttles = 0
@@ -122,6 +138,7 @@ class Persistent:
             try:
                 value = await (finished(attempt(), self._tell) if keep else attempt())
                 self._reached, self._unusable, self.fault = True, 0, ""
+                self.gone, self._away_until = 0, 0.0
                 return value
             except TimeoutError:
                 fault = Transient(f"no answer within {self.timeout_s:g} s",
@@ -142,6 +159,8 @@ class Persistent:
             self.fault = str(fault)
             if keep and stopping():
                 raise asyncio.CancelledError
+            if fault.unreachable and self._left(fault, sent_at):
+                raise TeacherError(str(fault))
             if fault.throttled:
                 throttles += 1
                 throttled_since = sent_at if throttled_since is None else throttled_since
@@ -158,6 +177,16 @@ class Persistent:
                                        Reason.REQUEST_FAILED)
             self.retried += 1
             await asyncio.sleep(self._wait(tried + throttles - 1, fault))
+
+    def _left(self, fault: Transient, sent_at: float) -> bool:
+        """Whether a server that is gone is left to itself, as another one is there."""
+        if not self.gone or sent_at >= self._gone_at:  # what was out together is lost together
+            self.gone, self._gone_at = self.gone + 1, self.limiter.now()
+            self.stay_away(min(self.retries.cap_s, self.retries.base_s * 2 ** min(self.gone, 16)))
+            if self.gone == 1 and self.elsewhere():
+                print(f"drp: {self.where} is gone ({fault}): the other servers go on",
+                      file=sys.stderr, flush=True)
+        return self.elsewhere()
 
     def _one_of_all(self, error: TeacherError) -> Exception:
         """A refusal of one request, or, where a server never took any, of them all."""
@@ -188,7 +217,7 @@ class Persistent:
         parts = [f"{out} in flight"] if out else []
         if self.fault:
             pause = f", none goes out for {paused:.0f} s" if paused >= 1 else ""
-            parts.append(f"{self._running - out} waiting{pause}; the last fault: "
+            parts.append(f"{self.running - out} waiting{pause}; the last fault: "
                          f"{self.fault[:160]}")
         return ", ".join(parts)
 

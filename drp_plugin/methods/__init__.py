@@ -36,7 +36,7 @@ class Given(NamedTuple):
     """Reads the input anew: for methods that choose among a question's samples."""
     options: PruneOptions
     count: Callable[[str], int]  # Tokens of a text
-    base_url: str | None = None
+    base_urls: tuple[str, ...] = ()
     engine: dict[str, Any] | None = None
     name: str = ""
     argument: str = ""  # What stands before and behind the colon of its spelling
@@ -77,7 +77,7 @@ def make(spec: str, given: Given) -> Method:
     if bool(colon) != (":" in spelling) or bool(colon) != bool(argument):
         raise UserError(f"--teacher {spec} is no method", fix=f"It is spelled {spelling}")
     module = METHODS[spelling][0]
-    if (given.base_url or given.engine) and module != "tale":
+    if (given.base_urls or given.engine) and module != "tale":
         raise UserError(f"{spec} asks no server and no engine",
                         fix="Leave --base-url and --engine-arg out")
     made: Method = import_module(f"{__name__}.{module}").method(

@@ -91,9 +91,8 @@ class OwnStudent(Teacher):
     UserError where the model cannot be had."""
 
     def __init__(self, given: Given) -> None:
-        urls = [given.base_url] if given.base_url else []
-        self.local = not urls
-        self._sampler = engines.make("auto", given.argument, base_urls=urls,
+        self.local = not given.base_urls
+        self._sampler = engines.make("auto", given.argument, base_urls=given.base_urls,
                                      **(given.engine or {}))
         self.identity = {"kind": "student", **self._sampler.identity}
         self._waiting: list[tuple[SampleRequest, asyncio.Future[Any]]] = []

@@ -40,9 +40,9 @@ async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *,
         original = trace.response if result.original is None else result.original
         tokens = count(original), count(response)
         # the opening tag, which R has not where its prompt had it, makes no response longer
-        bare = "" if OPEN in original else f"{OPEN}\n"
+        longest = tokens[0] if OPEN in original else count(f"{OPEN}\n{original}")
         try:
-            verdict = verify(checked, result, (count(bare + original), tokens[1]), options)
+            verdict = verify(checked, result, (longest, tokens[1]), options)
         except Rejection as rejection:
             rejection.reply = rejection.reply or response  # a person may find it right
             raise

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import lru_cache
 
 from drp_plugin.grading.latex import Node, NotUnderstood, parse
 from drp_plugin.grading.value import value_of, variables
@@ -21,20 +22,27 @@ _MOST_BITS = 400
 def values(text: str) -> set[Fraction]:
     """Every number that the text holds, words for small numbers and both readings of `1,234`."""
     text = _RE["spacing"].sub("", text)
-    found = {value for literal in NUMBER.findall(text) for value in _readings(literal)}
-    found.update(Fraction(int(digits[:40])) for digits in re.findall(r"\d+", text))
+    found = {value for literal in set(NUMBER.findall(text)) for value in _readings(literal)}
+    found.update(_whole(digits[:40]) for digits in set(re.findall(r"\d+", text)))
     return found | _worded(text)
 
 
 def _worded(text: str) -> set[Fraction]:
-    return {_WORDS[word] for word in map(str.lower, _RE["word"].findall(text)) if word in _WORDS}
+    return {_WORDS[word] for word in map(str.lower, set(_RE["word"].findall(text)))
+            if word in _WORDS}
 
 
-def _readings(literal: str) -> Iterator[Fraction]:
+@lru_cache(maxsize=1 << 14)
+def _whole(digits: str) -> Fraction:
+    return Fraction(int(digits))
+
+
+@lru_cache(maxsize=1 << 14)
+def _readings(literal: str) -> tuple[Fraction, ...]:
     literal = literal[:60]
-    yield Fraction(literal.replace(",", "") if literal[0] != "." else "0" + literal)
-    if "," in literal:
-        yield from (Fraction(part) for part in literal.split(",") if part.strip("."))
+    first = Fraction(literal.replace(",", "") if literal[0] != "." else "0" + literal)
+    return (first, *(Fraction(part) for part in literal.split(",") if part.strip(".")
+                     and "," in literal))
 
 
 def new_numbers(text: str, known_text: str) -> list[str]:
@@ -86,7 +94,7 @@ def _spoken(sentence: str, known: set[Fraction]) -> set[Fraction]:
     """Results in a sentence that names its operation in words."""
     if len(sentence) > 600:
         return set()
-    here = {next(_readings(literal)) for literal in NUMBER.findall(sentence)} | _worded(sentence)
+    here = {_readings(literal)[0] for literal in NUMBER.findall(sentence)} | _worded(sentence)
     asked, given = here - known, here & known
     if not asked or len(given) > 30:
         return set()

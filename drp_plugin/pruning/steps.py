@@ -4,8 +4,10 @@ How much of T they hold is measured, since a teacher may leave text out, change 
 """
 
 import re
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from difflib import SequenceMatcher
+from itertools import accumulate
+from operator import itemgetter
 from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import FormatError, unbraced
@@ -78,24 +80,31 @@ def locate(text: str, steps: list[Labelled]) -> list[Located]:
     reworded one gets the span from its first to its last common word, keeps its wording, and
     holds only the characters that are common. Spans never overlap and never go back.
     """
-    words = list(_WORD.finditer(text))
-    compact = "".join(word[0] for word in words).translate(_QUOTES)
-    places = [at for word in words for at in range(*word.span())]
+    spans = [word.span() for word in _WORD.finditer(text)]
+    compact = "".join(text.split()).translate(_QUOTES)
+    begins = [0, *accumulate(end - start for start, end in spans)]  # of words, in `compact`
+
+    def place(at: int) -> int:
+        """Where a character of `compact` stands in the text."""
+        word = bisect_right(begins, at) - 1
+        return spans[word][0] + at - begins[word]
+
     found: list[Located] = []
     cursor, tries = 0, _FUZZY_TRIES
     for piece, skill in steps:
         wanted = "".join(piece.split()).translate(_QUOTES)
         at = _exact(compact, wanted, cursor)
         if at >= 0:
-            start, end = places[at], places[at + len(wanted) - 1] + 1
+            start, end = place(at), place(at + len(wanted) - 1) + 1
             cursor = at + len(wanted)
             found.append(Located(text[start:end], skill, start, end, len(wanted)))
             continue
         like = Located(piece, skill, None, None, 0)
-        if wanted and tries > 0 and cursor < len(places):
+        if wanted and tries > 0 and cursor < len(compact):
             tries -= 1
-            like = _reworded(text, like, places[cursor])
-            cursor = max(cursor, bisect_left(places, like.end or 0))
+            like = _reworded(text, like, place(cursor))
+            if like.end is not None:  # the end of a word
+                cursor = max(cursor, begins[bisect_left(spans, like.end, key=itemgetter(1)) + 1])
         found.append(like)
     return found
 

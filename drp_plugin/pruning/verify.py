@@ -24,7 +24,13 @@ _FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
 _TABLES = table("words.yaml")
 _SCRIPTS = re.compile("|".join(f"(?P<{name}>[{letters}])"
                                for name, letters in _TABLES["scripts"].items()))
-_WORDS = {name: frozenset(words.split()) for name, words in _TABLES["languages"].items()}
+_ASCII = re.compile(r"[\x00-\x7f]+")
+_NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
+_WORD = re.compile(r"[^\W\d_]+")
+_WORDS: dict[str, list[str]] = {}  # The languages in which a word is a common one
+for _name, _common in _TABLES["languages"].items():
+    for _one in set(_common.split()):
+        _WORDS.setdefault(_one, []).append(_name)
 
 
 def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
@@ -123,7 +129,10 @@ def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[
 
 def script(text: str) -> str | None:
     """The script that most letters outside of formulas have; None without letters."""
-    counts = Counter(match.lastgroup for match in _SCRIPTS.finditer(_FORMULA.sub(" ", text)))
+    text = _FORMULA.sub(" ", text)
+    counts = Counter(match.lastgroup for match in _SCRIPTS.finditer(_ASCII.sub("", text)))
+    if latin := len(text.encode("ascii", "ignore").translate(None, _NO_LETTERS)):
+        counts["Latin"] += latin
     counts.pop("Greek", None)  # mathematics
     if counts["Kana"]:
         counts["Kana"] += counts.pop("Han", 0)
@@ -132,8 +141,10 @@ def script(text: str) -> str | None:
 
 def language(text: str) -> str | None:
     """The language of a text in Latin letters; None where its words do not decide."""
-    words = Counter(re.findall(r"[^\W\d_]+", _FORMULA.sub(" ", text).lower()))
-    scores = {name: sum(words[word] for word in common) for name, common in _WORDS.items()}
+    scores = dict.fromkeys(_TABLES["languages"], 0)
+    for word, times in Counter(_WORD.findall(_FORMULA.sub(" ", text).lower())).items():
+        for name in _WORDS.get(word, ()):
+            scores[name] += times
     first, second = sorted(scores, key=lambda name: scores[name], reverse=True)[:2]
     return first if scores[first] >= 5 and scores[first] > 1.5 * scores[second] else None
 

@@ -15,6 +15,7 @@ from typing import IO, Any
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import MAX_ROW, Row
+from drp_plugin.reading import places
 
 _CHUNK = 1 << 16
 _BETWEEN = re.compile(r"[\s,]*")
@@ -28,7 +29,7 @@ _OTHERS = {
 
 def rows(path: str | Path) -> Iterator[Row]:
     """Every row of a file, a bad one with its error. Raises UserError for what cannot be read."""
-    with jsonl.opened(path) as file:
+    with places.opened(path) as file:
         yield from _rows(file, path)
 
 

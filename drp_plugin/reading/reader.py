@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from drp_plugin import resources
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
-from drp_plugin.reading import containers, layouts
+from drp_plugin.reading import containers, layouts, places
 from drp_plugin.reading.golds import is_open, is_prose
 from drp_plugin.thinking import CLOSE
 
@@ -19,7 +19,7 @@ BATCH = "the output of a batch"
 class Item(NamedTuple):
     """A response of a row (or a row without one) in the one shape, or what is wrong with it."""
 
-    number: int  # The row, from 1
+    number: int  # The row in its file, from 1
     value: dict[str, Any] | None
     """The row with id, question, answer, response, finish, dataset and model as `Trace` has them;
     None where the row cannot be used."""
@@ -68,12 +68,17 @@ class Seen:
 
 
 class Reader:
-    """The rows of a file, read anew at each iteration, which raises UserError. `columns` names
-    fields by hand; `answers=False` reads questions alone, one a row."""
+    """The rows of a file, or of several one after the other (see `places.files`), read anew at
+    each iteration, which raises UserError. `columns` names fields by hand; `answers=False` reads
+    questions alone, one a row."""
 
-    def __init__(self, path: str | Path, columns: Mapping[str, str] | None = None, *,
+    def __init__(self, path: str | Path | Sequence[str | Path],
+                 columns: Mapping[str, str] | None = None, *,
                  answers: bool = True, say: Callable[[str], None] = _say) -> None:
-        self.path, self.columns, self.answers = path, columns or {}, answers
+        self.given = [path] if isinstance(path, str | Path) else list(path)
+        self.path = self.given[0]  # The file that is being read, else the first that was given
+        self.several = False
+        self.columns, self.answers = columns or {}, answers
         self._say, self._said = say, set[str]()
         self.seen = Seen()  # Of the last iteration
 
@@ -84,6 +89,13 @@ class Reader:
 
     def __iter__(self) -> Iterator[Item]:
         self.seen = Seen()
+        files = [file for given in self.given for file in places.files(given)]
+        self.several = len(files) > 1
+        for self.path in files:
+            yield from self._items()
+        self.path = self.given[0]
+
+    def _items(self) -> Iterator[Item]:
         for row in containers.rows(self.path):
             if row.value is None:
                 yield Item(row.number, None, row.error or "bad row", None, row.text)

@@ -13,7 +13,8 @@ from drp_plugin.seen import Numbers, digest
 
 
 def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
-    """Every row of a file of traces, in order; of questions alone where the reader asks for them.
+    """Every row of one or more files of traces, in order; of questions alone where the reader asks
+    for them.
 
     A row that cannot be used becomes a reject of the stage `read`. A missing id is made from the
     file's name and the row's number. Where rows share an id, the second becomes `ID#2` and so on;
@@ -31,8 +32,8 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
                 usable += 1
                 yield _unique(result, turns)
                 continue
-            result = _reject(item, result.id, "the same id" + " and response" * reader.answers
-                             + f" as in row {earlier}")
+            result = _reject(item, result.id, "the same id" + " and response" * reader.answers + (
+                " as in an earlier row" if reader.several else f" as in row {earlier}"), reader)
         if not rejected:
             first_problem = result.detail
         rejected.add(result.reason)
@@ -48,7 +49,7 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
 def _trace(item: Item, reader: Reader) -> Trace | Reject:
     name = f"{reader.stem}-{item.number}"
     if item.value is None:
-        return _reject(item, name, item.error)
+        return _reject(item, name, item.error, reader)
     row = dict(item.value)
     if isinstance(row.get("id"), int | float) and not isinstance(row["id"], bool):
         row["id"] = str(row["id"])
@@ -62,16 +63,18 @@ def _trace(item: Item, reader: Reader) -> Trace | Reject:
     except ValidationError as error:
         why = f"{BATCH} holds no question: join it with the batch's input by its ids" if \
             "question" not in row and kind_of(item.row or {}) == BATCH else jsonl.explain(error)
-        return _reject(item, named, why)
-    return trace if trace.question.strip() else _reject(item, named, "field 'question' is empty")
+        return _reject(item, named, why, reader)
+    return trace if trace.question.strip() else _reject(
+        item, named, "field 'question' is empty", reader)
 
 
-def _reject(item: Item, name: str, problem: str) -> Reject:
+def _reject(item: Item, name: str, problem: str, reader: Reader) -> Reject:
+    problem = f"{reader.path}, " * reader.several + f"row {item.number}: {problem}"
     if item.row is None:
         return Reject(id=name, stage="read", reason=Reason.NOT_JSON,
-                      detail=f"row {item.number}: {problem}", row={"text": item.text[:2000]})
+                      detail=problem, row={"text": item.text[:2000]})
     return Reject(id=f"{name}@row{item.number}" + f".{item.repeat}" * bool(item.repeat),
-                  stage="read", reason=Reason.BAD_ROW, detail=f"row {item.number}: {problem}",
+                  stage="read", reason=Reason.BAD_ROW, detail=problem,
                   row=item.row)
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.reading.places import files, is_address
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.redact import redact
 
+R = TypeVar("R")
 Row = Trace | Reject  # A row of the input; one that cannot be used is a reject
 Rows = Callable[[], Iterator[Row]]
 """Reads the input anew each time it is called: every row, unusable ones as rejects."""
@@ -57,18 +60,52 @@ async def run_row(row: Row, flow: Flow, client: RowClient) -> Pruned | Reject:
                       row=row.model_dump(mode="json", exclude_none=True), usage=client.usage)
 
 
-def check_input(path: str) -> None:
+class Shard(NamedTuple):
+    """One part of a run over several machines: of `count` parts, the `index`-th, from 1."""
+
+    index: int
+    count: int
+
+    def __str__(self) -> str:
+        return f"{self.index}/{self.count}"
+
+
+def part(rows: Iterable[R], limit: int | None, shard: Shard | None) -> Iterator[R]:
+    """The first `limit` rows; of those, every `count`-th from the `index`-th on. It goes by the
+    rows' places in the whole input: ids and duplicates are the same in every shard."""
+    return islice(islice(rows, limit), *(shard.index - 1, None, shard.count) if shard else (None,))
+
+
+def said(paths: Sequence[str]) -> str | list[str]:
+    """The input for the run's settings."""
+    return paths[0] if len(paths) == 1 else list(paths)
+
+
+def check_input(paths: Sequence[str]) -> None:
     """Raises UserError where there is no such file, before anything is made for the run."""
-    if path != "-" and not Path(path).exists():
-        raise UserError("no such file", file=path, fix="Check the path")
-    if Path(path).is_dir():
-        raise UserError("is a folder, not a file of rows", file=path)
+    for path in paths:
+        found = files(path)[0]
+        if path == "-" or is_address(path):
+            continue
+        if not Path(found).exists():
+            raise UserError("no such file", file=path, fix="Check the path")
+        if Path(found).is_dir():
+            raise UserError("is a folder, not a file of rows", file=path,
+                            fix=f"Name its files by a pattern, as '{path}/*.jsonl'")
+    if sum(not _rereadable(path) for path in paths) > 1:
+        raise UserError("two of the inputs can be read once only", fix="Give one of them")
 
 
-def rereadable(path: str, run_dir: Path) -> str:
-    """The input's path; what can be read once only is copied into the run directory first."""
-    if path != "-" and Path(path).is_file():
-        return path
+def _rereadable(path: str) -> bool:
+    return path != "-" and (is_address(path) or Path(files(path)[0]).is_file())
+
+
+def rereadable(paths: Sequence[str], run_dir: Path) -> list[str]:
+    """The inputs' paths; what can be read once only is copied into the run directory first."""
+    return [path if _rereadable(path) else _copied(path, run_dir) for path in paths]
+
+
+def _copied(path: str, run_dir: Path) -> str:
     copy = run_dir / "stdin.jsonl"
     # its bytes: a row that is no text is a row to be rejected, not the end of all
     with jsonl.opened(path) as given, jsonl.replacing(copy, private=True) as file, \

@@ -14,10 +14,10 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
-from drp_plugin.records import Pruned, Reason, Reject, Trace
+from drp_plugin.records import Pruned, Question, Reason, Reject, Trace
 from drp_plugin.run_dir import PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.runner.tally import Tally
-from drp_plugin.seen import digest
+from drp_plugin.seen import Numbers, digest
 
 _made: set[Path] = set()  # Run directories that this process made
 _UNASKED = (Reason.REQUEST_FAILED, Reason.EMPTY_REPLY)
@@ -58,13 +58,13 @@ def same(*texts: Any) -> bytes:
     return digest(*(str(text).encode("utf-8", "replace").decode() for text in texts))
 
 
-def pruned_before(run_dir: Path) -> dict[bytes, int]:
+def pruned_before(run_dir: Path) -> Numbers:
     """The lines of a run's pruned rows, by what their questions are known by."""
-    path = run_dir / PRUNED
-    if not path.exists():
-        return {}
-    return {same(row.value["id"], row.value.get("question")): row.number
-            for row in jsonl.rows(path) if row.value is not None and "id" in row.value}
+    path, lines = run_dir / PRUNED, Numbers()
+    for row in jsonl.rows(path) if path.exists() else ():
+        if row.value is not None and "id" in row.value:
+            lines.put(same(row.value["id"], row.value.get("question")), row.number)
+    return lines
 
 
 def alive(pid: int) -> bool:
@@ -79,18 +79,19 @@ def alive(pid: int) -> bool:
 class Outputs:
     """Takes results in input order; the files appear when the run ends."""
 
-    def __init__(self, pruned: IO[str], rejects: IO[str], before: dict[bytes, int]) -> None:
+    def __init__(self, pruned: IO[str], rejects: IO[str], before: Numbers) -> None:
         self._pruned, self._rejects, self._before = pruned, rejects, before
         self.lost, self.first_lost = 0, ""
         """Rows that were pruned before and could not be asked now."""
         self.tally = Tally()
 
-    def add(self, row: Trace | Reject, result: Pruned | Reject | None,
+    def add(self, row: Question | Reject, result: Pruned | Reject | None,
             replies: Iterable[Reply] = ()) -> None:
         """Write and count one row's result (see `Tally.add`)."""
         self.tally.add(result, replies)
         unasked = result is None or (isinstance(result, Reject) and result.reason in _UNASKED)
-        if unasked and isinstance(row, Trace) and same(row.id, row.question) in self._before:
+        if unasked and isinstance(row, Trace) and \
+                self._before.get(same(row.id, row.question)) is not None:
             self.lost += 1
             self.first_lost = self.first_lost or getattr(result, "detail", "not reached")
         if result is not None:

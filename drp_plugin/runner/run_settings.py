@@ -9,7 +9,7 @@ from typing import Any
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.records import Reject, Trace
+from drp_plugin.records import Question, Reject
 from drp_plugin.run_dir import PRUNED, SETTINGS
 from drp_plugin.runner.outputs import pruned_before, same
 
@@ -56,19 +56,20 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     return found
 
 
-def check_rows(run_dir: Path, rows: Callable[[], Iterable[Trace | Reject]]) -> None:
+def check_rows(run_dir: Path, rows: Callable[[], Iterable[Question | Reject]]) -> None:
     """Raises UserError where the run's pruned rows, which the run would replace, are not all among
     `rows`."""
-    left = pruned_before(run_dir)
+    lines = pruned_before(run_dir)
+    left, _ = lines.least()
     for row in rows() if left else ():
-        if isinstance(row, Trace):
-            left.pop(same(row.id, row.question), 0)
+        left -= isinstance(row, Question) and lines.drop(same(row.id, row.question))
         if not left:
             break
     if not left:
         return
-    raise UserError(f"{len(left)} rows of its {PRUNED} are not in this input (the first: row "
-                    f"{min(left.values())})", file=run_dir,
+    _, first = lines.least()
+    raise UserError(f"{left} rows of its {PRUNED} are not in this input (the first: row {first})",
+                    file=run_dir,
                     fix="Give another -o, or add --anew to replace what is there")
 
 

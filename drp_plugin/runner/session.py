@@ -85,12 +85,12 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
                 await BatchRun(job, client, ledger, api, display=display).collect(leave=run.anew)
         if run.pilot is not None:
             return await make_forecast(job, client, ledger, rows=run.pilot,
-                                       active=settings.concurrency, display=display)
+                                       active=settings.active, display=display)
         if run.batch:
             tally = await BatchRun(job, client, ledger, teacher.batch(), display=display,
                                    poll_s=run.poll_s, batch_size=run.batch_size).run()
         else:
-            tally = await run_live(job, client, ledger, active=settings.concurrency,
+            tally = await run_live(job, client, ledger, active=settings.active,
                                    display=display)
     if client.uncounted and price is not None and price.paid:
         say("there are replies without usage: what they cost is not known"
@@ -143,13 +143,12 @@ def _spent(job: Job, ledger: Ledger, price: Price) -> float:
 
 
 def _status(client: LedgerClient) -> str:
-    persistent = client.teacher.persistent
     return ", ".join(filter(None, (
         f"{client.asked} asked",
         f"{client.found} from the ledger" if client.found else "",
         f"${client.spent_usd:.2f}" if client.spent_usd else "",
         f"waiting for {client.waits_for}" if client.waits_for else "",
-        "" if persistent is None else persistent.status())))
+        *(connection.status() for connection in client.teacher.connections))))
 
 
 def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:

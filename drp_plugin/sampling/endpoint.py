@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import json
 import sys
 import threading
@@ -17,7 +16,8 @@ from drp_plugin.llm.addresses import check_address, find_key
 from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
 from drp_plugin.llm.openai_client import KEY, OpenAITeacher, chat_body, read_completion
-from drp_plugin.llm.retry import Persistent, Retries, Transient, Unusable, no_reply, stopping
+from drp_plugin.llm.retry import Persistent, Retries, no_reply
+from drp_plugin.llm.servers import Servers
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
 from drp_plugin.thinking import join_response
@@ -29,7 +29,6 @@ _OWN = "skip_special_tokens"
 class _Server(OpenAITeacher):
     """One server: asked as a teacher is, but its replies are a student's completions."""
 
-    gone = False  # Its last fault was that there was nobody to talk to
     plain = False  # It takes no fields beyond OpenAI's own
 
     async def draw(self, request: SampleRequest, context: int | None) -> Completion:
@@ -55,17 +54,14 @@ class _Server(OpenAITeacher):
         if self.plain:
             body.pop(_OWN, None)
         try:
-            reply = await super()._once(body)
+            return await super()._once(body)
         except Exception:
             if not self.plain or _OWN not in body:
                 raise
             return await self._once(body)
-        self.gone = False
-        return reply
 
     def _explain(self, error: Exception) -> Exception:
         explained = super()._explain(error)
-        self.gone = isinstance(explained, Transient) and explained.unreachable
         if _OWN in str(error) and not (self.plain or self.official):
             print(f"drp: {self.base_url} takes no {_OWN}: a </think> that is a special token "
                   "will be missing", file=sys.stderr, flush=True)
@@ -116,7 +112,6 @@ class EndpointSampler(Sampler):
         self.context: int | None = min(
             (int(n) for card in cards if (n := card.get("max_model_len"))), default=None)
         self.identity = {"engine": "openai", "model": self.model, "root": roots.pop()}
-        self._turn = itertools.count()
         self._halted = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: list[asyncio.Task[None]] = []
@@ -139,9 +134,10 @@ class EndpointSampler(Sampler):
 
     async def _all(self, waiting: Iterator[tuple[int, SampleRequest]], results: Any) -> None:
         self._loop = asyncio.get_running_loop()
-        servers = [_Server(self.model, base_url=url, api_key=self._key, persistent=Persistent(
+        servers = Servers([_Server(self.model, base_url=url, api_key=self._key,
+                                   persistent=Persistent(
             Limiter(self.concurrency, start=self.concurrency), Retries(attempts=self.retries + 1),
-            timeout_s=self.timeout_s, where=url)) for url in self.base_urls]
+            timeout_s=self.timeout_s, where=url)) for url in self.base_urls])
 
         async def work() -> None:
             while not self._halted.is_set() and (item := next(waiting, None)) is not None:
@@ -153,28 +149,20 @@ class EndpointSampler(Sampler):
                     raise
 
         self._running = [asyncio.ensure_future(work())
-                         for _ in range(self.concurrency * len(servers))]
+                         for _ in range(self.concurrency * len(self.base_urls))]
         try:
             ends = await asyncio.gather(*self._running, return_exceptions=True)
         finally:
-            await asyncio.gather(*(server.close() for server in servers))
+            await asyncio.gather(*(server.close() for server in servers.servers))
         for end in ends:
             if isinstance(end, Exception):
                 raise end
 
-    async def _one(self, request: SampleRequest, servers: list[_Server]) -> Outcome:
-        """From the next server in turn, or another one where that is gone."""
-        place, tried = next(self._turn), 0
-        while True:
-            server = servers[(place + tried) % len(servers)]
-            tried += 1
-            try:
-                return await server.draw(request, self.context)
-            except (TeacherError, Unusable) as error:
-                if tried == len(servers) or not server.gone or stopping():
-                    if isinstance(error, Unusable):
-                        raise
-                    return Failed(error=str(error))
+    async def _one(self, request: SampleRequest, servers: Servers[_Server]) -> Outcome:
+        try:
+            return await servers.ask(lambda server: server.draw(request, self.context))
+        except TeacherError as error:
+            return Failed(error=str(error))
 
 
 def _card(url: str, key: str, model: str | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.addresses import base_url_variable, check_address, is_official
+from drp_plugin.llm.addresses import SEVERAL, base_url_variable, check_address, is_official
 from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Sampling, Teacher
 from drp_plugin.llm.prices import Price, find_price
@@ -22,8 +22,8 @@ class TeacherSettings:
     """What the shared options say."""
 
     teacher: str
-    base_url: str | None
-    """Where requests go: the option, else the environment's; None is the provider's own."""
+    base_urls: tuple[str, ...]
+    """Where requests go: the options, else the environment's; empty for the provider's own."""
     sampling: Sampling
     concurrency: int
     timeout_s: float
@@ -34,20 +34,42 @@ class TeacherSettings:
 
     def make(self) -> Teacher:
         """The teacher. Raises UserError."""
-        return make_teacher(self.teacher, base_url=self.base_url, timeout_s=self.timeout_s,
-                            concurrency=self.concurrency, engine=self.engine,
-                            retries=Retries(attempts=self.retries + 1))
+        made = [make_teacher(self.teacher, base_url=url, timeout_s=self.timeout_s,
+                             concurrency=self.concurrency, engine=self.engine,
+                             retries=Retries(attempts=self.retries + 1))
+                for url in self.base_urls or (None,)]
+        if len(made) == 1:
+            return made[0]
+        from drp_plugin.llm.openai_client import OpenAITeacher
+        from drp_plugin.llm.servers import SharedTeacher
+
+        servers = [teacher for teacher in made if isinstance(teacher, OpenAITeacher)]
+        if len(servers) < len(made):
+            raise UserError(f"teacher {self.teacher} takes one --base-url at most",
+                            fix="Several are for openai:MODEL")
+        return SharedTeacher(servers)
+
+    @property
+    def active(self) -> int:
+        """Rows that are worked on at once, so that every server has `concurrency` requests."""
+        return self.concurrency * max(1, len(self.base_urls))
 
     def find_price(self, teacher: Teacher) -> Price | None:
         """The teacher's price, where one is known."""
         return find_price(teacher.name, override=self.price, file=self.prices,
-                          hosted=is_official(self.teacher, self.base_url), local=teacher.local)
+                          hosted=self._official, local=teacher.local)
+
+    @property
+    def _official(self) -> bool:
+        return all(is_official(self.teacher, url) for url in self.base_urls or (None,))
 
     @property
     def endpoint(self) -> str | None:
-        """`base_url` for the run's settings: None however OpenAI's own server was named."""
-        own = self.teacher.startswith("openai:") and is_official(self.teacher, self.base_url)
-        return None if own else self.base_url
+        """The address for the run's settings: None however OpenAI's own server was named."""
+        if len(self.base_urls) > 1:
+            return SEVERAL
+        own = self.teacher.startswith("openai:") and self._official
+        return None if own else next(iter(self.base_urls), None)
 
 
 def _quality(text: str) -> float:

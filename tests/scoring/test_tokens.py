@@ -243,33 +243,23 @@ SNIPPETS += ["<think>", "</think>", "<|EOT|>", "<th"]
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(SNIPPETS), max_size=40).map("".join) | st.text(max_size=40))
-def test_counting_by_pieces_is_exact(qwen: TokenCounter, text: str) -> None:
-    counter = qwen
-    assert counter._pieces is not None
-    fast = counter._pieces.count(text.encode("utf-8", "replace").decode())
+def test_counting_by_words_is_exact(qwen: TokenCounter, text: str) -> None:
+    assert qwen._words is not None
     text = text.encode("utf-8", "replace").decode()
-    slow = len(counter._tokenizer.encode(text, add_special_tokens=False))
-    assert fast in (None, slow)
-    assert counter.count(text) == slow
+    slow = len(qwen._tokenizer.encode(text, add_special_tokens=False))
+    assert qwen.count(text) == qwen.count(text) == slow  # encoded, and from the table
 
 
 @pytest.mark.parametrize("text", [
     "plain words, 12 + 3", "a\x1cb", "ſ K", "😀", "e\u0301", "'S 'T I'LL", "x²  \n\n  y",
-    " \u00a0 a"])
-def test_pieces_at_the_edges(qwen: TokenCounter, text: str) -> None:
+    " \u00a0 a", "so  <think> a", "a \t<think>", "  a", "a  b \n c", " ", ""])
+def test_words_at_the_edges(qwen: TokenCounter, text: str) -> None:
     assert qwen.count(text) == len(qwen._tokenizer.encode(text, add_special_tokens=False))
-
-
-def test_pieces_are_used_for_ordinary_text_only(qwen: TokenCounter) -> None:
-    assert qwen._pieces is not None
-    assert qwen._pieces.count("Let x² = 5 × 3, so π ≈ 3.14…") is not None
-    for text in ("😀", "a\x1cb", "e\u0301", "ſ"):
-        assert qwen._pieces.count(text) is None
 
 
 def test_other_tokenizers_are_asked_themselves() -> None:
     from tokenizers import Tokenizer, models
 
-    from drp_plugin.pretokens import piece_counter
+    from drp_plugin.pretokens import word_counter
 
-    assert piece_counter(Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))) is None
+    assert word_counter(Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))) is None

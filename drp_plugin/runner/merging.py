@@ -1,0 +1,165 @@
+"""Runs over parts of one input (`--shard`), put together into one run directory."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.records import Pruned, Reject, Usage
+from drp_plugin.run_dir import EDITS, LEDGER, PRUNED, REJECTS, SETTINGS, SUMMARY
+from drp_plugin.runner.batch_files import NOTE
+from drp_plugin.runner.outputs import Outputs, outputs, prepare, same
+from drp_plugin.runner.run_settings import check_rows, differences
+from drp_plugin.seen import Numbers
+
+DUPLICATES = "duplicates.jsonl"
+"""Rows that another run had too: each with its run and file, the row itself as it was."""
+
+
+class Merged(NamedTuple):
+    """What came of it."""
+
+    line: str  # The run's figures
+    notes: list[str]  # What a person should know: duplicates, missing shards
+
+
+class _Run(NamedTuple):
+    """One of the runs."""
+
+    folder: Path
+    settings: dict[str, Any]
+    summary: dict[str, Any]
+
+
+def merge(folders: Sequence[Path], out: Path) -> Merged:
+    """Put runs together. Each ledger comes in whole or not at all, and the other files take their
+    places when all rows are read: what is stopped goes on when it is run again. Raises UserError
+    for runs that are not of one kind, or not at an end."""
+    runs = [_run(folder) for folder in folders]
+    _check(runs, out)
+    settings = {**runs[0].settings, "input": _inputs(runs), "limit": None, "shard": None}
+    prepare(out)
+    check_rows(out, lambda: (row for run in runs for row in _rows(run, PRUNED, Pruned)))
+    with Ledger(out / LEDGER) as ledger:
+        for run in runs:
+            _take(ledger, run)
+        notes = _missing(runs)
+        with outputs(out, ledger, settings) as written, \
+                jsonl.replacing(out / DUPLICATES, private=True) as twice:
+            _add(runs, written, twice, notes)
+    with jsonl.replacing(out / SETTINGS, private=True) as file:
+        file.write(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    edits = [run.folder / EDITS for run in runs if (run.folder / EDITS).exists()]
+    if edits:
+        jsonl.write(out / EDITS, (row.value for file in edits for row in jsonl.rows(file)
+                                  if row.value is not None))
+    return Merged(written.tally.line(), notes)
+
+
+def _run(folder: Path) -> _Run:
+    if not folder.is_dir():
+        raise UserError("no such folder", file=folder, fix="Give run directories of `drp prune`")
+    found = []
+    for name in (SETTINGS, SUMMARY):
+        try:
+            value = json.loads((folder / name).read_text("utf-8"))
+        except (OSError, ValueError):
+            value = None
+        if not isinstance(value, dict):
+            raise UserError(f"holds no {name} of a run that came to an end", file=folder,
+                            fix="Run its `drp prune` again, and merge then")
+        found.append(value)
+    return _Run(folder, *found)
+
+
+def _check(runs: Sequence[_Run], out: Path) -> None:
+    seen: set[Path] = set()
+    for run in runs:
+        place = run.folder.resolve()
+        if place in seen or place == out.resolve():
+            raise UserError("is given twice" if place in seen else "is both a run and -o",
+                            file=run.folder, fix="Name each run once, and another -o")
+        seen.add(place)
+        changes = [c for c in differences(runs[0].settings, run.settings)
+                   if c.partition(":")[0] != "shard"]
+        if changes:
+            raise UserError(f"has other settings than {runs[0].folder}: {'; '.join(changes)}",
+                            file=run.folder, fix="Merge runs of one kind")
+
+
+def _inputs(runs: Sequence[_Run]) -> Any:
+    given = [run.settings.get("input") for run in runs]
+    each = dict.fromkeys(name for one in given
+                         for name in (one if isinstance(one, list) else [one]))
+    return next(iter(each)) if len(each) == 1 else list(each)
+
+
+def _missing(runs: Sequence[_Run]) -> list[str]:
+    """What of the whole is not there yet."""
+    notes = [f"{run.folder} is not complete: {run.summary['not_reached']} of its rows were not "
+             "reached" for run in runs if run.summary.get("not_reached")]
+    shards = {str(run.settings.get("shard") or "") for run in runs}
+    for count in sorted({int(shard.partition("/")[2]) for shard in shards if shard}):
+        absent = [name for k in range(1, count + 1) if (name := f"{k}/{count}") not in shards]
+        if absent:
+            notes.append(f"{len(absent)} of {count} shards are not among them: "
+                         + ", ".join(absent[:10]) + " …" * (len(absent) > 10))
+    return notes
+
+
+def _take(ledger: Ledger, run: _Run) -> None:
+    """A run's replies, in one transaction. A reply to a request that another run asked too was
+    paid for as well, and is kept beside the other."""
+    file = run.folder / LEDGER
+    if not file.exists():
+        return
+    mark = hashlib.sha256(str(run.folder.resolve()).encode()).hexdigest()[:16]
+    with Ledger(file) as other:
+        if other.notes(NOTE):
+            raise UserError("requests of this run are out in batches", file=run.folder,
+                            fix="Run it with --batch to its end, and merge then")
+        if not other.alone():
+            raise UserError("another process runs in it", file=run.folder,
+                            fix="Let it finish, and merge then")
+        ledger.take(file, mark, note=f"merged/{mark}")
+
+
+def _rows(run: _Run, name: str, record: type[Any]) -> Iterator[Any]:
+    if (run.folder / name).exists():
+        yield from jsonl.read(run.folder / name, record)
+
+
+def _add(runs: Sequence[_Run], written: Outputs, twice: Any, notes: list[str]) -> None:
+    """All rows, run after run: the pruned ones first, as a row that came through in one run is
+    none that was rejected in another."""
+    stood = Numbers()
+    for name, record in ((PRUNED, Pruned), (REJECTS, Reject)):
+        for number, run in enumerate(runs):
+            again: list[str] = []
+            count = 0
+            for row in _rows(run, name, record):
+                first = stood.first(_key(row), number)
+                if first is None:
+                    written.add(row, row)
+                    continue
+                count += 1
+                again = again or [row.id, str(runs[first].folder)]
+                twice.write(jsonl.dumps({"run": str(run.folder), "file": name,
+                                         "row": row.model_dump(mode="json")}) + "\n")
+            if count:
+                notes.append(f"{run.folder}: {count} rows of {name} stand in other runs too (the "
+                             f"first: {again[0]}, in {again[1]}): they are in {DUPLICATES}")
+    for run in runs:
+        written.tally.not_reached += run.summary.get("not_reached") or 0
+        written.tally.rows += run.summary.get("not_reached") or 0
+        written.tally.used += Usage.model_validate(run.summary)
+
+
+def _key(row: Pruned | Reject) -> bytes:
+    """What a row is known by in all runs."""
+    question = row.question if isinstance(row, Pruned) else row.row.get("question")
+    return same(row.id, question if question else jsonl.dumps(row))

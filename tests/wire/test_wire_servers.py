@@ -1,0 +1,98 @@
+"""`drp prune` with several servers of one model: the work is shared, and survives one of them."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from provider import Provider
+from small_runs import rows_of, traces
+
+from drp_plugin.llm.retry import Persistent
+
+
+class Mortal(Provider):
+    """Dies, connections and all, over its request of this number."""
+
+    dies_at = 9
+
+    async def chat(self, http):
+        if self.received + 1 == self.dies_at:
+            self.lost = self.in_flight + 1
+            self._server.should_exit = self._server.force_exit = True
+            for server in self._server.servers:
+                server.close()
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()
+        return await super().chat(http)
+
+
+def shared(run, *servers):
+    return ("-o", run, "--teacher", "openai:rules", "--concurrency", "4", "--decompose", "indexed",
+            *(part for server in servers for part in ("--base-url", server.url)))
+
+
+def test_one_of_three_servers_dies_and_no_row_is_lost_or_asked_twice(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 60), tmp_path / "run"
+    a, b, c = (kind(rules, latency_s=0.05) for kind in (Provider, Provider, Mortal))
+    with a, b, c:
+        ran = drp("prune", data, *shared(run, a, b, c), "--strict")
+        assert ran.code == 0, ran.err
+        pruned, _, summary = rows_of(run)
+        assert [row["id"] for row in pruned] == [f"q{n}" for n in range(60)]
+        assert summary["requests"] == summary["paid"]["requests"] == 60
+        assert ran.err.count(f"{c.url} is gone") == 1
+        assert max((a.answered + b.answered).values()) == 1
+        assert 60 <= a.received + b.received + c.received <= 60 + c.lost <= 64
+        assert min(a.received, b.received) > 15  # both take what the third had to do
+        before = Counter(a.answered + b.answered)
+        again = drp("prune", data, *shared(run, b, a), "--strict")  # servers may come and go
+        assert again.code == 0 and a.answered + b.answered == before, again.err
+
+
+def test_a_slow_server_gets_less_to_do(tmp_path, drp, rules):
+    data = traces(tmp_path / "t.jsonl", 40)
+    with Provider(rules) as quick, Provider(rules, latency_s=1.0) as slow:
+        assert drp("prune", data, *shared(tmp_path / "run", quick, slow)).code == 0
+    assert quick.received + slow.received == 40 and slow.received < 14
+
+
+def test_no_server_at_all_ends_the_run(tmp_path, drp, rules):
+    data = traces(tmp_path / "t.jsonl", 3)
+    with Provider(rules) as a, Provider(rules) as b:
+        pass
+    ran = drp("prune", data, *shared(tmp_path / "run", a, b), "--retries", "4")
+    assert ran.code == 2 and "Is the server running" in ran.err and "Traceback" not in ran.err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_server_that_comes_back_is_asked_again(tmp_path, drp, rules, monkeypatch):
+    data = traces(tmp_path / "t.jsonl", 60)
+    stay_away = Persistent.stay_away
+    monkeypatch.setattr(Persistent, "stay_away",
+                        lambda self, wait_s: stay_away(self, wait_s / 100))
+    with Provider(rules) as gone:
+        pass
+    back = Provider(rules, latency_s=0.05)
+    back.port = gone.port
+    with back, Provider(rules, latency_s=0.05) as there:
+        back.__exit__()
+        seen = 0
+
+        async def answer(request):
+            nonlocal seen
+            seen += 1
+            if seen == 10:
+                back.__enter__()
+            return await rules(request)
+
+        there.answer = answer
+        ran = drp("prune", data, *shared(tmp_path / "run", back, there), "--strict")
+    assert ran.code == 0 and back.received > 5, ran.err
+
+
+@pytest.mark.parametrize("teacher", ["offline", "gemini:rules"])
+def test_several_servers_are_for_openai(tmp_path, drp, teacher):
+    ran = drp("prune", traces(tmp_path / "t.jsonl", 2), "-o", tmp_path / "run", "--teacher",
+              teacher, "--base-url", "http://a/v1", "--base-url", "http://b/v1")
+    assert ran.code == 2 and "one --base-url at most" in ran.err and "Traceback" not in ran.err
