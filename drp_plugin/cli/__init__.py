@@ -34,7 +34,8 @@ class LazyGroup(click.Group):
         module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
         command: click.Command = copy.copy(module.command)
         if cmd_name in _SAID and command.callback:
-            command.callback = _saying(*_SAID[cmd_name], command.callback)
+            first, following = _SAID[cmd_name]
+            command.callback = _saying(first, following, command.callback)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]
@@ -43,7 +44,7 @@ class LazyGroup(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             if near := difflib.get_close_matches(args[0], COMMANDS, 1):
-                error.message += f" Did you mean {near[0]!r}?"
+                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
             raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -55,12 +56,13 @@ def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..
     """A command that says at once what it does, and names the next one when it is done."""
     @functools.wraps(call)
     def saying(**given: Any) -> Any:
+        shown = {k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in given.items()}
         quiet = any(map(given.get, ("quiet", "as_json", "dry_run", "status")))
         if first and not quiet:
-            click.echo(f"drp: {first.format_map(given)}", err=True)
+            click.echo(f"drp: {first.format_map(shown)}", err=True)
         code = call(**given)
         if not code and not quiet and not given.get("forecast") and not given.get("serve"):
-            click.echo(f"next: {following.format_map(given)}", err=True)
+            click.echo(f"next: {following.format_map(shown)}", err=True)
         return code
 
     return saying

@@ -61,19 +61,19 @@ async def run_row(row: Row, flow: Flow, client: RowClient) -> Pruned | Reject:
 
 
 class Shard(NamedTuple):
-    """One part of a run over several machines: of `count` parts, the `index`-th, from 1."""
+    """One part of a run over several machines: of so many `parts`, that at this `place`, from 1."""
 
-    index: int
-    count: int
+    place: int
+    parts: int
 
     def __str__(self) -> str:
-        return f"{self.index}/{self.count}"
+        return f"{self.place}/{self.parts}"
 
 
 def part(rows: Iterable[R], limit: int | None, shard: Shard | None) -> Iterator[R]:
-    """The first `limit` rows; of those, every `count`-th from the `index`-th on. It goes by the
+    """The first `limit` rows; of those, every `parts`-th from the `place`-th on. It goes by the
     rows' places in the whole input: ids and duplicates are the same in every shard."""
-    return islice(islice(rows, limit), *(shard.index - 1, None, shard.count) if shard else (None,))
+    return islice(islice(rows, limit), *(shard.place - 1, None, shard.parts) if shard else (None,))
 
 
 def said(paths: Sequence[str]) -> str | list[str]:
