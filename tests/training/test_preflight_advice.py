@@ -95,10 +95,10 @@ def test_the_trained_prompt_is_the_evaluated_one(good, tmp_path, prompt, asked, 
 
 
 def test_the_tasks_ask_with_what_a_check_takes_for_their_prompt():
-    from drp_plugin.evaluation.task_protocol import Protocol
+    from drp_plugin.evaluation.task_protocol import TaskProtocol
     from drp_plugin.training.asking import EVALUATED
 
-    assert Protocol(questions="gsm8k_test").prompt == EVALUATED
+    assert TaskProtocol(questions="gsm8k_test").prompt == EVALUATED
 
 
 def test_a_student_without_a_think_token(good, smol, tmp_path):
