@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -15,11 +16,14 @@ from drp_plugin.teachers.offline import OfflineTeacher
 
 
 class Ran(NamedTuple):
-    """What a command did."""
+    """What a command did. `err` is without the line that says what begins, and the next command."""
 
     code: int
     out: str
     err: str
+
+
+_AROUND = re.compile(r"\Adrp: [a-z]+ing .* (?:in|into|and) .*\n|^next: .*\n", re.M)
 
 
 @pytest.fixture
@@ -38,7 +42,7 @@ def drp(capfd: pytest.CaptureFixture[str],
         with pytest.raises(SystemExit) as ended:
             main([str(a) for a in arguments])
         out, err = capfd.readouterr()
-        return Ran(int(ended.value.code or 0), out, err)
+        return Ran(int(ended.value.code or 0), out, _AROUND.sub("", err))
 
     return run
 
