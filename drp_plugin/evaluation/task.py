@@ -86,12 +86,16 @@ class DRPTask(TextTask):
         with loudly():
             name, given = str(self.config.task), self.command_line
             refuse(given, name)
+            kwargs = self.config.generation_kwargs = dict(self.config.generation_kwargs or {})
+            if prompt := kwargs.pop("prompt", None):    # a checkpoint's own, see recipes/arena_7b
+                self.protocol = self.protocol.model_copy(update={"prompt": str(prompt)})
+                self.prompting = Prompting(self.protocol)
+                self.prompting.first("")    # raises where there is no such prompt
             system = settings.get("system_instruction")
             if system and self.protocol.system is not None:
                 raise UserError(f"--system_instruction has no use with {name}, which has a system "
                                 "prompt of its own", fix="Leave it out")
             self.prompting.system_instruction = system
-            kwargs = self.config.generation_kwargs = dict(self.config.generation_kwargs or {})
             self.config.repeats = integer("repeats", kwargs.pop("repeats", None)) \
                 or self.config.repeats
             if self.config.repeats > 1 and self._greedy:

@@ -325,6 +325,20 @@ def test_neutral_options_say_nothing(sets: Path, monkeypatch: pytest.MonkeyPatch
     assert results["accuracy,none"] == 1
 
 
+def test_a_checkpoint_is_asked_with_its_own_prompt(
+        sets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    model = Says(lambda turns, n: answer(add(turns)))
+    results, samples = evaluate(model, "drp_gsm8k", sets, monkeypatch, limit=1,
+                                gen_kwargs="prompt=eval_l1_max")
+    (turn,) = model.heard[0]
+    assert turn["content"][0]["text"].endswith("Think for maximum 3600 tokens.")
+    assert "prompt" not in model.kwargs[0] and results["accuracy,none"] == 1
+    assert samples[0]["drp"]["protocol"]["prompt"] == "eval_l1_max"
+    with pytest.raises(SystemExit):
+        evaluate(model, "drp_gsm8k", sets, monkeypatch, limit=1, gen_kwargs="prompt=eval_none")
+    assert "prompt eval_none.jinja is missing" in capsys.readouterr().err
+
+
 def test_repeats_of_a_greedy_task_are_refused(
         sets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
