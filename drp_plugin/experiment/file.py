@@ -104,6 +104,7 @@ class Experiment(FilePart):
     evaluate: Options = {}  # Options of lmms-eval; `model_args` is a mapping
     report: Options = {}
     seeds: tuple[int, ...] = (42,)  # Of the trainings
+    draws: tuple[int, ...] = ()  # Of sampled measurements: everything is measured with each
     methods: dict[str, MethodSection]
     launcher: dict[Kind, Launcher] = {}
     hardware: Hardware = Hardware()

@@ -84,7 +84,8 @@ def make_plan(experiment: Experiment, folder: Path) -> list[Stage]:
     for name, student in experiment.students.items():
         measured: list[tuple[str, Path, str]] = []
         for label, method in experiment.methods.items():
-            measured += _Way(plan, slug(name), student, label, method).measured()
+            for draw in experiment.draws or (None,):
+                measured += _Way(plan, slug(name), student, label, method, draw).measured()
         plan.report(slug(name), measured)
     return list(plan.stages.values())
 
@@ -98,6 +99,7 @@ class _Way:
     student: Student
     label: str
     method: MethodSection
+    draw: int | None = None  # The seed of its measurements, where the file has any
 
     def __post_init__(self) -> None:
         self.home = self.plan.folder / self.student_name
@@ -263,6 +265,8 @@ class _Way:
         if adapter is not None:
             arguments["peft" if options["model"] == "drp_hf" else "lora"] = adapter
         options.pop("model_args", None)
+        if self.draw is not None:
+            options["seed"], name = self.draw, f"{name}-d{self.draw}"
         suffix = f"_{self.method.tasks}" if self.method.tasks else ""
         out = self.home / "eval" / name
         stage = self.plan.add(

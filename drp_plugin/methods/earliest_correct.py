@@ -4,6 +4,7 @@ No teacher. The zero-cost baseline that every paid teacher must beat (STOP's ear
 """
 
 import re
+from collections.abc import Sequence
 
 from drp_plugin.grading import equal, extract
 from drp_plugin.methods import Given, Method, Nobody
@@ -32,6 +33,19 @@ def stated_result(sentence: str) -> str | None:
     return match[1].strip(" $*.") if match else None
 
 
+def first_correct(sentences: Sequence[str], right: str, dataset: str | None, question: str
+                  ) -> int | None:
+    """The place of the first sentence whose stated result is right, other than by repeating a
+    number of the question."""
+    given = set(re.findall(r"\d+(?:\.\d+)?", question))
+    for place, sentence in enumerate(sentences):
+        result = stated_result(sentence)
+        if result is not None and close_to(result, right, dataset) and (
+                result.strip() not in given or _CONCLUDING.search(sentence)):
+            return place
+    return None
+
+
 async def earliest_correct(checked: CheckedTrace, _: Dialogue) -> Result:
     """Keep the steps up to the first whose stated result is the correct answer, delete the rest.
     The correct answer is gold where it is known, the trace's own final answer elsewhere. A result
@@ -41,15 +55,11 @@ async def earliest_correct(checked: CheckedTrace, _: Dialogue) -> Result:
         raise Rejection("trace", Reason.NO_ANSWER, "no final answer to look for")
     right, dataset = trace.answer if trace.answer is not None else final, trace.dataset
     steps = decompose_sentences(thinking).steps
-    given = set(re.findall(r"\d+(?:\.\d+)?", trace.question))
-    for step in steps:
-        result = stated_result(step.text)
-        if result is not None and close_to(result, right, dataset) and (
-                result.strip() not in given or _CONCLUDING.search(step.text)):
-            break
-    else:
+    place = first_correct([s.text for s in steps], right, dataset, trace.question)
+    if place is None:
         raise Rejection("revise", Reason.NO_ANSWER,
                         "no step of the thinking states the correct answer")
+    step = steps[place]
     revisions = [Revision(action=Action.KEEP, steps=(s.index,)) for s in steps[: step.index]]
     rest = tuple(s.index for s in steps[step.index :])
     if rest:

@@ -2,7 +2,7 @@
 const $ = id => document.getElementById(id);
 const MOST = 2000;                     // entries of the list that are drawn at once
 const parts = new Map();
-let index, chosen = null, run = 0;
+let formula, index, chosen = null, run = 0;
 
 async function unpack(id) {
   // a part may not have been read yet; one that is read is followed by something else
@@ -32,6 +32,20 @@ function element(tag, text, name) {
 const visible = text => text.replace(
   /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g,
   c => "⟨U+" + c.charCodeAt(0).toString(16).toUpperCase().padStart(4, "0") + "⟩");
+
+// a text in which formulas are drawn: `math` holds their MathML, made and checked by Python
+function prose(tag, text, math, name) {
+  const made = element(tag, undefined, name);
+  for (const piece of text.split(formula)) {
+    if (Object.hasOwn(math, piece))
+      made.append(document.importNode(new DOMParser().parseFromString(math[piece], "text/html").body.firstChild, true));
+    else made.append(visible(piece));
+  }
+  return made;
+}
+
+// an answer is drawn where the whole of it is a formula
+const answered = (text, math) => prose("span", Object.hasOwn(math, `$${text}$`) ? `$${text}$` : text, math);
 
 function options(select, values, kept) {
   select.replaceChildren(...values.map(([value, text]) => {
@@ -67,7 +81,7 @@ async function list() {
   if (wanted) {
     const hits = [];
     for (const [i, entry] of found.entries()) {
-      const [question, gold, completions] = (await part(entry[4]))[entry[5]];
+      const [question, gold, completions] = (await part(entry[4])).rows[entry[5]];
       if (mine !== run) return;         // the user has asked for something else
       const texts = [entry[0], question, gold, ...["a", "b"].flatMap(
         id => (completions[$(id).value] || []).map(s => s[0]))];
@@ -118,7 +132,8 @@ async function show(entry, sample = 0) {
   for (const button of $("list").querySelectorAll("button"))
     button.classList.toggle("current", button.entry === entry);
   if (!entry) return $("detail").replaceChildren(element("p", "No completion is like that."));
-  const [question, gold, completions] = (await part(entry[4]))[entry[5]];
+  const {rows, math} = await part(entry[4]);
+  const [question, gold, completions] = rows[entry[5]];
   if (chosen !== entry) return;
   const sides = ["a", "b"].filter((id, i) => completions[$(id).value] && !(i && $("a").value === $("b").value))
     .map(id => ({name: index.methods[$(id).value], samples: completions[$(id).value], read: of(entry, id)}));
@@ -129,11 +144,13 @@ async function show(entry, sample = 0) {
   sides.forEach((side, i) => {
     const [outcome, tokens, loop] = side.read[Math.min(sample, side.read.length - 1)];
     const made = element("section"), pre = element("pre");
-    made.append(element("h3", side.name), element("div", `${outcome.replace("_", " ")}, ${tokens.toLocaleString("en")} tokens`
-      + (loop ? ", ends in a loop" : "") + `, answer ${texts[i][1] ?? "–"}`, outcome));
+    const told = element("div", `${outcome.replace("_", " ")}, ${tokens.toLocaleString("en")} tokens`
+      + (loop ? ", ends in a loop" : "") + ", answer ", outcome);
+    told.append(answered(texts[i][1] ?? "–", math));
+    made.append(element("h3", side.name), told);
     const text = texts[i][0];
-    if (at) pre.append(element("span", text.slice(0, at), "same"), element("mark", "⟨here they part⟩"), " ");
-    pre.append(text.slice(at) ? element("span", text.slice(at)) : "");
+    if (at) pre.append(prose("span", text.slice(0, at), math, "same"), element("mark", "⟨here they part⟩"), " ");
+    pre.append(text.slice(at) ? prose("span", text.slice(at), math) : "");
     made.append(pre);
     box.append(made);
   });
@@ -145,8 +162,9 @@ async function show(entry, sample = 0) {
     pick.addEventListener("change", () => show(entry, Number(pick.value)));
     bar.append(pick);
   }
-  $("detail").replaceChildren(element("h2", entry[0].replace(/:[^:]*$/, "")), element("p", question, "text"),
-    element("p", `gold answer ${gold}` + (entry[2] ? `, ${entry[2]}` : ""), "meta"), bar, box);
+  const right = element("p", "gold answer ", "meta");
+  right.append(answered(gold, math), entry[2] ? `, ${visible(entry[2])}` : "");
+  $("detail").replaceChildren(element("h2", entry[0].replace(/:[^:]*$/, "")), prose("p", question, math, "text"), right, bar, box);
 }
 
 function methods(a, b) {
@@ -159,6 +177,7 @@ function methods(a, b) {
 
 async function begin() {
   index = await unpack("index");
+  formula = new RegExp(`(${index.formula})`);
   const asked = new URLSearchParams(location.hash.slice(1));
   const place = name => index.methods.indexOf(asked.get(name));
   options($("task"), index.tasks.map((t, i) => [i, t.name]),

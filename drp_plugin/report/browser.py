@@ -2,7 +2,8 @@
 
 Texts lie in the latter as compressed parts, unpacked when they are shown or searched, so that ten
 thousand completions open at once. They are data, never markup: a script writes them through
-`textContent` alone, and the page allows no other script and no network.
+`textContent`, and beside them the MathML of their formulas, which `drp_plugin.mathml` has made; the
+page allows no other script and no network.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from drp_plugin.mathml import FORMULA, STYLE, formulas, mathml
 from drp_plugin.report.layout import shown
 from drp_plugin.report.regrading import Scored, readings
 from drp_plugin.report.tables import heading, task_order
@@ -34,7 +36,7 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
     page, script, style = ((Path(__file__).parent / f"browser.{kind}").read_text("utf-8")
                            for kind in ("html", "js", "css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    for name, value in (("title", "Completions"), ("digest", digest), ("style", style)):
+    for name, value in (("title", "Completions"), ("digest", digest), ("style", style + STYLE)):
         page = page.replace("{{ " + name + " }}", value)
     head, tail = page.split("<!-- data -->")
     methods = list(dict.fromkeys(s.label for s in scored))
@@ -49,12 +51,30 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
         tasks.append({"task": task, "name": heading(task), "problems": entries,
                       "methods": [methods.index(s.label) for s in own]})
     # the index and the script come first, so that the list is there while the rest is read
-    yield head + _island("index", {"methods": methods, "tasks": tasks})
+    yield head + _island("index", {"methods": methods, "tasks": tasks, "formula": FORMULA})
     yield f"<script>{script}</script>\n"
     parts = (part for own in members.values() for part in _parts(own, methods, cutoff))
     for number, part in enumerate(parts):
-        yield _island(f"part-{number}", [texts for _, texts in part])
+        rows = [texts for _, texts in part]
+        yield _island(f"part-{number}", {"rows": rows, "math": _math(rows)})
     yield tail
+
+
+def _math(rows: Sequence[Any]) -> dict[str, str]:
+    """The MathML of all formulas in the texts of a part."""
+    found: dict[str, str] = {}
+    for question, gold, completions in rows:
+        answers = [answer for samples in completions.values() for answer in samples]
+        for text in (question, _formula(gold), *(text for text, _ in answers),
+                     *(_formula(extracted or "") for _, extracted in answers)):
+            found |= formulas(text)
+    return found
+
+
+def _formula(answer: str) -> str:
+    """An answer between dollars, where the whole of it is a formula."""
+    whole = f"${answer}$"
+    return whole if "\\" in answer and mathml(whole) else answer
 
 
 def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
@@ -142,6 +162,6 @@ def _excerpt(what: str, *answers: tuple[Scored, Sample, Reading]) -> dict[str, A
     labels = "".join(f"&{name}={quoted(scored.label)}"
                      for name, (scored, _, _) in zip("ab", answers, strict=False))
     return {"title": f"{heading(one.task.column)}: {what}", "sides": sides,
-            "question": shown(sample.question, 2_000), "gold": shown(sample.gold, 80),
+            "question": shown(sample.question, 2_000), "gold": shown(_formula(sample.gold), 80),
             "place": f"completions.html#task={quoted(one.task.column)}&doc={quoted(sample.doc)}"
                      f"{labels}"}

@@ -13,6 +13,7 @@ from drp_plugin import statistics
 from drp_plugin.grading import equal
 from drp_plugin.records import Record
 from drp_plugin.report.efficiency import Difficulty, aes, bought, mean, share
+from drp_plugin.report.habits import habits
 from drp_plugin.report.regrading import Scored, labelled, readings
 from drp_plugin.scoring import Reading
 
@@ -59,6 +60,12 @@ class ResultRow(Record):
     truncated: int
     no_answer: int
     loops: int
+    skips: float  # Share of completions without thinking
+    first_correct: float | None
+    """Where in the thinking the first correct result stands, 0 to 1: the mean where one stands."""
+    first_found: float  # Share of completions in whose thinking one stands
+    reflections: float  # Sentences of a completion that check or take back
+    approaches: float  # Sentences of a completion that turn to another way
     cutoff: int | None
     protocol: str
     tokenizer: str
@@ -150,7 +157,7 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
         **bought(scored, cutoff, accuracy, tokens),
         truncated=sum(r.truncated for r in flat),
         no_answer=sum(r.extracted is None and not r.truncated for r in flat),
-        loops=sum(m.loop is not None for m in measured), cutoff=cutoff,
+        loops=sum(m.loop is not None for m in measured), **habits(scored), cutoff=cutoff,
         protocol=task.protocol.text(), tokenizer=tokenizer,
         backend_tokens_differ=sum(differ) if differ else None,
         toy=task.task.startswith(TOY), **_sampled(scored, problems, shares))

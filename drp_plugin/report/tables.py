@@ -232,6 +232,11 @@ def efficiency_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison
     return filled("efficiency", [figures(r, aes=scores.get(r.key)) for r in _in_order(rows)])
 
 
+def thinking_table(rows: Sequence[ResultRow]) -> Table:
+    """When thinking is right first, how often it looks back or anew, and where there is none."""
+    return filled("thinking", map(figures, _in_order(rows)))
+
+
 def level_table(rows: Sequence[ResultRow]) -> Table | None:
     """Accuracy and tokens by difficulty, where the samples carry one."""
     names = sorted({level.level for r in rows for level in r.levels})

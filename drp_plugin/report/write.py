@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from drp_plugin.mathml import STYLE
 from drp_plugin.report import tables
 from drp_plugin.report.browser import browser, excerpts
 from drp_plugin.report.headline import headlines
@@ -50,7 +51,8 @@ def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
             *tables.ablation_tables(shown_rows, mine, cutoff, ablations or {}),
             None if cutoff is None else tables.cutoff_table(whole_rows, shown_rows, cutoff),
             tables.sample_table(shown_rows), tables.efficiency_table(shown_rows, mine),
-            tables.level_table(shown_rows), tables.detail_table(shown_rows)]
+            tables.level_table(shown_rows), tables.thinking_table(shown_rows),
+            tables.detail_table(shown_rows)]
     return Results(tuple(rows), tuple(compared), tuple(t for t in made if t), cutoff,
                    tuple(headlines(shown_rows, mine, whole)))
 
@@ -109,4 +111,4 @@ def _page(report: Results, pictures: Sequence[Picture], scored: Sequence[Scored]
     return templates().get_template("report.html.jinja").render(
         tables=report.tables, pictures=pictures, excerpts=excerpts(scored, report.cutoff),
         headline=report.headline, toy=any(r.toy for r in report.rows), missing=missing,
-        title=TITLE, origins=origins, version=made_by)
+        title=TITLE, math_style=STYLE, origins=origins, version=made_by)

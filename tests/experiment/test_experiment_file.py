@@ -74,6 +74,14 @@ def test_a_chain_goes_on_with_the_same_adapter_and_rounds_sample_with_the_newest
     assert len(last.still) == 2, "the third round waits for what the first two came to"
 
 
+def test_draws_measure_everything_once_for_each_seed_and_train_once(tmp_path):
+    stages = plan(tmp_path, seeds=[1], draws=[5, 6])
+    measured = commands(stages, "evaluate")
+    assert len(measured) == 2 * 4 and len(commands(stages, "train")) == 2
+    assert sum("--seed 5" in c for c in measured) == sum("--seed 6" in c for c in measured) == 4
+    assert commands(stages, "report")[0].count(" Base=") == 2
+
+
 def test_launchers_start_stages_elsewhere(tmp_path):
     stages = plan(tmp_path, launcher={"train": {"prefix": "srun --gres=gpu:2", "env": "/envs/t"}})
     assert all(c.startswith("srun --gres=gpu:2 /envs/t/bin/llamafactory-cli train")

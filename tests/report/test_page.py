@@ -22,7 +22,7 @@ from .conftest import Writer, documents, write_run
 
 HOSTILE = ("<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
            "</pre></details></body><h1>gone</h1>{{ 7 * 7 }}\u202eevil\u2066 &lt;b&gt; \x00 "
-           "\\boxed{1}")
+           "\\boxed{1} $\\frac{1}{2}$ $\\operatorname{<img src=x onerror=alert(1)>}$")
 NAMES = ("Base", "<i>DRP\u202e$x$", "TALE", "CoT-Valve", "ThinkPrune", "entropy", "random",
          "no-thinking", "shortest")
 
@@ -94,10 +94,12 @@ def test_browser_page_holds_every_completion_and_no_markup(page: Path) -> None:
     assert index["methods"] == list(NAMES)
     assert [(t["task"], len(t["problems"])) for t in index["tasks"]] == [
         ("drp_math500", 12), ("drp_aime24", 12)]
+    math = islands["part-0"]["math"]
+    assert [*math][:2] == ["\\boxed{1}", "$\\frac{1}{2}$"] and not any("img" in m for m in math)
     found = 0
     for task in index["tasks"]:
         for doc, question, level, outcomes, part, place in task["problems"]:
-            whole, gold, completions = islands[f"part-{part}"][place]
+            whole, gold, completions = islands[f"part-{part}"]["rows"][place]
             assert doc.startswith("q") and whole.startswith(question) and level.startswith("Level")
             assert set(outcomes) == set(completions) == set(map(str, range(9))) and gold
             found += sum(len(samples) for samples in completions.values())
@@ -174,6 +176,8 @@ return {
   paper: light(getComputedStyle(document.body).backgroundColor),
   ink: light(getComputedStyle(document.body).color),
   marks: document.querySelectorAll("pre mark").length,
+  fractions: [...document.querySelectorAll("#examples mfrac")].map(m => {
+    m.closest("details").open = true; return box(m).height; }),
 };
 """
 
@@ -192,6 +196,7 @@ def test_report_in_chromium(page: Path, tmp_path: Path, width: int, dark: bool) 
     assert all(rows >= 2 and height > 40 for rows, height in found["tables"])
     assert found["overflow"] <= 0, "the page must not scroll sideways"
     assert found["details"] >= 2 and found["marks"] >= 2
+    assert found["fractions"] and min(found["fractions"]) > 12, "drawn, numerator over denominator"
     assert found["lead"].count(" against Base: ") == 8
     assert (found["paper"] < 0.2 < 0.8 < found["ink"]) if dark else (
         found["ink"] < 0.2 < 0.8 < found["paper"])
@@ -211,6 +216,10 @@ const found = {title: document.title, first: status(), width: innerWidth,
   heading: document.querySelector("#detail h2").textContent,
   sides: document.querySelectorAll(".sides section").length,
   marks: document.querySelectorAll("pre mark").length,
+  fractions: [...document.querySelectorAll("#detail mfrac")].map(
+    m => m.getBoundingClientRect().height),
+  namespaces: [...new Set(
+    [...document.querySelectorAll("#detail math *")].map(m => m.namespaceURI))],
   text: [...document.querySelectorAll(".sides pre")].map(p => p.textContent)};
 const choose = async (id, value, count) => {
   const control = document.getElementById(id);
@@ -246,6 +255,8 @@ def test_browser_in_chromium(page: Path, tmp_path: Path, width: int, dark: bool)
     assert found["first"] == "12 of 12 problems" and found["width"] == width
     assert found["overflow"] <= 0
     assert found["sides"] == 2
+    assert len(found["fractions"]) >= 3 and min(found["fractions"]) > 12
+    assert found["namespaces"] == ["http://www.w3.org/1998/Math/MathML"]
     assert all("<script>document.title" in text and "⟨U+202E⟩" in text and "\u202e" not in text
                for text in found["text"])
     # Base: q0 wrong, q3 and q5 neither; TALE: q2 wrong, q4 without an answer
