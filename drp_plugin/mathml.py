@@ -20,17 +20,17 @@ import math_core
 #: Where a formula may stand. Pages' scripts split by the same pattern: Python and JavaScript agree.
 #: Dollars are pandoc's: no space inside at either end, and no digit behind, so $5 and $6 is money.
 _ENVIRONMENT = r"\{(?:align|aligned|equation|gather)\*?\}"
-FORMULA = r"(?=[$\\])(?:" + "|".join((
+FORMULA = "|".join((
     r"(?<![\\$])\$\$[^$]{1,2000}\$\$",
     r"(?<!\\)\\\[(?:[^\\]|\\[^\[]){1,2000}?\\\]",
     r"(?<!\\)\\\((?:[^\\]|\\[^(]){1,2000}?\\\)",
     rf"\\begin{_ENVIRONMENT}(?:(?!\\begin{_ENVIRONMENT})[\s\S]){{1,2000}}?\\end{_ENVIRONMENT}",
     r"(?<![\\$])\$(?![\s$])(?:\\[^\n]|[^$\\\n]){0,1999}?(?<![\s\\])\$(?![\d$])",
-    r"\\boxed\s?\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\}){1,500}\}")) + ")"
+    r"\\boxed\s?\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\}){1,500}\}"))
 #: What browsers do not draw of themselves, and a formula wider than the page.
 STYLE = ("math { max-width: 100%; overflow-x: auto; overflow-y: hidden; } "
          "menclose[notation=box] { border: 1px solid; padding: 0 .2em; }")
-_FORMULA = re.compile(FORMULA)
+_FORMULA, _START = re.compile(FORMULA), re.compile(r"[$\\]")
 #: Characters that reorder, hide or break the text around them.
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069"
                      "\ufeff\ufff9-\ufffb\ud800-\udfff]")
@@ -59,7 +59,7 @@ def html_with_math(text: str) -> str:
     """HTML of a text, formulas as MathML, everything else escaped and `visible`."""
     text = visible(text)
     pieces, at = [], 0
-    for match in _FORMULA.finditer(text):
+    for match in _matches(text):
         if found := mathml(match.group()):
             pieces += [html.escape(text[at:match.start()]), found]
             at = match.end()
@@ -68,9 +68,19 @@ def html_with_math(text: str) -> str:
 
 def formulas(text: str) -> Iterator[tuple[str, str]]:
     """The formulas of a text as they stand there, and their MathML, for scripts that show it."""
-    for match in _FORMULA.finditer(text):
+    for match in _matches(text):
         if found := mathml(match.group()):
             yield match.group(), found
+
+
+def _matches(text: str) -> Iterator[re.Match[str]]:
+    """As `finditer` of the pattern, several times faster where there is little mathematics."""
+    at = 0
+    while start := _START.search(text, at):
+        match = _FORMULA.match(text, start.start())
+        at = match.end() if match else start.end()
+        if match:
+            yield match
 
 
 @lru_cache(maxsize=4096)
