@@ -1,5 +1,6 @@
 """Where the files that ship beside the code are: in a checkout and in an installed wheel."""
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,21 @@ def resource(name: str) -> Path:
 @cache
 def table(name: str) -> Any:
     """What a YAML file of `drp_plugin/data` holds, read once."""
-    return yaml.safe_load((_PACKAGE / "data" / name).read_text(encoding="utf-8"))
+    return yaml.load((_PACKAGE / "data" / name).read_text(encoding="utf-8"),
+                     getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+
+
+class Patterns:
+    """The regular expressions in a part of a YAML file of `drp_plugin/data`, each by its name and
+    compiled when it is first used. One may be a list, which is joined."""
+
+    def __init__(self, file: str, part: str) -> None:
+        self._sources = table(file)[part]
+
+    def __getattr__(self, name: str) -> re.Pattern[str]:
+        pattern = re.compile("".join(self._sources[name]))
+        setattr(self, name, pattern)
+        return pattern
 
 
 def layouts(part: str) -> Any:

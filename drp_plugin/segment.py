@@ -9,6 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
+from drp_plugin.resources import Patterns
+
 Level = Literal["sentence", "clause"]
 
 
@@ -23,29 +25,7 @@ _LONGEST_DISPLAY = 20_000  # Characters; a display formula that closes later tha
 _SHORTEST_CLAUSE = 15
 """Characters that must stand before a cut inside a sentence: `Okay, so` is not a clause."""
 
-_BLANK_LINE = re.compile(r"\n[ \t]*(?=\n)")
-_OPENER = re.compile(r"```|~~~|\$\$|\\\[|\\\(|\\begin\{([a-zA-Z]{1,20}\*?)\}|\\\$|\$|\\[\\{}]")
-_END = re.compile(r"\\end\{([a-zA-Z]{1,20}\*?)\}")
-_BRACKET = re.compile(r"[()\[\]]")
-
-# The lookbehind keeps a long run of stops from being tried again at each of its characters.
-_CANDIDATE = re.compile(
-    r"\n\s*+"
-    r"|(?<![.!?…])[.!?…]++[\"'”’)\]*_}]*+(?=\s)"
-    r"|[;:](?=[ \t])"
-    r"|,[ \t]++(?=(?:so|but|because|since|therefore|hence|thus|while|whereas|giving|resulting|"
-    r"leaving|meaning|which (?:means|gives|is|simplifies|equals|leaves|makes|would)|"
-    r"and (?:so|then|since|this|that|therefore|the|it))\b)"
-)
-_SPACE = re.compile(r"\s*+")
-_LIST_MARKER = re.compile(r"\s*(?:[-*•>#]\s*)?\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,4})\Z")
-_WORD_BEFORE = re.compile(r"[A-Za-z][A-Za-z.]*\Z")
-_ABBREVIATIONS = re.compile(
-    r"(?:e\.g|i\.e|eg|ie|vs|approx|cf|dr|mr|mrs|ms|prof|st|resp|w\.r\.t|eq|eqn|fig|sec|thm|ch|pp|"
-    r"viz|ca|al|jr|sr)\Z", re.IGNORECASE)
-_ENDING_ABBREVIATIONS = re.compile(
-    r"(?:etc|a\.m|p\.m|u\.s|ft|oz|lb|lbs|hr|hrs|mins|secs)\Z", re.IGNORECASE)
-"""These may end a sentence too: they do when a capital letter follows."""
+_P = Patterns("segment.yaml", "patterns")
 
 
 def _next(places: list[int], position: int) -> int:
@@ -63,14 +43,14 @@ def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
     starts = [0]
     guarded = _Regions(protected(text))
     line = 0
-    for match in _CANDIDATE.finditer(text):
+    for match in _P.candidate.finditer(text):
         newline = text[match.start()] == "\n"
         line_before = line
         if newline:
             line = match.end()
         if guarded.inside(match.start()):
             continue
-        start = line if newline else _SPACE.match(text, match.end()).end()  # type: ignore[union-attr]
+        start = line if newline else _P.space.match(text, match.end()).end()  # type: ignore[union-attr]
         if start >= len(text) or start <= starts[-1] or guarded.inside(start, strictly=True):
             continue
         if newline:
@@ -91,21 +71,21 @@ def texts(text: str, spans: Iterable[Span]) -> list[str]:
 
 def protected(text: str) -> list[Span]:
     """Regions that must not be cut, in order and apart: formulas, code, parentheses."""
-    breaks = [match.start() for match in _BLANK_LINE.finditer(text)]
+    breaks = [match.start() for match in _P.blank_line.finditer(text)]
     formulas = _formulas(text, breaks)
     return _merged(formulas + _brackets(text, breaks, formulas))
 
 
 def _formulas(text: str, breaks: list[int]) -> list[Span]:
     ends: dict[str, list[int]] = {}     # of environments, by name
-    for ending in _END.finditer(text):
+    for ending in _P.end.finditer(text):
         ends.setdefault(ending[1], []).append(ending.end())
     marks = {mark: [match.start() for match in re.finditer(
         f"{re.escape(mark[0])}(?={re.escape(mark[1:])})", text)]
         for mark in ("```", "~~~", "$$", r"\]", r"\)", "$", r"\[", r"\(") if mark in text}
     found: list[Span] = []
     position = 0
-    while (match := _OPENER.search(text, position)) is not None:
+    while (match := _P.opener.search(text, position)) is not None:
         mark, at = match[0], match.start()
         position = match.end()
         end = -1
@@ -141,7 +121,7 @@ def _brackets(text: str, breaks: list[int], formulas: list[Span]) -> list[Span]:
     open_at: dict[str, list[int]] = {}
     found: list[Span] = []
     paragraph = -1
-    for bracket in _BRACKET.finditer(text):
+    for bracket in _P.bracket.finditer(text):
         at, mark = bracket.start(), bracket[0]
         if guarded.inside(at) or (at and text[at - 1] == "\\"):
             continue
@@ -184,7 +164,7 @@ def _breaks_at_newline(text: str, match: re.Match[str], line: int) -> bool:
     if after in "=≈≤≥<" and text[match.end() : match.end() + 4] != "</th":
         return False  # the chain of equations goes on
     before = text[line : match.start()].rstrip() if match.start() - line < 400 else "…" * 60
-    if before[-1:] == "." and len(before) <= 8 and _LIST_MARKER.match(before[:-1]):
+    if before[-1:] == "." and len(before) <= 8 and _P.list_marker.match(before[:-1]):
         return False
     # a soft-wrapped line of prose goes on in lower case
     return match[0].count("\n") > 1 or not (
@@ -197,12 +177,12 @@ def _breaks_at_stop(text: str, match: re.Match[str], start: int, line: int) -> b
     if after in "=+*/<>,;)≤≥≈×÷·^":
         return False
     if stops == ".":
-        if at - line <= 12 and _LIST_MARKER.match(text[line:at]):
+        if at - line <= 12 and _P.list_marker.match(text[line:at]):
             return False
-        word = _WORD_BEFORE.search(text[max(0, at - 12) : at])
-        if word and _ABBREVIATIONS.match(word[0]):
+        word = _P.word_before.search(text[max(0, at - 12) : at])
+        if word and _P.abbreviations.match(word[0]):
             return False
-        return not (word and _ENDING_ABBREVIATIONS.match(word[0])) or after.isupper()
+        return not (word and _P.ending_abbreviations.match(word[0])) or after.isupper()
     if stops in ("...", "…") or stops.startswith(".."):
         return after.isupper() or after in "\\$"
     if stops == "!" and at:

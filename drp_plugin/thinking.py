@@ -1,26 +1,14 @@
 """Splitting a response R into its thinking T and its answer A, and putting it together (§3.1)."""
 
-import re
 from typing import NamedTuple
+
+from drp_plugin.resources import Patterns, table
 
 OPEN = "<think>"
 CLOSE = "</think>"
 
-_NAMES = (r"(?i:think|thinking|thoughts?|thinking_process|thought_process|reasoning|reason|"
-          r"analysis|scratchpad|seed:think|longcat_think)\s*")
-_TOKENS = "begin_of_thought|START_THINKING|inner_prefix", "end_of_thought|END_THINKING|inner_suffix"
-_OTHERS = (rf"<{_NAMES}>|\[THINK\]|◁think▷|<\|(?:{_TOKENS[0]})\|>",
-           rf"</{_NAMES}>|\[/THINK\]|◁/think▷|<\|(?:{_TOKENS[1]})\|>")
-_OPENS, _CLOSES = (re.compile(marks) for marks in _OTHERS)
-_AROUND_ANSWER = re.compile(r"<\|(?:begin_of_solution|START_RESPONSE)\|>(.*?)"
-                            r"(?:<\|(?:end_of_solution|END_RESPONSE)\|>)?", re.DOTALL)
-_HARMONY = re.compile(r"<\|channel\|>(\w+)[^<]*<\|message\|>(.*?)"
-                      r"(?=<\|(?:end|return|call|start|channel)\|>|\Z)", re.DOTALL)
-_BARE_HARMONY = re.compile(r"analysis(.*?)assistantfinal(.*)", re.DOTALL)
-"""Harmony decoded without its special tokens."""
-_BEGINS = ("<｜begin▁of▁sentence｜>", "<|begin_of_text|>", "<s>")
-_ENDS = ("<｜end▁of▁sentence｜>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|end_of_text|>",
-         "<end_of_turn>", "<|END_OF_TURN_TOKEN|>", "</s>", "<eos>")
+_P = Patterns("thinking.yaml", "patterns")
+_ENDS = tuple(table("thinking.yaml")["ends"])
 
 
 class Split(NamedTuple):
@@ -58,14 +46,14 @@ def as_published(response: str) -> str:
         return text
     if "<|channel|>" in text:
         return _from_harmony(text)
-    if bare := _BARE_HARMONY.fullmatch(text.strip()):
+    if bare := _P.bare_harmony.fullmatch(text.strip()):
         return join_response(*bare.groups())
-    start = _OPENS.match(text.lstrip())
-    ends = list(_CLOSES.finditer(text))
+    start = _P.opens.match(text.lstrip())
+    ends = list(_P.closes.finditer(text))
     if start is None and not ends:
         return text
     if len(ends) > 1:  # several blocks of thinking: left for others to refuse
-        return _CLOSES.sub(CLOSE, _OPENS.sub(OPEN, text))
+        return _P.closes.sub(CLOSE, _P.opens.sub(OPEN, text))
     stop = ends[0] if ends else None
     thought = text[:stop.start()] if stop else text
     if start:
@@ -73,13 +61,13 @@ def as_published(response: str) -> str:
     if stop is None:
         return f"{OPEN}\n{thought.strip()}"
     answer = text[stop.end():].strip()
-    inside = _AROUND_ANSWER.fullmatch(answer)
+    inside = _P.around_answer.fullmatch(answer)
     return join_response(thought, inside[1] if inside else answer)
 
 
 def _without_ends(text: str) -> str:
     """The text without tokens that only say that it begins or ends."""
-    for mark in _BEGINS:
+    for mark in table("thinking.yaml")["begins"]:
         text = text.removeprefix(mark)
     while mark := next((m for m in _ENDS if text.rstrip().endswith(m)), ""):
         text = text.rstrip().removesuffix(mark)
@@ -88,7 +76,7 @@ def _without_ends(text: str) -> str:
 
 def _from_harmony(text: str) -> str:
     said: dict[str, str] = {}
-    for channel, part in _HARMONY.findall(text):
+    for channel, part in _P.harmony.findall(text):
         said[channel] = "\n\n".join(filter(None, (said.get(channel), part.strip())))
     if "final" not in said:
         return f"{OPEN}\n{said.get('analysis', '')}"

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.pretokens import QWEN_SPLIT, word_counter
+from drp_plugin.resources import table
 from drp_plugin.thinking import CLOSE
 
 if TYPE_CHECKING:
@@ -29,14 +30,7 @@ QWEN_VARIABLE = "DRP_QWEN_TOKENIZER"
 #: Repositories whose tokenizer.json holds the Qwen BPE together with R1's added tokens.
 R1_REPOSITORIES = ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
                    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")
-#: Added tokens of R1-Distill-Qwen, ids from 151643.
-R1_ADDED = (
-    "<｜end▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>", "<｜begin▁of▁sentence｜>", "<|EOT|>",
-    "<think>", "</think>", "<|quad_start|>", "<|quad_end|>", "<|vision_start|>", "<|vision_end|>",
-    "<|vision_pad|>", "<|image_pad|>", "<|video_pad|>", "<tool_call>", "</tool_call>",
-    "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>", "<|fim_pad|>", "<|repo_name|>",
-    "<|file_sep|>",
-)
+R1_ADDED: tuple[str, ...] = tuple(table("r1_tokens.yaml"))
 
 
 class _Absent(UserError):

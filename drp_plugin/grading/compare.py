@@ -9,18 +9,18 @@ from fractions import Fraction
 from functools import lru_cache
 
 from drp_plugin.grading import worker
-from drp_plugin.grading.lexicon import Patterns
 from drp_plugin.grading.match import same_answer
 from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, plain, tidy
 from drp_plugin.grading.reading import read
 from drp_plugin.grading.rules import Rule, rule_of
 from drp_plugin.grading.wording import announced, explained
+from drp_plugin.resources import Patterns
 
 #: A longer text is no final answer; it can only be right by being the gold one, letter by letter.
 MAX_LENGTH = 2_000
 #: Math-Verify is asked about commands that our grammar lacks, in answers up to this length.
 MAX_ASKED = 400
-_P, _CHOICE = Patterns("compare"), Patterns("choices")
+_P, _CHOICE = Patterns("grading.yaml", "compare"), Patterns("grading.yaml", "choices")
 
 
 def equal(candidate: str, gold: str, dataset: str | None = None) -> bool:

@@ -4,10 +4,10 @@ import re
 from typing import Literal, NamedTuple
 
 from drp_plugin.grading.answer import Opaque, Words
-from drp_plugin.grading.lexicon import Patterns
 from drp_plugin.grading.normal import tidy
 from drp_plugin.grading.reading import read
 from drp_plugin.grading.units import canonical
+from drp_plugin.resources import Patterns
 from drp_plugin.thinking import CLOSE, OPEN
 
 How = Literal["boxed", "stated", "last_number"]
@@ -26,7 +26,7 @@ class Extraction(NamedTuple):
 _WINDOW = 20_000
 #: A phrase cannot run on for longer than this.
 _PHRASE = 300
-_P = Patterns("extract")
+_P = Patterns("grading.yaml", "extract")
 
 
 def answer_part(completion: str, thinking: bool = True) -> str | None:

@@ -10,7 +10,7 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
-from drp_plugin.grading.lexicon import TABLES, Patterns
+from drp_plugin.resources import Patterns, table
 
 #: An answer with more tokens or deeper nesting is not one that a person would write.
 MAX_TOKENS = 600
@@ -32,9 +32,10 @@ class Node(NamedTuple):
 
 #: In ASCII: Python counts ⁴, ₁ and ① as digits too, and a full stop is no number.
 _IS_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+").fullmatch
-_P = Patterns("latex")
-_FUNCTIONS = frozenset(TABLES["functions"].split())
-_GREEK = frozenset(TABLES["greek"].split())
+_TABLES = table("grading.yaml")["tables"]
+_P = Patterns("grading.yaml", "latex")
+_FUNCTIONS = frozenset(_TABLES["functions"].split())
+_GREEK = frozenset(_TABLES["greek"].split())
 _CONSTANTS = {"\\pi": "pi", "\\infty": "inf", "e": "e", "i": "i"}
 _TIMES = {"*": "mul", "\\cdot": "mul", "\\times": "mul", "/": "div", "\\div": "div"}
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}

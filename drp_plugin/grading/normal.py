@@ -5,11 +5,12 @@ import unicodedata
 from functools import lru_cache
 from itertools import accumulate
 
-from drp_plugin.grading.lexicon import TABLES, Patterns
+from drp_plugin.resources import Patterns, table
 
 #: Around words that stood in \text{} or the like.
 WORD_OPEN, WORD_CLOSE = "\x02", "\x03"
-_P = Patterns("normal")
+_TABLES = table("grading.yaml")["tables"]
+_P = Patterns("grading.yaml", "normal")
 
 
 def _made() -> dict[str, str]:
@@ -29,7 +30,7 @@ def _made() -> dict[str, str]:
 
 
 _CHARACTERS = str.maketrans(_made() | {
-    sign: latex for latex, signs in TABLES["signs"].items() for sign in signs})
+    sign: latex for latex, signs in _TABLES["signs"].items() for sign in signs})
 
 
 def _in_ascii(text: str) -> str:
@@ -71,7 +72,7 @@ def tidy(text: str) -> str:
 def _without_commands(text: str) -> str:
     if "color" in text:
         text = _unwrap(_P.colour.sub("", text).strip())
-    for old, new in TABLES["commands"].items():
+    for old, new in _TABLES["commands"].items():
         text = text.replace(old, new)
     text = _P.leq.sub(r"\\\1", text)
     if _P.lines.search(text):
@@ -150,7 +151,7 @@ def _unwrap(text: str) -> str:
     changed = True
     while changed:
         changed = False
-        for left, right in TABLES["around"]:
+        for left, right in _TABLES["around"]:
             if text.startswith(left) and text.endswith(right) \
                     and len(text) > len(left) + len(right):
                 inner = text[len(left):-len(right)]

@@ -7,13 +7,14 @@ from itertools import accumulate
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Opaque, Ratio, Relation, Words
 from drp_plugin.grading.latex import NotUnderstood, num, parse
-from drp_plugin.grading.lexicon import TABLES, Patterns
 from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, plain
 from drp_plugin.grading.units import Quantity, quantity
 from drp_plugin.grading.wording import number_of
+from drp_plugin.resources import Patterns, table
 
 MAX_ITEMS = 200
-_P = Patterns("reading")
+_TABLES = table("grading.yaml")["tables"]
+_P = Patterns("grading.yaml", "reading")
 _OF_SETS = r"\\cup(?![A-Za-z])", r"\\cap(?![A-Za-z])", r"\\setminus(?![A-Za-z])"
 _OPEN, _CLOSE = ("(", "[", "{", "\\{"), (")", "]", "}", "\\}")
 
@@ -29,7 +30,7 @@ def _read(text: str, depth: int) -> Answer:
     if depth > 6 or not text:
         return Opaque(text)
     if text.startswith("\\mathbb{R}"):
-        text = TABLES["reals"].get(re.sub(r"[{} ]", "", text[len("\\mathbb{R}"):]), text)
+        text = _TABLES["reals"].get(re.sub(r"[{} ]", "", text[len("\\mathbb{R}"):]), text)
     if (found := _named(text)) is not None:
         return found
     if _is_words(text):
@@ -100,7 +101,7 @@ def _matrix(text: str, depth: int) -> Answer | None:
 
 def _relation(text: str, depth: int) -> Answer | None:
     pieces, marks = _split(text, _P.relation.pattern)
-    signs = tuple(TABLES["relations"].get(mark, mark) for mark in marks)
+    signs = tuple(_TABLES["relations"].get(mark, mark) for mark in marks)
     if all(piece.strip() for piece in pieces):
         return Relation(_all(pieces, depth), signs) if signs else None
     return _read(pieces[1], depth + 1) if signs in (("=",), ("\\approx",)) else Opaque(text)
@@ -201,7 +202,7 @@ def _named(text: str) -> Answer | None:
 def _date(match: re.Match[str]) -> Words | None:
     """The month, the day and perhaps the year, in this order however they were written."""
     word = match["month"].lower()
-    month = next((m for m in TABLES["months"].split()
+    month = next((m for m in _TABLES["months"].split()
                   if word in (m, m[:3], m[:4] if m[0] == "s" else m)), None)
     day = str(int(match["first"] or match["last"]))
     return Words(" ".join(filter(None, (month, day, match["year"])))) if month else None

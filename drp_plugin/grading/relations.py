@@ -4,11 +4,11 @@ import re
 
 from drp_plugin.grading.answer import Answer, Expression, Group, Relation, Words
 from drp_plugin.grading.latex import Node
-from drp_plugin.grading.lexicon import Patterns
 from drp_plugin.grading.value import proportional, same, variables
+from drp_plugin.resources import Patterns
 
 Verdict = bool | None
-_P = Patterns("relations")
+_P = Patterns("grading.yaml", "relations")
 _FLIP = {">": "<", "\\ge": "\\le"}
 _ANGLES = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
 

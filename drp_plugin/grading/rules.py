@@ -3,8 +3,10 @@
 import re
 from typing import Literal, cast
 
-from drp_plugin.grading.lexicon import TABLES
 from drp_plugin.records import Record
+from drp_plugin.resources import table
+
+_TABLES = table("grading.yaml")["tables"]
 
 Rule = Literal["number", "integer", "choice", "symbolic"]
 
@@ -33,11 +35,11 @@ def rule_of(dataset: str | None) -> Rule:
     letter of a multiple choice. `symbolic`: any mathematical object, and sets that are not known.
     """
     name = _base_name(dataset or "")
-    return cast(Rule, next((rule for prefix, rule in TABLES["rules"].items()
+    return cast(Rule, next((rule for prefix, rule in _TABLES["rules"].items()
                             if name.startswith(prefix)), "symbolic"))
 
 
 def suspects(dataset: str) -> tuple[Suspect, ...]:
     """The suspect golds of a set, by any of its names."""
-    return tuple(Suspect(**entry) for entry in TABLES["suspect_golds"]
+    return tuple(Suspect(**entry) for entry in _TABLES["suspect_golds"]
                  if _base_name(dataset).startswith(entry["dataset"]))

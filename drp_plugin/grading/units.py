@@ -4,13 +4,14 @@ import re
 from collections import Counter
 from typing import NamedTuple
 
-from drp_plugin.grading.lexicon import TABLES, Patterns
+from drp_plugin.resources import Patterns, table
 
-_P = Patterns("units")
-_CANONICAL = {word: group.split()[0] for group in TABLES["units"] for word in group.split()}
-_SHORT: dict[str, str] = TABLES["short_units"]
-_SPELLED = [(re.compile(pattern), spelling) for pattern, spelling in TABLES["spelled"].items()]
-_NO_NOUNS = frozenset(TABLES["no_nouns"].split())
+_TABLES = table("grading.yaml")["tables"]
+_P = Patterns("grading.yaml", "units")
+_CANONICAL = {word: group.split()[0] for group in _TABLES["units"] for word in group.split()}
+_SHORT: dict[str, str] = _TABLES["short_units"]
+_SPELLED = [(re.compile(pattern), spelling) for pattern, spelling in _TABLES["spelled"].items()]
+_NO_NOUNS = frozenset(_TABLES["no_nouns"].split())
 PERCENT = "%"
 
 
@@ -29,7 +30,7 @@ def quantity(text: str) -> Quantity:
         return Quantity(ordinal[1], "", False)
     if scaled := _P.scale.match(text):
         rest = quantity(scaled[1] + scaled[2] + text[scaled.end():])
-        return rest._replace(scale=TABLES["scales"][scaled[3]])
+        return rest._replace(scale=_TABLES["scales"][scaled[3]])
     lead = _P.lead.match(text)
     money = ""
     if lead:

@@ -3,17 +3,18 @@
 import re
 from fractions import Fraction
 
-from drp_plugin.grading.lexicon import TABLES, Patterns
+from drp_plugin.resources import Patterns, table
 
-_P = Patterns("wording")
-_ONES, _TENS = TABLES["numbers"].split(), TABLES["tens"].split()
+_TABLES = table("grading.yaml")["tables"]
+_P = Patterns("grading.yaml", "wording")
+_ONES, _TENS = _TABLES["numbers"].split(), _TABLES["tens"].split()
 _BELOW = [*_ONES, *(f"{ten} {one}".removesuffix(" zero") for ten in _TENS for one in _ONES[:10])]
 _NUMBERS = {word: value for value, word in enumerate(_BELOW)} | {
     f"{_ONES[hundreds]} hundred {joint}{word}".removesuffix(" zero"): 100 * hundreds + value
     for hundreds in range(1, 10) for joint in ("", "and ") for value, word in enumerate(_BELOW)}
-_PARTS = {part + plural: value for value, part in enumerate(TABLES["parts"].split(), 2)
+_PARTS = {part + plural: value for value, part in enumerate(_TABLES["parts"].split(), 2)
           for plural in ("", "s")} | {"halves": 2, "fourth": 4, "fourths": 4}
-_PHRASES = [(re.compile(pattern), phrase) for pattern, phrase in TABLES["phrases"].items()]
+_PHRASES = [(re.compile(pattern), phrase) for pattern, phrase in _TABLES["phrases"].items()]
 
 
 def number_of(words: str) -> Fraction | None:

@@ -15,22 +15,11 @@ from drp_plugin.pruning.revision import ACTIONS
 from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.pruning.windows import Windows
 from drp_plugin.records import Action, Revision, Step
+from drp_plugin.resources import table
 from drp_plugin.segment import Span, units
 from drp_plugin.thinking import CLOSE, OPEN
 
-
-def _object(**properties: Any) -> dict[str, Any]:
-    return {"type": "object", "properties": properties, "required": [*properties],
-            "additionalProperties": False}
-
-
-_STRING = {"type": "string"}
-SCHEMA = _object(
-    steps={"type": "array", "items": {"anyOf": [
-        _object(u=_STRING, k=_STRING, a={"type": "string", "enum": ["KEEP", "DELETE"]}),
-        _object(u=_STRING, k=_STRING, a={"type": "string", "enum": ["COMPRESS", "MERGE"]},
-                t=_STRING)]}},
-    answer={"anyOf": [_STRING, {"type": "null"}]})
+SCHEMA = table("indexed_schema.json")
 """The reply's JSON schema, within what OpenAI's strict mode and Gemini take."""
 
 

@@ -7,28 +7,27 @@ from functools import lru_cache
 
 from drp_plugin.grading.latex import Node, NotUnderstood, parse
 from drp_plugin.grading.value import value_of, variables
-from drp_plugin.resources import table
+from drp_plugin.resources import Patterns, table
 
 _TABLES = table("words.yaml")
 _WORDS = {word: Fraction(number) for number, words in _TABLES["numbers"].items()
           for word in words.split()}
 _VERBAL = [(re.compile(rf"\b(?:{words})\b", re.IGNORECASE), sign)
            for sign, words in _TABLES["operations"].items()]
-_RE = {name: re.compile("".join(parts)) for name, parts in _TABLES["arithmetic"].items()}
-NUMBER = _RE["number"]
+_P = Patterns("words.yaml", "arithmetic")
 _MOST_BITS = 400
 
 
 def values(text: str) -> set[Fraction]:
     """Every number that the text holds, words for small numbers and both readings of `1,234`."""
-    text = _RE["spacing"].sub("", text)
-    found = {value for literal in set(NUMBER.findall(text)) for value in _readings(literal)}
+    text = _P.spacing.sub("", text)
+    found = {value for literal in set(_P.number.findall(text)) for value in _readings(literal)}
     found.update(_whole(digits[:40]) for digits in set(re.findall(r"\d+", text)))
     return found | _worded(text)
 
 
 def _worded(text: str) -> set[Fraction]:
-    return {_WORDS[word] for word in map(str.lower, set(_RE["word"].findall(text)))
+    return {_WORDS[word] for word in map(str.lower, set(_P.word.findall(text)))
             if word in _WORDS}
 
 
@@ -52,11 +51,11 @@ def new_numbers(text: str, known_text: str) -> list[str]:
     a sentence that names the operation (`dividing 120 by 24 gives 5`), over numbers that are
     known. Numbers of list items do not count. In the order of the text, each once.
     """
-    text = _RE["marker"].sub(" ", _RE["spacing"].sub("", text))
+    text = _P.marker.sub(" ", _P.spacing.sub("", text))
     # squares and cubes are notation
-    known = values(known_text) | {Fraction(power) for power in _RE["power"].findall(text)}
+    known = values(known_text) | {Fraction(power) for power in _P.power.findall(text)}
     unknown: dict[str, Fraction] = {}
-    for literal in NUMBER.findall(text):
+    for literal in _P.number.findall(text):
         first, *others = _readings(literal)
         if first not in known and not (others and known.issuperset(others)):
             unknown.setdefault(literal, first)
@@ -94,7 +93,7 @@ def _spoken(sentence: str, known: set[Fraction]) -> set[Fraction]:
     """Results in a sentence that names its operation in words."""
     if len(sentence) > 600:
         return set()
-    here = {_readings(literal)[0] for literal in NUMBER.findall(sentence)} | _worded(sentence)
+    here = {_readings(literal)[0] for literal in _P.number.findall(sentence)} | _worded(sentence)
     asked, given = here - known, here & known
     if not asked or len(given) > 30:
         return set()
@@ -106,18 +105,18 @@ def _spoken(sentence: str, known: set[Fraction]) -> set[Fraction]:
 
 def plain(text: str) -> str:
     """LaTeX arithmetic in plain signs: `\\frac{3}{12}` becomes `((3)/(12))`."""
-    text = _RE["spacing"].sub("", text)
+    text = _P.spacing.sub("", text)
     for _ in range(4):
-        text = _RE["fraction"].sub(r"((\1)/(\2))", text)
-    text = _RE["short_fraction"].sub(r"((\1)/(\2))", text)
+        text = _P.fraction.sub(r"((\1)/(\2))", text)
+    text = _P.short_fraction.sub(r"((\1)/(\2))", text)
     for sign, new in _TABLES["signs"]:
         text = text.replace(sign, new)
-    return _RE["unit"].sub("", text)
+    return _P.unit.sub("", text)
 
 
 def equations(text: str) -> Iterator[list[tuple[Fraction, set[Fraction]]]]:
     """Chains like `3 + 4 = 7`: each side that is plain arithmetic, its value and its numbers."""
-    for match in _RE["chain"].finditer(plain(text)):
+    for match in _P.chain.finditer(plain(text)):
         if "=" not in match[0] and "≈" not in match[0]:
             continue
         sides = [result for side in re.split(r"[=≈]", match[0])
@@ -132,7 +131,7 @@ def evaluate(expression: str) -> tuple[Fraction, set[Fraction]] | None:
     if len(expression) > 300 or expression.startswith("+"):  # what stands before it is missing
         return None
     try:
-        node = parse(_RE["thousands"].sub("", expression))
+        node = parse(_P.thousands.sub("", expression))
         value = value_of(node, {}) if not variables(node) else None
     except (NotUnderstood, ArithmeticError):
         return None

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import FormatError, unbraced
 from drp_plugin.records import Action, Revision
-from drp_plugin.resources import table
+from drp_plugin.resources import Patterns, table
 
-_TABLES = table("replies.yaml")
-_RE = {name: re.compile("".join(parts)) for name, parts in _TABLES["revision"].items()}
-ACTIONS = {name: Action[action] for action, names in _TABLES["actions"].items() for name in names}
+_P = Patterns("replies.yaml", "revision")
+ACTIONS = {name: Action[action]
+           for action, names in table("replies.yaml")["actions"].items() for name in names}
 
 
 class Revised(NamedTuple):
@@ -33,19 +33,19 @@ def parse_revision(reply: str, expected: range) -> Revised:
 def _sections(reply: str) -> tuple[str, str, str | None]:
     """The action lines, the text after `## SYNTHESIS`, and the text after `## ANSWER`. The
     reference marks the synthesis with a bare leading `##`; that is taken too."""
-    headings = list(_RE["heading"].finditer(reply))
-    named = [match for match in headings if _RE["synthesis"].match(match[1])]
+    headings = list(_P.heading.finditer(reply))
+    named = [match for match in headings if _P.synthesis.match(match[1])]
     if named:
         start, at = named[-1].span()
     else:
-        behind = max((line.end() for line in _RE["line"].finditer(reply)), default=0)
+        behind = max((line.end() for line in _P.line.finditer(reply)), default=0)
         bare = next((match for match in headings if match.start() >= behind
-                     and not _RE["answer"].match(match[1])), None)
+                     and not _P.answer.match(match[1])), None)
         if bare is None:
             return reply, "", None
         start, at = bare.start(), bare.start(1)
     for match in headings:
-        if match.start() >= at and _RE["answer"].match(match[1]):
+        if match.start() >= at and _P.answer.match(match[1]):
             answer = unbraced(reply[match.end() :])
             unchanged = answer.strip("*_ .`").upper() in ("UNCHANGED", "")
             return (reply[:start], unbraced(reply[at : match.start()]),
@@ -55,7 +55,7 @@ def _sections(reply: str) -> tuple[str, str, str | None]:
 
 def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
     """The revisions in a list of action lines; raises FormatError as `parse_revision` does."""
-    lines = list(_RE["line"].finditer(listing))
+    lines = list(_P.line.finditer(listing))
     if not lines:
         raise FormatError('it has no lines like "Step 1: KEEP".')
     ends = [match.start() for match in lines[1:]] + [len(listing)]
@@ -65,13 +65,13 @@ def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
         action = ACTIONS[match[3].upper().replace(" STEP", "-STEP")]
         steps = _numbers(match[1] + match[2])
         text = listing[match.end() : end]
-        covered = _RE["covered"].match(text)
+        covered = _P.covered.match(text)
         if covered:
             text = text[covered.end() :]
             if action is Action.MERGE:
                 steps = sorted({*steps, *_numbers(covered[1])})
-        text = _RE["separator"].sub("", text, count=1).strip()
-        text = unbraced(_RE["revised"].sub("", text, count=1))
+        text = _P.separator.sub("", text, count=1).strip()
+        text = unbraced(_P.revised.sub("", text, count=1))
         new = [step for step in steps if step not in seen]
         if any(step not in expected for step in steps):
             raise FormatError(f"step {next(s for s in steps if s not in expected)} was not given; "

@@ -11,10 +11,9 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import FormatError, unbraced
-from drp_plugin.resources import table
+from drp_plugin.resources import Patterns
 
-_STEP, _SKILL = (re.compile("".join(parts))
-                 for parts in table("replies.yaml")["decomposition"].values())
+_P = Patterns("replies.yaml", "decomposition")
 _WORD = re.compile(r"\S+")
 _LOOKAHEAD = 2000
 """Non-space characters that may be missing before a step; a short text further on is another."""
@@ -39,7 +38,7 @@ def parse_steps(reply: str, *, skills: bool) -> list[Labelled]:
     FormatError for a reply without steps, a step without text, or (`skills`) without skills.
     """
     turns: list[re.Match[str]] = []
-    for match in _STEP.finditer(reply):
+    for match in _P.step.finditer(reply):
         if int(match[1]) == len(turns) + 1:
             turns.append(match)
     if not turns:
@@ -56,7 +55,7 @@ def parse_steps(reply: str, *, skills: bool) -> list[Labelled]:
 
 
 def _labelled(chunk: str, skills: bool) -> Labelled:
-    lines = list(_SKILL.finditer(chunk)) if skills else []
+    lines = list(_P.skill.finditer(chunk)) if skills else []
     if not lines:
         return Labelled(unbraced(chunk), None)
     name = lines[-1][1].strip().strip("*_.{} ")

@@ -1,22 +1,16 @@
 """A row as it is published: which of its fields (data/layouts.yaml) hold what."""
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from drp_plugin import resources
 from drp_plugin.finish import told
 from drp_plugin.reading.golds import gold
+from drp_plugin.resources import Patterns
 from drp_plugin.thinking import CLOSE, OPEN, as_published, join_response
 
 _ASSISTANT, _USER = ("assistant", "gpt", "model", "bot"), ("user", "human")
-_SWITCH = re.compile(r"(?:on|off|auto|none|low|medium|high|minimal|yes|no|true|false)?\s*", re.I)
-_IN_TEMPLATE = re.compile(
-    r"<｜User｜>(.*?)<｜Assistant｜>|<\|im_start\|>user\n(.*?)<\|im_end\|>"
-    r"|<\|start_header_id\|>user<\|end_header_id\|>\s*(.*?)<\|eot_id\|>"
-    r"|<start_of_turn>user\n(.*?)<end_of_turn>|\[INST\](.*?)\[/INST\]"
-    # decoded without special tokens
-    r"|\A(?:system\n.*?\n)?user\n(.*?)\n\s*assistant\n\s*(?:<think>)?\s*\Z", re.DOTALL)
+_P = Patterns("layouts.yaml", "patterns")
 
 
 def names() -> dict[str, list[str]]:
@@ -183,7 +177,7 @@ def _joined(thought: Any, text: str) -> str:
 def _is_thought(value: Any) -> bool:
     """Whether a field holds thinking, not the setting that switches it."""
     return bool(completions(value)) if isinstance(value, list | dict) else (
-        isinstance(value, str) and not _SWITCH.fullmatch(value.strip()))
+        isinstance(value, str) and not _P.switch.fullmatch(value.strip()))
 
 
 def _is_part(value: Any) -> bool:
@@ -262,5 +256,5 @@ def _bare(question: Any) -> Any:
                                              or question.rstrip().endswith(("assistant", OPEN))):
         return question
     asked = [next(part for part in match.groups() if part is not None)
-             for match in _IN_TEMPLATE.finditer(question)]
+             for match in _P.in_template.finditer(question)]
     return asked[-1].strip() if asked else question

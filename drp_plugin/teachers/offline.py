@@ -7,7 +7,6 @@ hesitation, repetition, dead ends, re-checks and everything behind the answer, w
 whatever the answer's numbers depend on. It understands nothing: a language model prunes better.
 """
 
-import ast
 import hashlib
 import re
 from bisect import bisect_right
@@ -21,7 +20,7 @@ from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
 from drp_plugin.pruning.assemble import Part, Piece, assemble, gap
 from drp_plugin.records import Action, Reason, Step, Usage
 from drp_plugin.teachers import offline_prompts as prompts
-from drp_plugin.teachers.offline_cues import RULES, Clause, says, statement, tighten
+from drp_plugin.teachers.offline_cues import Clause, says, statement, tighten
 from drp_plugin.teachers.offline_plan import Judge
 from drp_plugin.teachers.offline_steps import StepGroup, groups, split
 
@@ -45,7 +44,7 @@ class OfflineTeacher(Teacher):
         self._quality = quality
         self.name = NAME if quality == 1 else f"{NAME}@{quality:g}"
         # rules change from release to release as no API model does
-        self.identity = {"kind": "local", "model": self.name, "rules": source_digest(__name__)}
+        self.identity = {"kind": "local", "model": self.name, "rules": source_digest()}
 
     async def ask(self, request: Request) -> Reply:
         """Answer a decomposition, revision or indexed prompt. Raises TeacherError for every other
@@ -63,22 +62,12 @@ class OfflineTeacher(Teacher):
                                  completion_tokens=self._count(text), cost_usd=0.0))
 
 
-def source_digest(module: str) -> str:
-    """Sixteen hex digits over a module, all of ours that it stands on, and the rules' wordings."""
-    waiting, texts = [module], {RULES: _ROOT.joinpath("data", RULES).read_bytes()}
-    while waiting:
-        name = waiting.pop()
-        path = _ROOT.joinpath(*name.split(".")[1:])
-        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-        if name in texts or not file.is_file():
-            continue
-        texts[name] = file.read_bytes()
-        for node in ast.walk(ast.parse(texts[name])):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(_ROOT.name):
-                waiting += [str(node.module), *(f"{node.module}.{a.name}" for a in node.names)]
+def source_digest() -> str:
+    """Sixteen hex digits over this package's modules and tables, all that the rules stand on."""
     digest = hashlib.sha256()
-    for name in sorted(texts):
-        digest.update(name.encode() + b"\0" + texts[name] + b"\0")
+    for file in sorted(chain(_ROOT.rglob("*.py"), _ROOT.joinpath("data").glob("*.yaml"))):
+        name = file.relative_to(_ROOT).as_posix()
+        digest.update(name.encode() + b"\0" + file.read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
