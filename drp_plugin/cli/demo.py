@@ -1,7 +1,5 @@
 """`drp demo`."""
 
-from __future__ import annotations
-
 import importlib.util
 from pathlib import Path
 

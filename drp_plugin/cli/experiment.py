@@ -1,7 +1,5 @@
 """`drp experiment`."""
 
-from __future__ import annotations
-
 import os
 import shlex
 import sys

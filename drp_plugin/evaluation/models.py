@@ -1,7 +1,5 @@
 """The models for lmms-eval: `drp_hf`, `drp_vllm`, and `drp_student`, which is its default `hf`."""
 
-from __future__ import annotations
-
 import os
 from functools import cached_property
 from typing import Any

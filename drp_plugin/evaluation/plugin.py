@@ -6,8 +6,6 @@ environment that has this package. The model name `hf`, lmms-eval's default for 
 does not have itself, means `drp_student`.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from drp_plugin.resources import resource

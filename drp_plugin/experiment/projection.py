@@ -3,8 +3,6 @@
 For the teacher a pilot of the real rows is better: `drp prune … --forecast`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 The graph is doit's. Whether a stage is done is told by marks of our own: doit's come at the end.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 import signal

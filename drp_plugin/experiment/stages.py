@@ -1,7 +1,5 @@
 """A stage of an experiment: one command, what it needs, and what tells whether it has to run."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import re

@@ -1,7 +1,5 @@
 """Decisions by hand, made in the page of `drp inspect`: the rows of `RUN_DIR/edits.jsonl`."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterator
 from functools import cached_property

@@ -4,8 +4,6 @@ Which run is shown as A is drawn by the seed, pair by pair, and every pair is sh
 orders: a judge that likes a side rather than a text contradicts itself, and is counted.
 """
 
-from __future__ import annotations
-
 import random
 import re
 from collections import Counter

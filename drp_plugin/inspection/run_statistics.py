@@ -1,7 +1,5 @@
 """What a run did, in numbers."""
 
-from __future__ import annotations
-
 import json
 from collections import Counter
 from dataclasses import dataclass, field

@@ -6,8 +6,6 @@ thousand completions open at once. They are data, never markup: a script writes 
 page allows no other script and no network.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import hashlib

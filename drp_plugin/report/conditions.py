@@ -1,7 +1,5 @@
 """What lmms-eval recorded of a run: under which conditions it was made, and where it comes from."""
 
-from __future__ import annotations
-
 import shlex
 from collections.abc import Sequence
 from typing import Any

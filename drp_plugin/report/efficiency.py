@@ -3,8 +3,6 @@
 The formulas and their sources are the notes of the table `efficiency` in data/report_texts.yaml.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Sequence

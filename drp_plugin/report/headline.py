@@ -1,7 +1,5 @@
 """What was found and how sure it is, in a sentence for each method."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from drp_plugin.report.results import Comparison, ResultRow

@@ -1,7 +1,5 @@
 """The paper's own numbers, for standing beside ours; always labelled as the paper's."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from fractions import Fraction

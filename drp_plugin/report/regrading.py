@@ -1,7 +1,5 @@
 """Runs graded and counted anew, with the cutoff and the tokenizer that they were made for."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """The figures that everything is made from: rows of one method, comparisons of two."""
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections import Counter

@@ -1,7 +1,5 @@
 """Reading what lmms-eval wrote: OUT/<model>/<date>_results.json and its samples."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections.abc import Iterable, Sequence

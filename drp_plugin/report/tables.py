@@ -1,7 +1,5 @@
 """The paper's tables for any runs, and what they leave out: tests, samples, efficiency, details."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -5,8 +5,6 @@ Those of all rows go out as batches, their answers come into the ledger, and the
 again, until none is pending: live and batch answer for each other.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections import Counter

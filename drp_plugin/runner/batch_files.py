@@ -1,7 +1,5 @@
 """The files and notes of batches: what is to be sent, what is out."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import uuid

@@ -6,8 +6,6 @@ figures for a character of trace times all characters (the ratio estimator), wit
 from what rows differ from that, stratum by stratum. The pilot's replies stay in the ledger.
 """
 
-from __future__ import annotations
-
 import math
 import random
 import time

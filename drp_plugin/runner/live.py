@@ -1,7 +1,5 @@
 """A run that asks the teacher request by request."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import signal

@@ -1,7 +1,5 @@
 """Many rows at once, results in the order of the input, memory bounded."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable

@@ -4,8 +4,6 @@ A model of a few million weights does not gain from torch's threads, and loses m
 cores are shared; a process for each core, with one thread, scales.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import importlib

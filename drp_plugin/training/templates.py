@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from drp_plugin.errors import UserError
+from drp_plugin.resources import table
 
 Count = Callable[[str], int]  # text to tokens, none added: `drp_plugin.tokens.TokenCounter.count`
 
@@ -41,13 +42,8 @@ class Family:
         return count(self.prompt(prompt)) + count(response + self.end)
 
 
-FAMILIES: dict[str, Family] = {family.template: family for family in (
-    # The Llama R1-Distill models carry DeepSeek's control tokens too: the same template is theirs.
-    Family("deepseekr1", "<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>",
-           "<｜end▁of▁sentence｜>"),
-    Family("qwen3", "", "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n",
-           "<|im_end|>\n"),  # Qwen3 with thinking, and QwQ
-)}
+FAMILIES = {layout["template"]: Family(**layout)
+            for layout in table("llamafactory.yaml")["families"]}
 
 DEFAULT_TEMPLATE = "deepseekr1"
 

@@ -121,11 +121,9 @@ def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
 
 def zero_stage(plan: Any) -> int:
     """Which stage of ZeRO a DeepSpeed plan asks for; 0 without a plan that can be read."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         plan = read_object(plan) if isinstance(plan, str) else plan
-        for key in ("zero_optimization", "stage"):
-            plan = plan.get(key) if isinstance(plan, dict) else None
-        return plan if isinstance(plan, int) else 0
+        return int(plan["zero_optimization"]["stage"])
     return 0
 
 

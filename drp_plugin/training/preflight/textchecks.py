@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.grading import extract
 from drp_plugin.resources import resource
 from drp_plugin.student import model_path
 from drp_plugin.thinking import CLOSE, OPEN
@@ -19,10 +20,6 @@ from drp_plugin.training.preflight.weights import Base
 
 if TYPE_CHECKING:
     from datasets import Dataset
-
-_BOXED = re.compile(r"\\boxed\{((?:[^{}]|\{(?:[^{}]|\{[^{}]*\})*\})+)\}")
-_STATED = re.compile(r"answer is:?\s*\**\$?\s*([^\n$*]+?)\$?\**\.?\s*$",
-                     re.IGNORECASE | re.MULTILINE)
 
 
 @dataclass
@@ -48,11 +45,10 @@ def _gives_away(prompt: str, response: str) -> bool:
     flat = " ".join(answer.split())
     if len(flat) >= 20 and flat in " ".join(prompt.split()):
         return True
-    stated = [text.strip() for text in _BOXED.findall(answer)] or [
-        text.strip().rstrip(".") for text in _STATED.findall(answer)]
-    if not stated or not stated[-1]:
+    final = extract(answer, thinking=False)
+    if final.text is None or final.how == "last_number":
         return False
-    gold = re.escape(stated[-1])
+    gold = re.escape(final.text)
     return bool(re.search(
         rf"\\boxed\{{\s*{gold}\s*\}}|####\s*{gold}(?!\w)"
         rf"|(?:answer|solution|result|gold)\s*(?:\)|\])?\s*(?:is|:|=)\s*:?\s*[\$\*\(\[]*"
