@@ -19,7 +19,7 @@ paper-smoke: setup  ## a few rows of each method: whether all of it runs
 
 test: setup  ## lint, types and every test; the true frameworks run, nothing is downloaded
 	$(LINT)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 test-pythons: setup  ## the light tests on the other supported Pythons that are found here
 	@PYTHONS="$(PYTHONS)" bash scripts/test_pythons.sh

@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 signal.signal(signal.SIGINT, signal.default_int_handler)
 # read once, by whichever test module imports the hub's client first
 os.environ["HF_HUB_OFFLINE"] = "1"
+# tests run side by side, one on each core: threads of one would take the other's core
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
