@@ -23,7 +23,8 @@ class Ran(NamedTuple):
     err: str
 
 
-_AROUND = re.compile(r"\Adrp: [a-z]+ing .* (?:in|into|and) .*\n|^next: .*\n", re.M)
+_AROUND = re.compile(r"\Adrp: (?:sampling|pruning|distilling|building|comparing) .*\n|^next: .*\n",
+                     re.M)
 
 
 @pytest.fixture
