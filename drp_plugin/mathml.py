@@ -6,8 +6,6 @@ math-core does the work, and is not trusted: 0.8.2 lets `\operatorname{<script>}
 (latex2mathml all of `\text` too), 0.9.0 needs twice the time for every bracket that never closes.
 """
 
-from __future__ import annotations
-
 import html
 import itertools
 import re

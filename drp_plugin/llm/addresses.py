@@ -1,7 +1,5 @@
 """Keys and addresses as users give them: looked at before anything is sent or stored."""
 
-from __future__ import annotations
-
 import os
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit

@@ -1,7 +1,5 @@
 """How a method thinks: whether at all, when it is right first, how often it looks back or anew."""
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import Any, NamedTuple
 

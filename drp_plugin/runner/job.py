@@ -1,7 +1,5 @@
 """What is run: rows, a flow for one row, where its results go, and how."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice

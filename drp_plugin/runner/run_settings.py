@@ -1,7 +1,5 @@
 """`settings.json`: a run that goes on must be the same run."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
