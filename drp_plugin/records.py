@@ -76,6 +76,7 @@ class Usage(Record):
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float | None = None  # None where no price is known for the model
+    keys: tuple[str, ...] = ()  # The replies' keys in the run's ledger, of one row's usage alone
 
     def __add__(self, other: Usage) -> Usage:
         known = [c for c in (self.cost_usd, other.cost_usd) if c is not None]

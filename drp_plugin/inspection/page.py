@@ -1,124 +1,166 @@
 """One HTML page of a run, with nothing to load from elsewhere.
 
-Text that a model wrote goes into the page as JSON data in which `<`, `>`, `&` and direction marks
-are escaped, and is shown by the script through `textContent` alone: it cannot become markup.
+Rows lie in it as compressed parts, which no text can break out of, and are unpacked when they are
+looked at or searched. A script that the page's policy names by its hash shows them as text; MathML
+made here is the only markup.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import json
-import re
-from collections.abc import Iterator
-from itertools import islice
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, median
 from typing import IO, Any
 
 import jinja2
 
-from drp_plugin import jsonl
-from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import read_edits
+from drp_plugin.inspection.rows import Teachings, readable, rows, typeset
 from drp_plugin.inspection.run_statistics import Statistics, not_reached
-from drp_plugin.records import Action, Pruned, Reject
-from drp_plugin.run_dir import PRUNED, REJECTS
+from drp_plugin.mathml import FORMULA, STYLE, formulas, visible
+from drp_plugin.records import Action, Pruned, Reject, Step
 from drp_plugin.thinking import split_response
 
 _HERE = Path(__file__).parent
-_UNSAFE = re.compile("[<>&\u2028\u2029\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
+_PART = 1_000_000  # Characters of a part
+_START = 90  # Characters of a question in the list of rows
+_SKILLS = 80  # The most frequent skills can be filtered by
 
 
-def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
-    """The pruned rows and then the rejects of a run; raises UserError where it is none."""
-    pruned, rejects = run_dir / PRUNED, run_dir / REJECTS
-    if not run_dir.is_dir():
-        raise UserError("no such folder", file=run_dir, fix="Give the folder that drp prune wrote")
-    if not pruned.exists() and not rejects.exists():
-        raise UserError("has neither pruned.jsonl nor rejects.jsonl", file=run_dir,
-                        fix="Give the folder that drp prune wrote")
-    if pruned.exists():
-        yield from jsonl.read(pruned, Pruned)
-    if rejects.exists():
-        yield from jsonl.read(rejects, Reject)
+class _Names(dict[str, int]):
+    """Texts by number, so that each stands in the index once."""
+
+    def __missing__(self, name: str) -> int:
+        return self.setdefault(name, len(self))
 
 
-def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None) -> Statistics:
-    """Write the page; the statistics are over all rows, `limit` cuts how many can be looked at."""
+def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messages: bool = True,
+               served: bool = False, tick: Callable[[], None] = lambda: None) -> Statistics:
+    """Write the page; the statistics are over all rows, `limit` cuts how many can be looked at.
+    `messages` puts in what the teacher was asked and said. A `served` page sends its decisions to
+    the server that it came from."""
     statistics = Statistics(not_reached=not_reached(run_dir))
-    for row in rows(run_dir):
-        statistics.add(row)
-    run = {"key": hashlib.blake2b(str(run_dir.resolve()).encode(), digest_size=8).hexdigest(),
-           "edits": [e.model_dump(exclude_none=True) for e in read_edits(run_dir).values()]}
-    texts = {end: (_HERE / f"page.{end}").read_text("utf-8") for end in ("html", "css", "js")}
-    page = jinja2.Template(texts["html"], autoescape=True, trim_blocks=True, lstrip_blocks=True,
-                           keep_trailing_newline=True)
-    head, _, tail = page.render(
-        title=run_dir.resolve().name, style=texts["css"], script=texts["js"],
-        run=embedded("run", run), **_figures(statistics)).partition("<!-- rows -->")
-    file.write(head)
-    index = []
-    for number, row in enumerate(islice(rows(run_dir), limit)):  # read anew: memory stays flat
-        line, data = _shown(row)
-        index.append(line)
-        file.write(embedded(f"row-{number}", data) + "\n")
-    file.write(embedded("index", index) + "\n")
-    file.write(tail)
+    index: list[list[Any]] = []
+    names = _Names()
+    with tempfile.TemporaryFile("w+", encoding="ascii") as parts, Teachings(run_dir) as teachings:
+        part: list[str] = []
+        number = size = 0
+        for row in rows(run_dir):
+            statistics.add(row)
+            tick()
+            if limit is not None and len(index) >= limit:
+                continue
+            text = _json(_shown(row, teachings.of(row) if messages else []))
+            index.append([*_line(row, names), number, len(part)])
+            part.append(text)
+            size += len(text)
+            if size >= _PART:
+                parts.write(_island(f"part-{number}", f"[{','.join(part)}]"))
+                part, size, number = [], 0, number + 1
+        parts.write(_island(f"part-{number}", f"[{','.join(part)}]"))
+        parts.seek(0)
+        frequent = {names[skill] for skill, _ in statistics.skills.most_common(_SKILLS)}
+        for line in index:
+            line[8] = [skill for skill in line[8] if skill in frequent]
+        head, _, tail = _frame(run_dir, statistics, served).partition("<!-- data -->")
+        # the index and the script come first, so that the list is there while the rest is read
+        file.write(head + _island("run", _json({
+            "key": hashlib.blake2b(str(run_dir.resolve()).encode(), digest_size=8).hexdigest(),
+            "edits": [e.model_dump(exclude_none=True) for e in read_edits(run_dir).values()],
+            "actions": list(Action.__members__), "formula": FORMULA, "served": served,
+            "messages": messages, "names": list(names), "rows": index})))
+        file.write(f"<script>{_script()}</script>\n")
+        for line in parts:
+            file.write(line)
+        file.write(tail)
     return statistics
 
 
-def embedded(name: str, value: Any) -> str:
-    """A JSON island: inert whatever its texts hold."""
-    text = _UNSAFE.sub(lambda match: f"\\u{ord(match[0]):04x}",
-                       json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-    text = text.encode("utf-8", "replace").decode("utf-8")
-    return f'<script type="application/json" id="{name}">{text}</script>'
+def _script() -> str:
+    return (_HERE / "page.js").read_text("utf-8")
 
 
-def _visible(text: str) -> str:
-    """Direction marks by their numbers."""
-    return re.sub("[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]",
-                  lambda match: f"U+{ord(match[0]):04X}", text)
+def _frame(run_dir: Path, statistics: Statistics, served: bool) -> str:
+    page = jinja2.Template((_HERE / "page.html").read_text("utf-8"), autoescape=True,
+                           trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
+    return page.render(
+        title=run_dir.resolve().name, digest=digest, served=served, run=statistics, mean=mean,
+        median=median, visible=visible, actions=list(Action.__members__),
+        style=(_HERE / "page.css").read_text("utf-8") + STYLE)
 
 
-def _shown(row: Pruned | Reject) -> tuple[list[Any], dict[str, Any]]:
-    """A row in the list of rows (kind, id, and tokens or reason), and as it is looked at."""
+def _json(value: Any) -> str:
+    # without lone surrogates, which no UTF-8 holds
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "replace").decode()
+
+
+def _island(name: str, text: str) -> str:
+    packed = base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
+    return f'<script type="text/plain" id="{name}">{packed}</script>\n'
+
+
+def _line(row: Pruned | Reject, names: _Names) -> list[Any]:
+    """A row in the list of rows: kind, id, the question's start, then by number data set and
+    teacher, tokens before and after, actions (a bit each), skills, whether a check is in doubt, and
+    the reject's reason."""
     if isinstance(row, Reject):
-        return ["r", row.id, row.stage, row.reason.value], {
-            "id": row.id, "stage": row.stage, "reason": row.reason.value, "detail": row.detail,
-            "reply": row.reply, "row": row.row}
-    original, new = split_response(row.original), split_response(row.response)
-    return ["p", row.id, row.tokens_before, row.tokens_after, len(row.steps)], {
-        "id": row.id, "question": row.question, "gold": row.answer, "model": row.model,
-        "teacher": row.teacher, "coverage": row.coverage, "verdict": row.verdict,
-        "before": row.tokens_before, "after": row.tokens_after,
-        "steps": [[step.index, step.skill, step.text] for step in row.steps],
-        "revisions": [[r.action.value, list(r.steps), r.text] for r in row.revisions],
-        # without steps, T itself is shown
-        "thinking": None if row.steps else original.thinking,
-        "answer": original.answer, "newThinking": new.thinking, "newAnswer": new.answer,
-    }
+        data = row.row.get("dataset")
+        return ["r", row.id, str(row.row.get("question") or row.detail)[:_START],
+                names[data] if isinstance(data, str) else None, None, 0, 0, 0, [], 0,
+                names[row.reason.value]]
+    actions = {revision.action for revision in row.revisions}
+    return ["p", row.id, row.question[:_START],
+            names[row.dataset] if row.dataset else None, names[row.teacher],
+            row.tokens_before, row.tokens_after,
+            sum((action in actions) << bit for bit, action in enumerate(Action)),
+            sorted({names[step.skill or "(no skill)"] for step in row.steps}),
+            int(not all(ok for ok, _ in readable(row.verdict))), None]
 
 
-def _figures(statistics: Statistics) -> dict[str, Any]:
-    """The figures at the head of the page, readable without the script."""
-    reduction, steps = statistics.reduction, statistics.steps
-    facts = [
-        ("pruned", f"{statistics.pruned:,}"),
-        ("rejected", f"{sum(statistics.rejected.values()):,}"),
-        *([("not reached", f"{statistics.not_reached:,}")] if statistics.not_reached else []),
-        ("tokens before", f"{statistics.before:,}"),
-        ("tokens after", f"{statistics.after:,}"),
-        ("token reduction", "–" if reduction is None else f"{reduction:.1%}"),
-        ("median share kept", f"{median(statistics.ratios):.1%}" if statistics.ratios else "–"),
-        ("steps an example", f"{mean(steps):.1f} (median {median(steps):g})" if steps else "–"),
-    ]
-    skills = [(_visible(name[:60]), number, f"{statistics.deleted[name] / number:.0%} deleted")
-              for name, number in statistics.skills.most_common(14)]
-    shares = [(f"{10 * i}–{10 * i + 10} %" if i < 9 else "90 % and more", number)
-              for i, number in enumerate(statistics.histogram())] if statistics.pruned else []
-    return {"facts": facts, "actions": list(Action.__members__), "charts": [
-        ("Steps by action", "action", statistics.actions.most_common()),
-        ("Steps by skill", "", skills), ("Rows by share of tokens kept", "", shares),
-        ("Rejects by reason", "reject", [(_visible(name[:60]), number) for name, number
-                                         in statistics.rejected.most_common()])]}
+def _shown(row: Pruned | Reject, asked: list[dict[str, Any]]) -> dict[str, Any]:
+    """A row as it is looked at. Its formulas stand in `math`, by their source."""
+    usage, own = row.usage, row.row if isinstance(row, Reject) else row.model_dump()
+    given = own.get("response" if isinstance(row, Reject) else "original")
+    split = split_response(given) if isinstance(given, str) else None
+    data: dict[str, Any] = {
+        "id": row.id, "gold": typeset(own.get("answer")), "dataset": own.get("dataset"),
+        "question": own.get("question") if split else _json(own),
+        "model": own.get("model"), "thinking": split.thinking if split else None,
+        "answer": split.answer if split else "",
+        "cost": [usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cost_usd],
+        "asked": [[said.get("tag", ""), said.get("messages", []), said["text"],
+                   said["finish_reason"], said["prompt_tokens"], said["completion_tokens"],
+                   said.get("cost_usd")] for said in asked]}
+    if isinstance(row, Reject):
+        data |= {"stage": row.stage, "reason": row.reason.value, "detail": row.detail,
+                 "reply": row.reply}
+    else:
+        new = split_response(row.response)
+        data |= {
+            "teacher": row.teacher, "coverage": row.coverage, "checks": readable(row.verdict),
+            "before": row.tokens_before, "after": row.tokens_after,
+            # a step's place in T, else its text
+            "steps": [[step.index, step.skill, step.start, step.end] if _placed(step, data) else
+                      [step.index, step.skill, None, step.text] for step in row.steps],
+            "revisions": [[r.action.value, r.steps, r.text] for r in row.revisions],
+            "newThinking": new.thinking, "newAnswer": new.answer}
+    # a formula may stand across steps, or in a revision alone: each text is read for itself
+    texts = [data["question"], data["gold"], data["thinking"], data["answer"], data.get("reply"),
+             data.get("newThinking"), data.get("newAnswer"), data.get("detail"),
+             *(text for _, text in data.get("checks", ())),
+             *(step.text for step in getattr(row, "steps", ())),
+             *(revision[2] for revision in data.get("revisions", ()))]
+    data["math"] = {source: found for text in texts if isinstance(text, str)
+                    for source, found in formulas(text)}
+    return data
+
+
+def _placed(step: Step, data: dict[str, Any]) -> bool:
+    return step.start is not None and data["thinking"][step.start:step.end] == step.text

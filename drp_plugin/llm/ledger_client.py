@@ -32,9 +32,13 @@ def key_of(identity: dict[str, Any], request: Request) -> str:
     return request_key({k: v for k, v in payload.items() if v is not None})
 
 
-def to_value(reply: Reply, price: Price | None, *, batch: bool = False) -> dict[str, Any]:
-    """What the ledger keeps of a reply, with what it cost then and no key that it repeats."""
-    value: dict[str, Any] = {
+def to_value(reply: Reply, price: Price | None, request: Request | None = None, *,
+             batch: bool = False) -> dict[str, Any]:
+    """What the ledger keeps of a reply: what was asked (not of a batch, whose files hold it), what
+    it cost then, and no key that it repeats."""
+    asked = {} if request is None else {
+        "tag": request.tag, "messages": [[m.role, m.content] for m in request.messages]}
+    value: dict[str, Any] = asked | {
         "text": hide(reply.text), "finish_reason": reply.finish_reason,
         "prompt_tokens": reply.usage.prompt_tokens,
         "completion_tokens": reply.usage.completion_tokens}
@@ -157,7 +161,7 @@ class LedgerClient:
         cost = 0.0
         try:
             reply = await self.teacher.ask(request)
-            value = to_value(reply, self.price)
+            value = to_value(reply, self.price, request)
             if self.budget is not None:
                 cost = charge(value, reserved)
             # a paid answer is stored even when the run is being stopped around it, and before
@@ -195,7 +199,8 @@ class RowClient:
     @property
     def usage(self) -> Usage:
         """Of all replies together."""
-        return sum((reply.usage for reply in self.replies), Usage())
+        keys = tuple(reply.key for reply in self.replies if reply.key)
+        return sum((r.usage for r in self.replies), Usage()).model_copy(update={"keys": keys})
 
     async def __call__(self, request: Request) -> Reply:
         reply = await self._ask(request)

@@ -67,7 +67,7 @@ class Tally:
                              if self.tokens_before else None),
             "steps_per_row": round(self.steps / self.pruned, 2) if self.pruned else None,
             "actions": dict(sorted(self.actions.items())),
-            **self.used.model_dump(),
+            **self.used.model_dump(exclude={"keys"}),
             "cost_usd": None if cost is None else round(cost, 6),
         }
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -15,7 +18,8 @@ from drp_plugin import jsonl
 from drp_plugin.cli.inspect import command
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions, check_edit, read_edits
-from drp_plugin.inspection.page import rows, write_page
+from drp_plugin.inspection.page import write_page
+from drp_plugin.inspection.rows import rows
 from drp_plugin.inspection.run_statistics import Statistics
 from drp_plugin.pruning.options import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step
@@ -58,25 +62,43 @@ def page(run_dir: Path, *more: str) -> str:
     return target.read_text()
 
 
-def islands(text: str) -> dict[str, object]:
-    found = re.findall(r'<script type="application/json" id="([\w-]+)">(.*?)</script>', text, re.S)
-    return {name: json.loads(body) for name, body in found}
+def islands(text: str) -> dict[str, Any]:
+    """What lies packed in the page: `run`, and the rows in their order."""
+    found = dict(re.findall(r'<script type="text/plain" id="([\w-]+)">([\w+/=]+)</script>', text))
+    data = {name: json.loads(gzip.decompress(base64.b64decode(body)))
+            for name, body in found.items()}
+    data["held"] = [data[f"part-{line[-2]}"][line[-1]] for line in data["run"]["rows"]]
+    return data
 
 
 def test_the_page_holds_the_run(run_dir: Path) -> None:
     data = islands(page(run_dir))
-    assert len(data["index"]) == 4  # type: ignore[arg-type]
-    assert data["row-0"]["steps"] == [[1, "Hesitating", "Okay."], [2, "Addition", "2 + 3 = 5."]]  # type: ignore[index]
-    assert data["row-0"]["revisions"] == [["DELETE", [1], None], ["KEEP", [2], None]]  # type: ignore[index]
-    assert data["row-2"]["question"] == EVIL and data["row-3"]["reply"] == EVIL  # type: ignore[index]
+    held = data["held"]
+    assert [line[1] for line in data["run"]["rows"]] == ["one", "two", EVIL, "bad"]
+    assert held[0]["steps"] == [[1, "Hesitating", 0, 5], [2, "Addition", 6, 16]]
+    assert held[0]["thinking"][6:16] == "2 + 3 = 5."
+    assert held[0]["revisions"] == [["DELETE", [1], None], ["KEEP", [2], None]]
+    assert held[2]["question"] == EVIL and held[3]["reply"] == EVIL
+    assert held[2]["steps"] == [[1, EVIL, None, EVIL]], "a step without a place has its text"
 
 
 def test_model_text_is_never_markup(run_dir: Path) -> None:
     text = page(run_dir)
     assert "<script>window" not in text and "<img" not in text and "onerror=alert(1)>" not in text
     assert "\u202e" not in text and "\u2028" not in text
-    assert text.count("<script") == len(islands(text)) + 1
-    assert "http" not in re.sub(r'http-equiv', "", text), "the page must load nothing"
+    assert text.count("<script") == len(islands(text))  # `held` stands for the script
+    assert re.search("default-src 'none'; .*script-src 'sha256-[^']+'; connect-src 'none'", text)
+    assert not re.search("https?:", text), "the page must load nothing"
+
+
+def test_formulas_are_markup_made_here(tmp_path: Path) -> None:
+    """MathML by the formula's source, of every text in which it stands; the rest is text."""
+    fine = "So \\(x^2\\) is $\\frac{1}{4}$, $5 and $6 are money, $\\text{<script>}$."
+    jsonl.write(tmp_path / "pruned.jsonl", [row("one", question=fine, answer="\\frac{2}{7}")])
+    math = islands(page(tmp_path))["held"][0]["math"]
+    assert {"\\(x^2\\)", "$\\frac{1}{4}$", "$\\frac{2}{7}$", "\\boxed{5}"} <= set(math)
+    assert all(found.startswith("<math") and "<script" not in found for found in math.values())
+    assert "$5 and $" not in math
 
 
 def test_statistics(run_dir: Path) -> None:
@@ -106,10 +128,9 @@ def test_a_run_that_was_stopped_says_so(run_dir: Path) -> None:
 def test_a_long_line_and_many_rows(tmp_path: Path) -> None:
     jsonl.write(tmp_path / "pruned.jsonl", [
         row(f"r{i}", question="x" * (1_000_000 if i == 0 else 10)) for i in range(800)])
-    text = page(tmp_path)
-    assert len(islands(text)["index"]) == 800  # type: ignore[arg-type]
-    few = islands(page(tmp_path, "--limit", "2"))
-    assert len(few["index"]) == 2 and "row-2" not in few  # type: ignore[arg-type]
+    data = islands(page(tmp_path))
+    assert len(data["held"]) == 800 and "part-1" in data
+    assert len(islands(page(tmp_path, "--limit", "2"))["held"]) == 2
 
 
 def test_the_users_mistakes(tmp_path: Path) -> None:

@@ -1,0 +1,96 @@
+"""The rows of a run as they are looked at: read, found by id, with their checks in words."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.records import Pruned, Reject
+from drp_plugin.resources import table
+from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS
+
+_CHECKS: dict[str, list[str]] = table("checks.yaml")
+
+
+def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
+    """The pruned rows and then the rejects of a run; raises UserError where it is none."""
+    pruned, rejects = run_dir / PRUNED, run_dir / REJECTS
+    if not run_dir.is_dir():
+        raise UserError("no such folder", file=run_dir, fix="Give the folder that drp prune wrote")
+    if not pruned.exists() and not rejects.exists():
+        raise UserError("has neither pruned.jsonl nor rejects.jsonl", file=run_dir,
+                        fix="Give the folder that drp prune wrote")
+    if pruned.exists():
+        yield from jsonl.read(pruned, Pruned)
+    if rejects.exists():
+        yield from jsonl.read(rejects, Reject)
+
+
+def find_row(run_dir: Path, name: str) -> Pruned | Reject:
+    """The row of this id, or the only one whose id ends so. Raises UserError for none or several.
+    Only lines that hold the text are read as rows."""
+    first = next(rows(run_dir), None)
+    end = json.dumps(name, ensure_ascii=False)[1:].encode("utf-8", "replace")
+    near: list[Pruned | Reject] = []
+    for file in (run_dir / PRUNED, run_dir / REJECTS):
+        record: type[Pruned] | type[Reject] = Pruned if file.name == PRUNED else Reject
+        with jsonl.opened(file) if file.exists() else contextlib.nullcontext(()) as lines:
+            for number, line in enumerate(lines, start=1):
+                value = jsonl.parse(number, line).value if end in line else None
+                if value and str(value.get("id")).endswith(name):
+                    try:
+                        near.append(record.model_validate(value))
+                    except ValidationError as error:
+                        raise UserError(jsonl.explain(error), file=file, row=number) from None
+                    if value["id"] == name:
+                        return near[-1]
+    if len(near) == 1:
+        return near[0]
+    raise UserError(f"no row has the id {name!r}" if not near else
+                    f"{len(near)} rows have an id that ends with {name!r}", file=run_dir,
+                    fix=f"Give an id like {(near or [first])[0].id!r}" if near or first else
+                    "The run has no rows")
+
+
+def typeset(answer: Any) -> Any:
+    """A bare answer in LaTeX as the formula that it is; whatever else as it came."""
+    return f"${answer}$" if isinstance(answer, str) and "\\" in answer and "$" not in answer \
+        else answer
+
+
+def readable(verdict: Mapping[str, Any]) -> list[tuple[bool, str]]:
+    """Each check of a row, whether it passed, and what it found in words."""
+    found = []
+    for name, what in verdict.items():
+        what = what if isinstance(what, dict) else {"ok": what}
+        text = _CHECKS.get(name, [name, name])[not what.get("ok")]
+        more = what.get("detail") or what.get("how") or ", ".join(
+            f"{key} {typeset(value)}" for key, value in what.items()
+            if key != "ok" and value is not None)
+        found.append((bool(what.get("ok")), text + (f": {more}" if more else "")))
+    return found
+
+
+class Teachings(contextlib.ExitStack):
+    """What a teacher was asked about rows and said, from the run's ledger, where it has one."""
+
+    def __init__(self, run_dir: Path) -> None:
+        super().__init__()
+        path = run_dir / LEDGER
+        self._ledger = self.enter_context(Ledger(path)) if path.exists() else None
+
+    def of(self, row: Pruned | Reject) -> list[dict[str, Any]]:
+        """Each request of a row, in order, as the ledger keeps it: `tag`, `messages` (role and
+        text), `text`, `finish_reason`, tokens and cost. Of earlier releases there are none."""
+        if self._ledger is None or not row.usage.keys:
+            return []
+        found = self._ledger.get_many(row.usage.keys)
+        return [found[key] for key in row.usage.keys if key in found]

@@ -1,0 +1,122 @@
+"""`drp inspect --serve`: the page on this machine alone, its decisions saved as they are made.
+
+It listens on the loopback address. A random token in the page's address keeps other pages of the
+browser out, as do the checks of Host (another name that was pointed here) and Origin (another page
+that sends). Nothing but decisions on rows of the run can be written.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from drp_plugin import jsonl
+from drp_plugin.errors import UserError
+from drp_plugin.inspection.edits import Decisions, Edit, check_edit, read_edits
+from drp_plugin.inspection.rows import find_row, readable
+from drp_plugin.records import Reject
+from drp_plugin.run_dir import EDITS
+from drp_plugin.shape import Unfit
+
+_MOST = 4 << 20  # Bytes of a decision
+
+
+class Desk:
+    """Takes decisions on the rows of a run, one at a time."""
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir, self._lock = run_dir, threading.Lock()
+        self._decisions = Decisions(run_dir)  # says at once where edits.jsonl cannot be used
+
+    def edits(self) -> list[dict[str, Any]]:
+        """The decisions so far, as they stand in the file now."""
+        return [e.model_dump(exclude_none=True) for e in read_edits(self.run_dir).values()]
+
+    def decide(self, given: dict[str, Any]) -> dict[str, Any]:
+        """Save a decision (`action` None takes one back), the file as a whole; returns the checks
+        of an edited text. Raises UserError for one that no row of the run can take."""
+        with self._lock:
+            edits, id_ = read_edits(self.run_dir), str(given.get("id"))
+            edits.pop(id_, None)
+            answer: dict[str, Any] = {}
+            if given.get("action") is not None:
+                edit = edits[id_] = Edit.model_validate(given)
+                answer = {} if edit.response is None else {"checks": self._checks(edit)}
+            jsonl.write(self.run_dir / EDITS, edits.values())
+            return answer
+
+    def _checks(self, edit: Edit) -> list[tuple[bool, str]]:
+        row = find_row(self.run_dir, edit.id)
+        if isinstance(row, Reject):
+            row = self._decisions.unpruned(row)
+        return readable(check_edit(row, edit.response or "", self._decisions.options,
+                                   self._decisions.count))
+
+
+def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
+    """A server of the page that is not running yet, and the page's address. Raises UserError."""
+    desk, token = Desk(run_dir), secrets.token_urlsafe(24)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if not self._welcome():
+                self._send(404, {"error": "not found"})
+            elif self.path == f"/{token}/":
+                self._send(200, page)
+            elif self.path == f"/{token}/edits":
+                self._send(200, {"edits": desk.edits()})
+            else:
+                self._send(404, {"error": "not found"})
+
+        def do_POST(self) -> None:
+            size = self.headers.get("Content-Length", "")
+            if not self._welcome() or self.headers.get("Origin") != self._origin() \
+                    or self.path != f"/{token}/decide":
+                self._send(403, {"error": "not allowed"})
+            elif not size.isdecimal() or int(size) > _MOST:
+                self._send(413, {"error": "too long"})
+            else:
+                try:
+                    self._send(200, desk.decide(json.loads(self.rfile.read(int(size)))))
+                except (Unfit, UserError, ValidationError, ValueError, AttributeError) as error:
+                    self._send(400, {"error": str(error).splitlines()[0]})
+                except OSError as error:
+                    self._send(500, {"error": f"it cannot be written: {error.strerror}"})
+
+        def _origin(self) -> str:
+            return f"http://{self.headers.get('Host', '')}"
+
+        def _welcome(self) -> bool:
+            """Whether the request is for this machine, and by somebody who knows the token."""
+            host = self.headers.get("Host", "")
+            known = {f"{name}:{made.server_port}" for name in ("127.0.0.1", "localhost")}
+            sender = self.path.split("/")[1] if "/" in self.path else ""
+            return host in known and secrets.compare_digest(sender.encode(), token.encode())
+
+        def _send(self, code: int, body: bytes | dict[str, Any]) -> None:
+            text = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(code)
+            for name, value in (("Content-Type", "text/html; charset=utf-8" if text is body
+                                 else "application/json"), ("Content-Length", str(len(text))),
+                                ("Cache-Control", "no-store"), ("Connection", "close"),
+                                ("X-Frame-Options", "DENY"), ("Referrer-Policy", "no-referrer"),
+                                ("X-Content-Type-Options", "nosniff")):
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass  # the address holds the token
+
+    try:
+        made = ThreadingHTTPServer(("127.0.0.1", port), Handler)
+    except OSError as error:
+        raise UserError(f"--port {port}: {error.strerror}", fix="Give another one") from None
+    made.daemon_threads = True
+    return made, f"http://127.0.0.1:{made.server_port}/{token}/"
