@@ -96,7 +96,8 @@ class Page:
     def wait(self, condition: str, seconds: float = 120) -> Any:
         """Until an expression is true; its value. Raises TimeoutError."""
         until = time.monotonic() + seconds
-        while not (found := self.do(condition)):
+        # a node has no value that could come here
+        while not (found := self.do(f"(found => found instanceof Node || found)({condition})")):
             if time.monotonic() > until:
                 raise TimeoutError(condition)
             time.sleep(0.03)

@@ -64,7 +64,9 @@ def check_edit(row: Pruned, response: str, options: PruneOptions,
         return {"shape": {"ok": False, "reason": unfit.reason, "detail": unfit.detail}}
     before, after = split_response(row.original), split_response(text)
     trace = Trace.model_validate({**row.model_dump(), "response": row.original})
-    checked = CheckedTrace(trace, before.thinking, before.answer, extract(row.original).text)
+    # where the student is wrong, an edit may be right
+    final = extract(row.original).text if options.keep_wrong or not row.answer else row.answer
+    checked = CheckedTrace(trace, before.thinking, before.answer, final)
     result = Result((), (), after.thinking, after.answer, kind=kind)
     found: dict[str, Any] = {"shape": {"ok": True}}
     none = options.model_copy(update={f"check_{name}": False for name in CHECKS})

@@ -456,10 +456,14 @@ async function decided(decision) {
   if (!run.served) {
     try { localStorage.setItem(store(), JSON.stringify({ base, edits: all })); } catch { /* until the page is closed */ }
   }
-  $("export").hidden = run.served || !all.length;
-  $("export").textContent = `Save ${number(all.length)} decision${all.length > 1 ? "s" : ""}`;
+  offer();
   refresh(at);
   if (row === held) draw();
+}
+
+function offer() {
+  $("export").hidden = run.served || !decisions.size;
+  $("export").textContent = `Save ${number(decisions.size)} decision${decisions.size > 1 ? "s" : ""}`;
 }
 
 const store = () => "drp-inspect:" + run.key;
@@ -556,7 +560,7 @@ async function begin() {
     } catch { /* no storage */ }
   }
   for (const edit of edits) decisions.set(edit.id, edit);
-  $("export").hidden = run.served || !decisions.size;
+  offer();
   fill();
   let waiting;
   $("search").oninput = () => { clearTimeout(waiting); waiting = setTimeout(arrange, 250); };
