@@ -75,8 +75,7 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
             "actions": list(Action.__members__), "formula": FORMULA, "served": served,
             "messages": messages, "names": list(names), "rows": index})))
         file.write(f"<script>{_script()}</script>\n")
-        for line in parts:
-            file.write(line)
+        file.writelines(parts)
         file.write(tail)
     return statistics
 

@@ -54,10 +54,10 @@ def find_row(run_dir: Path, name: str) -> Pruned | Reject:
                         return near[-1]
     if len(near) == 1:
         return near[0]
+    like = near[0] if near else first
     raise UserError(f"no row has the id {name!r}" if not near else
                     f"{len(near)} rows have an id that ends with {name!r}", file=run_dir,
-                    fix=f"Give an id like {(near or [first])[0].id!r}" if near or first else
-                    "The run has no rows")
+                    fix=f"Give an id like {like.id!r}" if like else "The run has no rows")
 
 
 def typeset(answer: Any) -> Any:

@@ -15,14 +15,15 @@ import pytest
 from click.testing import CliRunner
 
 from drp_plugin import jsonl
+from drp_plugin.cli import group
 from drp_plugin.cli.inspect import command
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions, check_edit, read_edits
 from drp_plugin.inspection.page import write_page
-from drp_plugin.inspection.rows import rows
+from drp_plugin.inspection.rows import Teachings, rows
 from drp_plugin.inspection.run_statistics import Statistics
 from drp_plugin.pruning.options import PruneOptions
-from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step
+from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step, Usage
 from drp_plugin.shape import Unfit
 from drp_plugin.tokens import TokenCounter
 from drp_plugin.training.sft_set import SetSettings, build
@@ -290,3 +291,48 @@ def test_standard_output(run_dir: Path) -> None:
     write_page(run_dir, file)
     assert file.getvalue().startswith("<!doctype html>")
     assert file.getvalue().rstrip().endswith("</html>")
+
+
+def test_show_prints_a_row_and_stats_the_run(run_dir: Path) -> None:
+    def said(*arguments: str) -> str:
+        result = CliRunner().invoke(group, [*arguments])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    shown = said("show", str(run_dir), "one")
+    for text in ("How many?", "1 DELETE Hesitating: Okay.", "2 KEEP Addition: 2 + 3 = 5.",
+                 "20 → 15 tokens", "--- cost", "--- the pruned response"):
+        assert text in shown, text
+    assert "rejected in verify, longer" in said("show", str(run_dir), "bad")
+    evil = said("show", str(run_dir), EVIL[-9:])
+    assert "\u202e" not in evil and "U+202E" in evil
+    for wrong in ("nobody", "o"):  # `two` alone ends with the latter
+        result = CliRunner().invoke(group, ["show", str(run_dir), wrong])
+        assert isinstance(result.exception, UserError) == (wrong == "nobody"), result.output
+    assert "pruned" in said("stats", str(run_dir))
+    found = json.loads(said("stats", str(run_dir), "--json"))
+    assert (found["pruned"], found["rejected"], found["actions"]["KEEP"]) == (3, 1, 2)
+
+
+def test_messages_of_a_row_come_from_the_ledger(tmp_path: Path) -> None:
+    """What the teacher was asked, word for word, and what it said; nothing of a ledger without."""
+    trace = {"id": "a", "question": "What are 2 and 3?", "answer": "5", "response":
+             "<think>\nOkay, let me see. 2 + 3 = 5.\n\nWait. Yes, 5.\n</think>\n\n\\boxed{5}"}
+    jsonl.write(tmp_path / "t.jsonl", [trace])
+    folder = tmp_path / "run"
+    done = CliRunner().invoke(group, ["prune", str(tmp_path / "t.jsonl"), "-o", str(folder),
+                                      "--teacher", "offline", "--tokenizer", "student"])
+    assert done.exit_code == 0, done.output
+    (row_,) = [r for r in rows(folder)]
+    with Teachings(folder) as teachings:
+        asked = teachings.of(row_)
+        assert not teachings.of(row_.model_copy(update={"usage": Usage()}))
+    assert len(asked) == row_.usage.requests == len(row_.usage.keys) > 1
+    assert asked[0]["tag"] == "decompose" and "2 + 3 = 5." in asked[0]["messages"][0][1]
+    assert sum(said["completion_tokens"] for said in asked) == row_.usage.completion_tokens
+    shown = CliRunner().invoke(group, ["show", str(folder), "a", "--messages"]).stdout
+    assert asked[0]["text"].strip().splitlines()[0] in shown
+    assert "keys" not in json.loads((folder / "summary.json").read_text())
+    (folder / "ledger.sqlite").unlink()
+    with Teachings(folder) as teachings:
+        assert teachings.of(row_) == []
