@@ -29,6 +29,8 @@ from drp_plugin.report.results import Comparison, ResultRow, compare, row
 
 ROOT = Path(__file__).resolve().parents[1]
 ALPHA = 0.05
+NAMES = {"before": "Base", "after": "DRP"}
+"""What the demo calls its methods."""
 
 
 class Claim(NamedTuple):
@@ -75,7 +77,8 @@ class Measured(NamedTuple):
 
     @property
     def tasks(self) -> list[str]:
-        return list(dict.fromkeys(task for _, task in self.scored))
+        order = {task: i for i, task in enumerate(self.experiment.tasks)}
+        return sorted({task for _, task in self.scored}, key=lambda t: (order.get(t, 99), t))
 
 
 class Found(NamedTuple):
@@ -125,6 +128,8 @@ def measure(name: str, folder: Path) -> Measured:
     """Grade what is there."""
     experiment, there, missing = evaluations(name, folder)
     graded, cutoff, counter = grade(experiment, there)
+    graded = [s._replace(run=s.run._replace(name=NAMES.get(s.run.name, s.run.name)))
+              for s in graded]
     scored = {(s.run.name, s.task.column): s for s in graded}
     return Measured(experiment, name, scored,
                     {key: row(s, cutoff, counter) for key, s in scored.items()}, cutoff,
@@ -204,7 +209,8 @@ def main_table(measured: Measured) -> Iterator[str]:
     tasks = measured.tasks
     yield "| method | seeds | " + " | ".join(f"`{t}` % | tokens" for t in tasks) + " |"
     yield "|---" * (2 + 2 * len(tasks)) + "|"
-    for method in measured.experiment.methods:
+    for label in measured.experiment.methods:
+        method = NAMES.get(label, label)
         if all((method, task) in measured.rows for task in tasks):
             yield (f"| {method} | {measured.rows[method, tasks[0]].runs} | "
                    + " | ".join(cell(measured, method, task) for task in tasks) + " |")
@@ -254,9 +260,9 @@ def limits(each: Sequence[Found]) -> Iterator[str]:
     for task in dict.fromkeys(one.task for one in each):
         worst = max(one.ours.detectable for one in each if one.task == task)
         n = max(one.ours.n for one in each if one.task == task)
-        yield (f"- `{task}`: {n} problems. A true difference in accuracy of less than "
-               f"{100 * worst:.1f} points is not shown in 8 of 10 such experiments for every "
-               "comparison below.")
+        yield (f"- `{task}`: {n} problems. A true difference of {100 * worst:.1f} points would be "
+               "shown by 8 of 10 such experiments in every comparison; for a smaller one they are "
+               "too few.")
     yield ("- Whether a language model prunes better than rules, whether a 7B student gains "
            "accuracy, and what Appendix D's judge would say: no LLM, no such student and no judge "
            "took part.")
@@ -269,6 +275,8 @@ def page(measured: Measured, folder: str) -> str:
         said[where].append(f"- {text}")
     command = f"python scripts/reproduction.py {shlex.quote(measured.name)} {shlex.quote(folder)}"
     cut = f", cut at {measured.cutoff:,} tokens" if measured.cutoff else ""
+
+    absent = [c.title for c in CLAIMS if c not in {one.claim for one in each}]
 
     def listed(where: str) -> list[str]:
         return said[where] or ["- Nothing."]
@@ -299,14 +307,18 @@ def page(measured: Measured, folder: str) -> str:
         "Differences to DRP that are shown.", "", *listed("beyond"), "",
         "## What cannot be known at this scale", "",
         *limits(each), "",
-        "These differences are not shown by these samples:", "", *listed("unknown"), ""])
+        "These differences are not shown by these samples:", "", *listed("unknown"), "",
+        *([f"This experiment did not measure {'; '.join(absent)}. `make paper` does.", ""]
+          if absent else [])])
 
 
 def trace(name: str, folder: Path, method: str, task: str) -> None:
     """Each sample as one line of JSON, and what they come to on standard error."""
     experiment, there, _ = evaluations(name, folder)
     marks: list[tuple[bool, int]] = []
-    for word in (w for w in there if w.startswith(f"{method}=")):
+    for word in there:
+        if method not in (label := word.partition("=")[0], NAMES.get(label)):
+            continue
         graded, cutoff, _ = grade(experiment, [word])
         for scored in (s for s in graded if s.task.column == task):
             for sample, (reading, *_) in zip(scored.task.samples, readings(scored, cutoff),
