@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LINT = $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-.PHONY: setup demo paper paper-smoke test test-pythons lint bench clean
+.PHONY: setup demo paper paper-smoke test test-pythons lint bench bench-peers clean
 setup:
 	@PYTHON=$(PYTHON) bash scripts/setup.sh
 
@@ -29,6 +29,10 @@ lint: setup  ## style, types, and that each package imports from the floors belo
 
 bench: setup  ## speed, memory and token figures, as ratios measured side by side
 	$(BIN)/python -m benchmarks
+
+bench-peers: setup  ## the teacher pipeline beside curator and distilabel, each in an environment
+	@bash scripts/peers.sh
+	$(BIN)/python benchmarks/_peers.py
 
 clean:  ## what demo and tests made, not the environments
 	rm -rf demo-run paper-run paper-smoke bench-out .pytest_cache .ruff_cache .mypy_cache .hypothesis

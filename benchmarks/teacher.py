@@ -108,6 +108,8 @@ class Local:
     """A teacher without a wire, for the memory part."""
 
     name = "local:constant"
+    identity = {"model": name}  # noqa: RUF012
+    connections: tuple[Any, ...] = ()
 
     async def ask(self, request: Any) -> Any:
         from drp_plugin.llm.messages import Reply

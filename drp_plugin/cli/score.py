@@ -6,9 +6,9 @@ import itertools
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import click
 
@@ -18,14 +18,13 @@ from drp_plugin.cli._options import columns_option, load_counter
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended
 from drp_plugin.reading import Item, Reader
-from drp_plugin.scoring import DEFAULT_CUTOFF, summarize
+from drp_plugin.scoring import DEFAULT_CUTOFF
 from drp_plugin.scoring.measure import Measured, Reading, measure_at, measure_many
 from drp_plugin.scoring.samples import dataset_of, one_repeat, read_sample, task_of
-from drp_plugin.scoring.summary import Summary
+from drp_plugin.scoring.summary import Figures, Summary
 from drp_plugin.tokens import PIECES, QWEN, TokenCounter
 
 _CHUNK = 256
-M = TypeVar("M")
 
 
 class ScoreRow(NamedTuple):
@@ -85,14 +84,10 @@ def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tok
         jsonl.write(output, _table(rows, counter, limits, summaries))
         _doubts(reader, max(summaries, key=lambda s: s.correct), no_thinking)
         return
-    seen: list[tuple[int | str, Measured]] = []
-    jsonl.write(output, _scored(rows, counter, cutoff or None, seen))
-    found = _problems(seen)
-    summaries = [summarize(found, cutoff or None)]
-    if cutoff:
-        summaries.append(summarize(([m.full for m in problem] for problem in found), None))
-    loops = sum(m.loop is not None for _, m in seen)
-    show(summaries, f"{counter.name} tokens; {loops} of {len(seen)} end in a loop")
+    tally = _Tally([cutoff, None] if cutoff else [None])
+    jsonl.write(output, _scored(rows, counter, cutoff or None, tally))
+    summaries = tally.summaries()
+    show(summaries, f"{counter.name} tokens; {tally.loops} of {tally.rows} end in a loop")
     _doubts(reader, summaries[-1], no_thinking)
 
 
@@ -182,9 +177,32 @@ def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool)
                       ended(item.value["finish"]), thinking)
 
 
-def _problems(seen: Iterable[tuple[int | str, M]]) -> list[list[M]]:
-    """What belongs to one problem, together."""
-    return [[m for _, m in group] for _, group in itertools.groupby(seen, lambda pair: pair[0])]
+class _Tally:
+    """Figures at several cutoffs of completions, those of a problem one after the other."""
+
+    def __init__(self, cutoffs: Iterable[int | None]) -> None:
+        self._figures = [Figures(cutoff) for cutoff in cutoffs]
+        self._problem: int | str = ""
+        self._open: list[Sequence[Reading]] = []
+        self.rows = self.loops = 0
+
+    def add(self, problem: int | str, readings: Sequence[Reading]) -> None:
+        """Count a completion, by a reading for each cutoff."""
+        self.rows += 1
+        if problem != self._problem:
+            self._close()
+        self._problem = problem
+        self._open.append(readings)
+
+    def _close(self) -> None:
+        for figures, of_one in zip(self._figures, zip(*self._open, strict=True), strict=False):
+            figures.add(of_one)
+        self._open = []
+
+    def summaries(self) -> list[Summary]:
+        """The figures of all."""
+        self._close()
+        return [figures.summary() for figures in self._figures]
 
 
 def _chunks(rows: Iterator[ScoreRow]) -> Iterator[tuple[list[ScoreRow], dict[str, Any]]]:
@@ -196,7 +214,7 @@ def _chunks(rows: Iterator[ScoreRow]) -> Iterator[tuple[list[ScoreRow], dict[str
 
 
 def _scored(rows: Iterator[ScoreRow], counter: TokenCounter, cutoff: int | None,
-            seen: list[tuple[int | str, Measured]]) -> Iterator[dict[str, Any]]:
+            tally: _Tally) -> Iterator[dict[str, Any]]:
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -208,7 +226,8 @@ def _scored(rows: Iterator[ScoreRow], counter: TokenCounter, cutoff: int | None,
         for chunk, given in _chunks(rows):
             found = measure_many(**given, counter=counter, cutoff=cutoff)
             for completion, measured in zip(chunk, found, strict=True):
-                seen.append((completion.problem, measured))
+                tally.add(completion.problem, (measured, measured.full) if cutoff else (measured,))
+                tally.loops += measured.loop is not None
                 yield completion.row | added_fields(measured) | named
             speed = progress.tasks[task].speed or 0
             progress.update(task, advance=len(chunk), rate=f"{speed:,.0f}")
@@ -225,14 +244,12 @@ def added_fields(measured: Measured) -> dict[str, Any]:
 
 def _table(rows: Iterator[ScoreRow], counter: TokenCounter,
            limits: list[int | None], summaries: list[Summary]) -> Iterator[Summary]:
-    columns: list[list[tuple[int | str, Reading]]] = [[] for _ in limits]
+    tally = _Tally(limits)
     for chunk, given in _chunks(rows):
         found = measure_at(**given, counter=counter, cutoffs=limits)
         for completion, readings in zip(chunk, found, strict=True):
-            for column, reading in zip(columns, readings, strict=True):
-                column.append((completion.problem, reading))
-    summaries += [summarize(_problems(column), limit)
-                  for column, limit in zip(columns, limits, strict=True)]
+            tally.add(completion.problem, readings)
+    summaries += tally.summaries()
     show(summaries, f"{counter.name} tokens")
     yield from summaries
 

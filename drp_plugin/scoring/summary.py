@@ -24,33 +24,45 @@ class Summary(Record):
     last_number: int
 
 
-def summarize(problems: Iterable[Reading | Sequence[Reading]], cutoff: int | None) -> Summary:
-    """The figures of problems, each one reading or the readings of its samples. Means are of each
-    problem first, as lmms-eval's are."""
-    shares: list[float] = []
-    tokens: list[float] = []
-    think: list[float] = []
-    samples = truncated = no_answer = 0
-    hows = {"boxed": 0, "stated": 0, "last_number": 0}
-    for problem in problems:
-        readings = [problem] if isinstance(problem, Reading) else problem
-        samples += len(readings)
-        tokens.append(sum(r.tokens for r in readings) / len(readings))
-        think.append(sum(r.think_tokens for r in readings) / len(readings))
+class Figures:
+    """A summary in the making: problem by problem, so that nothing of a row is kept. Means are of
+    each problem first, as lmms-eval's are."""
+
+    def __init__(self, cutoff: int | None) -> None:
+        self._cutoff = cutoff
+        self._counts = dict.fromkeys(("n", "samples", "graded", "truncated", "no_answer", "boxed",
+                                      "stated", "last_number"), 0)
+        self._shares = self._tokens = self._think = 0.0
+
+    def add(self, readings: Sequence[Reading]) -> None:
+        """Count a problem, by the readings of its samples."""
+        counts = self._counts
+        counts["n"] += 1
+        counts["samples"] += len(readings)
+        self._tokens += sum(r.tokens for r in readings) / len(readings)
+        self._think += sum(r.think_tokens for r in readings) / len(readings)
         if readings[0].correct is not None:
-            shares.append(sum(bool(r.correct) for r in readings) / len(readings))
+            counts["graded"] += 1
+            self._shares += sum(bool(r.correct) for r in readings) / len(readings)
         for reading in readings:
-            truncated += reading.truncated
-            no_answer += reading.extracted is None and not reading.truncated
+            counts["truncated"] += reading.truncated
+            counts["no_answer"] += reading.extracted is None and not reading.truncated
             if reading.extraction:
-                hows[reading.extraction] += 1
-    correct = sum(shares)
-    return Summary(cutoff=cutoff, n=len(tokens), samples=samples, graded=len(shares),
-                   correct=int(correct) if samples == len(tokens) else correct,
-                   accuracy=correct / len(shares) if shares else None,
-                   tokens=_mean(tokens), think_tokens=_mean(think), truncated=truncated,
-                   no_answer=no_answer, **hows)
+                counts[reading.extraction] += 1
+
+    def summary(self) -> Summary:
+        """The figures."""
+        n, graded = self._counts["n"], self._counts["graded"]
+        single = self._counts["samples"] == n
+        return Summary(cutoff=self._cutoff, **self._counts,
+                       correct=int(self._shares) if single else self._shares,
+                       accuracy=self._shares / graded if graded else None,
+                       tokens=self._tokens / max(n, 1), think_tokens=self._think / max(n, 1))
 
 
-def _mean(values: Sequence[float]) -> float:
-    return sum(values) / len(values) if values else 0.0
+def summarize(problems: Iterable[Reading | Sequence[Reading]], cutoff: int | None) -> Summary:
+    """The figures of problems, each one reading or the readings of its samples."""
+    figures = Figures(cutoff)
+    for problem in problems:
+        figures.add([problem] if isinstance(problem, Reading) else problem)
+    return figures.summary()
