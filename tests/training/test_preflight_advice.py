@@ -222,3 +222,106 @@ def test_another_release_is_one_line(good, monkeypatch):
     monkeypatch.setitem(parts, "data.loader", ["_load_no_dataset"])
     with pytest.raises(UserError, match=r"no data\.loader\._load_no_dataset.*llamafactory==0\.9"):
         check(good())
+
+
+# settings that a finding is about, the finding, and what its advice comes to: settings or a change
+MENDED = [
+    ({"template": None}, "no_template", {"template": "deepseekr1"}),
+    ({"template": "qwen"}, "eos_changed", {"template": "deepseekr1"}),
+    ({"template": "empty"}, "no_eos", {"template": "deepseekr1"}),
+    ({"enable_thinking": False}, "thinking_off", {"enable_thinking": None}),
+    ({"dataset": 5}, "bad_value", {"dataset": "good"}),
+    ({"dataset": "god"}, "unknown_dataset", {"dataset": "good"}),
+    ({"packing": True, "cutoff_len": 300}, "pack_length", {"packing": True, "cutoff_len": 304}),
+    ({"train_on_prompt": True}, "prompt_trained", {"train_on_prompt": None}),
+    ({"val_size": 40}, "no_train_rows", {"val_size": 4}),
+    ({"stage": "kto"}, "bad_stage", {"stage": "sft"}),
+    ({"do_train": None, "eval_strategy": None}, "no_training", {}),
+    ({"resume_from_checkpoint": True}, "no_checkpoint", {"resume_from_checkpoint": None}),
+    ({"lora_rank": 0}, "bad_value", {"lora_rank": 1}),
+]
+
+
+@pytest.mark.parametrize(("faulty", "code", "mended"), MENDED, ids=str)
+def test_a_setting_that_is_mended_as_advised(good, faulty, code, mended):
+    assert code in codes(good(**faulty))
+    assert codes(good(**mended)) == []
+
+
+def test_rows_to_evaluate_on_are_asked_for_by_the_parser(good):
+    with pytest.raises(UserError, match=r"eval_dataset be provided or val_size"):
+        check(good(val_size=None))
+    assert codes(good(val_size=0.1)) == codes(good(val_size=None, eval_strategy="no")) == []
+
+
+@pytest.mark.parametrize("code", ["bad_dataset_info", "no_dataset_info", "bad_dataset"])
+def test_building_the_set_again_mends_its_files(good, tmp_path, code):
+    path, data = good(), tmp_path / "data"
+    if code == "bad_dataset_info":
+        (data / "dataset_info.json").write_text("[]")
+    else:
+        (data / ("good.json" if code == "bad_dataset" else "dataset_info.json")).unlink()
+    assert code in codes(path)
+    if code == "bad_dataset_info":  # `drp build` mends no file that others may have written
+        (data / "dataset_info.json").unlink()
+    build([tmp_path / "run"], data, SetSettings(name="good", prompt="eval_boxed"),
+          replace_set=True)
+    assert codes(path) == []
+
+
+def test_a_set_that_is_built_to_its_size_needs_no_max_samples(good, tmp_path, write_rows):
+    """Also where several are to be mixed."""
+    path = good(tiny.rows(200), max_samples=100)
+    edit_set(path, lambda rows: rows.sort(key=lambda r: len(r["conversations"][1]["value"])))
+    (tmp_path / "data" / "good.provenance.jsonl").unlink()
+    assert codes(path) == ["unshuffled_max_samples"]
+    build([tmp_path / "run"], tmp_path / "data", SetSettings(
+        name="good", prompt="eval_boxed", size=100), replace_set=True)
+    assert codes(path) == []
+    build([tmp_path / "run"], tmp_path / "data", SetSettings(
+        name="more", prompt="eval_boxed", size=100))
+    both = good(tiny.rows(200), dataset="good,more", max_samples=150)
+    assert codes(both) == ["max_samples_each"]
+
+
+def test_rows_stored_before_and_splits_of_splits(good, tmp_path):
+    stored = tmp_path / "stored"
+    stored.mkdir()
+    (stored / "dataset_dict.json").write_text("{}")
+    assert codes(good(tokenized_path=str(stored))) == ["stored_rows"]
+    shutil.rmtree(stored)
+    path = good(tokenized_path=str(stored))
+    assert codes(path) == []
+    info = tmp_path / "data" / "dataset_info.json"
+    entries = json.loads(info.read_text())
+    (tmp_path / "data" / "val.json").write_text(json.dumps(
+        [{"conversations": [{"from": "human", "value": "Another?"}, {
+            "from": "gpt", "value": "<think>\nYes.\n</think>\n\nThe answer is 1."}]}]))
+
+    def split(**settings: object) -> list[str]:
+        made = good(dataset="good_train", **settings)
+        info.write_text(json.dumps(entries | {"good_train": entries["good"], "good_val": {
+            **entries["good"], "file_name": "val.json"}}))
+        return codes(made, prompt="eval_boxed")
+
+    assert split() == ["split_of_split"]
+    assert "split_of_split" not in split(val_size=None, eval_dataset="good_val")
+
+
+def test_a_mix_that_the_framework_dies_of_is_foretold(good, tmp_path):
+    """`interleave_once` needs a newer `datasets` than some environments have."""
+    from datasets import Dataset, interleave_datasets
+
+    path = good(dataset="good,more", mix_strategy="interleave_once", val_size=None,
+                eval_strategy=None)
+    build([tmp_path / "run"], tmp_path / "data", SetSettings(
+        name="more", prompt="eval_boxed", seed=1), replace_set=True)
+    rows = Dataset.from_list([{"a": 1}])
+    try:
+        interleave_datasets([rows, rows], stopping_strategy="all_exhausted_without_replacement")
+    except ValueError:
+        (found,) = check(path).problems
+        assert found.code == "bad_mix" and "interleave_once" in found.text
+        path = good(dataset="good,more", mix_strategy="interleave_over", val_size=None,
+                    eval_strategy=None)
+    assert codes(path) == []

@@ -39,13 +39,10 @@ def check_values(parsed: Parsed, report: Preflight) -> bool:
 
 
 def check_run(parsed: Parsed, report: Preflight) -> None:
-    """Is anything trained and evaluated, and do rows of an earlier run take the set's place?"""
+    """Is anything trained, and do rows of an earlier run take the set's place?"""
     training, data = parsed.training, parsed.data
     if not (training.do_train or training.do_eval or training.do_predict):
         report.add("no_training")
-    elif training.do_train and not data.eval_dataset and data.val_size < 1e-6 and \
-            str(getattr(training.eval_strategy, "value", training.eval_strategy)) != "no":
-        report.add("no_eval_rows")
     if data.packing and parsed.finetuning.stage in _STAGES and \
             (length := data.cutoff_len + 1) % _PADDED:
         report.add("pack_length", length=length, multiple=_PADDED,
