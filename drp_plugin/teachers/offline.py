@@ -8,6 +8,7 @@ whatever the answer's numbers depend on. It understands nothing: a language mode
 """
 
 import hashlib
+import random
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
@@ -88,8 +89,9 @@ def answer(prompt: str, quality: float = 1.0) -> str:
                 texts = list(clauses)
                 fates = Judge(question, [Clause(text) for text in texts], student, final,
                               whole=whole).judge()
-                return [("" if why else "by mistake") if _errs(quality, question, str(i), text)
-                        else why for i, (text, why) in enumerate(zip(texts, fates, strict=True))]
+                drawn = random.Random(repr((question, texts)))  # the same mistakes always
+                return [why if drawn.random() < quality else "" if why else "by mistake"
+                        for why in fates]
 
             return reply(given, judge, final if whole else None)
     if reasoning := prompts.section(prompt, "reasoning"):
@@ -97,12 +99,6 @@ def answer(prompt: str, quality: float = 1.0) -> str:
     raise TeacherError(
         "the offline teacher is rules, no language model: it knows only the shipped prompts for "
         "decomposing and revising. Give another teacher for this", Reason.REFUSED)
-
-
-def _errs(quality: float, *seed: str) -> bool:
-    """Whether this judgement is one of those that a weaker teacher gets wrong; the same always."""
-    drawn = hashlib.sha256("\0".join(seed).encode("utf-8", "replace")).digest()
-    return int.from_bytes(drawn[:8]) >= quality * 2**64
 
 
 def _decomposition(reasoning: str, *, skills: bool) -> str:

@@ -15,7 +15,7 @@ from drp_plugin.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import card, dataset_info
 from drp_plugin.training.asking import BARE, asking
 from drp_plugin.training.mixing import Fit, Spool, digest, mix
-from drp_plugin.training.overlap import TestQuestions
+from drp_plugin.training.overlap import HeldOut
 from drp_plugin.training.sources import Candidate, Dropped, Why, read_source
 from drp_plugin.training.templates import DEFAULT_TEMPLATE, Count, Family, family
 
@@ -62,8 +62,8 @@ class Sorter:
     settings: SetSettings
     layout: Family
     count: Count | None
-    excluded: TestQuestions
-    tests: TestQuestions
+    excluded: HeldOut
+    tests: HeldOut
     spool: Spool
     fit: dict[bytes, Fit] = field(default_factory=dict)  # of equal rows, that of the least rank
     dropped: list[Dropped] = field(default_factory=list)
@@ -168,8 +168,8 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
     if settings.prompt is not None:
         asking(settings.prompt)
     with contextlib.closing(Spool(folder)) as spool:
-        sorter = Sorter(settings, layout, count, TestQuestions(map(str, exclude)),
-                        TestQuestions(settings.test_sets), spool)
+        sorter = Sorter(settings, layout, count, HeldOut(map(str, exclude)),
+                        HeldOut(settings.test_sets), spool)
         for source in sources:
             for row in read_source(source, columns):
                 tick()

@@ -12,7 +12,7 @@ from drp_plugin import jsonl
 from drp_plugin.cli.build import command
 from drp_plugin.errors import UserError
 from drp_plugin.student import questions
-from drp_plugin.training.overlap import NEAR, TestQuestions
+from drp_plugin.training.overlap import NEAR, HeldOut
 
 TRAIN = ("A train travels {} miles in 3 hours. At the same rate, how many additional hours would "
          "it take to travel an additional 180 miles?")
@@ -40,7 +40,7 @@ def tests(tmp_path):
     ("A baker bakes 12 loaves in 3 hours. How many loaves does she bake in 5 hours?", "", False),
     ("", "", False), ("???", "", False)])
 def test_the_same_and_nearly_the_same(tests, question, found, same):
-    overlap = TestQuestions([tests]).find(question)
+    overlap = HeldOut([tests]).find(question)
     assert (overlap.test.endswith(f": {found}") if found else overlap is None)
     if found:
         assert (overlap.similarity == 1) == same and overlap.similarity >= NEAR
@@ -48,7 +48,7 @@ def test_the_same_and_nearly_the_same(tests, question, found, same):
 
 def test_the_embedded_students_own_splits_do_not_overlap_exactly():
     """Its problems are of one family, so some are close; none is the same."""
-    index = TestQuestions(["drp_tiny", "drp_tiny_ood"])
+    index = HeldOut(["drp_tiny", "drp_tiny_ood"])
     for level in ("steps2", "steps3", "steps4"):
         for row in questions("sft", level, 300):
             found = index.find(row["question"])
@@ -61,11 +61,11 @@ def test_a_group_stands_for_its_tasks_and_what_is_unknown_is_said(tmp_path, monk
         jsonl.write(tmp_path / f"{name}_test.jsonl", [
             {"id": name, "question": f"What is the value of {name}, all in all?", "answer": "1"}])
     monkeypatch.setenv("DRP_DATA_DIR", str(tmp_path))
-    index = TestQuestions(["drp"])
+    index = HeldOut(["drp"])
     assert index.find("What is the value of amc23, all in all?").test == "drp: amc23"
     for name in ("drp_gsm9k", "gsm8k_tests"):
         with pytest.raises(UserError, match=name):
-            TestQuestions([name])
+            HeldOut([name])
 
 
 def test_build_tells_them_by_count_and_ids_and_drops_them_when_asked(write_rows, tests, tmp_path):
