@@ -122,6 +122,20 @@ def _count(folder: Path):
     return TokenCounter.load(folder).count
 
 
+def test_a_template_whose_system_prompt_is_not_the_students(good, smol, tmp_path):
+    """As LLaMA-Factory's `smollm2`, which ends it with a full stop that the model has not."""
+    own = tmp_path / "own"
+    shutil.copytree(smol, own)
+    for file in (own / "tokenizer_config.json", own / "chat_template.jinja"):
+        if file.is_file():
+            file.write_text(file.read_text().replace("Hugging Face.", "Hugging Face"))
+    settings = {"model_name_or_path": str(own), "template": "smollm2"}
+    (found,) = check(good(**settings)).problems
+    assert found.code == "prompt_differs" and "set default_system" in found.text
+    system = "You are a helpful AI assistant named SmolLM, trained by Hugging Face"
+    assert codes(good(**settings, default_system=system)) == []
+
+
 def test_a_system_prompt_of_the_rows_or_the_yaml_is_no_other_template(good, smol, tmp_path):
     settings = {"model_name_or_path": str(smol), "template": "smollm2"}
     assert codes(good(**settings, default_system="Think.")) == ["system_not_evaluated"]

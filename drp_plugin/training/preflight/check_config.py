@@ -68,7 +68,7 @@ def _check_training(parsed: Parsed, report: Preflight, *, gpus: int | None, max_
     broken = check_texts(rows, parsed, base, report)
     check_encoded(parsed, rows, broken, base, report, max_cut=max_cut, examples=examples,
                   tick=progress(len(rows)))
-    check_prompt(parsed, rows, broken, prompt, report)
+    check_prompt(parsed, rows, broken, prompt, base.pristine, report)
     count = estimate.processes(parsed, gpus)
     estimate.schedule(parsed, rows, broken, base, count, report)
     runchecks.check_resume(parsed, base, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -105,7 +106,16 @@ def _frame(prompt: str) -> tuple[str, str]:
     return asking(prompt)("a\0a").partition("a\0a")[::2]
 
 
-def check_prompt(parsed: Parsed, rows: Dataset, skip: set[int], asked: str | None,
+def _sets_itself(tokenizer: Any, system: str) -> bool:
+    """Whether the chat template puts this system prompt before a bare question by itself."""
+    turns = [{"role": "system", "content": system}, {"role": "user", "content": "Q"}]
+    with contextlib.suppress(Exception):  # a template may raise anything, from inside Jinja
+        whole, bare = (tokenizer.apply_chat_template(t, tokenize=False) for t in (turns, turns[1:]))
+        return bool(whole == bare)
+    return False
+
+
+def check_prompt(parsed: Parsed, rows: Dataset, skip: set[int], asked: str | None, tokenizer: Any,
                  report: Preflight) -> None:
     """Compare the rows' prompt and that which `asked` names, else that of the tasks: `eval_boxed`,
     for the embedded student the bare question. Raises UserError for a prompt that there is not."""
@@ -135,6 +145,6 @@ def check_prompt(parsed: Parsed, rows: Dataset, skip: set[int], asked: str | Non
                    trained=", ".join(called.get(name, name) for name in other),
                    asked=called[BARE] if bare else f"{asked} ({''.join(wanted).strip()})",
                    build=BARE if bare else asked)
-    if named := [text for text in systems if text]:
+    if named := [text for text in systems if text and not _sets_itself(tokenizer, text)]:
         report.add("system_not_evaluated", count=sum(systems[s] for s in named), total=len(rows),
                    system=named[0][:60])
