@@ -40,13 +40,12 @@ class WordCounter:
     def count(self, text: str) -> int:
         """Tokens of the text."""
         first, *words = _CUT.split(text)
-        return self._of([first], self._first, "") + self._of(words, self._words, " ")
+        try:
+            return self._first[first] + sum(map(self._words.__getitem__, words))
+        except KeyError:
+            return self._of([first], self._first, "") + self._of(words, self._words, " ")
 
     def _of(self, words: list[str], known: dict[str, int], space: str) -> int:
-        try:
-            return sum(map(known.__getitem__, words))
-        except KeyError:
-            pass
         missing = [word for word in dict.fromkeys(words) if word not in known]
         found = self._tokenizer.encode_batch_fast([space + word for word in missing],
                                                   add_special_tokens=False)

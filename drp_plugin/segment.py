@@ -44,18 +44,20 @@ def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
     guarded = _Regions(protected(text))
     line = 0
     for match in _P.candidate.finditer(text):
-        newline = text[match.start()] == "\n"
+        at, start = match.span()
+        newline = text[at] == "\n"
         line_before = line
         if newline:
-            line = match.end()
-        if guarded.inside(match.start()):
+            line = start
+        if guarded.inside(at):
             continue
-        start = line if newline else _P.space.match(text, match.end()).end()  # type: ignore[union-attr]
+        while not newline and text[start : start + 1].isspace():
+            start += 1
         if start >= len(text) or start <= starts[-1] or guarded.inside(start, strictly=True):
             continue
         if newline:
             cut = _breaks_at_newline(text, match, line_before)
-        elif text[match.start()] in ".!?…":
+        elif text[at] in ".!?…":
             cut = _breaks_at_stop(text, match, start, line)
         else:
             cut = level == "clause" and _breaks_at_clause(text, match, start, starts[-1])

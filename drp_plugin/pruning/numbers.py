@@ -52,10 +52,13 @@ def new_numbers(text: str, known_text: str) -> list[str]:
     known. Numbers of list items do not count. In the order of the text, each once.
     """
     text = _P.marker.sub(" ", _P.spacing.sub("", text))
+    literals = dict.fromkeys(_P.number.findall(text))
+    if literals.keys() <= set(_P.number.findall(_P.spacing.sub("", known_text))):
+        return []  # written as they are there: most rows need no more looking into
     # squares and cubes are notation
     known = values(known_text) | {Fraction(power) for power in _P.power.findall(text)}
     unknown: dict[str, Fraction] = {}
-    for literal in _P.number.findall(text):
+    for literal in literals:
         first, *others = _readings(literal)
         if first not in known and not (others and known.issuperset(others)):
             unknown.setdefault(literal, first)
