@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from statistics import mean, median
 
 import click
 
 from drp_plugin.cli import page
+from drp_plugin.cli.show import printed
 from drp_plugin.inspection.rows import rows
 from drp_plugin.inspection.run_statistics import Statistics, not_reached
-from drp_plugin.mathml import visible
 
 
 @click.command("stats", help=page("stats"))
@@ -31,16 +30,5 @@ def command(run_dir: Path, as_json: bool) -> None:
     counts = {"rejects": found.rejected, "actions": found.actions, "skills": found.skills}
     if as_json:
         click.echo(json.dumps(facts | counts, ensure_ascii=False))
-        return
-    for name, value in facts.items():
-        shown = "–" if value is None else f"{value:,}" if isinstance(value, int) else f"{value:.3f}"
-        click.echo(f"{name.replace('_', ' '):18} {shown:>12}")
-    for name, counted in counts.items():
-        _bars(name, counted)
-
-
-def _bars(title: str, counted: Counter[str]) -> None:
-    click.echo(f"\n{title}" if counted else "", nl=bool(counted))
-    most = max(counted.values(), default=1)
-    for name, number in counted.most_common(14):
-        click.echo(f"  {visible(name)[:30]:30} {number:>8,}  {'█' * round(24 * number / most)}")
+    else:
+        click.echo(printed("stats", facts=facts, counts=counts), nl=False)
