@@ -5,8 +5,6 @@ that something other than white space follows: what stands between two such spac
 tokens wherever it stands, and traces repeat it. Each distinct one is encoded once.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from typing import TYPE_CHECKING
@@ -32,7 +30,7 @@ _LONGEST = 64
 class WordCounter:
     """Token counts of texts, from a table of words that grows."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: "Tokenizer") -> None:
         self._tokenizer = tokenizer
         self._first: dict[str, int] = {}  # Tokens of what a text begins with
         self._words: dict[str, int] = {}  # Tokens of what follows a cut, the space before it too
@@ -57,7 +55,7 @@ class WordCounter:
         return total
 
 
-def word_counter(tokenizer: Tokenizer) -> WordCounter | None:
+def word_counter(tokenizer: "Tokenizer") -> WordCounter | None:
     """A counter for this tokenizer, or None where it is not built like Qwen's."""
     from tokenizers import models, normalizers, pre_tokenizers
 

@@ -1,7 +1,5 @@
 """What the user sees while a run goes on: a bar on a terminal, a line now and then elsewhere."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import sys
@@ -37,7 +35,7 @@ class Display:
                 console=console, refresh_per_second=4)
             self._task = self._bar.add_task(self.what, total=self.total, rate="", status="")
 
-    def __enter__(self) -> Display:
+    def __enter__(self) -> "Display":
         if self._bar is not None:
             self._bar.start()
         with contextlib.suppress(RuntimeError):  # outside of a loop only `advance` shows anything

@@ -3,8 +3,6 @@
 Every record is frozen. A stage takes records and returns records.
 """
 
-from __future__ import annotations
-
 from enum import StrEnum
 from typing import Any
 
@@ -78,7 +76,7 @@ class Usage(Record):
     cost_usd: float | None = None  # None where no price is known for the model
     keys: tuple[str, ...] = ()  # The replies' keys in the run's ledger, of one row's usage alone
 
-    def __add__(self, other: Usage) -> Usage:
+    def __add__(self, other: "Usage") -> "Usage":
         known = [c for c in (self.cost_usd, other.cost_usd) if c is not None]
         counts = {name: getattr(self, name) + getattr(other, name)
                   for name in ("requests", "prompt_tokens", "completion_tokens")}

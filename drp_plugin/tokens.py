@@ -4,8 +4,6 @@
 BPE plus added tokens: the counts equal the ids that the student itself generated.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Sequence
 from functools import lru_cache
@@ -51,7 +49,7 @@ class TokenCount(NamedTuple):
 class TokenCounter:
     """Counts and clips text by the tokens of one tokenizer; no BOS, EOS or template is added."""
 
-    def __init__(self, tokenizer: Tokenizer, name: str) -> None:
+    def __init__(self, tokenizer: "Tokenizer", name: str) -> None:
         self._tokenizer = tokenizer
         self.name = name
         added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
@@ -60,7 +58,7 @@ class TokenCounter:
         self._words = word_counter(tokenizer)
 
     @classmethod
-    def load(cls, spec: str | Path = QWEN, *, exact: bool = True) -> TokenCounter:
+    def load(cls, spec: str | Path = QWEN, *, exact: bool = True) -> "TokenCounter":
         """The counter for `qwen`, `qwen-pieces`, `student`, a folder, a tokenizer.json, a hub name.
         `qwen` comes from `qwen_file()`, the local hub cache, or the hub; where none has it and
         `exact` is off, `qwen-pieces` counts in its place. Raises UserError."""
@@ -71,7 +69,7 @@ class TokenCounter:
                 raise
             return _counter(PIECES)
 
-    def same_as(self, other: TokenCounter) -> bool:
+    def same_as(self, other: "TokenCounter") -> bool:
         """Whether both hold the same tokenizer, under whatever names."""
         return self is other or self._tokenizer.to_str() == other._tokenizer.to_str()
 
@@ -134,7 +132,7 @@ def _counter(spec: str) -> TokenCounter:
     return TokenCounter(*_load(spec))
 
 
-def _load(spec: str) -> tuple[Tokenizer, str]:
+def _load(spec: str) -> "tuple[Tokenizer, str]":
     if spec == QWEN:
         if found := _qwen():
             return found, QWEN
@@ -167,7 +165,7 @@ def _load(spec: str) -> tuple[Tokenizer, str]:
                         "hub name like ORG/MODEL")
 
 
-def _from_file(path: Path) -> Tokenizer:
+def _from_file(path: Path) -> "Tokenizer":
     from tokenizers import Tokenizer
 
     try:
@@ -208,7 +206,7 @@ def qwen_file() -> Path:
     return Path(cache) / "drp_plugin" / "qwen" / "tokenizer.json"
 
 
-def _qwen() -> Tokenizer | None:
+def _qwen() -> "Tokenizer | None":
     here = qwen_file()
     if here.is_file():
         return _from_file(here)
@@ -222,7 +220,7 @@ def _qwen() -> Tokenizer | None:
     return None
 
 
-def _pieces() -> Tokenizer:
+def _pieces() -> "Tokenizer":
     """One token for each piece that Qwen's tokenizer cuts, or character of text without spaces."""
     from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 

@@ -1,7 +1,5 @@
 """The `drp` command. Each subcommand is a module of this package, imported when it is used."""
 
-from __future__ import annotations
-
 import copy
 import difflib
 import functools

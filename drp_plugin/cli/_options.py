@@ -1,7 +1,5 @@
 """What the commands share: options, kinds of values, and their pages of help."""
 
-from __future__ import annotations
-
 import difflib
 import functools
 import json

@@ -1,7 +1,5 @@
 """`drp build`."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,7 +76,7 @@ def command(sources: tuple[str, ...], output: Path, name: str, ratio: str | None
     return int(strict and any(d.reason is not Why.NOT_SAMPLED for d in built.dropped))
 
 
-def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:
+def _tell(built: "Built", sources: tuple[str, ...], settings: "SetSettings", counted: bool) -> None:
     """What was made, what was left out and why, on standard error."""
     from drp_plugin.inspection.run_statistics import not_reached
     from drp_plugin.training.sft_set import first_of

@@ -1,7 +1,5 @@
 """`drp check`."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import sys
@@ -77,7 +75,7 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
     return code
 
 
-def _print_rows(report: Preflight, color: bool | None, full: bool) -> None:
+def _print_rows(report: "Preflight", color: bool | None, full: bool) -> None:
     for example in report.examples:
         click.echo(click.style(f"--- {example.note} ---", bold=True), color=color)
         for title, text, colour in (("masked:  ", example.masked, "bright_black"),

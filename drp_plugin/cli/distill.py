@@ -1,7 +1,5 @@
 """`drp distill`: the direct-distillation ablation."""
 
-from __future__ import annotations
-
 import asyncio
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`drp generate`: sample the student's own traces (§3.1)."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """`drp inspect`: see and edit a run."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import sys

@@ -1,7 +1,5 @@
 """`drp judge`: Appendix D's pairwise comparison."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from dataclasses import asdict

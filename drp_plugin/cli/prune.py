@@ -1,7 +1,5 @@
 """`drp prune`: decompose, revise, verify."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Iterator
 from itertools import islice

@@ -1,7 +1,5 @@
 """`drp report`: tables, figures and one HTML page from lmms-eval runs."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

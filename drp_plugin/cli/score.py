@@ -1,7 +1,5 @@
 """`drp score`: grade and count completions outside lmms-eval."""
 
-from __future__ import annotations
-
 import itertools
 import math
 import os

@@ -1,7 +1,5 @@
 """`drp serve-teacher`: the offline teacher over HTTP."""
 
-from __future__ import annotations
-
 import sys
 
 import click

@@ -1,7 +1,5 @@
 """`drp show`: one row of a run, on the terminal."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`drp stats`: what a run did, in numbers, on the terminal."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from statistics import mean, median

@@ -1,7 +1,5 @@
 """What passes between lmms-eval and our tasks and models: messages, counts, options, ends."""
 
-from __future__ import annotations
-
 import contextlib
 import sys
 import traceback

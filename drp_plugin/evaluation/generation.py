@@ -1,7 +1,5 @@
 """What a task, or --gen_kwargs, asks of the generation: checked, and never silently left aside."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Mapping
@@ -30,7 +28,7 @@ class Generation(NamedTuple):
     seed: int | None  # None where the model's own holds
 
     @classmethod
-    def read(cls, given: Mapping[str, Any], model: str) -> Generation:
+    def read(cls, given: Mapping[str, Any], model: str) -> "Generation":
         """Read lmms-eval's generation kwargs. Raises UserError for a key that `model` does not
         have, a value that is not what its key wants, and a temperature that greedy decoding would
         leave aside."""

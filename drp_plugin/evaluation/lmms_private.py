@@ -5,8 +5,6 @@ nothing of the run: two methods of its TaskManager are wrapped here (the search 
 loading), and a task's instances, metrics and arguments are its own attributes.
 """
 
-from __future__ import annotations
-
 import copy
 import functools
 import sys

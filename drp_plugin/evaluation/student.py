@@ -1,7 +1,5 @@
 """What the lmms-eval models of this package share: requests in, counted completions out."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections import Counter
@@ -91,7 +89,7 @@ class StudentModel(lmms):  # type: ignore[misc]
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str,
-                               additional_config: dict[str, Any] | None = None) -> StudentModel:
+                               additional_config: dict[str, Any] | None = None) -> "StudentModel":
         """As lmms-eval's, but what --model_args says wins over --batch_size and --device. There
         they would meet twice, which ends a run with exit code 0 and no result."""
         with loudly():

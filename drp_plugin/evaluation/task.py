@@ -1,7 +1,5 @@
 """The task class behind every YAML of `lmms_eval_tasks/`: the paper's protocol (§4.2, §4.6)."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from typing import Any

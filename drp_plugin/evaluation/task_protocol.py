@@ -1,7 +1,5 @@
 """The protocol of a task: everything a number depends on besides the model."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +37,7 @@ class TaskProtocol(Record):
     thinking: bool = True  # False for models without `<think>`
 
     @classmethod
-    def parse(cls, values: dict[str, Any], where: str) -> TaskProtocol:
+    def parse(cls, values: dict[str, Any], where: str) -> "TaskProtocol":
         """Raises UserError that names the task and the field."""
         try:
             return cls.model_validate(values)

@@ -1,7 +1,5 @@
 """The experiment's YAML: students, questions, methods, seeds, tasks, and where stages run."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Any, Literal

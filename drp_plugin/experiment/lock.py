@@ -1,7 +1,5 @@
 """One experiment at a time in a folder, and no orphan of a killed one beside it."""
 
-from __future__ import annotations
-
 import contextlib
 import fcntl
 import os

@@ -1,7 +1,5 @@
 """From an experiment's file to its stages: the same commands that a person would type."""
 
-from __future__ import annotations
-
 import re
 import sys
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The shapes that answers have: one value, an ordered tuple, a set, intervals, a matrix, words."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from drp_plugin.grading.latex import Node
@@ -25,7 +23,7 @@ class Group(NamedTuple):
     """Several answers: `kind` is tuple (ordered), list or set (both not), or union (of sets)."""
 
     kind: str
-    items: tuple[Answer, ...]
+    items: "tuple[Answer, ...]"
     brackets: str = ""
     """Around a tuple, perhaps an interval; of the rows of a matrix: matrix, determinant, norm."""
     joint: str = ""  # The word or sign between the items: and, or, \setminus; '' for a comma
@@ -34,7 +32,7 @@ class Group(NamedTuple):
 class Relation(NamedTuple):
     """left = right, or a chain of comparisons."""
 
-    sides: tuple[Answer, ...]
+    sides: "tuple[Answer, ...]"
     signs: tuple[str, ...]
 
 

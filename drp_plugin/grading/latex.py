@@ -4,8 +4,6 @@ Whatever it does not know raises NotUnderstood, and a computer algebra system is
 it never guesses. It reads what `tidy` has written in one plain way.
 """
 
-from __future__ import annotations
-
 import re
 from fractions import Fraction
 from typing import NamedTuple
@@ -25,7 +23,7 @@ class Node(NamedTuple):
     """An expression: an operation and what it is applied to."""
 
     op: str
-    args: tuple[Node, ...] = ()
+    args: "tuple[Node, ...]" = ()
     value: Fraction | None = None
     name: str = ""
 

@@ -5,8 +5,6 @@ looked at or searched. A script that the page's policy names by its hash shows t
 made here is the only markup.
 """
 
-from __future__ import annotations
-
 import base64
 import gzip
 import hashlib

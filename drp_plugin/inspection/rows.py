@@ -1,7 +1,5 @@
 """The rows of a run as they are looked at: read, found by id, with their checks in words."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 from collections.abc import Iterator, Mapping

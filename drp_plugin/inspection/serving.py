@@ -5,8 +5,6 @@ browser out, as do the checks of Host (another name that was pointed here) and O
 that sends). Nothing but decisions on rows of the run can be written.
 """
 
-from __future__ import annotations
-
 import json
 import secrets
 import threading

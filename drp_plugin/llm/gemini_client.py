@@ -1,7 +1,5 @@
 """Gemini by the `google-genai` library: an AI Studio key, or Vertex AI."""
 
-from __future__ import annotations
-
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -98,7 +96,7 @@ class GeminiTeacher(Teacher):
         return Transient(self._clean(f"{name}: {error}"), unreachable=any(
             word in name for word in ("Connect", "Protocol", "Url", "Unicode")))
 
-    def batch(self) -> BatchApi:
+    def batch(self) -> "BatchApi":
         """Gemini's batch mode. Raises UserError on Vertex AI, whose batches are other ones."""
         from drp_plugin.llm.gemini_batch import GeminiBatch
 

@@ -1,7 +1,5 @@
 """What is asked of a teacher and what it says: messages in; text, finish reason, usage out."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Literal
@@ -102,13 +100,13 @@ class Teacher(abc.ABC):
 
     name: str  # `kind:model`, as on the command line
     identity: dict[str, Any]  # What of it determines its answers, for the ledger's keys
-    persistent: Persistent | None = None  # The retries of a teacher behind a network
+    persistent: "Persistent | None" = None  # The retries of a teacher behind a network
 
     asks_nothing: bool = False  # It prunes without a model, by a method of its own
     local: bool = False  # It runs on the user's own machine: its requests cost nothing
 
     @property
-    def connections(self) -> list[Persistent]:
+    def connections(self) -> "list[Persistent]":
         """Each server that it asks."""
         return [] if self.persistent is None else [self.persistent]
 
@@ -116,7 +114,7 @@ class Teacher(abc.ABC):
     async def ask(self, request: Request) -> Reply:
         """Answer one request. Raises TeacherError when no answer can be had."""
 
-    def batch(self) -> BatchApi:
+    def batch(self) -> "BatchApi":
         """Its batch API. Raises UserError where it has none."""
         raise UserError(f"teacher {self.name} has no batch API", fix="Leave --batch out")
 

@@ -1,7 +1,5 @@
 """OpenAI and every endpoint that speaks its chat completions API, by the `openai` library."""
 
-from __future__ import annotations
-
 import json
 import os
 from typing import TYPE_CHECKING, Any
@@ -144,7 +142,7 @@ class OpenAITeacher(Teacher):
         text = self._clean(str(cause) or type(cause).__name__)
         return Transient(f"connection failed ({text})", unreachable=True)
 
-    def batch(self) -> BatchApi:
+    def batch(self) -> "BatchApi":
         """OpenAI's Batch API, or that of a compatible server."""
         from drp_plugin.llm.openai_batch import OpenAIBatch
 
@@ -171,7 +169,7 @@ class AzureTeacher(OpenAITeacher):
         return super()._client(azure_endpoint=self.base_url, azure_deployment=self.model,
                                api_version=version)
 
-    def batch(self) -> BatchApi:
+    def batch(self) -> "BatchApi":
         """Raises UserError: Azure's batches need a deployment of their own kind."""
         raise UserError(f"teacher {self.name} has no batch API here", fix="Leave --batch out")
 

@@ -3,8 +3,6 @@
 Their titles, columns and notes, and the captions of figures, stand in data/report_texts.yaml.
 """
 
-from __future__ import annotations
-
 import base64
 import csv
 import io

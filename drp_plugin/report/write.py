@@ -1,7 +1,5 @@
 """Everything that a report consists of, written into one folder."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -95,7 +93,7 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
     return [out / name for name in contents], missing
 
 
-def _page(report: Results, pictures: Sequence[Picture], scored: Sequence[Scored],
+def _page(report: Results, pictures: "Sequence[Picture]", scored: Sequence[Scored],
           missing: str) -> str:
     """One self-contained HTML page: no script, no network (a content security policy forbids
     them), every text escaped."""

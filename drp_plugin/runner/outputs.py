@@ -1,7 +1,5 @@
 """The files of a run directory, each whole or not there."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

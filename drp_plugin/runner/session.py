@@ -1,7 +1,5 @@
 """One command's run, from its settings to the last line on stderr."""
 
-from __future__ import annotations
-
 import math
 import sys
 from datetime import date

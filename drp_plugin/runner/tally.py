@@ -1,7 +1,5 @@
 """Counting a run: what came in, what went out, what it cost."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any

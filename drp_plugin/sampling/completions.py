@@ -1,7 +1,5 @@
 """What is asked of a student and what it says: requests, completions, samplers."""
 
-from __future__ import annotations
-
 import abc
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -64,7 +62,7 @@ class Failed(Record):
     reason: Literal["engine", "too_long"] = "engine"  # or no room in the context, whenever asked
 
     @classmethod
-    def too_long(cls, prompt: int, context: int) -> Failed:
+    def too_long(cls, prompt: int, context: int) -> "Failed":
         """Of so many tokens each."""
         return cls(error=f"the prompt has {prompt} tokens and the model's context {context}",
                    reason="too_long")

@@ -1,7 +1,5 @@
 """The student behind OpenAI-compatible servers; several of them share the work."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import json

@@ -1,7 +1,5 @@
 """The data card: what a set holds and where it comes from, for people and for programs."""
 
-from __future__ import annotations
-
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -46,7 +44,7 @@ class Sums:
     edited: dict[str, str] = field(default_factory=dict)  # By id: how, and its tokens
     overlaps: list[tuple[str, str, float]] = field(default_factory=list)
 
-    def add(self, question: bytes, row: Fit, characters: int, facts: Mapping[str, Any]) -> None:
+    def add(self, question: bytes, row: "Fit", characters: int, facts: Mapping[str, Any]) -> None:
         """Count a row in; `question` is a hash of its question."""
         group, source, tokens = row.group, row.source, row.tokens
         self.questions.add(question)
@@ -66,7 +64,7 @@ class Sums:
                                    f"{facts['edited']}")
 
 
-def describe(settings: SetSettings, sums: Sums, dropped: Sequence[Dropped], rows_in: int,
+def describe(settings: "SetSettings", sums: Sums, dropped: Sequence[Dropped], rows_in: int,
              tokenizer: str | None) -> dict[str, Any]:
     """The card as one JSON object. It holds no date, so that equal builds are equal files."""
     counts = {title: dict(counter.most_common()) for title, counter in sums.counts.items()}

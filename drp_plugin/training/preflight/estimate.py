@@ -1,7 +1,5 @@
 """How many steps, how large a batch, and about how much GPU memory."""
 
-from __future__ import annotations
-
 import math
 import os
 from typing import TYPE_CHECKING, Any
@@ -32,7 +30,7 @@ def processes(parsed: Parsed, asked: int | None) -> int:
     return of_launcher("NPROC_PER_NODE") * of_launcher("NNODES") if several else 1
 
 
-def schedule(parsed: Parsed, rows: Dataset, broken: set[int], base: Base, gpus: int,
+def schedule(parsed: Parsed, rows: "Dataset", broken: set[int], base: Base, gpus: int,
              report: Preflight) -> None:
     """Steps and effective batch size, counted as the trainer counts them."""
     training, data = parsed.training, parsed.data

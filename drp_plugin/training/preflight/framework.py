@@ -5,8 +5,6 @@ LLaMA-Factory itself. What depends on the machine (GPUs, DeepSpeed, launchers) i
 settings first, or put in its place for the time of a question.
 """
 
-from __future__ import annotations
-
 import contextlib
 import copy
 import difflib
@@ -168,7 +166,7 @@ def tokenizer_of(spec: str | None) -> Any:
     return None
 
 
-def load_rows(parsed: Parsed, name: str) -> Dataset:
+def load_rows(parsed: Parsed, name: str) -> "Dataset":
     """All rows of one registered set, aligned, before `max_samples`. Raises BadSet."""
     loader = _part("data.loader")
     data = _plain(parsed.data)
@@ -207,7 +205,7 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def mixed(parsed: Parsed, sets: dict[str, Dataset]) -> Dataset:
+def mixed(parsed: Parsed, sets: "dict[str, Dataset]") -> "Dataset":
     """The rows to train on, with `_place` (`SET:ROW`), mixed. Raises ValueError (probabilities)."""
     limit = parsed.data.max_samples
     placed = [rows.add_column("_place", [f"{name}:{i}" for i in range(len(rows))])
@@ -218,7 +216,7 @@ def mixed(parsed: Parsed, sets: dict[str, Dataset]) -> Dataset:
             chosen, _plain(parsed.data), seed=parsed.training.seed)
 
 
-def split(parsed: Parsed, rows: Dataset) -> tuple[Dataset, int]:
+def split(parsed: Parsed, rows: "Dataset") -> "tuple[Dataset, int]":
     """The rows to train on, and how many are held out. Raises ValueError where none are left."""
     if parsed.data.streaming:  # it cannot count: it takes the first rows of the stream
         held = min(int(parsed.data.val_size), len(rows))
@@ -231,7 +229,7 @@ def split(parsed: Parsed, rows: Dataset) -> tuple[Dataset, int]:
     return train["train"], len(held_out.get("validation", ()))
 
 
-def packs(parsed: Parsed, template: Any, tokenizer: Any, rows: Dataset) -> int:
+def packs(parsed: Parsed, template: Any, tokenizer: Any, rows: "Dataset") -> int:
     """How many packed rows LLaMA-Factory makes: each of the YAML's workers packs its share."""
     with quiet():
         return len(_part("data.loader")._get_preprocessed_dataset(

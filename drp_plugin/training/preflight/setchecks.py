@@ -1,7 +1,5 @@
 """Checks of the data sets as wholes: are they there, mixed, and not split already?"""
 
-from __future__ import annotations
-
 import difflib
 import json
 import math
@@ -30,7 +28,7 @@ def _registered(parsed: Parsed) -> dict[str, Any] | None:
     return read_object(Path(folder) / "dataset_info.json")
 
 
-def load_sets(parsed: Parsed, report: Preflight) -> dict[str, Dataset]:
+def load_sets(parsed: Parsed, report: Preflight) -> "dict[str, Dataset]":
     """Rows of every set that `dataset` names; what cannot be had becomes a finding."""
     folder, names = parsed.data.dataset_dir, parsed.data.dataset or []
     try:
@@ -51,7 +49,7 @@ def load_sets(parsed: Parsed, report: Preflight) -> dict[str, Dataset]:
     return sets
 
 
-def _loaded(parsed: Parsed, name: str, what: str, report: Preflight) -> Dataset | None:
+def _loaded(parsed: Parsed, name: str, what: str, report: Preflight) -> "Dataset | None":
     try:
         return load_rows(parsed, name)
     except BadSet as error:
@@ -59,7 +57,7 @@ def _loaded(parsed: Parsed, name: str, what: str, report: Preflight) -> Dataset 
         return None
 
 
-def check_sets(parsed: Parsed, sets: dict[str, Dataset], report: Preflight) -> Dataset | None:
+def check_sets(parsed: Parsed, sets: "dict[str, Dataset]", report: Preflight) -> "Dataset | None":
     """The rows of all sets, mixed as LLaMA-Factory mixes them; None where there are none."""
     _check_max_samples(parsed, sets, report)
     rows, strategy = None, parsed.data.mix_strategy
@@ -96,7 +94,7 @@ def _drift(values: Sequence[float], at: int) -> float:
     return abs(gap) / math.sqrt(variance * (1 / at + 1 / rest))
 
 
-def _check_max_samples(parsed: Parsed, sets: dict[str, Dataset], report: Preflight) -> None:
+def _check_max_samples(parsed: Parsed, sets: "dict[str, Dataset]", report: Preflight) -> None:
     """`max_samples` takes the first rows of each set: a set in order of its sources loses some.
 
     The sources are known for sets that `drp build` made. For others the first rows are compared
@@ -120,7 +118,7 @@ def _check_max_samples(parsed: Parsed, sets: dict[str, Dataset], report: Preflig
         report.add("max_samples_each", limit=limit, sets=len(sets))
 
 
-def _check_split(parsed: Parsed, sets: dict[str, Dataset], rows: Iterable[dict[str, Any]],
+def _check_split(parsed: Parsed, sets: "dict[str, Dataset]", rows: Iterable[dict[str, Any]],
                  report: Preflight) -> None:
     """A set that is already the training part of a split must not be split again."""
     info = _registered(parsed) if sets and parsed.data.val_size > 1e-6 else None

@@ -1,7 +1,5 @@
 """Checks of the rows as text: the thinking, the answer, and the prompt that is trained."""
 
-from __future__ import annotations
-
 import contextlib
 import re
 from collections import Counter
@@ -81,7 +79,7 @@ def _faults(prompt: str, response: str, marks: tuple[str, ...]) -> list[str]:
     return found
 
 
-def check_texts(rows: Dataset, parsed: Parsed, base: Base, report: Preflight) -> set[int]:
+def check_texts(rows: "Dataset", parsed: Parsed, base: Base, report: Preflight) -> set[int]:
     """Check every row; returns the numbers of those that cannot even be encoded."""
     tally, broken = Faults(), set()
     marks = base.layout.marks() if base.layout else ()
@@ -115,7 +113,7 @@ def _sets_itself(tokenizer: Any, system: str) -> bool:
     return False
 
 
-def check_prompt(parsed: Parsed, rows: Dataset, skip: set[int], asked: str | None, tokenizer: Any,
+def check_prompt(parsed: Parsed, rows: "Dataset", skip: set[int], asked: str | None, tokenizer: Any,
                  report: Preflight) -> None:
     """Compare the rows' prompt and that which `asked` names, else that of the tasks: `eval_boxed`,
     for the embedded student the bare question. Raises UserError for a prompt that there is not."""

@@ -1,7 +1,5 @@
 """Checks of tokenizer, template and encoded rows: is training what inference will see?"""
 
-from __future__ import annotations
-
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -152,7 +150,7 @@ class Encoded:
                        + (f", cut to {kept}" if kept < len(ids) else ""))
 
 
-def check_encoded(parsed: Parsed, rows: Dataset, skip: set[int], base: Base, report: Preflight, *,
+def check_encoded(parsed: Parsed, rows: "Dataset", skip: set[int], base: Base, report: Preflight, *,
                   max_cut: float, examples: int, tick: Callable[[], None]) -> None:
     """Encode every row as training does and compare it with what inference sends and stops at."""
     seen = Encoded(parsed, base)
