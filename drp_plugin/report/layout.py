@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 
 import jinja2
 import yaml
-from markupsafe import Markup
 
 from drp_plugin.mathml import html_with_math, visible
 
@@ -137,7 +136,7 @@ def templates() -> jinja2.Environment:
         autoescape=lambda name: str(name).endswith(".html.jinja"))
     found.filters |= {
         "base64": lambda data: base64.b64encode(data).decode(), "shown": shown,
-        "math": lambda text: Markup(html_with_math(text)),
+        "math": html_with_math,
         "line": lambda c: (c if isinstance(c, Cell) else Cell(c.name, c.small)).line(),
         "tex": lambda text: "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " ")),
         "md": lambda text: shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace(
