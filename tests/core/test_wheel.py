@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import os
 import re
@@ -81,7 +83,9 @@ def test_from_traces_to_a_training_workspace(drp: Run, traces: Path, tmp_path: P
     drp("build", "run", "-o", "work/data", "--name", "mine", "--tokenizer", "qwen")
     assert (tmp_path / "work" / "data" / "mine.json").is_file()
     drp("inspect", "run", "-o", "page.html")
-    assert "apples" in (tmp_path / "page.html").read_text()
+    packed = re.findall(r'<script type="text/plain" id="[^"]+">([^<]+)<',
+                        (tmp_path / "page.html").read_text())
+    assert any(b"apples" in gzip.decompress(base64.b64decode(part)) for part in packed)
     drp("init", "work")
     for name in ("drp_qwen7b.yaml", "export/drp_qwen7b.yaml", "thinkprune/train.py",
                  "cot_valve/scale.py"):
@@ -104,8 +108,9 @@ def test_what_needs_an_extra_says_so_in_one_line(drp: Run, core: Path, traces: P
     drp("init", "work")
     model = next(core.parent.parent.glob("lib/*/site-packages/drp_plugin/student/model"))
     said = drp(*(a.replace("MODEL", str(model)) for a in arguments), code=2).stderr.strip()
-    (line,) = [part for part in said.splitlines()
-               if not part.startswith(("note: ", "drp: offline rules"))]
+    *begun, line = [part for part in said.splitlines()
+                    if not part.startswith(("note: ", "drp: offline rules"))]
+    assert len(begun) <= 1, "what it begins to do, and why it cannot"
     assert line.startswith("drp: ") and f"drp-plugin[{extra}]" in line
 
 
