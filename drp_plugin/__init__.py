@@ -5,7 +5,7 @@
 | §3 R = (T, A), steps, skills, actions, R̂ | `records`, `thinking` |
 | §3.1 the student's own traces | `sampling` |
 | §3.1 skill-based step decomposition | `pruning.decompose`, `pruning.steps` |
-| §3.2 KEEP, DELETE, COMPRESS, MERGE and the synthesis | `pruning.revise`, `pruning.revision` |
+| §3.2 KEEP, DELETE, COMPRESS, MERGE and the synthesis | `pruning.revise` |
 | both in one request (beyond the paper) | `pruning.indexed` |
 | what a pruned response must be (beyond the paper) | `pruning.verify` |
 | §3.3, Appendix B: the SFT set, checks before training | `training`, `llamafactory_configs/` |

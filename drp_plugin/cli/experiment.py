@@ -11,10 +11,9 @@ from rich.console import Console
 from drp_plugin.cli import page
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import Experiment, read_experiment
-from drp_plugin.experiment.lock import locked
 from drp_plugin.experiment.plan import make_plan
 from drp_plugin.experiment.projection import project
-from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose
+from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose, locked
 from drp_plugin.experiment.stages import Marks, Stage
 
 

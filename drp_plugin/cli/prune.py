@@ -14,7 +14,7 @@ from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.methods import Given, Method, is_method, listing, make
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
-from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.pruning.values import PruneOptions
 from drp_plugin.reading import Reader
 from drp_plugin.reading import traces as read_traces
 from drp_plugin.records import Pruned, Reject, Trace

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Request, Teacher
-from drp_plugin.pruning.options import PruneOptions
-from drp_plugin.pruning.values import Prune
+from drp_plugin.pruning.values import Prune, PruneOptions
 from drp_plugin.records import Reject, Trace
 
 METHODS = {

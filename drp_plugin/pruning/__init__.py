@@ -2,8 +2,8 @@
 
 | file | the paper's word for it |
 |---|---|
-| `decompose`, `steps`, `windows` | D(T) → (s_i, k_i), and how much of T the steps hold |
-| `revise`, `revision`, `assemble` | Revise(s_i) → ŝ_i, the synthesis T̂, the revised answer part Â |
+| `decompose`, `steps` | D(T) → (s_i, k_i), and how much of T the steps hold |
+| `revise`, `assemble` | Revise(s_i) → ŝ_i, the synthesis T̂, the revised answer part Â |
 | `indexed` | both in one structured reply, over numbered units of T |
 | `verify`, `numbers` | what a pruned response must be to go into training |
 | `flow`, `values` | all of it for one trace, and what the stages hand to one another |

@@ -7,7 +7,7 @@ from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Message, Reply, Request, TeacherError, TooLong
 from drp_plugin.loops import loop_period
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.pruning.values import PruneOptions
 from drp_plugin.records import Reason, Reject, Trace, Usage
 from drp_plugin.thinking import CLOSE, OPEN
 

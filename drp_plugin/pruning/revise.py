@@ -2,12 +2,113 @@
 
 import re
 from functools import partial
+from typing import NamedTuple
 
-from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue
-from drp_plugin.pruning.revision import parse_revision
+from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue, FormatError, unbraced
 from drp_plugin.pruning.values import CheckedTrace, Result
-from drp_plugin.records import Revision, Step
+from drp_plugin.records import Action, Revision, Step
+from drp_plugin.resources import Patterns, table
 from drp_plugin.segment import texts, units
+
+_P = Patterns("replies.yaml", "revision")
+ACTIONS = {name: Action[action]
+           for action, names in table("replies.yaml")["actions"].items() for name in names}
+
+
+class Revised(NamedTuple):
+    """A revision reply taken apart."""
+
+    revisions: tuple[Revision, ...]
+    synthesis: str  # T̂, or the window's part of it
+    answer: str | None  # Â where the teacher wrote it anew; None leaves A as it is
+
+
+def parse_revision(reply: str, expected: range) -> Revised:
+    """Actions for exactly the steps `expected`, the synthesized text, the answer part. Raises
+    FormatError that names what is missing or wrong."""
+    listing, synthesis, answer = _sections(reply)
+    revisions = parse_actions(listing, expected)
+    if not synthesis:
+        raise FormatError('the explanation after the line "## SYNTHESIS" is missing.')
+    return Revised(revisions, synthesis, answer)
+
+
+def _sections(reply: str) -> tuple[str, str, str | None]:
+    """The action lines, the text after `## SYNTHESIS`, and the text after `## ANSWER`. The
+    reference marks the synthesis with a bare leading `##`; that is taken too."""
+    headings = list(_P.heading.finditer(reply))
+    named = [match for match in headings if _P.synthesis.match(match[1])]
+    if named:
+        start, at = named[-1].span()
+    else:
+        behind = max((line.end() for line in _P.line.finditer(reply)), default=0)
+        bare = next((match for match in headings if match.start() >= behind
+                     and not _P.answer.match(match[1])), None)
+        if bare is None:
+            return reply, "", None
+        start, at = bare.start(), bare.start(1)
+    for match in headings:
+        if match.start() >= at and _P.answer.match(match[1]):
+            answer = unbraced(reply[match.end() :])
+            unchanged = answer.strip("*_ .`").upper() in ("UNCHANGED", "")
+            return (reply[:start], unbraced(reply[at : match.start()]),
+                    None if unchanged else answer)
+    return reply[:start], unbraced(reply[at:]), None
+
+
+def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
+    """The revisions in a list of action lines; raises FormatError as `parse_revision` does."""
+    lines = list(_P.line.finditer(listing))
+    if not lines:
+        raise FormatError('it has no lines like "Step 1: KEEP".')
+    ends = [match.start() for match in lines[1:]] + [len(listing)]
+    revisions: list[Revision] = []
+    seen: set[int] = set()
+    for match, end in zip(lines, ends, strict=True):
+        action = ACTIONS[match[3].upper().replace(" STEP", "-STEP")]
+        steps = _numbers(match[1] + match[2])
+        text = listing[match.end() : end]
+        covered = _P.covered.match(text)
+        if covered:
+            text = text[covered.end() :]
+            if action is Action.MERGE:
+                steps = sorted({*steps, *_numbers(covered[1])})
+        text = _P.separator.sub("", text, count=1).strip()
+        text = unbraced(_P.revised.sub("", text, count=1))
+        new = [step for step in steps if step not in seen]
+        if any(step not in expected for step in steps):
+            raise FormatError(f"step {next(s for s in steps if s not in expected)} was not given; "
+                              f"the steps are {expected[0]} to {expected[-1]}.")
+        if not new:
+            if action is Action.MERGE or (revisions and not text):
+                continue  # says again that it went into the merged step before
+            raise FormatError(f"step {steps[0]} has more than one action.")
+        if len(new) < len(steps) and action is not Action.MERGE:
+            raise FormatError(f"step {min(set(steps) - set(new))} has more than one action.")
+        before = revisions[-1] if revisions else None
+        if action is Action.MERGE and not text and before is not None and \
+                before.action is Action.MERGE and before.steps[-1] + 1 == new[0]:
+            revisions[-1] = before.model_copy(update={"steps": (*before.steps, *new)})
+        elif action in (Action.COMPRESS, Action.MERGE) and not text:
+            raise FormatError(f"step {new[0]} is to be compressed, but its new text is missing.")
+        else:
+            kept = text if action in (Action.COMPRESS, Action.MERGE) else None
+            revisions.append(Revision(action=action, steps=tuple(new), text=kept))
+        seen.update(new)
+    if missing := [step for step in expected if step not in seen]:
+        named = ", ".join(map(str, missing[:10])) + (" …" if len(missing) > 10 else "")
+        raise FormatError(f"these steps have no action: {named}.")
+    return tuple(sorted(revisions, key=lambda revision: revision.steps))
+
+
+def _numbers(text: str) -> list[int]:
+    """`4`, `4-6`, `4, 5 and 6`, `4 to 6`, ascending; a range of more than 10,000 is none."""
+    found: set[int] = set()
+    for match in re.finditer(r"(\d{1,6})(?:[ \t]*(?:-|–|—|to|through)[ \t]*(\d{1,6}))?", text):
+        first, last = int(match[1]), int(match[2] or match[1])
+        found.update(range(first, last + 1) if first <= last <= first + 10_000 else [first])
+    return sorted(found)
+
 
 _CONCLUSION = re.compile(r"\b(?:the )?(?:final )?answer is\b", re.IGNORECASE)
 

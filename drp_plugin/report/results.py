@@ -10,8 +10,7 @@ from typing import Any
 from drp_plugin import statistics
 from drp_plugin.grading import equal
 from drp_plugin.records import Record
-from drp_plugin.report.efficiency import Difficulty, aes, bought, mean, share
-from drp_plugin.report.habits import habits
+from drp_plugin.report.efficiency import Difficulty, aes, bought, habits, mean, share
 from drp_plugin.report.regrading import Scored, labelled, readings
 from drp_plugin.scoring import Reading
 

@@ -5,11 +5,12 @@ from drp_plugin.scoring.measure import (
     DEFAULT_CUTOFF,
     Measured,
     Reading,
+    Summary,
     measure,
     measure_at,
     measure_many,
+    summarize,
 )
-from drp_plugin.scoring.summary import Summary, summarize
 
 __all__ = ["DEFAULT_CUTOFF", "Measured", "Reading", "Summary", "loop_period", "measure",
            "measure_at", "measure_many", "summarize"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from drp_plugin.teachers.offline_cues import Clause, Stated, content_words
-from drp_plugin.teachers.offline_reach import Goal, reach
+from drp_plugin.teachers.offline_steps import Goal, reach
 
 _LONGEST_ASIDE = 60  # Clauses; a re-check that runs on longer is taken for a part of the reasoning
 _LOOKBACK = 8

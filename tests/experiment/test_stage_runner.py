@@ -12,8 +12,7 @@ import pytest
 from rich.console import Console
 
 from drp_plugin.errors import UserError
-from drp_plugin.experiment.lock import locked
-from drp_plugin.experiment.stage_runner import Runner, StageFailed
+from drp_plugin.experiment.stage_runner import Runner, StageFailed, locked
 from drp_plugin.experiment.stages import Stage, fraction, moved
 
 QUIET = Console(quiet=True)

@@ -6,7 +6,7 @@ import pytest
 from scripted import TRACE, Scripted, prune
 
 from drp_plugin.methods.earliest_correct import earliest_correct, stated_result
-from drp_plugin.pruning.options import PruneOptions
+from drp_plugin.pruning.values import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject, Trace
 from drp_plugin.thinking import split_response
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from drp_plugin.pruning.dialogue import FormatError
 from drp_plugin.pruning.indexed import parse_indexed, whole_parts
-from drp_plugin.pruning.revision import parse_revision
+from drp_plugin.pruning.revise import parse_revision
 from drp_plugin.pruning.steps import Labelled, Located, coverage, locate, parse_steps
 from drp_plugin.records import Action
 from drp_plugin.thinking import join_response, split_response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from drp_plugin.report import read_runs, score_run
-from drp_plugin.report.habits import habits
+from drp_plugin.report.efficiency import habits
 from drp_plugin.tokens import TokenCounter
 
 from .conftest import Writer, documents
