@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LINT = $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports
 
-.PHONY: setup demo paper paper-smoke test test-pythons lint bench bench-peers clean
+.PHONY: setup demo paper paper-smoke test test-pythons lint bench bench-peers docs clean
 setup:
 	@PYTHON=$(PYTHON) bash scripts/setup.sh
 
@@ -34,5 +34,9 @@ bench-peers: setup  ## the teacher pipeline beside curator and distilabel, each 
 	@bash scripts/peers.sh
 	$(BIN)/python benchmarks/_peers.py
 
+docs: setup  ## the documentation as a site, in site/
+	$(BIN)/mkdocs build --strict
+
 clean:  ## what demo and tests made, not the environments
-	rm -rf demo-run paper-run paper-smoke bench-out .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf demo-run paper-run paper-smoke bench-out site .pytest_cache .ruff_cache .mypy_cache \
+		.hypothesis

@@ -16,6 +16,12 @@
 | §6.1 ablations of the decomposition | `pruning` (`--decompose`) |
 | Appendix C: the prompts | `prompts/` |
 | Appendix D: the pairwise judge | `inspection.pairwise` |
+
+A script or notebook imports what `__init__.pyi` names from here (docs/python.md). It is loaded on
+use: `import drp_plugin` itself loads nothing heavy.
 """
 
+import lazy_loader
+
 __version__ = "0.1.0"
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -137,7 +137,7 @@ def dumps(value: Record | dict[str, Any]) -> str:
 
 @contextlib.contextmanager
 def replacing(path: str | Path, *, private: bool = False) -> Iterator[IO[str]]:
-    """A text file that takes the place of `path` when the block ends without an exception. With
+    """A text file that replaces `path` when the block ends without an exception. With
     `private` nobody else may read it, unless the file before it let them."""
     path = Path(path)
     if path.is_symlink():  # what it points to is replaced, not the link

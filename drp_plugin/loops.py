@@ -35,7 +35,7 @@ def loop_period(text: str) -> int | None:
 
     Either exact repeats, at least four that cover at least 160 characters at the very end (the
     shortest period), or a refrain: one sentence, its numbers aside, that keeps coming back to the
-    end (the median distance). A list of cases that comes to a conclusion is none.
+    end (the median distance). A list of cases with a conclusion is no loop.
     """
     tail = text[-WINDOW:].rstrip("\ufffd")     # half a character where the limit fell inside one
     return _exact(tail) or _refrain(tail[-REFRAIN_WINDOW:])

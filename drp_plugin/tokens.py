@@ -118,6 +118,12 @@ class TokenCounter:
         return prefixes
 
 
+def count(completion: str, tokenizer: str | Path = QWEN) -> TokenCount:
+    """Tokens of a completion: `total`, `think` and `answer`. `tokenizer` is as in
+    `TokenCounter.load`. Raises UserError where it cannot be had."""
+    return TokenCounter.load(tokenizer).split_counts([completion])[0]
+
+
 def _clean(text: str) -> str:
     """Text that can be UTF-8: JSON lets lone surrogates through, tokenizers does not."""
     try:

@@ -292,6 +292,8 @@ def page(measured: Measured, folder: str) -> str:
         *main_table(measured), "",
         "Every sample behind a row of this table, with its file, its mark and its tokens, "
         "and the means that they come to:", "",
+        "<!-- not run: it reads a finished run; tests/report/test_reproduction.py runs the "
+        "script -->",
         "```bash", f"{command} --trace DRP {measured.tasks[0]}", "```", "",
         "## Tests", "",
         "On the same problems: exact McNemar's test for one seed, the exact sign-flip test over "

@@ -175,7 +175,7 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--retries", type=click.IntRange(0, 100), default=7, show_default=True,
                  help="Further attempts for a request that can be retried."),
     click.option("--price", metavar="IN,OUT",
-                 help="USD for a million tokens in and out, in place of the price table."),
+                 help="USD for a million tokens in and out, instead of the price table."),
     click.option("--prices", type=click.Path(path_type=Path, dir_okay=False),
                  help="A price table of your own (YAML)."),
     click.option("--config", callback=read_config, is_eager=True, expose_value=False,
@@ -195,8 +195,8 @@ _RUNNING: tuple[Callable[[Any], Any], ...] = (
     click.option("--pilot", type=click.IntRange(2), default=20, show_default=True,
                  help="Rows of the pilot, spread over short and long traces."),
     click.option("--max-cost", type=Number(0, min_open=True), metavar="USD",
-                 help="Stop before more than this is spent in RUN_DIR, requests in flight "
-                      "counted at the most that they can cost."),
+                 help="Budget of RUN_DIR. Requests in flight count at their highest "
+                      "possible cost."),
     click.option("--anew", is_flag=True,
                  help="Go on in RUN_DIR with other settings than it was begun with."),
     columns_option,
@@ -210,7 +210,7 @@ run_dir_option = click.option("-o", "--output", "run_dir", required=True, metava
                               type=click.Path(path_type=Path), help="The run's folder.")
 prompts_option = click.option(
     "--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
-    help="A folder whose *.jinja files take the place of the shipped prompts.")
+    help="A folder whose *.jinja files replace the shipped prompts of the same names.")
 
 
 def _adding(options: tuple[Callable[[Any], Any], ...], name: str,

@@ -24,7 +24,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 @click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--model", metavar="PATH",
-              help="Tokenizer and config of the student, in place of model_name_or_path.")
+              help="Tokenizer and config of the student, instead of model_name_or_path.")
 @click.option("--gpus", type=click.IntRange(min=1),
               help="GPUs that will train, for steps, batch size and memory.")
 @click.option("--max-cut", default=0.0, show_default=True, metavar="PERCENT",

@@ -8,18 +8,16 @@ from typing import Any
 
 import click
 
-from drp_plugin import __version__
 from drp_plugin.cli import _options, page
-from drp_plugin.llm.ledger_client import RowClient
-from drp_plugin.methods import Given, Method, is_method, listing, make
+from drp_plugin.methods import listing
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
 from drp_plugin.pruning.values import PruneOptions
 from drp_plugin.reading import Reader
 from drp_plugin.reading import traces as read_traces
-from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.runner.job import Job, RunOptions, Shard, check_input, part, rereadable, said
+from drp_plugin.records import Reject, Trace
+from drp_plugin.runner.job import RunOptions, Shard, check_input, part, rereadable, said
 from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.prune_job import method_of, prune_job
 from drp_plugin.runner.session import doubt_run, finish, run_session
 from drp_plugin.teachers.registry import TeacherSettings
 
@@ -68,35 +66,14 @@ def command(settings: TeacherSettings, run: RunOptions, traces: tuple[str, ...],
     def rows() -> Iterator[Trace | Reject]:
         yield from islice(read_traces(reader), limit)  # begins when `reader` is known
 
-    method = _method(settings, Given(rows, chosen, counter.count, settings.base_urls,
-                                     settings.engine))
-    chosen = chosen.model_copy(update={"teacher": method.asks.name})
+    method, chosen = method_of(settings, rows, chosen, counter)
     prompts.check(method.prompts)
     prepare(run_dir)
     reader = Reader(rereadable(traces, run_dir), columns)
-
-    async def flow(trace: Trace, client: RowClient) -> Pruned | Reject:
-        return await prune_trace(trace, client, chosen, prompts=prompts, count=counter.count,
-                                 prune=method.prune)
-
-    job = Job(
-        rows=lambda: part(rows(), None, shard), flow=flow, run_dir=run_dir,
-        total=sum(1 for _ in part(reader, limit, shard)),
-        settings={"command": "prune", "version": __version__, "input": said(traces), "limit": limit,
-                  "shard": shard and str(shard),
-                  "columns": columns or None, "base_url": settings.endpoint,
-                  "tokenizer": counter.name,
-                  "prompts_hash": prompts.hash, **chosen.model_dump(mode="json")})
+    job = prune_job(lambda: part(rows(), None, shard), run_dir, method, chosen, prompts, counter,
+                    total=sum(1 for _ in part(reader, limit, shard)), input=said(traces),
+                    limit=limit, shard=shard and str(shard), columns=columns or None,
+                    base_url=settings.endpoint)
     outcome = asyncio.run(run_session(job, method.asks, settings, run))
     doubt_run(outcome, reader)
     return finish(outcome, strict=strict)
-
-
-def _method(settings: TeacherSettings, given: Given) -> Method:
-    """The method that --teacher names; a teacher's name stands for the paper's."""
-    if is_method(settings.teacher):
-        return make(settings.teacher, given)
-    way = given.options.decompose
-    prompts = {"indexed": ["indexed"], "sentence": ["revise"]}.get(
-        way, [f"decompose_{way}", "revise"]) + ["repair"] * bool(given.options.repairs)
-    return Method(prune_with_teacher, settings.make(), tuple(prompts))

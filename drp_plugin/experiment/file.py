@@ -43,14 +43,14 @@ class MethodSection(FilePart):
     """A way to a shorter trace. With nothing in it: the student as it is."""
 
     prune: Options | None = None  # Options of `drp prune`; its `teacher` says how
-    distill: Options | None = None  # Options of `drp distill`, in place of pruning
+    distill: Options | None = None  # Options of `drp distill`, instead of pruning
     rows_by: tuple[str, ...] = ()  # Or a command that writes rows of {questions} to {out}
     generate: Options = {}  # Options that differ from the experiment's (`samples: 4`)
     build: Options = {}
     train: Options = {}  # Settings of LLaMA-Factory that differ from the YAML's
     config: str | None = None  # Another YAML of `llamafactory_configs/` to train with
     chain: tuple[Round, ...] = ()  # Trainings, each going on with the adapter before
-    recipe: tuple[str, ...] = ()  # A command in place of all this: {student}, {out}, {seed}, …
+    recipe: tuple[str, ...] = ()  # A command instead of all this: {student}, {out}, {seed}, …
     adapter: str = ""  # Where below {out} it leaves a LoRA adapter; empty for a whole model
     export: bool = False  # Merge the adapter into a folder of its own, and measure that
     tasks: str = ""  # Suffix of the tasks: `tale` measures `drp_gsm8k_tale`
@@ -93,7 +93,7 @@ class Experiment(FilePart):
     about: str = ""
     students: dict[str, Student]
     questions: tuple[str, ...] = ()  # What `drp generate` takes: sets, files, or `tiny:…`
-    traces: tuple[str, ...] = ()  # Traces that are there already, in place of `questions`
+    traces: tuple[str, ...] = ()  # Traces that are there already, instead of `questions`
     rows: int | None = None  # How many questions there are, for the projections
     generate: Options = {}
     build: Options = {}

@@ -144,7 +144,7 @@ def explain(said: Said, name: str, variable: str) -> Exception:
     if setting and not (moment and status):
         fix = settings.get(setting, {}).get("fix", f"Leave --extra {setting}=… out")
         if setting == "max_tokens" and re.search("use .?max_completion_tokens", words):
-            fix = "Give --extra max_completion_tokens=N in place of --max-tokens"
+            fix = "Give --extra max_completion_tokens=N instead of --max-tokens"
         return Unusable(f"{name} does not take a setting ({text})", fix=fix, runs=True)
     if (has("manner") and status != 429) or status in (405, 410, 501):
         return Unusable(f"{name} refuses every such request ({text})",

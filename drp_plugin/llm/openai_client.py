@@ -192,7 +192,7 @@ def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]
 
 
 def error_within(body: Any) -> Any:
-    """The error that a body with status 200 holds in place of a whole answer; None where it holds
+    """The error that a body with status 200 holds instead of a whole answer; None where it holds
     none. Raises KeyError, TypeError, … for what is no completion."""
     if not body.get("choices") and any(map(body.get, ("error", "errors", "detail", "message"))):
         return body

@@ -14,4 +14,5 @@ docs/inputs.md shows a row of every layout.
 from drp_plugin.reading.reader import Item, Reader, parse_columns
 from drp_plugin.reading.traces import traces
 
-__all__ = ["Item", "Reader", "parse_columns", "traces"]
+read = traces
+__all__ = ["Item", "Reader", "parse_columns", "read", "traces"]

@@ -123,7 +123,7 @@ def words(*texts: str) -> tuple[Cell, ...]:
 
 
 def finite(value: Any) -> Any:
-    """None in place of a number that JSON and CSV do not have."""
+    """None instead of a number that JSON and CSV do not have."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -13,7 +13,7 @@ from drp_plugin.report.results import Comparison, Key, ResultRow
 #: Column order and headings of the paper's sets; other tasks follow in the order given.
 KNOWN = {"gsm8k": "GSM8K", "math500": "MATH500 (OOD)", "aime24": "AIME24 (OOD)",
          "amc23": "AMC (OOD)"}
-#: Sets so small that the paper gives counts in place of percentages.
+#: Sets so small that the paper gives counts instead of percentages.
 _COUNTED = ("aime24", "amc23")
 #: The paper's ablations by the numbers of their tables.
 ABLATIONS = (2, 3, 4)

@@ -15,7 +15,7 @@ def identity(engine: str, model: str, *, revision: str | None = None,
              chat_template: str | None = None, adapter: str | None = None,
              **arguments: Any) -> dict[str, Any]:
     """What a completion of this model in this engine depends on, for the ledger's keys.
-    `chat_template` is a file that takes the place of the model's own; `arguments` are the engine's,
+    `chat_template` is a file that replaces the model's own; `arguments` are the engine's,
     of which those that bear on speed alone are left out. A path is known by what is there."""
     known = {name: _value(value) for name, value in sorted(arguments.items())
              if name not in table("engines.yaml")["speed"] and value is not None}

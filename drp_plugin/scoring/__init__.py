@@ -9,8 +9,9 @@ from drp_plugin.scoring.measure import (
     measure,
     measure_at,
     measure_many,
+    score,
     summarize,
 )
 
 __all__ = ["DEFAULT_CUTOFF", "Measured", "Reading", "Summary", "loop_period", "measure",
-           "measure_at", "measure_many", "summarize"]
+           "measure_at", "measure_many", "score", "summarize"]

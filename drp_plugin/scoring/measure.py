@@ -5,11 +5,13 @@ The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by 
 
 from collections.abc import Iterable, Sequence
 
+from drp_plugin.errors import UserError
+from drp_plugin.finish import ended as ended_by_itself
 from drp_plugin.grading import Grade, How, Outcome, grade
 from drp_plugin.grading.extract import answer_part
 from drp_plugin.loops import loop_period
-from drp_plugin.records import Record
-from drp_plugin.tokens import TokenCount, TokenCounter
+from drp_plugin.records import Record, Reject, Trace
+from drp_plugin.tokens import QWEN, TokenCount, TokenCounter
 
 #: Tokens; "empirically covers 99% of correct responses" (§4.6).
 DEFAULT_CUTOFF = 12_000
@@ -62,6 +64,19 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
                        ended=ended)
     return [Measured(**dict(cut), full=full, loop=loop_period(text), backend_tokens=backend)
             for text, (cut, full), backend in zip(completions, found, ids, strict=True)]
+
+
+def score(rows: Iterable[Trace | Reject], *, cutoff: int | None = DEFAULT_CUTOFF,
+          tokenizer: str = QWEN, thinking: bool = True) -> list[Measured]:
+    """`measure` for the rows of `read`. Raises UserError for a row that cannot be scored."""
+    found = []
+    for row in rows:
+        if isinstance(row, Reject):
+            raise UserError(f"{row.id} cannot be scored: {row.detail}")
+        found.append(row)
+    return measure_many([row.response for row in found], [row.answer for row in found],
+                        [row.dataset for row in found], TokenCounter.load(tokenizer), cutoff,
+                        thinking=thinking, ended=[ended_by_itself(row.finish) for row in found])
 
 
 def measure_at(completions: Sequence[str], golds: Sequence[str | None],

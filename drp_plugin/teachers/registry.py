@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ class TeacherSettings:
     """What the shared options say."""
 
     teacher: str
-    base_urls: tuple[str, ...]
+    base_urls: tuple[str, ...] = ()
     """Where requests go: the options, else the environment's; empty for the provider's own."""
-    sampling: Sampling
-    concurrency: int
-    timeout_s: float
-    retries: int
-    price: str | None
-    prices: Path | None
-    engine: dict[str, Any]
+    sampling: Sampling = field(default_factory=Sampling)
+    concurrency: int = 64
+    timeout_s: float = 600.0
+    retries: int = 7
+    price: str | None = None
+    prices: Path | None = None
+    engine: dict[str, Any] = field(default_factory=dict)
 
     def make(self) -> Teacher:
         """The teacher. Raises UserError."""

@@ -149,7 +149,7 @@ def _example(asked: str, response: str, rejected: str | None) -> dict[str, Any]:
             "rejected": {"from": "gpt", "value": rejected}}
 
 
-def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
+def build(sources: Sequence[str | Path], folder: str | Path, settings: SetSettings, *,
           tokenizer: str | None = None, count: Count | None = None, counted_by: str | None = None,
           exclude: Sequence[str | Path] = (), columns: Mapping[str, str] | None = None,
           replace_set: bool = False, tick: Callable[[], None] = lambda: None) -> Built:
@@ -162,6 +162,7 @@ def build(sources: Sequence[str | Path], folder: Path, settings: SetSettings, *,
     Raises UserError for unreadable sources, a name that is taken, an empty result, and, without
     `replace_set`, for a set of that name with other rows.
     """
+    folder = Path(folder)
     dataset_info.check_name(settings.name)
     dataset_info.check_free(folder, settings.name)
     layout, note = family(settings.template, tokenizer)

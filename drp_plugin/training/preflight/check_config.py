@@ -20,7 +20,7 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
           prompt: str | None = None, progress: Progress = lambda total: lambda: None) -> Preflight:
     """Check a training (or export) YAML with LLaMA-Factory's own parser and data code.
 
-    `model` takes the place of `model_name_or_path`: a folder with tokenizer and config is enough.
+    `model` replaces `model_name_or_path`: a folder with tokenizer and config is enough.
     `max_cut` is the share of rows, in percent, that `cutoff_len` may cut. `prompt` names the
     prompt that the student will be asked with (default: that of the evaluation tasks).
 

@@ -1,0 +1,125 @@
+"""Every command of README and docs does what the page says, or says why it is not tried."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from blocks import OTHER, PAGES, REASONS, Block, blocks
+from checkout import ROOT
+from worlds import KEY, Loopback, world
+
+pytestmark = pytest.mark.timeout(3600)  # a page is many commands, and machines are busy
+
+Shell = Callable[[Path, Block], "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[Loopback]:
+    with Loopback() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory, provider: Loopback) -> Shell:
+    """Runs a block as a user's shell does: this checkout's `drp`, and no way out of the machine."""
+    commands = tmp_path_factory.mktemp("bin")
+    for name, module in (("drp", ROOT / "tests/docs/drp_beside_loopback.py"), ("python", "")):
+        (commands / name).write_text(f'#!/bin/sh\nexec {sys.executable} {module} "$@"\n')
+        (commands / name).chmod(0o755)
+    kept = {k: v for k, v in os.environ.items()
+            if k in ("HOME", "LANG", "TMPDIR", "DRP_QWEN_TOKENIZER", "XDG_CACHE_HOME")}
+
+    def run(folder: Path, block: Block) -> subprocess.CompletedProcess[str]:
+        text = block.text.replace("http://localhost:8000/v1", provider.url)
+        env = {**kept, "PATH": f"{commands}:{Path(sys.executable).parent}:/usr/bin:/bin",
+               "PYTHONPATH": str(ROOT), "HF_HOME": str(folder / "hub"), "HF_HUB_OFFLINE": "1",
+               "OPENAI_API_KEY": KEY, "GEMINI_API_KEY": KEY, "OPENAI_BASE_URL": provider.url,
+               "GOOGLE_GEMINI_BASE_URL": provider.gemini_url, "LOOPBACK": "1",
+               "OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false", "COLUMNS": "100"}
+        return subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=folder, env=env,
+                              capture_output=True, text=True, check=False)
+
+    return run
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_a_block_that_is_not_run_says_why(page: Path) -> None:
+    for block in blocks(page, "bash"):
+        if (why := block.why_not) is not None:
+            named = re.findall(r"tests/[\w/.]+", why)
+            assert why in OTHER or why.startswith(REASONS) or (
+                named and all((ROOT / name.rstrip("/.")).exists() for name in named)), (
+                f"{page.name}:{block.line}: {why!r} is no reason")
+    for kind in ("sh", "shell", "console", ""):
+        assert not [b.line for b in blocks(page, kind) if re.search(r"^\$ |^drp ", b.text, re.M)], \
+            f"{page.name}: commands belong into ```bash blocks"
+
+
+RUN = [page for page in PAGES if any(b.why_not is None for b in blocks(page, "bash"))]
+
+
+@pytest.mark.parametrize("page", RUN, ids=lambda p: p.name)
+def test_the_commands_of_a_page_run(page: Path, tmp_path: Path, shell: Shell) -> None:
+    world(tmp_path)
+    for block in blocks(page, "bash"):
+        if block.why_not is None:
+            done = shell(tmp_path, block)
+            assert done.returncode == 0 and "Traceback" not in done.stderr, (
+                f"{page.name}:{block.line}\n{block.text}\n{done.stdout[-1500:]}\n"
+                f"{done.stderr[-3000:]}")
+    if page.name == "README.md":
+        _the_newcomers_set(tmp_path)
+
+
+def _the_newcomers_set(folder: Path) -> None:
+    """What a reader of the README has in hand: their own thirty rows, one of them edited."""
+    data = folder / "mine-data"
+    rows = json.loads((data / "mine.json").read_text())
+    assert len(rows) == 10
+    edited = [row["conversations"][1]["value"] for row in rows
+              if "Tom has 16 apples" in row["conversations"][0]["value"]]
+    assert edited == ["<think>\n16 + 10 = 26.\n</think>\n\nThey have \\boxed{26} apples."]
+    known = [json.loads(line) for line in (data / "mine.provenance.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in known if "edited" in row] == ["q3"]
+    assert "edited" in (data / "mine.md").read_text()
+    for run in ("parquet-run", "api-run"):
+        assert json.loads((folder / run / "summary.json").read_text())["rows"] == 10
+    assert len(json.loads((data / "all_mine.json").read_text())) >= 10
+    page = (folder / "mine.html").read_text()
+    assert "<script" in page and len(page) > 10_000
+
+
+PYTHON = [page for page in PAGES if page.name not in ("methods.md",) and blocks(page, "python")]
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=lambda p: p.name)
+def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                   ) -> None:
+    world(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {"__name__": "page"}
+    for block in blocks(page, "python"):
+        if block.why_not is None:
+            exec(compile(block.text, f"{page.name}:{block.line}", "exec"), names)
+
+
+def test_the_picture_is_what_its_script_draws() -> None:
+    done = subprocess.run([sys.executable, str(ROOT / "scripts/method_figure.py"), "--check"],
+                          check=False)
+    assert done.returncode == 0, "run scripts/method_figure.py"
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    for page in PAGES:
+        for target in re.findall(r"\]\((?!https?:|#)([^)\s#]+)", page.read_text("utf-8")):
+            made = {"commands.md", "changelog.md", "contributing.md"}  # by scripts/docs_site.py
+            assert (page.parent / target).exists() or target in made, f"{page.name}: {target}"
+
+
