@@ -31,9 +31,9 @@ def absent(error: ModuleNotFoundError) -> UserError | None:
                      fix=f'pip install "drp-plugin[{EXTRAS[module]}]"')
 
 
-def refusal(error: UserError | OSError) -> str:
+def refusal(error: UserError | OSError | UnicodeError) -> str:
     """The user's mistake, or what the operating system refused, in one line, the file first."""
-    if isinstance(error, UserError):
+    if not isinstance(error, OSError):
         return str(error)
     what = " ".join((error.strerror or str(error) or type(error).__name__).split())
     return what if error.filename is None else f"{error.filename}: {what}"

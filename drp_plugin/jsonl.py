@@ -2,8 +2,10 @@
 
 import codecs
 import contextlib
+import glob
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -19,6 +21,7 @@ R = TypeVar("R", bound=Record)
 MAX_ROW = 64 << 20  # Bytes of the longest row: what has no end of line for so long is no JSONL
 MAX_DEPTH = 100
 """Lists and objects within each other; what writes a row again does not go much deeper."""
+_COMMANDS = re.compile("[\x7f-\x9f]")  # Of terminals; JSON itself escapes the others
 
 
 class Row(NamedTuple):
@@ -135,6 +138,15 @@ def dumps(value: Record | dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
 
 
+def alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except (OSError, OverflowError) as error:
+        return isinstance(error, PermissionError)
+    return True
+
+
 @contextlib.contextmanager
 def replacing(path: str | Path, *, private: bool = False) -> Iterator[IO[str]]:
     """A text file that replaces `path` when the block ends without an exception. With
@@ -147,6 +159,9 @@ def replacing(path: str | Path, *, private: bool = False) -> Iterator[IO[str]]:
             yield file
         return
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        if (pid := left.name.split(".")[-2]).isdecimal() and not alive(int(pid)):
+            left.unlink(missing_ok=True)  # of a process that was killed
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         mode = 0o666 if not private else path.stat().st_mode & 0o777 if path.exists() else 0o600
@@ -164,8 +179,13 @@ def write(path: str | Path, values: Iterable[Record | dict[str, Any]]) -> int:
     """Write a JSONL file in one atomic move (or to standard output); returns the rows written."""
     count = 0
     with contextlib.ExitStack() as stack:
-        file = sys.stdout if str(path) == "-" else stack.enter_context(replacing(path))
+        file = None if str(path) == "-" else stack.enter_context(replacing(path))
         for value in values:
-            file.write(dumps(value) + "\n")
+            line = dumps(value) + "\n"
+            if file is None:  # a terminal may be there, and an encoding that is not JSON's
+                line = _COMMANDS.sub(lambda c: f"\\u{ord(c[0]):04x}", line)
+                sys.stdout.buffer.write(line.encode())
+            else:
+                file.write(line)
             count += 1
     return count

@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
-import sys
 import time
 from collections.abc import Callable
 
 from rich import progress as bars
 from rich.console import Console
+
+from drp_plugin.redact import redact
+from drp_plugin.terminal import say
 
 LINE_EVERY_S = 15.0
 _LOOK_EVERY_S = 1.0
@@ -78,9 +80,9 @@ class Display:
     def say(self, text: str) -> None:
         """One line of status on stderr, above the bar where there is one."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(redact(text), highlight=False, markup=False)
         elif not self._quiet:
-            print(f"drp: {text}", file=sys.stderr, flush=True)
+            say(text)
 
     def _refresh(self) -> None:
         now = self._clock()

@@ -1,8 +1,12 @@
 """Jinja prompts: files in `prompts/`, or in the user's folder first."""
 
+import contextlib
 import difflib
 import hashlib
-from collections.abc import Iterable
+import resource as limits
+import sys
+import time
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +20,45 @@ from drp_plugin.errors import UserError
 from drp_plugin.records import Step
 from drp_plugin.resources import resource, table
 
+RENDER_CPU_S, RENDER_BYTES = 2.0, 1 << 30
 _STUDENTS = ("eval_", "chat_")
 _GIVEN = table("prompts.yaml")
 _VARIABLES: dict[str, list[str]] = _GIVEN["variables"]
 _VALUES = {**_GIVEN["common"], "steps": tuple(Step(**s) for s in _GIVEN["steps"]), "units": tuple(
     SimpleNamespace(index=s["index"], text=s["text"]) for s in _GIVEN["steps"])}
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    intercepted_binops = frozenset(("*", "**"))
+
+    def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
+        if operator == "**" or (operator == "*" and all(isinstance(x, int) and x.bit_length() > 64
+                                                        for x in (left, right))):
+            raise ArithmeticError("numbers of that size are no part of a prompt")
+        return super().call_binop(context, operator, left, right)
+
+
+@contextlib.contextmanager
+def _bounded() -> Iterator[None]:
+    """Ends a template that takes longer, or (on Linux) more memory, than any prompt."""
+    until, before = time.thread_time() + RENDER_CPU_S, sys.gettrace()
+    given = limits.getrlimit(limits.RLIMIT_AS)
+
+    def look(*_: Any) -> Any:
+        if time.thread_time() > until:
+            raise TimeoutError(f"it computes for more than {RENDER_CPU_S:g} s")
+        return look
+
+    with contextlib.suppress(OSError, ValueError):
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * limits.getpagesize()
+        if given[0] == limits.RLIM_INFINITY or given[0] > used + RENDER_BYTES:
+            limits.setrlimit(limits.RLIMIT_AS, (used + RENDER_BYTES, given[1]))
+    sys.settrace(look)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+        limits.setrlimit(limits.RLIMIT_AS, given)
 
 
 class Prompts:
@@ -34,7 +72,7 @@ class Prompts:
         self._shipped = {f.stem for f in self.folders[-1].glob("*.jinja")}
         if override is not None:
             self._check_folder(override)
-        self._environment = ImmutableSandboxedEnvironment(  # a prompt is a text, no program
+        self._environment = _Sandbox(  # a prompt is a text, no program
             loader=jinja2.FileSystemLoader([str(f) for f in self.folders]),
             undefined=jinja2.StrictUndefined, autoescape=False,
             keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True,
@@ -76,7 +114,8 @@ class Prompts:
         """The text of `prompts/<name>.jinja` with these variables. Raises UserError."""
         file = f"{name}.jinja"
         try:
-            return self._environment.get_template(file).render(**variables).strip()
+            with _bounded() if self.override else contextlib.nullcontext():
+                return self._environment.get_template(file).render(**variables).strip()
         except jinja2.TemplateNotFound as error:
             raise UserError(f"prompt {error.name} is missing", file=self.folders[0]) from None
         except jinja2.UndefinedError as error:

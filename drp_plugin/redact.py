@@ -17,7 +17,8 @@ _IN_AN_ADDRESS = re.compile(
     r"|(?<![^\s/\"'(])[^\s/?#@:\"']+:[^\s/?#@\"']+(?<!\[)(?=@(?!\d+(?:\.\d+)?(?!\w|[.:]\w))\S)"
     r"|(?<=[?&;])(?:[a-z]+[-_])*(?:api)?(?:key|token|secret|password|sig|code)=[^&\s\"'#]+",
     re.IGNORECASE)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+# what commands a terminal, or turns the order of what it shows; lines and tabs do not
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 def holds_a_secret(address: str) -> bool:
@@ -29,6 +30,11 @@ def _known(keys: tuple[str | None, ...]) -> list[str]:
     held = {value.strip() for name, value in os.environ.items() if _HOLDS_A_KEY.search(name)}
     found = {k for k in (*keys, *held) if k and len(k) >= _SHORTEST and "/" not in k[:2]}
     return sorted(found, key=len, reverse=True)
+
+
+def visible(text: str) -> str:
+    """`text` with its control characters by their numbers."""
+    return _CONTROL.sub(lambda c: ascii(c[0])[1:-1], text)
 
 
 def hide(text: str, *keys: str | None) -> str:
@@ -45,4 +51,4 @@ def redact(text: str, *keys: str | None) -> str:
     for key in _known(keys):
         text = re.sub(rf"{re.escape(key[:6])}[\w\-*.…]*{re.escape(key[-3:])}", HIDDEN, text)
     text = _IN_AN_ADDRESS.sub(HIDDEN, _LOOKS_LIKE_A_KEY.sub(HIDDEN, text))
-    return _CONTROL.sub(lambda c: repr(c[0])[1:-1], " ".join(text.split()))
+    return visible(" ".join(text.split()))

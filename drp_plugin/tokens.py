@@ -5,6 +5,7 @@ BPE plus added tokens: the counts equal the ids that the student itself generate
 """
 
 import os
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -160,7 +161,7 @@ def _load(spec: str) -> "tuple[Tokenizer, str]":
                             fix="Give a model folder that has one, or --tokenizer qwen")
     if path.is_file():
         return _from_file(path), spec
-    if spec.count("/") == 1 and not spec.startswith((".", "/", "~")):
+    if re.fullmatch(r"[\w-][\w.-]*/[\w.-]*[\w-]", spec, re.ASCII) and len(spec) <= 96:
         found = _cached(spec) or _download(spec)
         if found:
             return _from_file(found), spec

@@ -4,10 +4,10 @@ import copy
 import difflib
 import functools
 import importlib
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 import click
@@ -15,6 +15,7 @@ import click
 from drp_plugin import __version__
 from drp_plugin.errors import UserError, absent, refusal
 from drp_plugin.resources import table
+from drp_plugin.terminal import inert, say
 
 COMMANDS: dict[str, str] = table("commands.yaml")
 _SAID: dict[str, list[str]] = table("next.yaml")
@@ -86,8 +87,14 @@ def main(arguments: list[str] | None = None) -> None:
     --max-cost, 130 interrupted."""
     if sys.platform not in ("linux", "darwin"):
         fail(f"runs on Linux and macOS, not on {sys.platform}. On Windows, install it in WSL")
+    with inert():
+        _run(arguments)
+
+
+def _run(arguments: list[str] | None) -> None:
     try:
         code = group.main(arguments, prog_name="drp", standalone_mode=False)
+        sys.stdout.flush()  # a disk that is full by now is told as any other
     except UserError as error:
         fail(str(error))
     except ModuleNotFoundError as error:
@@ -99,18 +106,20 @@ def main(arguments: list[str] | None = None) -> None:
         hint = f" (see {context.command_path} --help)" if context else ""
         fail(" ".join(error.format_message().split()) + hint)
     except (KeyboardInterrupt, click.Abort):
-        print("drp: interrupted; run the same command again to go on", file=sys.stderr)
+        say("interrupted; run the same command again to go on")
         sys.exit(130)
     except BrokenPipeError:
-        # the reader (head, less) has gone: nothing to say, and nobody to say it to
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except OSError as error:  # a full disk, a read-only folder, a file where a folder must be
+        sys.exit(0)  # the reader (head, less) has gone: nothing to say, and nobody to say it to
+    except (OSError, UnicodeEncodeError) as error:  # a full disk, a file where a folder must be
         fail(refusal(error))
+    except RuntimeError as error:
+        if Path(extract_tb(error.__traceback__)[-1].filename).stem != "pathlib":
+            raise
+        fail(str(error))  # links in a circle, or no home
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def fail(text: str) -> None:
     """Print one line on stderr and exit with 2."""
-    print(f"drp: {text}", file=sys.stderr)
+    say(text)
     sys.exit(2)

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-import yaml
 
 from drp_plugin.errors import UserError
+from drp_plugin.given_yaml import load, parse
 from drp_plugin.llm.addresses import find_base_url
 from drp_plugin.llm.messages import Sampling
 from drp_plugin.reading import parse_columns
@@ -47,11 +47,11 @@ def json_or_text(text: str) -> Any:
     """The value as JSON where it is JSON, else the text: what a request's body holds."""
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
-def pairs(read: Callable[[str], Any] = yaml.safe_load) -> Callable[[Any], tuple[str, Any]]:
+def pairs(read: Callable[[str], Any] = parse) -> Callable[[Any], tuple[str, Any]]:
     """`KEY=VALUE` on the command line, the value as `read` takes it; a mapping in a config."""
     def convert(value: Any) -> tuple[str, Any]:
         try:
@@ -87,14 +87,7 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
     """Take the options of a YAML file; the command line wins. Raises UserError."""
     if value is None:
         return
-    try:
-        content = yaml.safe_load(Path(value).read_text("utf-8"))
-    except FileNotFoundError:
-        raise UserError("no such file", file=value) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read ({error.__class__.__name__})", file=value) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"not YAML ({' '.join(str(error).split())})", file=value) from None
+    content = load(value)
     if content is None:
         return
     if not isinstance(content, dict):

@@ -12,6 +12,7 @@ import click
 
 from drp_plugin.cli import page
 from drp_plugin.cli._options import Number
+from drp_plugin.redact import visible
 
 if TYPE_CHECKING:
     from drp_plugin.training.preflight.findings import Preflight
@@ -69,7 +70,7 @@ def command(config: Path, overrides: tuple[str, ...], model: str | None, gpus: i
         _print_rows(report, color, full)
     for finding in report.problems if quiet else report.findings:
         level = click.style(f"{finding.level.value:7}", fg=_COLOURS[finding.level.value])
-        click.echo(f"{level} {finding.code}: {finding.text}", color=color)
+        click.echo(f"{level} {finding.code}: {visible(finding.text)}", color=color)
     if not quiet and not report.problems:
         click.echo("\nnothing wrong found", color=color)
     return code
@@ -83,5 +84,6 @@ def _print_rows(report: "Preflight", color: bool | None, full: bool) -> None:
             if not full and len(text) > 2 * _SIDE:  # both ends are what templates get wrong
                 text = (f"{text[:_SIDE]}\n[… {len(text) - 2 * _SIDE:,} characters more, "
                         f"whole with --full …]\n{text[-_SIDE:]}")
-            click.echo(click.style(title, bold=True) + click.style(text, fg=colour), color=color)
+            click.echo(click.style(title, bold=True) + click.style(visible(text), fg=colour),
+                       color=color)
         click.echo("")

@@ -15,6 +15,7 @@ from drp_plugin.sampling.completions import PAPER_STUDENT
 from drp_plugin.sampling.questions import load
 from drp_plugin.sampling.student_traces import TraceRequests, generate
 from drp_plugin.student import model_path
+from drp_plugin.terminal import say
 
 
 @click.command(help=page("generate"))
@@ -72,7 +73,7 @@ def command(questions: str, output: str, model: str | None, adapter: str | None,
     print(f"{done.traces} traces, {done.tokens / max(done.traces, 1):.0f} tokens on average, "
           f"{done.cut} cut off", file=sys.stderr)
     if doubt := done.doubt():
-        print(f"drp: {questions}: {doubt}", file=sys.stderr)
+        say(f"{questions}: {doubt}")
     for line in done.failures():
-        print(f"drp: {line}", file=sys.stderr)
+        say(line)
     return 1 if done.failed else 0

@@ -21,8 +21,8 @@ from drp_plugin.run_dir import LEDGER
 from drp_plugin.runner.live import terminable
 from drp_plugin.runner.order import in_order
 from drp_plugin.runner.outputs import prepare
-from drp_plugin.runner.session import say
 from drp_plugin.teachers.registry import TeacherSettings
+from drp_plugin.terminal import say
 
 
 @click.command("judge", help=page("judge"))

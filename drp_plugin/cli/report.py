@@ -10,6 +10,7 @@ from drp_plugin.cli.score import Cutoff, check_folder
 from drp_plugin.errors import UserError
 from drp_plugin.report.layout import Table
 from drp_plugin.report.tables import ABLATIONS
+from drp_plugin.terminal import say
 
 
 def ablation(value: str) -> tuple[int, tuple[str, ...]]:
@@ -68,7 +69,7 @@ def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: 
             show(table)
     if missing:
         status.print(missing, markup=False)
-    status.print(f"Wrote {', '.join(f.name for f in files)} to {output}", highlight=False)
+    say(f"wrote {', '.join(f.name for f in files)} to {output}")
 
 
 def show(table: Table) -> None:

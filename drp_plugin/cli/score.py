@@ -19,6 +19,7 @@ from drp_plugin.reading import Item, Reader
 from drp_plugin.scoring import DEFAULT_CUTOFF
 from drp_plugin.scoring.measure import Figures, Measured, Reading, Summary, measure_at, measure_many
 from drp_plugin.scoring.samples import dataset_of, one_repeat, read_sample, task_of
+from drp_plugin.terminal import say
 from drp_plugin.tokens import PIECES, QWEN, TokenCounter
 
 _CHUNK = 256
@@ -47,8 +48,8 @@ class Cutoff(click.ParamType):
         text = str(value).strip().lower().replace("_", "")
         if text in ("none", "0"):
             return 0
-        if not text.isdecimal():
-            self.fail(f"{value!r} is neither a number of tokens nor none", param, ctx)
+        if not text.isdecimal() or len(text) > 12:
+            self.fail(f"{text[:40]!r} is neither a number of tokens nor none", param, ctx)
         return int(text)
 
 
@@ -96,7 +97,7 @@ def _doubts(reader: Reader, figures: Summary, no_thinking: bool) -> None:
               "student does not think") if seen.silent and not no_thinking else None
     doubt = seen.doubt(figures.graded, math.ceil(figures.correct), thinking=not no_thinking)
     for line in filter(None, (silent, doubt)):
-        print(f"drp: {reader.path}: {line}", file=sys.stderr)
+        say(f"{reader.path}: {line}")
 
 
 def check_output(output: str | Path) -> None:

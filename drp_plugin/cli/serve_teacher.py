@@ -1,11 +1,11 @@
 """`drp serve-teacher`: the offline teacher over HTTP."""
 
-import sys
 
 import click
 
 from drp_plugin.cli import page
 from drp_plugin.cli._options import Number
+from drp_plugin.terminal import say
 
 
 @click.command("serve-teacher", help=page("serve-teacher"))
@@ -21,6 +21,5 @@ def command(host: str, port: int, model: str, quality: float, delay: float) -> N
     from drp_plugin.teachers.offline import OfflineTeacher
     from drp_plugin.teachers.serve import serve
 
-    print(f"drp: offline rules (no model) at http://{host}:{port}/v1 as {model!r}; Ctrl-C ends it",
-          file=sys.stderr, flush=True)
+    say(f"offline rules (no model) at http://{host}:{port}/v1 as {model!r}; Ctrl-C ends it")
     serve(OfflineTeacher(quality=quality), host=host, port=port, model=model, delay_s=delay)

@@ -1,7 +1,6 @@
 """What passes between lmms-eval and our tasks and models: messages, counts, options, ends."""
 
 import contextlib
-import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from lmms_eval.api.instance import TokenCounts
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message
 from drp_plugin.resources import table
+from drp_plugin.terminal import say
 
 
 @dataclass
@@ -37,11 +37,11 @@ def loudly() -> Iterator[None]:
     try:
         yield
     except UserError as error:
-        print(f"drp: {error}", file=sys.stderr, flush=True)
+        say(str(error))
         raise SystemExit(2) from None
     except Exception as error:
         traceback.print_exc()
-        print(f"drp: the run failed: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        say(f"the run failed: {type(error).__name__}: {error}")
         raise SystemExit(1) from None
 
 

@@ -7,7 +7,6 @@ loading), and a task's instances, metrics and arguments are its own attributes.
 
 import copy
 import functools
-import sys
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,8 @@ from typing import Any
 from lmms_eval.api.instance import Instance
 from lmms_eval.api.registry import get_aggregation
 from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
+
+from drp_plugin.terminal import say
 
 SEEN = "0.7.3"
 _kind = "chat"
@@ -54,8 +55,8 @@ def add_tasks(folder: Path) -> None:
 
 
 def _unknown(folder: Path) -> None:
-    print(f"drp: lmms-eval {version('lmms_eval')} is not as {SEEN}, which drp-plugin was written "
-          f"for; its tasks are found with --include_path {folder}", file=sys.stderr, flush=True)
+    say(f"lmms-eval {version('lmms_eval')} is not as {SEEN}, which drp-plugin was written for; its "
+        f"tasks are found with --include_path {folder}")
 
 
 class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]

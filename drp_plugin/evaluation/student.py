@@ -1,7 +1,6 @@
 """What the lmms-eval models of this package share: requests in, counted completions out."""
 
 import os
-import sys
 from collections import Counter
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler
 from drp_plugin.sampling.identity import derived_seed
 from drp_plugin.sampling.student_traces import Sampled
 from drp_plugin.sampling.through_ledger import complete, opened, within_budget
+from drp_plugin.terminal import say
 from drp_plugin.thinking import CLOSE
 
 COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops", "seed",
@@ -210,20 +210,17 @@ class StudentModel(lmms):  # type: ignore[misc]
                             f"{first.error}", fix="Nothing was scored." + (
                                 " Finished ones are kept: run the same command again" * kept))
         if long:
-            self._say(f"{len(long)} of {len(outcomes)} prompts leave no room in the context and "
+            say(f"{len(long)} of {len(outcomes)} prompts leave no room in the context and "
                       f"count as cut off ({failed[0][1].error}): {', '.join(long[:5])}"
                       + (" …" if len(long) > 5 else ""))
         done = [o for o in outcomes if isinstance(o, Completion) and o.finish == "stop"]
         if self.thinking is None and done and not any(CLOSE in o.text for o in done) \
                 and (requests[0].metadata.get("protocol") or {}).get("thinking"):
-            self._say(f"none of {len(done)} completions that ended closes a thinking: all count as "
+            say(f"none of {len(done)} completions that ended closes a thinking: all count as "
                       "cut off while thinking. For a model that does not think add "
                       "--model_args thinking=False")
         return [o if isinstance(o, Completion) else
                 Completion(text="", tokens=0, prompt_tokens=0, finish="length") for o in outcomes]
-
-    def _say(self, text: str) -> None:
-        print(f"drp: {text}", file=sys.stderr, flush=True)
 
     def _result(self, said: list[Completion], asked: SampleRequest,
                 request: Instance) -> GenerationResult:

@@ -1,6 +1,5 @@
 """The task class behind every YAML of `lmms_eval_tasks/`: the paper's protocol (§4.2, §4.6)."""
 
-import sys
 import threading
 from typing import Any
 
@@ -13,6 +12,7 @@ from drp_plugin.sampling.arguments import integer
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
 from drp_plugin.statistics import pass_at
+from drp_plugin.terminal import say
 from drp_plugin.tokens import TokenCounter
 
 PASS_AT = (2, 4, 8, 16, 32, 64)
@@ -217,6 +217,6 @@ def _counter(wanted: str, own: str | None) -> TokenCounter:
         if wanted != "qwen" or own is None:
             raise
         counter = TokenCounter.load(own)
-        print(f"drp: {error}. Tokens are counted with the model's own tokenizer, {counter.name}: "
-              "compare them with runs that were counted so", file=sys.stderr, flush=True)
+        say(f"{error}. Tokens are counted with the model's own tokenizer, {counter.name}: compare "
+            "them with runs that were counted so")
         return counter

@@ -4,10 +4,10 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
 from drp_plugin.errors import UserError
+from drp_plugin.given_yaml import load
 from drp_plugin.jsonl import explain
 from drp_plugin.records import Record
 from drp_plugin.resources import resource
@@ -126,10 +126,7 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
             raise UserError("no such file", file=path, fix="Shipped ones are: " + ", ".join(
                 sorted(f.stem for f in resource("recipes").glob("*.yaml"))))
         path = shipped
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"not YAML ({' '.join(str(error).split())})", file=path) from None
+    content = load(path)
     if not isinstance(content, dict):
         raise UserError("not an experiment", file=path,
                         fix="It needs students, questions, tasks and methods")

@@ -72,7 +72,8 @@ def _tool(name: str, env: str | None) -> tuple[str, ...]:
     """A tool of an environment: this one's, also where it is not on PATH, or the launcher's."""
     binaries = Path(env) / "bin" if env else Path(sys.executable).parent
     if env is None and name in ("drp", "lmms-eval"):
-        return sys.executable, "-m", {"drp": "drp_plugin", "lmms-eval": "lmms_eval"}[name]
+        # -P: what lies in the stage's folder is no part of the program
+        return sys.executable, "-P", "-m", {"drp": "drp_plugin", "lmms-eval": "lmms_eval"}[name]
     return (str(binaries / name),) if env or (binaries / name).exists() else (name,)
 
 

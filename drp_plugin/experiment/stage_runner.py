@@ -23,8 +23,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.stages import Marks, Stage, fraction, moved
+from drp_plugin.jsonl import alive
 from drp_plugin.progress import duration
-from drp_plugin.runner.outputs import alive
 
 WAIT_SECONDS = 20
 

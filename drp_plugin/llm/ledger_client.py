@@ -1,7 +1,6 @@
 """Asking a teacher through the ledger: nothing asked twice, nothing used before it is stored."""
 
 import asyncio
-import sys
 from typing import Any
 
 from drp_plugin.llm.budget import Budget
@@ -11,6 +10,7 @@ from drp_plugin.llm.prices import Price, counted
 from drp_plugin.llm.retry import finished, stopping
 from drp_plugin.records import Usage
 from drp_plugin.redact import hide
+from drp_plugin.terminal import say
 
 _POLL_S = 0.05
 _SAY_AFTER_S = 5.0
@@ -126,8 +126,7 @@ class LedgerClient:
             if waited >= _SAY_AFTER_S and waited % _SAY_AFTER_S < _POLL_S:
                 before, self.waits_for = self.waits_for, self.ledger.holder(key)
                 if self.waits_for != before:
-                    print(f"drp: waiting for {self.waits_for}: it asks what is needed here",
-                          file=sys.stderr, flush=True)
+                    say(f"waiting for {self.waits_for}: it asks what is needed here")
         try:
             stored = self._look(key)
             return await self._ask(key, request) if stored is None else self._stored(key, stored)

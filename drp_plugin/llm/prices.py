@@ -5,10 +5,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field
 
 from drp_plugin.errors import UserError
+from drp_plugin.given_yaml import load
 from drp_plugin.records import Record, Usage
 
 TABLE = Path(__file__).resolve().parent.parent / "data" / "prices.yaml"
@@ -99,12 +99,7 @@ def _listed(teacher: str, file: Path | None, *, hosted: bool) -> Price | None:
 
 
 def _load(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"cannot be read ({error.__class__.__name__})", file=path) from None
-    except yaml.YAMLError as error:
-        raise UserError(f"not YAML ({' '.join(str(error).split())})", file=path) from None
+    content = load(path)
     if not isinstance(content, dict) or not isinstance(content.get("models"), dict):
         raise UserError("no price table", file=path, fix="It needs `models:` as in the shipped one")
     return content

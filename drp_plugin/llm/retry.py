@@ -6,7 +6,6 @@ ask again where a quota is spent.
 
 import asyncio
 import random
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.limiter import LONGEST_WAIT_S, Limiter
 from drp_plugin.llm.messages import TeacherError
 from drp_plugin.records import Reason
+from drp_plugin.terminal import say
 
 T = TypeVar("T")
 
@@ -229,8 +229,8 @@ class Persistent:
 
     def _say_waiting(self) -> None:
         if out := self.limiter.in_flight:
-            print(f"drp: waiting for {out} answer{'s' if out > 1 else ''}; Ctrl-C again to drop "
-                  f"{'them' if out > 1 else 'it'}", file=sys.stderr, flush=True)
+            say(f"waiting for {out} answer{'s' if out > 1 else ''}; Ctrl-C again to drop "
+                f"{'them' if out > 1 else 'it'}")
 
     def _wait(self, tried: int, fault: Transient) -> float:
         """How long to wait before the next attempt, after `tried` earlier ones, in seconds: longer

@@ -1,6 +1,5 @@
 """A file read row by row into the one shape, with what was found said in one line."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,6 +10,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.reading import containers, layouts, places
 from drp_plugin.reading.golds import is_open, is_prose
+from drp_plugin.terminal import say
 from drp_plugin.thinking import CLOSE
 
 BATCH = "the output of a batch"
@@ -28,10 +28,6 @@ class Item(NamedTuple):
     text: str
     repeat: int = 0  # Which of the row's responses, from 0
     repeats: int = 1
-
-
-def _say(text: str) -> None:
-    print(f"drp: {text}", file=sys.stderr, flush=True)
 
 
 class Seen:
@@ -74,7 +70,7 @@ class Reader:
 
     def __init__(self, path: str | Path | Sequence[str | Path],
                  columns: Mapping[str, str] | None = None, *,
-                 answers: bool = True, say: Callable[[str], None] = _say) -> None:
+                 answers: bool = True, say: Callable[[str], None] = say) -> None:
         self.given = [path] if isinstance(path, str | Path) else list(path)
         self.path = self.given[0]  # The file that is being read, else the first that was given
         self.several = False

@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from drp_plugin import jsonl
 from drp_plugin.mathml import STYLE
 from drp_plugin.report import tables
 from drp_plugin.report.browser import browser, excerpts
@@ -85,11 +86,9 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
         contents |= {f"{picture.name}.svg": [picture.svg], f"{picture.name}.png": [picture.png]}
     out.mkdir(parents=True, exist_ok=True)
     for name, pieces in contents.items():
-        temporary = out / f".{name}.tmp"
-        with open(temporary, "wb") as file:
+        with jsonl.replacing(out / name) as file, open(file.fileno(), "wb", closefd=False) as raw:
             for piece in pieces:
-                file.write(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace"))
-        temporary.replace(out / name)
+                raw.write(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace"))
     return [out / name for name in contents], missing
 
 

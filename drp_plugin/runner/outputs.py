@@ -2,8 +2,6 @@
 
 import contextlib
 import json
-import os
-import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -19,11 +17,10 @@ from drp_plugin.seen import Numbers, digest
 
 _made: set[Path] = set()  # Run directories that this process made
 _UNASKED = (Reason.REQUEST_FAILED, Reason.EMPTY_REPLY)
-_LEFTOVER = re.compile(r"^\..+\.(\d+)\.tmp$")
 
 
 def prepare(run_dir: Path) -> None:
-    """Make the run directory and remove what killed processes left half written."""
+    """Make the run directory."""
     try:
         if not run_dir.exists():
             _made.add(run_dir)
@@ -32,10 +29,6 @@ def prepare(run_dir: Path) -> None:
         raise UserError("is a file, not a folder", file=run_dir, fix="Give another -o") from None
     except OSError as error:
         raise UserError(f"cannot be made ({error.strerror})", file=run_dir) from None
-    for file in run_dir.iterdir():
-        match = _LEFTOVER.match(file.name)
-        if match and not alive(int(match[1])):
-            file.unlink(missing_ok=True)
 
 
 def unmake(run_dir: Path) -> None:
@@ -63,15 +56,6 @@ def pruned_before(run_dir: Path) -> Numbers:
         if row.value is not None and "id" in row.value:
             lines.put(same(row.value["id"], row.value.get("question")), row.number)
     return lines
-
-
-def alive(pid: int) -> bool:
-    """Whether there is such a process."""
-    try:
-        os.kill(pid, 0)
-    except OSError as error:
-        return not isinstance(error, ProcessLookupError)
-    return True
 
 
 class Outputs:

@@ -1,7 +1,6 @@
 """One command's run, from its settings to the last line on stderr."""
 
 import math
-import sys
 from datetime import date
 
 from drp_plugin.errors import UserError
@@ -12,7 +11,6 @@ from drp_plugin.llm.messages import Request, Teacher
 from drp_plugin.llm.prices import Price
 from drp_plugin.progress import Display
 from drp_plugin.reading import Reader
-from drp_plugin.redact import redact
 from drp_plugin.run_dir import LEDGER, PRUNED, SUMMARY
 from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE
@@ -23,14 +21,10 @@ from drp_plugin.runner.outputs import unmake
 from drp_plugin.runner.run_settings import check_rows, settle
 from drp_plugin.runner.tally import Tally
 from drp_plugin.teachers.registry import TeacherSettings
+from drp_plugin.terminal import say
 
 STOPPED = 3  # Exit code of a run that --max-cost stopped: its results hold a part of the rows
 NOTHING = 2  # Exit code of a run in which not a single row came through
-
-
-def say(text: str) -> None:
-    """One line of status on stderr."""
-    print(f"drp: {redact(text)}", file=sys.stderr, flush=True)
 
 
 async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,

@@ -7,20 +7,19 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-import yaml
-
 from drp_plugin.errors import UserError
+from drp_plugin.given_yaml import parse
 
 
-def pair(text: str, read: Callable[[str], Any] = yaml.safe_load) -> tuple[str, Any]:
+def pair(text: str, read: Callable[[str], Any] = parse) -> tuple[str, Any]:
     """`KEY=VALUE` apart; raises ValueError, with a line to show, where it is not one."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ValueError(f"{text!r} is not KEY=VALUE")
     try:
         return key, read(value)
-    except yaml.YAMLError:
-        raise ValueError(f"the value of {text!r} is not YAML") from None
+    except ValueError as error:
+        raise ValueError(f"the value of {text[:80]!r} cannot be read ({error})") from None
 
 
 def check(given: dict[str, Any], known: Iterable[str], model: str) -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import json
-import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,6 +17,7 @@ from drp_plugin.llm.retry import Persistent, Retries, no_reply
 from drp_plugin.llm.servers import Servers
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
+from drp_plugin.terminal import say
 from drp_plugin.thinking import join_response
 
 CONCURRENCY = 64  # Requests in flight at each server; vLLM queues what it cannot hold
@@ -61,8 +61,8 @@ class _Server(OpenAITeacher):
     def _explain(self, error: Exception) -> Exception:
         explained = super()._explain(error)
         if _OWN in str(error) and not (self.plain or self.official):
-            print(f"drp: {self.base_url} takes no {_OWN}: a </think> that is a special token "
-                  "will be missing", file=sys.stderr, flush=True)
+            say(f"{self.base_url} takes no {_OWN}: a </think> that is a special token will be "
+                "missing")
             self.plain = True
         return explained
 

@@ -3,7 +3,6 @@
 import contextlib
 import itertools
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import Any
 from drp_plugin.llm.ledger import Entry, Ledger
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.terminal import say
 from drp_plugin.thinking import CLOSE
 
 Report = Callable[[int, Outcome | None], None]
@@ -69,8 +69,7 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
                 report(times[key], failed[key])
         if todo and claims.others == todo:
             if not waiting:
-                print(f"drp: waiting for another process, which draws the other {len(todo)}",
-                      file=sys.stderr, flush=True)
+                say(f"waiting for {ledger.holder(todo[0])}, which draws the other {len(todo)}")
             waiting = True
             time.sleep(_POLL_S)
         todo = claims.others

@@ -90,6 +90,7 @@ def serve(teacher: Teacher, *, host: str, port: int, model: str, delay_s: float 
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError as error:
-            raise UserError(f"{host}:{port}: {error.strerror}", fix="Give another --port") from None
+        except (OSError, TypeError, UnicodeError) as error:
+            raise UserError(f"{host}:{port}: {getattr(error, 'strerror', None) or error}",
+                            fix="Give another --host or --port") from None
     uvicorn.run(app, host=host, port=port, log_level="warning")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from drp_plugin.errors import UserError
 from drp_plugin.hub import looks_local
+from drp_plugin.jsonl import replacing
 from drp_plugin.resources import resource
 from drp_plugin.training.templates import family
 
@@ -120,8 +121,8 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
             text = filled(text, folder, data, models.resolve() if models else None)
         if target.exists() and not force:
             continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+        with replacing(target) as file:
+            file.write(text)
         written.append(target)
     data.mkdir(parents=True, exist_ok=True)
     return written

@@ -165,10 +165,11 @@ def test_outputs_are_whole_or_not_there(tmp_path):
 def test_what_a_killed_process_left_is_cleared_and_a_living_ones_is_not(tmp_path):
     import os
     (tmp_path / ".pruned.jsonl.999999999.tmp").write_text("half")
-    mine = tmp_path / f".pruned.jsonl.{os.getpid()}.tmp"
+    mine = tmp_path / f".pruned.jsonl.{os.getppid()}.tmp"
     mine.write_text("being written")
-    prepare(tmp_path)
-    assert [f.name for f in tmp_path.iterdir()] == [mine.name]
+    with Ledger(tmp_path / "l.sqlite") as ledger, outputs(tmp_path, ledger, {}):
+        pass
+    assert [f.name for f in tmp_path.glob(".*.tmp")] == [mine.name]
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="not a folder"):
         prepare(tmp_path / "file")

@@ -1,0 +1,64 @@
+"""YAML that a user gives: bounded, and every mistake one line."""
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from drp_plugin.errors import UserError
+
+LONGEST = 1 << 20  # Characters of a file
+MOST = 100_000
+"""Values of a file, those counted again that aliases repeat: some lines can stand for billions."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Merges (`<<`) repeat as aliases do, while it reads."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        super().flatten_mapping(node)
+        if len(node.value) > MOST:
+            raise ValueError(f"merges make more than {MOST:,} values of it")
+
+
+def parse(text: str) -> Any:
+    """What a text in YAML holds: plain values alone. Raises ValueError, in one line."""
+    try:
+        value = yaml.load(text, _Loader)  # a SafeLoader, which makes no objects
+        _count(value)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except (yaml.YAMLError, TypeError, OverflowError, LookupError, AttributeError) as error:
+        raise ValueError(" ".join(str(error).split())) from None
+    return value
+
+
+def load(path: str | Path) -> Any:
+    """What a file holds. Raises UserError."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read(LONGEST + 1)
+        if len(text) > LONGEST:
+            raise ValueError(f"it is longer than {LONGEST:,} characters")
+        return parse(text)
+    except FileNotFoundError:
+        raise UserError("no such file", file=path) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"cannot be read ({error.__class__.__name__})", file=path) from None
+    except ValueError as error:
+        raise UserError(f"not YAML ({error})", file=path) from None
+
+
+def _count(value: Any) -> None:
+    left, waiting = MOST, [value]
+    while waiting:
+        part = waiting.pop()
+        left -= 1
+        if left < 0:
+            raise ValueError(f"aliases make more than {MOST:,} values of it")
+        if isinstance(part, dict):
+            waiting += (*part, *part.values())
+        elif isinstance(part, list | tuple | set):
+            waiting += part
+        elif isinstance(part, str) and "\0" in part:
+            raise ValueError("a text with a NUL in it")

@@ -1,0 +1,60 @@
+"""What a person reads: the streams of a command, and the one line in which something is said."""
+
+import contextlib
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from drp_plugin.redact import redact, visible
+
+# the colours, line ends and bars of our own libraries; what else begins an escape is a text's
+_OURS = re.compile(r"(\x1b\[(?:[0-9;]*[mAK]|\?25[lh])|\r)")
+
+
+def say(text: str) -> None:
+    """One line on standard error, at once: no key and no escape of a terminal is in it."""
+    print(f"drp: {redact(text)}", file=sys.stderr, flush=True)
+
+
+class _Inert(io.TextIOWrapper):
+    """A stream through which no text can command the terminal. What its encoding lacks is written
+    by its number."""
+
+    def write(self, text: str) -> int:
+        if text.isprintable() and text.isascii():
+            return super().write(text)
+        parts = _OURS.split(text) if self.isatty() else [text]
+        super().write("".join(p if i % 2 else visible(p) for i, p in enumerate(parts)))
+        return len(text)
+
+
+@contextlib.contextmanager
+def inert() -> Iterator[None]:
+    """Standard output and error as such streams. One that is closed stays so for writers, and its
+    number goes to no other file."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # read-only, or write-only for input: whoever uses it is told
+            os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY)
+    if sys.stdin is None:
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
+    before, made = (sys.stdout, sys.stderr), list[Any]()
+    for number, stream in enumerate(before, start=1):
+        raw = stream.buffer if stream else open(number, "wb", closefd=False)  # noqa: SIM115
+        made.append(_Inert(raw, getattr(stream, "encoding", "utf-8"), "backslashreplace", "",
+                           line_buffering=number == 2 or raw.isatty()))
+    sys.stdout, sys.stderr = made
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+        for stream in made:
+            try:
+                stream.flush()
+            except OSError:  # told by now; what is left must not be tried again
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            stream.detach()

@@ -1,0 +1,204 @@
+"""Every command under hostile options, files and streams, held to the properties of `properties`.
+
+A run takes a sample that is another one every day; `DRP_FUZZ=1` takes all, `DRP_FUZZ=N` N cases of
+each kind, and `DRP_FUZZ_SEED` repeats a day's.
+"""
+
+from __future__ import annotations
+
+import datetime
+import gzip
+import json
+import os
+import random
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from properties import CANARY, KEY
+from scene import NEVER_DONE, Scene, every_option, options
+
+from drp_plugin.cli import COMMANDS
+
+T = TypeVar("T")
+LONG = os.environ.get("DRP_FUZZ", "")
+SEED = os.environ.get("DRP_FUZZ_SEED") or datetime.date.today().isoformat()
+RUN_CODE = f"open(__import__('os').environ['{CANARY}'],'w')"
+VALUES = (
+    "nan", "-inf", "1e400", "9" * 5000, "-1", "0", "", " ", "2024-01-01", "null", "[]", "1_000",
+    "\u0661\u0662", "0x10", "\x1b]0;x\x07", "\x9b31m", "[/INST] [red]", "\udcff", "\u202e\u2028",
+    "../" * 50, "x" * 300, "x" * 5000, "/dev/zero", "/dev/full", "loop", ".", ":", "@", "openai:",
+    "k=" + "[" * 2000, "k=&a [*a]", "{a: 1", f"k=!!python/object/apply:eval [\"{RUN_CODE}\"]",
+    f"http://u:{KEY}@h/v1", f"http://127.0.0.1:1/v1?key={KEY}")
+BOMB = "\n".join(["a0: &a0 [x]"] + [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 12)}]"
+                                    for n in range(1, 12)])
+MERGES = "\n".join(["a0: &a0 {k: 1}"] + [f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 12)}]}}"
+                                         for n in range(1, 12)])
+YAMLS = (BOMB, MERGES, "[" * 5000, "a: &a [*a]", "a: \"\\0\"", "- 1", "x", "\x00", "a: b: c",
+         f"!!python/object/apply:eval [\"{RUN_CODE}\"]", "9" * 5000 + ": 1", "2024-13-45: 1",
+         "? [1]\n: 2", "temperature: .nan", "students: 3", "? {a: 1}\n: 2",
+         "[/INST]: \"\\e]0;x\\a\"",
+         "models: {openai:rules: {input: .inf, output: -1}}", "models: {offline: 7}",
+         "retries: 1" + "0" * 5000, "prompts: \"\\e[31m\"", "a: 1\n" * 300_000, "<<: 1", "!!set 1",
+         "students: {\"\\e]0;x\\a\": {model: m, config: c}}\ntasks: [t]\nmethods: {a: {}}\n"
+         "questions: [\"\\x9b\"]")
+ROW_VALUES: tuple[Any, ...] = (
+    None, 0, -1.5, 1e308, True, [], {}, "", "\x1b]0;x\x07\x9b31m", "[/INST] [red]boom[/]",
+    "<script>alert(1)</script>", "\ud83d", "x" * 200_000, "<think>" * 500, "</think>", [[1]],
+    {"text": {}}, "2024-01-01", float("nan"), "![x](javascript:1) | a | b |", "\u202e\u2028",
+    "\\boxed{" * 900, "9" * 5000)
+LINES = (b"", b"\x00", b"[" * 100_000, b"{\"a\":" * 600 + b"1" + b"}" * 600, b"\xff\xfe{}", b"nul",
+         b"{\"id\": " + b"9" * 6000 + b"}", b"\"text\"", b"PAR1", b"PK\x03\x04", b"[{},",
+         gzip.compress(b"{\"question\": 1}\n" * 9)[:-5], b"\xef\xbb\xbf{}",
+         zlib.compress(b"x" * 999), b"\x1f\x8b\x08")
+TEMPLATES = (
+    f"{{{{ cycler.__init__.__globals__.__builtins__.eval(\"{RUN_CODE}\") }}}}", "{{ absent }}",
+    f"{{{{ ''.__class__.__mro__[1].__subclasses__() }}}}{{{{ lipsum.__globals__ }}}}{RUN_CODE}",
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "{{ 'a' * 10000000000 }}", "{{ 9 ** 999999999 }}", "{{ 'a'.ljust(10000000000) }}",
+    "{% set n = namespace(s='aaaa') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}"
+    "{% endfor %}{{ n.s }}", "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "{% if", "\xff", "",
+    "{% include '/etc/passwd' %}", "{% include '../../../../etc/passwd' %}", "\x1b]0;x\x07{{ x }}",
+    "{% set n = namespace(s=99) %}{% for i in range(60) %}{% set n.s = n.s * n.s %}{% endfor %}")
+
+
+def some(kind: str, cases: Sequence[T], count: int) -> Sequence[T]:
+    """A sample of cases, or all."""
+    if LONG == "1" or count >= len(cases):
+        return cases
+    most = int(LONG) if LONG.isdecimal() else count
+    return random.Random(f"{SEED} {kind}").sample(cases, min(most, len(cases)))
+
+
+def test_every_command_works_before_it_is_attacked(scene: Scene) -> None:
+    for command in COMMANDS:
+        ran = scene.arena.attack(*scene.line(command))
+        assert (ran.code == 0) == (command not in NEVER_DONE), ran.said
+        scene.clean()
+
+
+def test_options(scene: Scene) -> None:
+    loop = scene.work / "loop"
+    loop.symlink_to(loop)
+    slow = {("build", "template"), ("build", "prompt"), ("demo", "output")}  # take a framework
+    cases = [(command, option.opts[-1], value) for command, option in every_option()
+             for value in VALUES if (command, option.name) not in slow]
+    for command, option, value in some("options", cases, 60):
+        scene.arena.attack(*scene.line(command), *(
+            [f"{option}={value}"] if option.startswith("--") else [option, value]))
+        scene.clean()
+    loop.unlink()
+
+
+def test_yaml(scene: Scene) -> None:
+    file = scene.work / "y.yaml"
+    keys = [f"{option.opts[-1].lstrip('-')}: {value}\n" for option in options("prune")
+            for value in (".nan", "-.inf", "2024-01-01", "1" + "0" * 400, "[[1]]", "{a: b}",
+                          "\"\\e[2J\"", "!!binary x", "~", "yes", "1:30:00", "\"[/INST]\"")]
+    for text in [*some("yaml", YAMLS, 9), *some("yaml keys", keys, 8)]:
+        file.write_text(text)
+        for line in ([*scene.line("prune"), "--config", file],
+                     [*scene.line("prune"), "--prices", file, "--max-cost", "1"],
+                     ["experiment", file, "--dry-run", "-o", "out"]):
+            ran = scene.arena.attack(*line)
+            assert ran.code in (0, 2)
+            scene.clean()
+
+
+def test_prompts(scene: Scene) -> None:
+    folder = scene.work / "prompts"
+    folder.mkdir()
+    url = f"http://127.0.0.1:{scene.port}/v1"
+    for text in some("prompts", TEMPLATES, 6):
+        for name, line in (("judge", scene.line("judge")), ("decompose_skill", [
+                "prune", "t.jsonl", "-o", "out", "--teacher", "openai:m", "--base-url", url])):
+            (folder / f"{name}.jinja").write_bytes(text.encode("latin-1"))
+            ran = scene.arena.attack(*line, "--prompts", folder)
+            assert ran.code == 2 and b"root:" not in ran.out + ran.err
+            (folder / f"{name}.jinja").unlink()
+            scene.clean()
+
+
+def bad_file(good: Path, target: Path, chance: random.Random) -> None:
+    """A file of rows with one value, field or line changed."""
+    rows = good.read_bytes().splitlines()
+    place = chance.randrange(len(rows))
+    if chance.random() < 0.3:
+        rows[place] = chance.choice(LINES)
+    else:
+        row = json.loads(rows[place])
+        row[chance.choice([*row, "id", "dataset", "model", "repeat"])] = chance.choice(ROW_VALUES)
+        rows[place] = json.dumps(row).encode()
+    target.write_bytes(b"\n".join(rows) + b"\n" * chance.randrange(2))
+
+
+def test_rows_results_and_samples(scene: Scene) -> None:
+    """A reader of each command meets a row that is not what it should be."""
+    work, chance = scene.work, random.Random(f"{SEED} rows")
+    places = {"prune": "t.jsonl", "score": "t.jsonl", "generate": "q.jsonl", "distill": "q.jsonl",
+              "build": "run-a/pruned.jsonl", "inspect": "run-a/pruned.jsonl",
+              "judge": "run-b/pruned.jsonl", "report": "eval/m/1_samples_drp_tiny.jsonl"}
+    for turn in range(int(LONG) if LONG.isdecimal() and LONG != "1" else 400 if LONG else 24):
+        command = list(places)[turn % len(places)]
+        file = work / places[command]
+        good = file.read_bytes()
+        bad_file(file, file, chance)
+        try:
+            ran = scene.arena.attack(*scene.line(command))
+            pages = [p for p in (work / "out").glob("report.md") if ran.code == 0]
+            assert not any(b"<script>" in p.read_bytes() or b"\x1b" in p.read_bytes()
+                           for p in pages)
+        finally:
+            file.write_bytes(good)
+            scene.clean()
+
+
+def test_results_files_and_tokenizers(scene: Scene) -> None:
+    work = scene.work
+    results, tokenizer = work / "eval" / "m" / "1_results.json", work / "tokenizer.json"
+    good = results.read_bytes()
+    content = json.loads(good)
+    bad = [b"", b"{", b"[" * 100_000, b"[]", b"\xff", b"{\"results\": 3}", b"9" * 6000]
+    for key in ("results", "configs", "n-samples"):
+        bad += [json.dumps({**content, key: value}).encode()
+                for value in (None, [], 7, "\x1b[31m", {"[/red]": 1}, {"drp_tiny": [1]})]
+    for text in some("results", bad, 8):
+        results.write_bytes(text)
+        tokenizer.write_bytes(text)
+        scene.arena.attack(*scene.line("report"))
+        scene.clean()
+        assert scene.arena.attack("score", "t.jsonl", "-o", "s.jsonl", "--tokenizer",
+                                  tokenizer).code == 2
+    results.write_bytes(good)
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "loop", "\udcff.jsonl", "x" * 300, "/proc/self/mem"])
+def test_inputs_that_are_no_files(scene: Scene, name: str) -> None:
+    """Each is one line, and no memory: /dev/zero has no end of line."""
+    loop = scene.work / "loop"
+    loop.symlink_to(loop)
+    try:
+        for command in ("prune", "score", "generate", "inspect", "experiment"):
+            _, _, *rest = scene.line(command)
+            ran = scene.arena.attack(command, name, *rest, memory=1 << 30)
+            assert ran.code == 2 and len(ran.said.splitlines()) <= 2, ran.said
+            scene.clean()
+    finally:
+        loop.unlink()
+
+
+def test_names_that_are_no_text_work(scene: Scene) -> None:
+    """A path on Linux is bytes."""
+    odd = scene.work / "\udcff \x1b[31m"
+    odd.mkdir()
+    (odd / "\udce9.jsonl").write_bytes(scene.traces.read_bytes())
+    ran = scene.arena.attack("prune", odd / "\udce9.jsonl", "-o", odd / "run", "--teacher",
+                             "offline", "--tokenizer", "student")
+    assert ran.code == 0 or len(ran.said.splitlines()) == 1, ran.said
+    for command in ("score", "inspect"):
+        line = [odd if x == "run-a" else odd / "\udce9.jsonl" if x == "t.jsonl" else x
+                for x in scene.line(command)]
+        scene.arena.attack(*line)
+        scene.clean()

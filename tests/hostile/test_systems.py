@@ -1,0 +1,111 @@
+"""Disks, streams and homes that are not what they should be: one line, and nothing half made."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from properties import ROOT
+from scene import Scene
+
+
+def drp(scene: Scene, command: str, shell: str, **more: str) -> subprocess.CompletedProcess[bytes]:
+    """`drp COMMAND` in a shell that has the last word."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(scene.arena.home), "LANG": "C.UTF-8",
+                   "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"} | more
+    call = f"{sys.executable} -P -m drp_plugin {command}"
+    return subprocess.run(["bash", "-c", shell.replace("DRP", call)], cwd=scene.work, timeout=300,
+                          capture_output=True, env={k: v for k, v in environment.items() if v})
+
+
+def one_line(ran: subprocess.CompletedProcess[bytes]) -> str:
+    said = ran.stderr.decode()
+    assert ran.returncode == 2 and said.startswith("drp: ") and said.count("\n") == 1, said
+    return said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full")
+def test_a_full_standard_output_is_one_line(scene: Scene) -> None:
+    for command in ("inspect run-a -o -", "score t.jsonl -o - --tokenizer student 2>/dev/null",
+                    "--help", "experiment e.yaml --dry-run"):
+        ran = drp(scene, command, "DRP >/dev/full")
+        assert ran.returncode == 2, (command, ran.stderr)
+        if "2>" not in command:
+            assert "No space left" in ran.stderr.decode() and b"Traceback" not in ran.stderr
+
+
+def test_streams_that_are_closed(scene: Scene) -> None:
+    assert "descriptor" in one_line(drp(scene, "experiment e.yaml --dry-run", "DRP >&-"))
+    assert "descriptor" in one_line(drp(scene, "prune - -o out --teacher offline --tokenizer "
+                                               "student", "DRP <&-"))
+    ran = drp(scene, "prune t.jsonl -o out --teacher offline --tokenizer student",
+              "DRP <&- >&- 2>&-")
+    assert ran.returncode == 0, "the ledger has no stream's number"
+    assert (scene.work / "out" / "pruned.jsonl").read_text().count("\n") == 2
+    scene.clean()
+
+
+def test_output_in_another_encoding(scene: Scene) -> None:
+    ran = drp(scene, "experiment e.yaml --dry-run -o döner", "DRP", PYTHONIOENCODING="ascii")
+    assert ran.returncode == 0 and b"d\\xf6ner" in ran.stdout, ran.stderr
+    rows = scene.work / "u.jsonl"
+    rows.write_text('{"question": "日本 \\u009b", "response": "</think> é", "answer": "1"}\n')
+    for encoding in ("ascii", "latin-1", "utf-8"):
+        ran = drp(scene, "score u.jsonl -o - --tokenizer student", "DRP", PYTHONIOENCODING=encoding)
+        assert ran.returncode == 0 and "日本 \\u009b".encode() in ran.stdout, ran.stderr
+
+
+def test_a_file_that_may_not_grow(scene: Scene) -> None:
+    """A full disk by its nearest relative: nothing half written stays, and `init` begins anew."""
+    said = one_line(drp(scene, "init out", "ulimit -f 1; trap '' XFSZ; DRP"))
+    assert "too large" in said
+    assert all(f.stat().st_size for f in (scene.work / "out").rglob("*") if f.is_file())
+    assert drp(scene, "init out", "DRP").returncode == 0
+    assert not list((scene.work / "out").rglob("*.tmp"))
+    scene.clean()
+
+
+def test_no_home(scene: Scene) -> None:
+    ran = drp(scene, "prune t.jsonl -o out --teacher offline", "DRP", HOME="", USER="")
+    assert ran.returncode == 0 or ran.stderr.count(b"\n") == 1, ran.stderr
+    ran = drp(scene, "build run-a -o out2 --name x --tokenizer '~nobody-at-all/x'", "DRP", HOME="")
+    assert "no tokenizer" in one_line(ran)
+    scene.clean()
+
+
+def test_code_that_lies_about_is_not_run(scene: Scene) -> None:
+    """Modules in the current folder, under the names of ours and of what we import."""
+    here = scene.work / "trap"
+    here.mkdir()
+    mark = "import os; open(os.environ['DRP_CANARY'], 'w')"
+    for name in ("math_verify", "sympy", "yaml", "doit", "lmms_eval", "sitecustomize"):
+        (here / f"{name}.py").write_text(mark)
+    (here / "drp_plugin").mkdir()
+    (here / "drp_plugin" / "__init__.py").write_text(mark)
+    (here / "w.jsonl").write_text('{"question": "?", "response": "</think> \\\\boxed{1/2+x}", '
+                                  '"answer": "x+\\\\frac{1}{2}"}\n')
+    canary = scene.arena.canary
+    ran = drp(scene, "score w.jsonl -o - --tokenizer student", "cd trap && DRP",
+              DRP_CANARY=str(canary), PYTHONPATH=f"{ROOT}:")
+    assert ran.returncode == 0, ran.stderr
+    plan = drp(scene, "experiment ../e.yaml --dry-run -o o", "cd trap && DRP").stdout.decode()
+    for line in plan.splitlines():
+        if not line.startswith("#") and " -m " in line:
+            assert " -P -m " in line, line
+    assert not canary.exists()
+
+
+def test_what_a_killed_command_left_is_swept(scene: Scene) -> None:
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    alive, left = (scene.work / f".page.html.{pid}.tmp" for pid in (os.getpid(), dead.pid))
+    alive.touch()
+    left.touch()
+    try:
+        assert scene.arena.run(*scene.line("inspect")).code == 0
+        assert alive.exists() and not left.exists()
+    finally:
+        alive.unlink()
+        scene.clean()

@@ -1,0 +1,94 @@
+"""Runs `drp …` again and again in forked children of one process, which has imported it once.
+
+Each line that comes in is a case in JSON; its exit status goes out when the child has ended. A
+child has the limits of its case, and is killed with all that it started when its time is up.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+import traceback
+from typing import Any
+
+
+def child(case: dict[str, Any]) -> None:
+    """Become the command; never returns."""
+    os.setsid()
+    os.chdir(case["cwd"])
+    os.environ.clear()
+    os.environ.update(case["env"])
+    for number, name, flags in ((0, case["stdin"], os.O_RDONLY),
+                                (1, case["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
+                                (2, case["err"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)):
+        os.dup2(os.open(name, flags, 0o600), number)
+    for kind, most in ((resource.RLIMIT_AS, case["memory"]), (resource.RLIMIT_CORE, 0)):
+        resource.setrlimit(kind, (most, most))
+    code = 70
+    try:
+        from drp_plugin.cli import main
+
+        main(case["args"])
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            atexit._run_exitfuncs()
+        os._exit(code)
+
+
+def wait(pid: int, seconds: float) -> int | None:
+    """The child's exit code; None where it had to be killed."""
+    until = time.monotonic() + seconds
+    pause = 0.002
+    while time.monotonic() < until:
+        done, status = os.waitpid(pid, os.WNOHANG)
+        if done:
+            code = os.waitstatus_to_exitcode(status)
+            break
+        time.sleep(pause)
+        pause = min(0.05, pause * 1.3)
+    else:
+        code = None
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(pid, signal.SIGKILL)
+    if code is None:
+        os.waitpid(pid, 0)
+    return code
+
+
+def serve() -> None:
+    import importlib
+
+    from drp_plugin.cli import COMMANDS
+
+    for name in COMMANDS:
+        importlib.import_module(f"drp_plugin.cli.{name.replace('-', '_')}")
+    for name in ("huggingface_hub.file_download", "openai.types.chat", "rich.table",
+                 "drp_plugin.llm.openai_client", "drp_plugin.training.sft_set",
+                 "drp_plugin.training.workspace", "drp_plugin.report.write",
+                 "drp_plugin.teachers.offline"):
+        importlib.import_module(name)
+
+    out = os.fdopen(os.dup(1), "w")
+    print("ready", file=out, flush=True)
+    for line in sys.stdin:
+        case = json.loads(line)
+        pid = os.fork()
+        if not pid:
+            child(case)
+        print(json.dumps(wait(pid, case["seconds"])), file=out, flush=True)
+
+
+if __name__ == "__main__":
+    serve()
