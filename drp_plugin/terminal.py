@@ -15,8 +15,10 @@ _OURS = re.compile(r"(\x1b\[(?:[0-9;]*[mAK]|\?25[lh])|\r)")
 
 
 def say(text: str) -> None:
-    """One line on standard error, at once: no key and no escape of a terminal is in it."""
-    print(f"drp: {redact(text)}", file=sys.stderr, flush=True)
+    """One line on standard error, at once: no key and no escape of a terminal is in it. Where
+    nobody can be told (a terminal that is gone), the work goes on."""
+    with contextlib.suppress(OSError):
+        print(f"drp: {redact(text)}", file=sys.stderr, flush=True)
 
 
 class _Inert(io.TextIOWrapper):
@@ -38,8 +40,8 @@ def inert() -> Iterator[None]:
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # read-only, or write-only for input: whoever uses it is told
-            os.open(os.devnull, os.O_RDONLY if number else os.O_WRONLY)
+        except OSError:  # whoever reads input or writes results is told; messages go nowhere
+            os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_WRONLY)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     before, made = (sys.stdout, sys.stderr), list[Any]()

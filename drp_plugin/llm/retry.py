@@ -184,8 +184,7 @@ class Persistent:
             self.gone, self._gone_at = self.gone + 1, self.limiter.now()
             self.stay_away(min(self.retries.cap_s, self.retries.base_s * 2 ** min(self.gone, 16)))
             if self.gone == 1 and self.elsewhere():
-                print(f"drp: {self.where} is gone ({fault}): the other servers go on",
-                      file=sys.stderr, flush=True)
+                say(f"{self.where} is gone ({fault}): the other servers go on")
         return self.elsewhere()
 
     def _one_of_all(self, error: TeacherError) -> Exception:

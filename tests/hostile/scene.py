@@ -71,6 +71,8 @@ class Scene:
             "score": ["t.jsonl", "-o", "s.jsonl", "--tokenizer", "student"],
             "report": ["eval", "-o", "out", "--no-figures", "--tokenizer", "student"],
             "inspect": ["run-a", "-o", "page.html"],
+            "show": ["run-a", "q0"],
+            "stats": ["run-a"],
             "init": ["out"],
             "serve-teacher": ["--port", str(self.port)],
             "experiment": ["e.yaml", "--dry-run", "-o", "out"],

@@ -57,55 +57,6 @@ def test_output_in_another_encoding(scene: Scene) -> None:
         assert ran.returncode == 0 and "日本 \\u009b".encode() in ran.stdout, ran.stderr
 
 
-def test_a_file_that_may_not_grow(scene: Scene) -> None:
-    """A full disk by its nearest relative: nothing half written stays, and `init` begins anew."""
-    said = one_line(drp(scene, "init out", "ulimit -f 1; trap '' XFSZ; DRP"))
-    assert "too large" in said
-    assert all(f.stat().st_size for f in (scene.work / "out").rglob("*") if f.is_file())
-    assert drp(scene, "init out", "DRP").returncode == 0
-    assert not list((scene.work / "out").rglob("*.tmp"))
-    scene.clean()
-
-
 def test_no_home(scene: Scene) -> None:
-    ran = drp(scene, "prune t.jsonl -o out --teacher offline", "DRP", HOME="", USER="")
-    assert ran.returncode == 0 or ran.stderr.count(b"\n") == 1, ran.stderr
     ran = drp(scene, "build run-a -o out2 --name x --tokenizer '~nobody-at-all/x'", "DRP", HOME="")
     assert "no tokenizer" in one_line(ran)
-    scene.clean()
-
-
-def test_code_that_lies_about_is_not_run(scene: Scene) -> None:
-    """Modules in the current folder, under the names of ours and of what we import."""
-    here = scene.work / "trap"
-    here.mkdir()
-    mark = "import os; open(os.environ['DRP_CANARY'], 'w')"
-    for name in ("math_verify", "sympy", "yaml", "doit", "lmms_eval", "sitecustomize"):
-        (here / f"{name}.py").write_text(mark)
-    (here / "drp_plugin").mkdir()
-    (here / "drp_plugin" / "__init__.py").write_text(mark)
-    (here / "w.jsonl").write_text('{"question": "?", "response": "</think> \\\\boxed{1/2+x}", '
-                                  '"answer": "x+\\\\frac{1}{2}"}\n')
-    canary = scene.arena.canary
-    ran = drp(scene, "score w.jsonl -o - --tokenizer student", "cd trap && DRP",
-              DRP_CANARY=str(canary), PYTHONPATH=f"{ROOT}:")
-    assert ran.returncode == 0, ran.stderr
-    plan = drp(scene, "experiment ../e.yaml --dry-run -o o", "cd trap && DRP").stdout.decode()
-    for line in plan.splitlines():
-        if not line.startswith("#") and " -m " in line:
-            assert " -P -m " in line, line
-    assert not canary.exists()
-
-
-def test_what_a_killed_command_left_is_swept(scene: Scene) -> None:
-    dead = subprocess.Popen(["true"])
-    dead.wait()
-    alive, left = (scene.work / f".page.html.{pid}.tmp" for pid in (os.getpid(), dead.pid))
-    alive.touch()
-    left.touch()
-    try:
-        assert scene.arena.run(*scene.line("inspect")).code == 0
-        assert alive.exists() and not left.exists()
-    finally:
-        alive.unlink()
-        scene.clean()
