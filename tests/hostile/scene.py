@@ -21,7 +21,7 @@ methods:
   Base: {}
   DRP: {prune: {teacher: offline}}
 """
-NEVER_DONE = ("check", "demo", "serve-teacher")
+NEVER_DONE = ("check", "demo", "merge", "serve-teacher")
 """Their lines fail early: a good one takes a framework or minutes, or does not end."""
 
 
@@ -68,6 +68,7 @@ class Scene:
             "judge": ["run-a", "run-b", "-o", "out", "--judge", "openai:rules", *asking],
             "build": ["run-a", "-o", "out", "--name", "x"],
             "check": ["absent.yaml"],
+            "merge": ["absent.yaml"],
             "score": ["t.jsonl", "-o", "s.jsonl", "--tokenizer", "student"],
             "report": ["eval", "-o", "out", "--no-figures", "--tokenizer", "student"],
             "inspect": ["run-a", "-o", "page.html"],
