@@ -5,6 +5,7 @@ import difflib
 import functools
 import importlib
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from traceback import extract_tb
@@ -18,6 +19,7 @@ from drp_plugin.resources import table
 from drp_plugin.terminal import inert, say
 
 COMMANDS: dict[str, str] = table("commands.yaml")
+_SOON_S = 0.6
 _SAID: dict[str, list[str]] = table("next.yaml")
 
 
@@ -52,14 +54,21 @@ class LazyGroup(click.Group):
 
 
 def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that says at once what it does, and names the next one when it is done."""
+    """A command that says within a second what it does, unless it has ended by then, so that a
+    mistake is one line; and names the next command when it is done."""
     @functools.wraps(call)
     def saying(**given: Any) -> Any:
         shown = {k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in given.items()}
         quiet = any(map(given.get, ("quiet", "as_json", "dry_run", "status")))
+        soon = threading.Timer(_SOON_S, click.echo, [f"drp: {first.format_map(shown)}"],
+                               {"err": True})
+        soon.daemon = True
         if first and not quiet:
-            click.echo(f"drp: {first.format_map(shown)}", err=True)
-        code = call(**given)
+            soon.start()
+        try:
+            code = call(**given)
+        finally:
+            soon.cancel()
         if not code and not quiet and not given.get("forecast") and not given.get("serve"):
             click.echo(f"next: {following.format_map(shown)}", err=True)
         return code

@@ -1,6 +1,7 @@
 import json
 import subprocess
 import sys
+import time
 
 import click
 import pytest
@@ -142,11 +143,21 @@ def test_commands_say_what_they_begin_and_what_comes_next(tmp_path):
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
     arguments = ["build", str(tmp_path / "t.jsonl"), "-o", str(tmp_path / "set"), "--name", "x"]
     lines = drp(*arguments).stderr.splitlines()
-    assert lines[0] == f"drp: building x in {tmp_path / 'set'}"
     assert lines[-1] == f"next: drp check CONFIG.yaml dataset_dir={tmp_path / 'set'} dataset=x"
     assert "next:" not in drp(*arguments, "--size", "0").stderr, "nothing was done"
     result = json.loads(drp("score", str(tmp_path / "t.jsonl"), "--tokenizer", "student").stdout)
     assert result["correct"], "standard output holds results alone"
+
+
+def test_a_command_that_takes_long_says_what_it_does(capsys):
+    def slow(**_):
+        while "drp: checking c.yaml" not in (said := capsys.readouterr().err):
+            time.sleep(0.01)
+        print(said, file=sys.stderr)
+
+    cli._saying("checking {config}", "train {config}", slow)(config="c.yaml")
+    said = capsys.readouterr().err.split("\n")
+    assert [line for line in said if line] == ["drp: checking c.yaml", "next: train c.yaml"]
 
 
 def test_each_line_names_what_its_command_has():
