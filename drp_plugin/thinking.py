@@ -50,7 +50,7 @@ def as_published(response: str) -> str:
         return join_response(*bare.groups())
     start = _P.opens.match(text.lstrip())
     ends = list(_P.closes.finditer(text))
-    if start is None and not ends:
+    if not ends and (start is None or start[0] == OPEN):
         return text
     if len(ends) > 1:  # several blocks of thinking: left for others to refuse
         return _P.closes.sub(CLOSE, _P.opens.sub(OPEN, text))
