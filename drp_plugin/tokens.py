@@ -98,12 +98,8 @@ class TokenCounter:
         return [TokenCount(think + n, think)
                 for think, n in zip(thinks, numbers[1::2], strict=True)]
 
-    def clip(self, text: str, n: int) -> str:
-        """The longest prefix of `text` that the first `n` tokens hold completely."""
-        return self.clips(text, [n])[0]
-
     def clips(self, text: str, ns: Sequence[int]) -> list[str]:
-        """`clip` at several lengths."""
+        """For each `n` the longest prefix of `text` that the first `n` tokens hold completely."""
         if not ns:
             return []
         encoding = self._tokenizer.encode(_clean(text), add_special_tokens=False)

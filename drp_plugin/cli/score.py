@@ -16,8 +16,15 @@ from drp_plugin.cli._options import columns_option, load_counter
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended
 from drp_plugin.reading import Item, Reader
-from drp_plugin.scoring import DEFAULT_CUTOFF
-from drp_plugin.scoring.measure import Figures, Measured, Reading, Summary, measure_at, measure_many
+from drp_plugin.scoring import (
+    DEFAULT_CUTOFF,
+    Figures,
+    Measured,
+    Reading,
+    Summary,
+    measure_at,
+    measure_many,
+)
 from drp_plugin.scoring.samples import dataset_of, one_repeat, read_sample, task_of
 from drp_plugin.terminal import say
 from drp_plugin.tokens import PIECES, QWEN, TokenCounter

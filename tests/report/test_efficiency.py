@@ -10,7 +10,7 @@ from drp_plugin.report import efficiency, read_runs, score_run
 from drp_plugin.report.efficiency import aes, at_budgets, bought
 from drp_plugin.report.regrading import BUDGETS, Scored
 from drp_plugin.report.results import row
-from drp_plugin.scoring import measure
+from drp_plugin.scoring import measure_many
 from drp_plugin.tokens import TokenCounter
 
 from .conftest import GREEDY, Writer, documents
@@ -32,8 +32,9 @@ def test_accuracy_at_a_budget_is_the_cutoff_s_own(write: Writer, counter: TokenC
     curve = at_budgets(one)
     assert tuple(curve) == BUDGETS
     for budget in BUDGETS:
-        right = [measure(r["filtered_resps"], r["target"], "gsm8k", counter, budget).correct
-                 for r in rows]
+        right = [m.correct for m in measure_many(
+            [r["filtered_resps"] for r in rows], [r["target"] for r in rows],
+            ["gsm8k"] * len(rows), counter, budget)]
         assert curve[budget] == pytest.approx(sum(map(bool, right)) / 12)
     assert curve[500] != curve[1_000] != curve[2_000], "the case must move within the budgets"
 

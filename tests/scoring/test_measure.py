@@ -11,11 +11,17 @@ from pathlib import Path
 import pytest
 from cpu import effort
 
-from drp_plugin.scoring import loop_period, measure, measure_at, measure_many, summarize
+from drp_plugin.loops import loop_period
+from drp_plugin.scoring import DEFAULT_CUTOFF, Measured, measure_at, measure_many, summarize
 from drp_plugin.tokens import TokenCounter
 
 DATA = Path(os.environ.get("DRP_TEST_DATA") or Path(__file__).parents[2] / "../shared/data")
 GOOD = "<think>\nSix times seven.\n</think>\n\nThe answer is \\boxed{42}."
+
+
+def measure(text: str, gold: str | None, dataset: str | None, counter: TokenCounter,
+            cutoff: int | None = DEFAULT_CUTOFF, ended: bool | None = None) -> Measured:
+    return measure_many([text], [gold], [dataset], counter, cutoff, ended=[ended])[0]
 
 
 def test_a_short_completion_is_the_same_either_way(qwen: TokenCounter) -> None:

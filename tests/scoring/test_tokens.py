@@ -78,7 +78,7 @@ def test_parts_add_up(thinking: str, answer: str) -> None:
 @given(st.text(max_size=80), st.integers(0, 60))
 def test_clip_is_the_longest_prefix_of_so_many_tokens(text: str, n: int) -> None:
     counter = TokenCounter.load("qwen")
-    clipped = counter.clip(text, n)
+    clipped = counter.clips(text, [n])[0]
     text = text.encode("utf-8", "replace").decode()
     assert text.startswith(clipped)
     if counter.count(text) <= n:
@@ -90,15 +90,15 @@ def test_clip_is_the_longest_prefix_of_so_many_tokens(text: str, n: int) -> None
 def test_clip_never_cuts_through_a_character(qwen: TokenCounter) -> None:
     text = "😀漢字é" * 10
     for n in range(qwen.count(text) + 1):
-        prefix = qwen.clip(text, n)
+        prefix = qwen.clips(text, [n])[0]
         assert text.startswith(prefix)
         assert qwen.count(prefix) <= n
 
 
 def test_clip_at_several(qwen: TokenCounter) -> None:
     text = " ".join(map(str, range(500)))
-    assert qwen.clips(text, [1, 10, 100]) == [qwen.clip(text, n) for n in (1, 10, 100)]
-    assert qwen.count(qwen.clip(text, 100)) == 100
+    assert qwen.clips(text, [1, 10, 100]) == [qwen.clips(text, [n])[0] for n in (1, 10, 100)]
+    assert qwen.count(qwen.clips(text, [100])[0]) == 100
 
 
 def test_a_folder_and_a_file(tmp_path: Path, qwen: TokenCounter) -> None:
@@ -155,7 +155,7 @@ def test_without_qwen_the_pieces_count_by_name_or_not_at_all(no_qwen: None) -> N
     assert counter.name == PIECES
     assert counter.count("Wait, 12 + 3 = 15.") == 13  # each digit, each sign with its space
     assert counter.split_counts(["<think>\nhm\n</think>ok"])[0] == (6, 5)
-    assert counter.clip("so it is", 2) == "so it"
+    assert counter.clips("so it is", [2])[0] == "so it"
     assert counter.count("数学") == 2
     with pytest.raises(UserError):  # no stand-in for a folder that was named
         TokenCounter.load("/no/such/folder", exact=False)
