@@ -14,7 +14,7 @@ from lmms_eval.utils import simple_parse_args_string
 from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.evaluation.exchange import Counts, loudly, messages_of
-from drp_plugin.evaluation.generation import Generation, cut_at, stops
+from drp_plugin.evaluation.task_protocol import Generation, cut_at, stops
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.arguments import check, flag, integer
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest

@@ -11,13 +11,13 @@ from drp_plugin.finish import ended as ended_by_itself
 from drp_plugin.sampling.arguments import integer
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
+from drp_plugin.scoring.samples import FAILED
 from drp_plugin.statistics import pass_at
 from drp_plugin.terminal import say
 from drp_plugin.tokens import TokenCounter
 
 PASS_AT = (2, 4, 8, 16, 32, 64)
 """Numbers of samples for which the chance of a right one among them is told."""
-_FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 
 
 class DRPTask(TextTask):
@@ -114,7 +114,7 @@ class DRPTask(TextTask):
             for instance in self.answered():
                 # of several rounds the last one is the completion
                 replies = [r[-1] if isinstance(r, list) else r for r in instance.resps]
-                failed = [r for r in replies if not isinstance(r, str) or r.startswith(_FAILED)]
+                failed = [r for r in replies if not isinstance(r, str) or r.startswith(FAILED)]
                 if failed or not replies:
                     raise UserError(f"task {self.config.task}: the model gave no completion for "
                                     f"question {instance.doc_id} ({str(failed or None)[:120]})",

@@ -177,7 +177,8 @@ def figures(record: ResultRow | Comparison, **more: Any) -> dict[str, Any]:
     return {**dict(record), "label": record.label, "heading": heading(record.task), **more}
 
 
-def _in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
+def in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
+    """By task, in the order of `task_order`."""
     order = task_order([r.task for r in rows])
     return sorted(rows, key=lambda r: order.index(r.task))
 
@@ -210,7 +211,7 @@ def turned(one: Comparison, other: Comparison) -> bool:
 
 def sample_table(rows: Sequence[ResultRow]) -> Table | None:
     """avg@k with its error, pass@j and majority@k, where problems have several samples."""
-    mine = _in_order([r for r in rows if r.pass_at])
+    mine = in_order([r for r in rows if r.pass_at])
     if not mine:
         return None
     most = max(len(r.pass_at) for r in mine)
@@ -222,17 +223,6 @@ def sample_table(rows: Sequence[ResultRow]) -> Table | None:
 
 def _column(name: str, text: str, figure: str) -> Column:
     return Column(name, text=text, parts={"": figure})
-
-
-def efficiency_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]) -> Table:
-    """Tokens of right and wrong completions, and the scores that the field uses."""
-    scores = {c.key: c.aes for c in comparisons}
-    return filled("efficiency", [figures(r, aes=scores.get(r.key)) for r in _in_order(rows)])
-
-
-def thinking_table(rows: Sequence[ResultRow]) -> Table:
-    """When thinking is right first, how often it looks back or anew, and where there is none."""
-    return filled("thinking", map(figures, _in_order(rows)))
 
 
 def level_table(rows: Sequence[ResultRow]) -> Table | None:
@@ -261,4 +251,4 @@ def detail_table(rows: Sequence[ResultRow]) -> Table:
         if listed := suspects(task):
             notes += notes_of("details", backend=False, several=False, suspects={
                 "heading": heading(task), "places": ", ".join(str(s.index) for s in listed)})
-    return filled("details", map(figures, _in_order(rows)), notes=notes)
+    return filled("details", map(figures, in_order(rows)), notes=notes)

@@ -10,8 +10,7 @@ import yaml
 from click.testing import CliRunner
 
 from drp_plugin.cli import group
-from drp_plugin.evaluation.generation import Generation
-from drp_plugin.evaluation.task_protocol import Prompting, TaskProtocol
+from drp_plugin.evaluation.task_protocol import Generation, Prompting, TaskProtocol
 from drp_plugin.experiment.file import read_experiment
 from drp_plugin.resources import resource
 

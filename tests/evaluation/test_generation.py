@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.evaluation.generation import Generation, cut_at, stops
+from drp_plugin.evaluation.task_protocol import Generation, cut_at, stops
 
 #: What a greedy task of ours hands over.
 GREEDY = {"max_new_tokens": 131072, "do_sample": False, "temperature": 0.0, "top_p": 1.0,

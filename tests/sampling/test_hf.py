@@ -11,8 +11,8 @@ import torch
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling import pool
+from drp_plugin.sampling.batching import Picker
 from drp_plugin.sampling.completions import Completion, Failed, SampleRequest
-from drp_plugin.sampling.pick import Picker
 from drp_plugin.sampling.through_ledger import opened, within_budget
 from drp_plugin.sampling.transformers_engine import TIER, HFSampler
 
