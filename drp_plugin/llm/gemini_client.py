@@ -1,24 +1,28 @@
-"""Gemini by the `google-genai` library: an AI Studio key, or Vertex AI."""
+"""Gemini by the `google-genai` library: an AI Studio key, or Vertex AI; batches with a key."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import find_key, uses_vertex
+from drp_plugin.llm.batch_api import BatchApi, Limits, Status
 from drp_plugin.llm.blame import explain, read_error
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, plain, usage_of
 from drp_plugin.llm.openai_client import finish_of, http_client
 from drp_plugin.llm.retry import Persistent, Transient, no_reply
 from drp_plugin.redact import redact
 
-if TYPE_CHECKING:
-    from drp_plugin.llm.batch_api import BatchApi
-
 KEY = "GEMINI_API_KEY"
 _COUNTS = ("prompt_token_count", "candidates_token_count", "thoughts_token_count")
 _HARM = ("HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH",
          "HARM_CATEGORY_SEXUALLY_EXPLICIT", "HARM_CATEGORY_DANGEROUS_CONTENT")
+_ENDED = {"JOB_STATE_SUCCEEDED", "JOB_STATE_EXPIRED", "JOB_STATE_CANCELLED",
+          "JOB_STATE_PARTIALLY_SUCCEEDED"}
+_RPC = {3: 400, 4: 504, 5: 404, 7: 403, 8: 429, 9: 400, 13: 500, 14: 503, 16: 401}
+"""The HTTP statuses of google.rpc's codes."""
 
 
 class GeminiTeacher(Teacher):
@@ -96,10 +100,8 @@ class GeminiTeacher(Teacher):
         return Transient(self._clean(f"{name}: {error}"), unreachable=any(
             word in name for word in ("Connect", "Protocol", "Url", "Unicode")))
 
-    def batch(self) -> "BatchApi":
+    def batch(self) -> BatchApi:
         """Gemini's batch mode. Raises UserError on Vertex AI, whose batches are other ones."""
-        from drp_plugin.llm.gemini_batch import GeminiBatch
-
         if self.vertex:
             raise UserError("--batch with Gemini needs an AI Studio key, not Vertex AI",
                             fix="Set GEMINI_API_KEY and unset GOOGLE_GENAI_USE_VERTEXAI")
@@ -160,3 +162,75 @@ def read_response(body: dict[str, Any]) -> Reply:
     finish = finish_of(said)
     withheld = f"blocked: {said}" if finish == "refusal" else ""
     return Reply(text=text or withheld, finish_reason=finish, usage=usage)
+
+
+class GeminiBatch(BatchApi):
+    """The batches of a `GeminiTeacher`."""
+
+    # the documentation: an input file of at most 2 GB; no number of requests is named
+    limits = Limits(requests=100_000, bytes=1_900_000_000)
+    key_field = "key"
+
+    def line(self, key: str, request: Request) -> str:
+        contents, config = generation(request)
+        body: dict[str, Any] = {"contents": contents}
+        if "safety_settings" in config:
+            body["safetySettings"] = config.pop("safety_settings")
+        if "system_instruction" in config:
+            body["systemInstruction"] = {"parts": [{"text": config.pop("system_instruction")}]}
+        body["generationConfig"] = {
+            camel(name): value if name == "response_json_schema" else _camels(value)
+            for name, value in config.items()}
+        return json.dumps({"key": key, "request": body})
+
+    async def _upload(self, file: Path, label: str) -> str:
+        return str((await self._teacher.client.aio.files.upload(file=str(file), config={
+            "display_name": label, "mime_type": "application/jsonl"})).name)
+
+    async def _begin(self, uploaded: str, label: str) -> str:
+        return str((await self._teacher.client.aio.batches.create(
+            model=self._teacher.model, src=uploaded, config={"display_name": label})).name)
+
+    async def _listed(self) -> AsyncIterator[tuple[str | None, str]]:
+        pages = await self._teacher.client.aio.batches.list(config={"page_size": 100})
+        async for job in pages:
+            yield job.display_name, str(job.name)
+
+    async def _get(self, batch_id: str) -> Any:
+        return await self._teacher.client.aio.batches.get(name=batch_id)
+
+    def _status(self, batch: Any) -> Status:
+        state = batch.state.name if batch.state else "unknown"
+        counts = getattr(batch, "completion_stats", None)
+        done = (getattr(counts, "successful_count", 0) or 0) if counts else 0
+        if state != "JOB_STATE_FAILED":
+            return Status("ended" if state in _ENDED else "running", done,
+                          state.removeprefix("JOB_STATE_").lower())
+        text = redact(str(batch.error.message) if batch.error else "it failed",
+                      self._teacher._key)
+        quota = "quota" in text.lower() or "exhausted" in text.lower()
+        return Status("too_large" if quota else "invalid", done, text)
+
+    def _files(self, batch: Any) -> Sequence[str | None]:
+        return [batch.dest.file_name] if batch.dest else []
+
+    async def _download(self, name: str, target: Path) -> bool:
+        target.write_bytes(await self._teacher.client.aio.files.download(file=name))
+        return True
+
+    def _read(self, row: dict[str, Any]) -> Reply | Exception:
+        if row.get("response"):
+            try:
+                return read_response(row["response"])
+            except Transient as fault:
+                return fault
+        error = row.get("error") or row.get("status") or {}
+        code = error.get("code")
+        status = _RPC.get(code, code) if isinstance(code, int) else None
+        return explain(read_error(status, {"error": error}), self._teacher.name, KEY)
+
+
+def _camels(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {camel(str(k)): _camels(v) for k, v in value.items()}
+    return [_camels(v) for v in value] if isinstance(value, list) else value

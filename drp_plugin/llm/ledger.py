@@ -7,7 +7,7 @@ across stages, restarts, `kill -9`, or processes that share the directory.
 One writer thread puts everything that is waiting into a single transaction; each caller goes on
 once that is on the disk. Claims are kernel locks on one byte of a file beside the ledger: a
 process that dies, however it dies, loses them in the same instant. On a network disk the file
-has a rollback journal, as a write-ahead log's shared memory is one machine's (see `locks`).
+has a rollback journal, as a write-ahead log's shared memory is one machine's (see `ledger_disk`).
 """
 
 import asyncio
@@ -24,8 +24,7 @@ from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drp_plugin.llm.ledger_disk import check_room, refusal
-from drp_plugin.llm.locks import Locks, shared_by_locks
+from drp_plugin.llm.ledger_disk import Locks, check_room, refusal, shared_by_locks
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (

@@ -3,10 +3,9 @@
 import asyncio
 from typing import Any
 
-from drp_plugin.llm.budget import Budget
 from drp_plugin.llm.ledger import Ledger, aside, request_key
 from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError, plain
-from drp_plugin.llm.prices import Price, counted
+from drp_plugin.llm.prices import Budget, Price, counted
 from drp_plugin.llm.retry import finished, stopping
 from drp_plugin.records import Usage
 from drp_plugin.redact import hide

@@ -1,9 +1,19 @@
-"""What keeps the ledger from its disk, and what mends that."""
+"""The ledger's disk: what keeps it from there and what mends that, and locks that end with their
+process: one byte of a file for each thing that is claimed.
 
+Kernel locks hold for all processes of one machine; for those of several machines where a network
+disk keeps them for all (`shared_by_locks`).
+"""
+
+import contextlib
 import errno
+import fcntl
 import os
 import shutil
 import sqlite3
+import struct
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from drp_plugin.errors import UserError
@@ -17,6 +27,12 @@ _SQLITE = {
     sqlite3.SQLITE_PERM: _MAKE_WRITABLE,
     sqlite3.SQLITE_BUSY: "Another process holds it: run the same command again when it has ended",
 }
+_CREATING, _PRESENT = 0, 2 ** 61
+"""The bytes that stand for making or removing the file, and for being there at all."""
+_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "beegfs", "gpfs", "ceph",
+            "glusterfs", "afs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse",
+            "fuse.rclone", "fuse.juicefs"}
+_LOCAL_LOCKS = {"nolock", "local_lock=all", "local_lock=posix", "nobrl", "localflock"}
 
 
 def check_room(folder: Path) -> None:
@@ -42,3 +58,82 @@ def refusal(error: Exception, path: Path) -> UserError:
     return UserError(f"is damaged, or no ledger ({error})", file=path,
                      fix="Put a copy in its place, or what `sqlite3 FILE .recover` still reads: "
                          "its replies are paid for")
+
+
+class Locks:
+    """Locks on single bytes of a file, held by this open file and gone with the process."""
+
+    def __init__(self, path: Path) -> None:
+        # open-file-description locks (Linux) belong to this descriptor alone; classic ones
+        # belong to the process, which is enough as long as it opens the ledger once
+        self._command = getattr(fcntl, "F_OFD_SETLK", None)
+        self.path = path
+        while True:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            with contextlib.suppress(BlockingIOError, PermissionError, FileNotFoundError):
+                self._set(fcntl.LOCK_SH | fcntl.LOCK_NB, fcntl.F_RDLCK, _PRESENT)
+                if os.path.samestat(os.fstat(self._file), path.stat()):
+                    return
+            os.close(self._file)  # another process is removing it, or has just done so
+            time.sleep(0.01)
+
+    def take(self, offset: int) -> bool:
+        try:
+            self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.F_WRLCK, offset)
+        except (BlockingIOError, PermissionError):
+            return False
+        return True
+
+    def free(self, offset: int) -> None:
+        self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, offset)
+
+    def alone(self) -> bool:
+        """Whether no other process has the file open; none can come in until it is closed."""
+        return self.take(_PRESENT)
+
+    def _set(self, flags: int, kind: int, offset: int) -> None:
+        if self._command is None:
+            fcntl.lockf(self._file, flags, 1, offset)
+        else:
+            fcntl.fcntl(self._file, self._command,
+                        struct.pack("@hhqqi4x", kind, os.SEEK_SET, offset, 1, 0))
+
+    @contextlib.contextmanager
+    def creating(self) -> Iterator[None]:
+        """While the ledger is made."""
+        while not self.take(_CREATING):
+            time.sleep(0.01)
+        try:
+            yield
+        finally:
+            self.free(_CREATING)
+
+    def holder(self, offset: int) -> str:
+        """The process that holds a lock, as far as the system tells, for a person."""
+        inode, mark = f":{os.fstat(self._file).st_ino} ", f" {offset} {offset}"
+        for folder in Path("/proc").glob("[0-9]*/fdinfo"):
+            with contextlib.suppress(OSError):  # another user's, or gone
+                if any("WRITE" in line and inode in line and line.endswith(mark)
+                       for file in folder.iterdir() for line in file.read_text().splitlines()):
+                    pid = folder.parent.name
+                    state = (folder.parent / "stat").read_text().rpartition(")")[2].split()[0]
+                    return f"process {pid}" + (f", which is stopped (`kill -CONT {pid}` lets it "
+                                               f"go on)" if state in "Tt" else "")
+        return "another process"
+
+    def close(self) -> None:
+        os.close(self._file)
+
+
+def shared_by_locks(folder: Path) -> bool | None:
+    """Whether processes on several machines may share what lies there: None for a disk of this
+    machine, True for a network disk that keeps locks for all, False for one that does not."""
+    try:
+        mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]
+    except OSError:
+        return None
+    inside = [m for m in mounts if folder.resolve().is_relative_to(m[1].replace("\\040", " "))]
+    _, _, kind, options, *_ = max(inside, key=lambda m: len(m[1]))
+    if kind not in _NETWORK:
+        return None
+    return not _LOCAL_LOCKS & set(options.split(","))

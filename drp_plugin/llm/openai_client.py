@@ -1,22 +1,24 @@
-"""OpenAI and every endpoint that speaks its chat completions API, by the `openai` library."""
+"""OpenAI and every endpoint that speaks its chat completions API, by the `openai` library, live
+and in batches."""
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import client_address, find_base_url, find_key, is_official
+from drp_plugin.llm.batch_api import BatchApi, Limits, Status
 from drp_plugin.llm.blame import explain, read_error
 from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, plain, usage_of
 from drp_plugin.llm.retry import Persistent, Transient, no_reply
 from drp_plugin.redact import redact
 
-if TYPE_CHECKING:
-    from drp_plugin.llm.batch_api import BatchApi
-
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
+_ENDPOINT = "/v1/chat/completions"  # Of a batch's requests
 LONGEST_BODY = 32 * 2 ** 20
 """Bytes of a reply, unpacked: many times what the longest text of a model takes."""
 # what `with_raw_response` sends: the reply comes back with its headers, unparsed
@@ -142,10 +144,8 @@ class OpenAITeacher(Teacher):
         text = self._clean(str(cause) or type(cause).__name__)
         return Transient(f"connection failed ({text})", unreachable=True)
 
-    def batch(self) -> "BatchApi":
+    def batch(self) -> BatchApi:
         """OpenAI's Batch API, or that of a compatible server."""
-        from drp_plugin.llm.openai_batch import OpenAIBatch
-
         return OpenAIBatch(self)
 
     async def close(self) -> None:
@@ -169,7 +169,7 @@ class AzureTeacher(OpenAITeacher):
         return super()._client(azure_endpoint=self.base_url, azure_deployment=self.model,
                                api_version=version)
 
-    def batch(self) -> "BatchApi":
+    def batch(self) -> BatchApi:
         """Raises UserError: Azure's batches need a deployment of their own kind."""
         raise UserError(f"teacher {self.name} has no batch API here", fix="Leave --batch out")
 
@@ -232,3 +232,61 @@ def _text(content: Any) -> str:
     if content is not None and not isinstance(content, str):
         raise TypeError("content is no text")
     return content or ""
+
+
+class OpenAIBatch(BatchApi):
+    """The batches of an `OpenAITeacher`."""
+
+    # the API reference: 50,000 requests and 200 MB a file
+    limits = Limits(requests=50_000, bytes=200_000_000)
+    key_field, unknown = "custom_id", (400, 404)
+
+    def line(self, key: str, request: Request) -> str:
+        body = chat_body(self._teacher.model, request, official=self._teacher.official)
+        return json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body})
+
+    async def _upload(self, file: Path, label: str) -> str:
+        return str((await self._teacher.client.files.create(file=file, purpose="batch")).id)
+
+    async def _begin(self, uploaded: str, label: str) -> str:
+        return str((await self._teacher.client.batches.create(
+            input_file_id=uploaded, endpoint=_ENDPOINT, completion_window="24h",
+            metadata={"drp": label})).id)
+
+    async def _listed(self) -> AsyncIterator[tuple[str | None, str]]:
+        async for batch in self._teacher.client.batches.list(limit=100):
+            yield (batch.metadata or {}).get("drp"), str(batch.id)
+
+    async def _get(self, batch_id: str) -> Any:
+        return await self._teacher.client.batches.retrieve(batch_id)
+
+    def _status(self, batch: Any) -> Status:
+        counts = batch.request_counts
+        done = (counts.completed + counts.failed) if counts else 0
+        if batch.status != "failed":
+            ended = batch.status in ("completed", "expired", "cancelled")
+            return Status("ended" if ended else "running", done, batch.status)
+        errors = (batch.errors.data if batch.errors else None) or []
+        too_large = any("token_limit" in str(e.code) for e in errors)
+        return Status("too_large" if too_large else "invalid", done,
+                      redact("; ".join(str(e.message) for e in errors) or "it failed"))
+
+    def _files(self, batch: Any) -> Sequence[str | None]:
+        return batch.output_file_id, batch.error_file_id
+
+    async def _download(self, name: str, target: Path) -> bool:
+        streaming = self._teacher.client.files.with_streaming_response
+        async with streaming.content(name) as response:
+            await response.stream_to_file(target)
+        return True
+
+    def _read(self, row: dict[str, Any]) -> Reply | Exception:
+        response = row.get("response") or {}
+        status = response.get("status_code")
+        try:
+            if status == 200:
+                return self._teacher.read(response["body"])  # type: ignore[no-any-return]
+        except Exception as fault:
+            return fault
+        return explain(read_error(status, response.get("body") or row.get("error") or {}),
+                       self._teacher.name, self._teacher.variable)

@@ -3,8 +3,8 @@
 | file | what |
 |---|---|
 | `job` | what is run: rows, a flow for one row, a run directory |
-| `order` | many rows at once, results in input order, memory bounded |
-| `live`, `batch` | the two ways of asking: one by one, or by the provider's batch API |
-| `outputs`, `tally`, `run_settings` | what stands in a run directory afterwards |
+| `live` | many rows at once, results in input order, memory bounded; asking one by one |
+| `batch`, `batch_files` | asking by the provider's batch API |
+| `outputs`, `merging` | what stands in a run directory afterwards; several put together |
 | `forecast` | a pilot, and what the whole will cost |
 """

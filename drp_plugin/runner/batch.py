@@ -20,10 +20,8 @@ from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reason, Reject
 from drp_plugin.runner.batch_files import BatchFiles, Sent
 from drp_plugin.runner.job import Job, Row
-from drp_plugin.runner.live import attempt_row, window_for
-from drp_plugin.runner.order import in_order
-from drp_plugin.runner.outputs import outputs
-from drp_plugin.runner.tally import Tally
+from drp_plugin.runner.live import attempt_row, in_order
+from drp_plugin.runner.outputs import Tally, outputs
 
 ATTEMPTS = 3
 _ACTIVE = 8
@@ -112,8 +110,7 @@ class BatchRun:
 
             with outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
                 self.display.done = 0
-                async for row, result, used in in_order(
-                        self.job.rows(), work, active=_ACTIVE, window=window_for(_ACTIVE)):
+                async for row, result, used in in_order(self.job.rows(), work, active=_ACTIVE):
                     written.add(row, result, used.replies)
                     if result is not None:
                         self.display.advance()

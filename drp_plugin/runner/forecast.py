@@ -14,14 +14,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.budget import OverBudget
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, RowClient
-from drp_plugin.llm.prices import Price
+from drp_plugin.llm.prices import OverBudget, Price
 from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.runner.job import Job, run_row
-from drp_plugin.runner.order import in_order
+from drp_plugin.runner.live import in_order
 from drp_plugin.statistics import Estimate, student_t, wilson
 
 
@@ -89,7 +88,7 @@ async def make_forecast(job: Job, client: LedgerClient, ledger: Ledger, *, rows:
         return item[0], result
 
     chosen = ((n, row) for n, row in enumerate(job.rows()) if n in where)
-    async for number, result in in_order(chosen, work, active=active, window=4 * active):
+    async for number, result in in_order(chosen, work, active=active):
         display.advance()
         if result is not None:
             where[number].results.append((lengths[number], result))

@@ -1,24 +1,67 @@
-"""A run that asks the teacher request by request."""
+"""Many rows at once, in the order of the input, and the run that asks request by request."""
 
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
+from typing import TypeVar
 
-from drp_plugin.llm.budget import OverBudget
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient
+from drp_plugin.llm.prices import OverBudget
 from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reject
 from drp_plugin.runner.job import Job, Row, run_row
-from drp_plugin.runner.order import in_order
-from drp_plugin.runner.outputs import outputs
-from drp_plugin.runner.tally import Tally
+from drp_plugin.runner.outputs import Tally, outputs
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
-def window_for(active: int) -> int:
-    """Rows that may wait for a slow one before them: enough that it does not stop the rest."""
-    return max(256, 8 * active)
+async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, active: int,
+                   window: int | None = None) -> AsyncGenerator[R, None]:
+    """Yield `work(item)` for each item, in their order.
+
+    At most `active` items are worked on at once, and at most `window` are read and not yet
+    yielded, which bounds the memory: enough that a slow one does not stop the rest. An exception
+    of any work ends it all and is raised once the others, which are cancelled and may have an
+    answer to store first, have come to an end.
+    """
+    source = ((item,) for item in items)
+    queue: deque[asyncio.Task[R]] = deque()
+    window = window or max(256, 8 * active)
+    changed = asyncio.Event()
+    running = 0
+    failure: BaseException | None = None
+
+    def done(task: asyncio.Task[R]) -> None:
+        nonlocal running, failure
+        running -= 1
+        if not task.cancelled() and failure is None:
+            failure = task.exception()
+        changed.set()
+
+    try:
+        while True:
+            while running < active and len(queue) < window and (following := next(source, None)):
+                task = asyncio.ensure_future(work(*following))
+                task.add_done_callback(done)
+                running += 1
+                queue.append(task)
+            if not queue:
+                return
+            if queue[0].done():
+                yield queue.popleft().result()
+                continue
+            changed.clear()
+            await changed.wait()
+            if failure is not None:
+                raise failure  # without waiting for the rows before it: the run is over
+    finally:
+        for task in queue:
+            task.cancel()
+        await asyncio.gather(*queue, return_exceptions=True)
 
 
 async def attempt_row(row: Row, job: Job, client: LedgerClient) \
@@ -34,8 +77,7 @@ async def attempt_row(row: Row, job: Job, client: LedgerClient) \
 async def run_live(job: Job, client: LedgerClient, ledger: Ledger, *, active: int,
                    display: Display) -> Tally:
     """Run every row and write the run directory; returns its figures."""
-    results = in_order(job.rows(), lambda row: attempt_row(row, job, client), active=active,
-                       window=window_for(active))
+    results = in_order(job.rows(), lambda row: attempt_row(row, job, client), active=active)
     with outputs(job.run_dir, ledger, job.settings) as written:
         async with contextlib.aclosing(results):
             async for row, result, used in results:

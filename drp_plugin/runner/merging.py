@@ -12,8 +12,7 @@ from drp_plugin.llm.ledger import Ledger
 from drp_plugin.records import Pruned, Reject, Usage
 from drp_plugin.run_dir import EDITS, LEDGER, PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.runner.batch_files import NOTE
-from drp_plugin.runner.outputs import Outputs, outputs, prepare, same
-from drp_plugin.runner.run_settings import check_rows, differences
+from drp_plugin.runner.outputs import Outputs, check_rows, differences, outputs, prepare, same
 from drp_plugin.seen import Numbers
 
 DUPLICATES = "duplicates.jsonl"

@@ -1,8 +1,10 @@
-"""The files of a run directory, each whole or not there."""
+"""What stands in a run directory: its settings, its results and their figures; each file whole or
+not there."""
 
 import contextlib
 import json
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -10,13 +12,14 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
-from drp_plugin.records import Pruned, Question, Reason, Reject, Trace
+from drp_plugin.records import Pruned, Question, Reason, Reject, Trace, Usage
 from drp_plugin.run_dir import PRUNED, REJECTS, SETTINGS, SUMMARY
-from drp_plugin.runner.tally import Tally
 from drp_plugin.seen import Numbers, digest
 
 _made: set[Path] = set()  # Run directories that this process made
 _UNASKED = (Reason.REQUEST_FAILED, Reason.EMPTY_REPLY)
+FREE = {"input", "limit", "version"}
+"""Recorded, but free to change: rows may be added, and releases come."""
 
 
 def prepare(run_dir: Path) -> None:
@@ -56,6 +59,142 @@ def pruned_before(run_dir: Path) -> Numbers:
         if row.value is not None and "id" in row.value:
             lines.put(same(row.value["id"], row.value.get("question")), row.number)
     return lines
+
+
+def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> list[str]:
+    """Write the run's settings, or compare them with those it was begun with. A changed setting
+    replaces the run's results, and may pay for all of it again: it is a UserError unless `anew` is
+    set. Returns the differences."""
+    path = run_dir / SETTINGS
+    plain = json.loads(json.dumps(settings))
+    try:
+        before = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        before = None
+    except (OSError, ValueError):
+        raise UserError("cannot be read", file=path,
+                        fix="Move the run directory away, or restore the file") from None
+    if before is not None and not isinstance(before, dict):
+        before = {}
+    changes = [] if before is None else differences(before, plain)
+    if changes and not anew:
+        raise UserError(f"this run was begun with other settings: {'; '.join(changes)}",
+                        file=run_dir, fix="Give another -o, or add --anew to go on here (stored "
+                                          "replies stay; what the change touches is asked anew)")
+    if before != plain:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        with jsonl.replacing(path, private=True) as file:
+            file.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    return changes
+
+
+def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """What differs, as `name: old → new`, settings that are free to change left out."""
+    found = []
+    for name in sorted((before.keys() | now.keys()) - FREE):
+        old, new = before.get(name), now.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += differences(old, new)
+        elif old != new:
+            found.append(f"{name}: {_show(old)} → {_show(new)}")
+    return found
+
+
+def check_rows(run_dir: Path, rows: Callable[[], Iterable[Question | Reject]]) -> None:
+    """Raises UserError where the run's pruned rows, which the run would replace, are not all among
+    `rows`."""
+    lines = pruned_before(run_dir)
+    left, _ = lines.least()
+    for row in rows() if left else ():
+        left -= isinstance(row, Question) and lines.drop(same(row.id, row.question))
+        if not left:
+            break
+    if not left:
+        return
+    _, first = lines.least()
+    raise UserError(f"{left} rows of its {PRUNED} are not in this input (the first: row {first})",
+                    file=run_dir,
+                    fix="Give another -o, or add --anew to replace what is there")
+
+
+def _show(value: Any) -> str:
+    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
+
+class Tally:
+    """The figures of `summary.json`, added up row by row."""
+
+    def __init__(self) -> None:
+        self.rows = self.pruned = self.steps = self.tokens_before = self.tokens_after = 0
+        self.not_reached = 0  # Rows without a result because the run was stopped (budget, pilot)
+        self.first_reject = ""
+        self.reasons: Counter[str] = Counter()
+        self.stages: Counter[str] = Counter()
+        self.actions: Counter[str] = Counter()
+        self.used = Usage()
+        self._counted = Numbers()
+
+    @property
+    def rejected(self) -> int:
+        return sum(self.reasons.values())
+
+    def add(self, result: Pruned | Reject | None, replies: Iterable[Reply] = ()) -> None:
+        """Count one row's result; None for a row that was not reached. `replies` are those that it
+        came from; one that several rows share is counted once."""
+        self.rows += 1
+        if result is None:
+            self.not_reached += 1
+            return
+        for reply in replies:
+            if not reply.key or self._counted.first(digest(reply.key), 1) is None:
+                self.used += reply.usage
+        if isinstance(result, Reject):
+            self.reasons[result.reason.value] += 1
+            self.first_reject = self.first_reject or f"{result.reason.value}: {result.detail}"
+            self.stages[result.stage] += 1
+            return
+        self.pruned += 1
+        self.steps += len(result.steps)
+        self.actions.update(r.action.value for r in result.revisions)
+        self.tokens_before += result.tokens_before
+        self.tokens_after += result.tokens_after
+
+    @property
+    def balanced(self) -> bool:
+        """Every row that came in is accounted for."""
+        return self.rows == self.pruned + self.rejected + self.not_reached
+
+    def summary(self) -> dict[str, Any]:
+        """The figures as one JSON object. Equal results give an equal summary: no times in it."""
+        cost = self.used.cost_usd
+        return {
+            "complete": self.not_reached == 0,
+            **{name: getattr(self, name) for name in ("rows", "pruned", "rejected", "not_reached")},
+            "rejects": dict(sorted(self.reasons.items())),
+            "rejects_by_stage": dict(sorted(self.stages.items())),
+            "tokens_before": self.tokens_before, "tokens_after": self.tokens_after,
+            "tokens_saved": (round(1 - self.tokens_after / self.tokens_before, 4)
+                             if self.tokens_before else None),
+            "steps_per_row": round(self.steps / self.pruned, 2) if self.pruned else None,
+            "actions": dict(sorted(self.actions.items())),
+            **self.used.model_dump(exclude={"keys"}),
+            "cost_usd": None if cost is None else round(cost, 6),
+        }
+
+    def line(self) -> str:
+        """The figures in one line for a person."""
+        parts = [f"{self.rows} rows = {self.pruned} pruned + {self.rejected} rejected"]
+        if self.not_reached:
+            parts[0] += f" + {self.not_reached} not reached"
+        if self.reasons:
+            parts[0] += " (" + ", ".join(f"{r} {n}" for r, n in self.reasons.most_common()) + ")"
+        if self.tokens_before:
+            parts.append(f"tokens {self.tokens_before:,} → {self.tokens_after:,} "
+                         f"(−{100 * (1 - self.tokens_after / self.tokens_before):.1f} %)")
+        parts.append(f"{self.used.requests:,} requests")
+        if self.used.cost_usd is not None:
+            parts.append(f"${self.used.cost_usd:,.4f}")
+        return "; ".join(parts)
 
 
 class Outputs:

@@ -4,11 +4,10 @@ import math
 from datetime import date
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.budget import Budget
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, from_value
 from drp_plugin.llm.messages import Request, Teacher
-from drp_plugin.llm.prices import Price
+from drp_plugin.llm.prices import Budget, Price
 from drp_plugin.progress import Display
 from drp_plugin.reading import Reader
 from drp_plugin.run_dir import LEDGER, PRUNED, SUMMARY
@@ -17,9 +16,7 @@ from drp_plugin.runner.batch_files import NOTE
 from drp_plugin.runner.forecast import Forecast, lines, make_forecast
 from drp_plugin.runner.job import Job, RunOptions
 from drp_plugin.runner.live import run_live, terminable
-from drp_plugin.runner.outputs import unmake
-from drp_plugin.runner.run_settings import check_rows, settle
-from drp_plugin.runner.tally import Tally
+from drp_plugin.runner.outputs import Tally, check_rows, settle, unmake
 from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.terminal import say
 

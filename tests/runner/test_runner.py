@@ -18,10 +18,8 @@ from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher
 from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace, Usage
 from drp_plugin.runner.job import Job, run_row
-from drp_plugin.runner.live import run_live
-from drp_plugin.runner.order import in_order
-from drp_plugin.runner.outputs import outputs, prepare
-from drp_plugin.runner.run_settings import differences, settle
+from drp_plugin.runner.live import in_order, run_live
+from drp_plugin.runner.outputs import differences, outputs, prepare, settle
 
 
 def collect(items, work, **bounds):

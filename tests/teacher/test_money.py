@@ -8,9 +8,8 @@ import pytest
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.addresses import find_base_url, is_official
-from drp_plugin.llm.budget import Budget, OverBudget
 from drp_plugin.llm.messages import Message, Request, Sampling
-from drp_plugin.llm.prices import FREE, TABLE, Price, _load, find_price
+from drp_plugin.llm.prices import FREE, TABLE, Budget, OverBudget, Price, _load, find_price
 from drp_plugin.records import Usage
 
 DOLLAR = Price(input=1.0, output=1.0)  # a dollar for a million tokens

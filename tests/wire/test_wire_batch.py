@@ -153,7 +153,7 @@ def test_kill_9_while_a_batch_is_out(tmp_path, drp, rules, kind):
 def test_killed_between_note_and_creation(tmp_path, drp, rules, monkeypatch):
     """Nothing had reached the provider: it is submitted, once."""
     data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
-    from drp_plugin.llm.openai_batch import OpenAIBatch
+    from drp_plugin.llm.openai_client import OpenAIBatch
 
     real = OpenAIBatch.create
 
@@ -367,7 +367,7 @@ def test_a_harvest_that_is_repeated_is_charged_once(tmp_path, drp, rules, monkey
         monkeypatch.setattr(BatchFiles, "forget", die)
         assert drp(*command).code == 130
         monkeypatch.setattr(BatchFiles, "forget", forget)
-        from drp_plugin.llm.budget import Budget
+        from drp_plugin.llm.prices import Budget
         monkeypatch.setattr(Budget, "most", lambda self, request: (whole - once) / 2)
         monkeypatch.setattr("drp_plugin.runner.session._check_budget", lambda *_: None)
         ran = drp(*command, "--max-cost", str(once + (whole - once) * 1.01))
