@@ -128,8 +128,7 @@ async def pipeline(rows: Path, out: Path, url: str, concurrency: int) -> None:
     from drp_plugin.reading import traces
     from drp_plugin.records import Pruned, Trace
     from drp_plugin.run_dir import LEDGER
-    from drp_plugin.runner.job import Job
-    from drp_plugin.runner.live import run_live
+    from drp_plugin.runner.job import Job, run_live
     from drp_plugin.runner.outputs import prepare
     from drp_plugin.teachers.registry import make_teacher
 

@@ -18,7 +18,7 @@ from drp_plugin.llm.messages import Teacher
 from drp_plugin.progress import Display
 from drp_plugin.prompts import Prompts
 from drp_plugin.run_dir import LEDGER
-from drp_plugin.runner.live import in_order, terminable
+from drp_plugin.runner.job import in_order, terminable
 from drp_plugin.runner.outputs import prepare
 from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.terminal import say

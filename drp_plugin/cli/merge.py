@@ -14,8 +14,8 @@ from drp_plugin.runner.session import say
                 type=click.Path(path_type=Path))
 @_options.run_dir_option
 def command(runs: tuple[Path, ...], run_dir: Path) -> None:
-    done = merge(runs, run_dir)
-    for note in done.notes:
+    line, notes = merge(runs, run_dir)
+    for note in notes:
         say(f"note: {note}")
-    say(f"{run_dir}: {done.line}")
+    say(f"{run_dir}: {line}")
     click.echo(str(run_dir))

@@ -80,17 +80,13 @@ class LedgerClient:
     def __init__(self, teacher: Teacher, ledger: Ledger, *, price: Price | None = None,
                  budget: Budget | None = None, replay: bool = False) -> None:
         self.teacher, self.ledger, self.price, self.budget = teacher, ledger, price, budget
-        self.asked = self.found = 0
-        """Requests that this process sent and had answered; that the ledger answered."""
-        self.uncounted = 0
-        """Replies, asked or found, whose tokens the provider did not count."""
-        self.spent_usd, self.completion_tokens = 0.0, 0
-        self.pending: dict[str, Request] = {}
-        """In replay: the requests without an answer, by key."""
-        self.failed: dict[str, TeacherError] = {}
-        """In replay: requests that cannot be had, by key, and why."""
-        self.waits_for = ""
-        """The process whose answer is waited for, where it takes long."""
+        self.asked = 0  # Requests that this process sent and had answered
+        self.found = 0  # Requests that the ledger answered
+        self.uncounted = 0  # Replies, asked or found, whose tokens the provider did not count
+        self.spent_usd = 0.0
+        self.pending: dict[str, Request] = {}  # In replay: the requests without an answer, by key
+        self.failed: dict[str, TeacherError] = {}  # In replay: why these cannot be had, by key
+        self.waits_for = ""  # The process whose answer is waited for, where it takes long
         self._replay = replay
         self._asking: dict[str, asyncio.Future[None]] = {}
 
@@ -184,7 +180,6 @@ class LedgerClient:
         self.asked += 1
         self.uncounted += not counted(reply.usage)
         self.spent_usd += value.get("cost_usd") or 0.0
-        self.completion_tokens += reply.usage.completion_tokens
 
 
 class RowClient:

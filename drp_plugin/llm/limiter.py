@@ -43,14 +43,11 @@ class Limiter:
         self.ceiling = max(1, ceiling)
         self.limit = float(min(start, self.ceiling))
         self.in_flight = 0
-        self.throttles = 0
-        """How many times the provider said 429."""
-        self.now = clock
-        """The limiter's clock, in seconds."""
+        self.throttles = 0  # How many times the provider said 429
+        self.now = clock  # In seconds
         self._probing = True
         self._paused_until = self._last_cut = self._permits_until = self._mean_tokens = 0.0
-        self._refused = 0
-        """Times that the provider said 429 since it last answered."""
+        self._refused = 0  # Times that the provider said 429 since it last answered
         self._permits: float | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -83,8 +80,7 @@ class Limiter:
             self._mean_tokens += 0.1 * (tokens - self._mean_tokens) if self._mean_tokens else tokens
         if headers and "x-ratelimit-remaining-requests" in headers:
             self._read(headers)
-        if self._waiting:
-            self._wake()
+        self._wake()
 
     def throttled(self, after_s: float | None, sent_at: float) -> None:
         """The provider said 429, with or without a wait, to a request sent at `sent_at`."""

@@ -38,10 +38,8 @@ class Request(Record):
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
-    json_schema: dict[str, Any] | None = None
-    """JSON schema of the reply, for providers with structured output; None for plain text."""
-    tag: str = ""
-    """What it is for (decompose, revise, repair, …): no part of the ledger's key, and not sent."""
+    json_schema: dict[str, Any] | None = None  # The reply's; None for plain text
+    tag: str = ""  # What it is for (decompose, …): no part of the ledger's key, and not sent
 
 
 Finish = Literal["stop", "length", "refusal", "other"]

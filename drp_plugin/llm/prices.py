@@ -25,8 +25,7 @@ class Price(Record):
 
     input: float = Field(ge=0, allow_inf_nan=False)
     output: float = Field(ge=0, allow_inf_nan=False)
-    batch: float = Field(default=0.5, ge=0, allow_inf_nan=False)
-    """Cost of a batch request relative to a live one."""
+    batch: float = Field(default=0.5, ge=0, allow_inf_nan=False)  # For a batch, relative to live
     max_output: int | None = None  # Most tokens that one reply can have; None where it is not known
     date: str = ""  # When the price was looked up
     confirmed: bool = False
@@ -138,8 +137,7 @@ class Budget:
         self.limit_usd, self.price, self.spent_usd = limit_usd, price, spent_usd
         self.reserved_usd = 0.0
         self.exhausted = False
-        self.refused_usd: float | None = None
-        """The most that the cheapest request can cost for which there was no room."""
+        self.refused_usd: float | None = None  # The most that the cheapest refused one can cost
         self._returned = asyncio.Event()
 
     def most(self, request: Request) -> float:

@@ -83,8 +83,7 @@ class Retries:
     attempts: int = 8  # Attempts in all for one request, throttled ones not counted
     base_s: float = 1.0  # The first wait; each further one doubles, with full jitter
     cap_s: float = 60.0
-    patience_s: float = 3600.0
-    """How long one request may be throttled, by the clock, before it is given up."""
+    patience_s: float = 3600.0  # How long one request may be throttled, by the clock
 
 
 class Persistent:
@@ -94,18 +93,13 @@ class Persistent:
                  timeout_s: float = 600.0, where: str = "the teacher") -> None:
         self.limiter, self.retries = limiter, retries or Retries()
         self.timeout_s, self.where = timeout_s, where
-        self.retried = 0
-        """Attempts made again so far."""
-        self.answered_before = False
-        """An earlier process had replies from this server."""
-        self.fault = ""
-        """What went wrong last, while nothing has gone right since."""
+        self.retried = 0  # Attempts made again so far
+        self.answered_before = False  # An earlier process had replies from this server
+        self.fault = ""  # What went wrong last, while nothing has gone right since
+        # whether another server can be asked at once where this one is gone
         self.elsewhere: Callable[[], bool] = lambda: False
-        """Whether another server can be asked at once where this one is gone."""
-        self.gone = 0
-        """How often in turn there was nobody to talk to."""
-        self.running = 0
-        """Requests that are out or wait here."""
+        self.gone = 0  # How often in turn there was nobody to talk to
+        self.running = 0  # Requests that are out or wait here
         self._away_until = self._gone_at = 0.0
         self._reached = self._told = False
         self._refused = self._unusable = 0

@@ -8,7 +8,7 @@ again, until none is pending: live and batch answer for each other.
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.batch_api import BatchApi, Limits, Refused
@@ -19,8 +19,7 @@ from drp_plugin.llm.retry import Transient, Unusable
 from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reason, Reject
 from drp_plugin.runner.batch_files import BatchFiles, Sent
-from drp_plugin.runner.job import Job, Row
-from drp_plugin.runner.live import attempt_row, in_order
+from drp_plugin.runner.job import Job, Row, attempt_row, in_order
 from drp_plugin.runner.outputs import Tally, outputs
 
 ATTEMPTS = 3
@@ -36,11 +35,9 @@ class BatchRun:
     """One run through a batch API."""
 
     def __init__(self, job: Job, client: LedgerClient, ledger: Ledger, api: BatchApi, *,
-                 display: Display, poll_s: float = 30.0, batch_size: int | None = None,
-                 say: Callable[[str], None] | None = None) -> None:
+                 display: Display, poll_s: float = 30.0, batch_size: int | None = None) -> None:
         self.job, self.client, self.ledger, self.api = job, client, ledger, api
-        self.display, self.poll_s = display, poll_s
-        self.say = say or display.say
+        self.display, self.say, self.poll_s = display, display.say, poll_s
         size = min(api.limits.requests, batch_size or api.limits.requests)
         self.limits = Limits(size, api.limits.bytes)
         self.files = BatchFiles(job.run_dir, ledger, client.teacher.name)

@@ -19,8 +19,7 @@ from drp_plugin.llm.ledger_client import LedgerClient, RowClient
 from drp_plugin.llm.prices import OverBudget, Price
 from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace
-from drp_plugin.runner.job import Job, run_row
-from drp_plugin.runner.live import in_order
+from drp_plugin.runner.job import Job, in_order, run_row
 from drp_plugin.statistics import Estimate, student_t, wilson
 
 

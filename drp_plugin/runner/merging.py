@@ -19,13 +19,6 @@ DUPLICATES = "duplicates.jsonl"
 """Rows that another run had too: each with its run and file, the row itself as it was."""
 
 
-class Merged(NamedTuple):
-    """What came of it."""
-
-    line: str  # The run's figures
-    notes: list[str]  # What a person should know: duplicates, missing shards
-
-
 class _Run(NamedTuple):
     """One of the runs."""
 
@@ -34,9 +27,10 @@ class _Run(NamedTuple):
     summary: dict[str, Any]
 
 
-def merge(folders: Sequence[Path], out: Path) -> Merged:
+def merge(folders: Sequence[Path], out: Path) -> tuple[str, list[str]]:
     """Put runs together. Each ledger comes in whole or not at all, and the other files take their
-    places when all rows are read: what is stopped goes on when it is run again. Raises UserError
+    places when all rows are read: what is stopped goes on when it is run again. Returns the run's
+    figures in a line, and what a person should know (duplicates, missing shards). Raises UserError
     for runs that are not of one kind, or not at an end."""
     runs = [_run(folder) for folder in folders]
     _check(runs, out)
@@ -56,7 +50,7 @@ def merge(folders: Sequence[Path], out: Path) -> Merged:
     if edits:
         jsonl.write(out / EDITS, (row.value for file in edits for row in jsonl.rows(file)
                                   if row.value is not None))
-    return Merged(written.tally.line(), notes)
+    return written.tally.line(), notes
 
 
 def _run(folder: Path) -> _Run:

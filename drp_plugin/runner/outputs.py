@@ -202,8 +202,7 @@ class Outputs:
 
     def __init__(self, pruned: IO[str], rejects: IO[str], before: Numbers) -> None:
         self._pruned, self._rejects, self._before = pruned, rejects, before
-        self.lost, self.first_lost = 0, ""
-        """Rows that were pruned before and could not be asked now."""
+        self.lost, self.first_lost = 0, ""  # Rows pruned before that could not be asked now
         self.tally = Tally()
 
     def add(self, row: Question | Reject, result: Pruned | Reject | None,

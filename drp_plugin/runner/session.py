@@ -14,8 +14,7 @@ from drp_plugin.run_dir import LEDGER, PRUNED, SUMMARY
 from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE
 from drp_plugin.runner.forecast import Forecast, lines, make_forecast
-from drp_plugin.runner.job import Job, RunOptions
-from drp_plugin.runner.live import run_live, terminable
+from drp_plugin.runner.job import Job, RunOptions, run_live, terminable
 from drp_plugin.runner.outputs import Tally, check_rows, settle, unmake
 from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.terminal import say
@@ -29,8 +28,9 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
     """Run a job to its end, or forecast it. Raises UserError."""
     run = run or RunOptions()
     price = settings.find_price(teacher)
-    _check_price(teacher, price, run)
-    _check_budget(price, settings, run)
+    _check_budget(teacher, price, settings, run)
+    if price is not None and price.gone(date.today()):
+        say(f"{teacher.name}: {price.remark}")
     ledger = Ledger(job.run_dir / LEDGER)
     try:
         with terminable():
@@ -57,10 +57,8 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
     if changes and begun:
         say(f"{job.run_dir}: going on with changed settings: {'; '.join(changes)}")
         (job.run_dir / SUMMARY).unlink(missing_ok=True)
-    budget = None
-    if run.max_cost_usd is not None:
-        assert price is not None
-        budget = Budget(run.max_cost_usd, price, _spent(job, ledger, price))
+    budget = None if price is None or run.max_cost_usd is None else \
+        Budget(run.max_cost_usd, price, _spent(job, ledger, price))
     client = LedgerClient(teacher, ledger, price=price, budget=budget,
                           replay=run.batch and run.pilot is None)
     with Display(str(job.settings["command"]), run.pilot or job.total,
@@ -79,8 +77,7 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
             tally = await BatchRun(job, client, ledger, teacher.batch(), display=display,
                                    poll_s=run.poll_s, batch_size=run.batch_size).run()
         else:
-            tally = await run_live(job, client, ledger, active=settings.active,
-                                   display=display)
+            tally = await run_live(job, client, ledger, active=settings.active, display=display)
     if client.uncounted and price is not None and price.paid:
         say("there are replies without usage: what they cost is not known"
             + ("" if budget is None else ", the most that it can be counts for --max-cost"))
@@ -88,22 +85,18 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
     return tally
 
 
-def _check_price(teacher: Teacher, price: Price | None, run: RunOptions) -> None:
-    if run.max_cost_usd is not None and not (math.isfinite(run.max_cost_usd)
-                                             and run.max_cost_usd > 0):
+def _check_budget(teacher: Teacher, price: Price | None, settings: TeacherSettings,
+                  run: RunOptions) -> None:
+    """Raises UserError where the budget cannot be kept, or not even a request without a prompt
+    fits into it."""
+    if run.max_cost_usd is None:
+        return
+    if not 0 < run.max_cost_usd < math.inf:
         raise UserError(f"--max-cost {run.max_cost_usd}: not a sum of money",
                         fix="Give it in USD, or leave it out")
-    if price is None and run.max_cost_usd is not None:
+    if price is None:
         raise UserError(f"--max-cost: no price is known for {teacher.name}",
                         fix="Give --price IN,OUT (USD for a million tokens)")
-    if price is not None and price.gone(date.today()):
-        say(f"{teacher.name}: {price.remark}")
-
-
-def _check_budget(price: Price | None, settings: TeacherSettings, run: RunOptions) -> None:
-    """Raises UserError where not even a request without a prompt fits into the budget."""
-    if price is None or run.max_cost_usd is None:
-        return
     budget = Budget(run.max_cost_usd, price)
     least = budget.most(Request(messages=(), sampling=settings.sampling))
     if run.batch and run.pilot is None:

@@ -32,7 +32,7 @@ def broken(folder: Path) -> str:
 def test_the_house_stands_and_a_planted_upward_import_is_found(copy: Path) -> None:
     assert broken(copy) == ""
     target = copy / "drp_plugin" / "llm" / "limiter.py"
-    target.write_text(target.read_text() + "\n\nfrom drp_plugin.runner import live  # planted\n")
+    target.write_text(target.read_text() + "\n\nfrom drp_plugin.runner import job  # planted\n")
     assert "drp_plugin.llm is not allowed to import drp_plugin.runner" in broken(copy)
 
 

@@ -17,8 +17,7 @@ from drp_plugin.llm.ledger_client import LedgerClient, key_of
 from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher
 from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace, Usage
-from drp_plugin.runner.job import Job, run_row
-from drp_plugin.runner.live import in_order, run_live
+from drp_plugin.runner.job import Job, in_order, run_live, run_row
 from drp_plugin.runner.outputs import differences, outputs, prepare, settle
 
 
