@@ -133,7 +133,7 @@ def _checked(reply: str, text: str, skills: bool, least: float) -> list[Located]
 
 def _check_cut(text: str, reply: str, skills: bool) -> None:
     if not _whole_steps(text, reply, skills):
-        check_loop(reply)
+        check_loop(reply, text)
 
 
 def _before_last(found: list[Located]) -> list[Located]:

@@ -40,9 +40,11 @@ class FormatError(Exception):
         self.reason = reason
 
 
-def check_loop(reply: str) -> None:
-    """Raises FormatError for a cut reply that goes round in circles: no smaller part mends that."""
-    if loop_period(reply) is not None:
+def check_loop(reply: str, asked: str = "") -> None:
+    """Raises FormatError for a cut reply that goes round in circles: no smaller part mends that.
+    What was `asked` may repeat itself, and with it the reply that echoes it."""
+    period = loop_period(reply)
+    if period and "".join(reply[-2 * period:].split()) not in "".join(asked.split()):
         raise FormatError("it repeats itself and comes to no end.")
 
 
@@ -88,9 +90,10 @@ class Dialogue:
 
     async def ask(self, stage: str, prompt: str, parse: Callable[[str], T], *,
                   schema: dict[str, Any] | None = None,
-                  check_cut: Callable[[str], None] = check_loop) -> T:
+                  check_cut: Callable[[str], None] | None = None) -> T:
         """What `parse` makes of the reply; out of format, the teacher is told and asked again.
-        `check_cut` raises FormatError for a cut reply that is wrong besides: it is told that.
+        `check_cut` raises FormatError for a cut reply that is wrong besides (by default, one that
+        goes round in circles): it is told that.
         Raises CutReply for the caller to split, Rejection when no answer can be had."""
         messages = [Message(role="user", content=prompt)]
         for repair in range(self.options.repairs + 1):
@@ -102,7 +105,7 @@ class Dialogue:
             except CutReply as cut:
                 reply = cut.reply
                 try:
-                    check_cut(reply.text)
+                    check_cut(reply.text) if check_cut else check_loop(reply.text, prompt)
                 except FormatError as error:
                     problem = error
                 else:
