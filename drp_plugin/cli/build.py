@@ -70,7 +70,7 @@ def command(sources: tuple[str, ...], output: Path, name: str, ratio: str | None
     _tell(built, sources, settings, counter is not None)
     click.echo(str(built.file))
     if push_to_hub:
-        from drp_plugin.training.publish import push
+        from drp_plugin.training.dataset_info import push
 
         click.echo(push(built.file.parent, name, push_to_hub, private=not public))
     return int(strict and any(d.reason is not Why.NOT_SAMPLED for d in built.dropped))

@@ -12,7 +12,7 @@ from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.methods import is_method
 from drp_plugin.methods.direct_distillation import distill
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.values import PruneOptions
+from drp_plugin.pruning.dialogue import PruneOptions
 from drp_plugin.reading import Reader, traces
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.runner.job import Job, RunOptions, Shard, check_input, part, rereadable, said

@@ -11,7 +11,7 @@ import click
 from drp_plugin.cli import _options, page
 from drp_plugin.methods import listing
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.values import PruneOptions
+from drp_plugin.pruning.dialogue import PruneOptions
 from drp_plugin.reading import Reader
 from drp_plugin.reading import traces as read_traces
 from drp_plugin.records import Reject, Trace

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.pruning.values import PruneOptions
+from drp_plugin.pruning.dialogue import PruneOptions
 from drp_plugin.records import Pruned, Record, Reject, Trace
 from drp_plugin.run_dir import EDITS, REJECTS, SETTINGS
 from drp_plugin.shape import Unfit, shaped
@@ -53,8 +53,7 @@ def check_edit(row: Pruned, response: str, options: PruneOptions,
     """What each check of `drp prune` finds in a response written by hand; one that fails has a
     `reason`. All that the run had switched on are asked, also after one that fails."""
     from drp_plugin.grading import extract
-    from drp_plugin.pruning.dialogue import Rejection
-    from drp_plugin.pruning.values import CheckedTrace, Result
+    from drp_plugin.pruning.dialogue import CheckedTrace, Rejection, Result
     from drp_plugin.pruning.verify import verify
 
     kind: Literal["edit", "no_thinking"] = "no_thinking" if row.teacher == "no-thinking" else "edit"

@@ -23,8 +23,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, TeacherError
 from drp_plugin.methods import Given, Method
 from drp_plugin.methods.dropping import model_and_ratio, sentences, to_ratio, without
-from drp_plugin.pruning.dialogue import Dialogue
-from drp_plugin.pruning.values import CheckedTrace, Result
+from drp_plugin.pruning.dialogue import CheckedTrace, Dialogue, Result
 from drp_plugin.records import Step, Usage
 from drp_plugin.sampling.identity import fingerprint
 from drp_plugin.thinking import CLOSE, OPEN, split_response

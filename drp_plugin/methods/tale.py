@@ -12,8 +12,7 @@ from typing import Any
 
 from drp_plugin.llm.messages import Message, Reply, Request, Teacher, TeacherError
 from drp_plugin.methods import Given, Method
-from drp_plugin.pruning.dialogue import CutReply, Dialogue, Rejection
-from drp_plugin.pruning.values import CheckedTrace, Result, whole
+from drp_plugin.pruning.dialogue import CheckedTrace, CutReply, Dialogue, Rejection, Result, whole
 from drp_plugin.pruning.verify import check_trace
 from drp_plugin.records import Reason, Usage
 from drp_plugin.sampling import engines

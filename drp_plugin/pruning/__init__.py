@@ -6,6 +6,6 @@
 | `revise`, `assemble` | Revise(s_i) → ŝ_i, the synthesis T̂, the revised answer part Â |
 | `indexed` | both in one structured reply, over numbered units of T |
 | `verify`, `numbers` | what a pruned response must be to go into training |
-| `flow`, `values` | all of it for one trace, and what the stages hand to one another |
-| `dialogue` | the row's talk with the teacher |
+| `flow` | all of it for one trace |
+| `dialogue` | what the stages hand to one another, and the row's talk with the teacher |
 """

@@ -5,10 +5,16 @@ from collections.abc import Callable
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.decompose import decompose, decompose_sentences
-from drp_plugin.pruning.dialogue import Dialogue, Rejection
+from drp_plugin.pruning.dialogue import (
+    CheckedTrace,
+    Dialogue,
+    Prune,
+    PruneOptions,
+    Rejection,
+    Result,
+)
 from drp_plugin.pruning.indexed import prune_indexed
 from drp_plugin.pruning.revise import revise
-from drp_plugin.pruning.values import CheckedTrace, Prune, PruneOptions, Result
 from drp_plugin.pruning.verify import check_trace, verify
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.thinking import OPEN, join_response

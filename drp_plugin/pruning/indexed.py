@@ -11,9 +11,16 @@ from typing import Any, NamedTuple
 
 from drp_plugin.pruning.assemble import Part, assemble, pieces, stretch
 from drp_plugin.pruning.decompose import Windows
-from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue, FormatError, check_loop
+from drp_plugin.pruning.dialogue import (
+    SO_FAR,
+    CheckedTrace,
+    CutReply,
+    Dialogue,
+    FormatError,
+    Result,
+    check_loop,
+)
 from drp_plugin.pruning.revise import ACTIONS
-from drp_plugin.pruning.values import CheckedTrace, Result
 from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import table
 from drp_plugin.segment import Span, units

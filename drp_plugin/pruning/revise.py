@@ -4,8 +4,15 @@ import re
 from functools import partial
 from typing import NamedTuple
 
-from drp_plugin.pruning.dialogue import SO_FAR, CutReply, Dialogue, FormatError, unbraced
-from drp_plugin.pruning.values import CheckedTrace, Result
+from drp_plugin.pruning.dialogue import (
+    SO_FAR,
+    CheckedTrace,
+    CutReply,
+    Dialogue,
+    FormatError,
+    Result,
+    unbraced,
+)
 from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import Patterns, table
 from drp_plugin.segment import texts, units

@@ -9,9 +9,8 @@ from collections import Counter
 from typing import Any
 
 from drp_plugin.grading import equal, extract
-from drp_plugin.pruning.dialogue import Rejection
+from drp_plugin.pruning.dialogue import CheckedTrace, PruneOptions, Rejection, Result
 from drp_plugin.pruning.numbers import new_numbers
-from drp_plugin.pruning.values import CheckedTrace, PruneOptions, Result
 from drp_plugin.records import Reason, Trace
 from drp_plugin.resources import table
 from drp_plugin.shape import CONTROL_TOKENS, Unfit, check_controls, check_question, shaped

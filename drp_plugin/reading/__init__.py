@@ -2,17 +2,15 @@
 
 | module | does |
 |---|---|
-| `containers` | JSONL, a JSON array, gzip, Parquet, standard input: rows |
+| `containers` | files and addresses; JSONL, a JSON array, gzip, Parquet, standard input: rows |
 | `layouts` | a row as it is published: its question, responses and gold answer |
 | `golds` | the final answer that a published gold states |
-| `reader` | both for a file, with what was found said in one line |
-| `traces` | rows as `Trace` or `Reject`, with ids that are unique |
+| `reader` | all of it for a file, said in one line; rows as `Trace` or `Reject`, with unique ids |
 
 docs/inputs.md shows a row of every layout.
 """
 
-from drp_plugin.reading.reader import Item, Reader, parse_columns
-from drp_plugin.reading.traces import traces
+from drp_plugin.reading.reader import Item, Reader, parse_columns, traces
 
 read = traces
 __all__ = ["Item", "Reader", "parse_columns", "read", "traces"]

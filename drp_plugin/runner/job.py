@@ -17,7 +17,7 @@ from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient
 from drp_plugin.llm.prices import OverBudget
 from drp_plugin.progress import Display
-from drp_plugin.reading.places import files, is_address
+from drp_plugin.reading.containers import files, is_address
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.redact import redact
 from drp_plugin.runner.outputs import Tally, outputs

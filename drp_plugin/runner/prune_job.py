@@ -14,8 +14,8 @@ from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Teacher
 from drp_plugin.methods import Given, Method, is_method, make
 from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.dialogue import PruneOptions
 from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
-from drp_plugin.pruning.values import PruneOptions
 from drp_plugin.reading import traces
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.run_dir import PRUNED, REJECTS, SUMMARY

@@ -1,18 +1,35 @@
-"""Chat layouts of the reasoning families, as text, and the LLaMA-Factory template of each.
+"""What stands around a question: the prompt that it is put in, since the student is trained on what
+it will be asked, and the chat layout of its family, with the LLaMA-Factory template of each.
 
-Lengths are counted by them; `drp check` compares them with the chat template of inference.
+Lengths are counted by the layouts; `drp check` compares them with the chat template of inference.
 """
 
 import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from drp_plugin.errors import UserError
+from drp_plugin.prompts import Prompts
 from drp_plugin.resources import table
 
 Count = Callable[[str], int]  # text to tokens, none added: `drp_plugin.tokens.TokenCounter.count`
+BARE = "none"  # The question as it stands, which `eval_plain` is as well
+EVALUATED = "eval_boxed"  # what `drp generate` and the tasks ask, but the embedded student
+
+
+@cache
+def asking(prompt: str) -> Callable[[str], str]:
+    """Question to prompt, by a template of `prompts/`, a FILE.jinja, or `none`; or UserError."""
+    if prompt == BARE:
+        return str.strip
+    prompts, name = Prompts(), prompt
+    if prompt.endswith(".jinja"):
+        prompts, name = Prompts(Path(prompt).parent), Path(prompt).stem
+    prompts.render(name, question="What is 2 + 3?")
+    return lambda question: prompts.render(name, question=question)
 
 
 @dataclass(frozen=True)

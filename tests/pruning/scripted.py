@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Reply, Request, Teacher
 from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.dialogue import Prune, PruneOptions
 from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
-from drp_plugin.pruning.values import Prune, PruneOptions
 from drp_plugin.records import Pruned, Reject, Trace, Usage
 
 THINKING = ("Okay, so Joy reads 8 pages in 20 minutes. That is 8 / 20 = 0.4 pages a minute.\n\n"

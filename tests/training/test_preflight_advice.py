@@ -96,7 +96,7 @@ def test_the_trained_prompt_is_the_evaluated_one(good, tmp_path, prompt, asked, 
 
 def test_the_tasks_ask_with_what_a_check_takes_for_their_prompt():
     from drp_plugin.evaluation.task_protocol import TaskProtocol
-    from drp_plugin.training.asking import EVALUATED
+    from drp_plugin.training.templates import EVALUATED
 
     assert TaskProtocol(questions="gsm8k_test").prompt == EVALUATED
 

@@ -11,8 +11,8 @@ from preflight_help import ask, codes, edit_set, respond, response
 pytest.importorskip("llamafactory")
 pytestmark = pytest.mark.framework
 
-from drp_plugin.training.asking import asking  # noqa: E402
 from drp_plugin.training.preflight.check_config import check  # noqa: E402
+from drp_plugin.training.templates import asking  # noqa: E402
 
 
 def test_3_double_think_in_the_response(good):

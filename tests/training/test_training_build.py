@@ -342,7 +342,7 @@ def test_command(write_rows, tmp_path, byte_model):
 
 def test_push_uploads_set_and_card_without_local_paths(write_rows, tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    from drp_plugin.training.publish import push
+    from drp_plugin.training.dataset_info import push
 
     build([write_rows(tiny.rows(4))], tmp_path / "d", SetSettings(name="x"))
     seen: dict[str, object] = {}
@@ -365,7 +365,7 @@ def test_push_uploads_set_and_card_without_local_paths(write_rows, tmp_path, mon
 
 def test_push_refused_is_one_line(write_rows, tmp_path, monkeypatch):
     hub = pytest.importorskip("huggingface_hub")
-    from drp_plugin.training.publish import push
+    from drp_plugin.training.dataset_info import push
 
     build([write_rows(tiny.rows(4))], tmp_path / "d", SetSettings(name="x"))
 

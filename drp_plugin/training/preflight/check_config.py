@@ -7,8 +7,7 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.training.preflight import estimate, files, framework, runchecks, setchecks, weights
-from drp_plugin.training.preflight.findings import Preflight
-from drp_plugin.training.preflight.parsed import Parsed
+from drp_plugin.training.preflight.findings import Parsed, Preflight
 from drp_plugin.training.preflight.textchecks import check_prompt, check_texts
 from drp_plugin.training.preflight.tokenchecks import check_encoded, check_layout, check_tokenizer
 

@@ -5,9 +5,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.training.preflight.files import first_line
-from drp_plugin.training.preflight.findings import Preflight
+from drp_plugin.training.preflight.findings import Parsed, Preflight
 from drp_plugin.training.preflight.framework import make_trainable, packs, split
-from drp_plugin.training.preflight.parsed import Parsed
 from drp_plugin.training.preflight.weights import Base, empty_model
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from drp_plugin.errors import UserError
 from drp_plugin.resources import table
 from drp_plugin.training.preflight import files
-from drp_plugin.training.preflight.parsed import BadSet, Parsed, quiet, swapped
+from drp_plugin.training.preflight.findings import BadSet, Parsed, quiet, swapped
 from drp_plugin.training.templates import Family
 
 if TYPE_CHECKING:

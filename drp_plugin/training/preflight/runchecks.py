@@ -5,8 +5,7 @@ from pathlib import Path
 
 from drp_plugin.resources import table
 from drp_plugin.training.preflight import files, framework
-from drp_plugin.training.preflight.findings import Preflight
-from drp_plugin.training.preflight.parsed import Parsed
+from drp_plugin.training.preflight.findings import Parsed, Preflight
 from drp_plugin.training.preflight.weights import Base, check_adapter
 
 _STAGES = ("sft", "dpo", "rm")  # a reward model takes the pairs of dpo

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.training.preflight.files import first_line, read_object
-from drp_plugin.training.preflight.findings import Preflight
+from drp_plugin.training.preflight.findings import BadSet, Parsed, Preflight
 from drp_plugin.training.preflight.framework import load_rows, mixed
-from drp_plugin.training.preflight.parsed import BadSet, Parsed
 
 if TYPE_CHECKING:
     from datasets import Dataset

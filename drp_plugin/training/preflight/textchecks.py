@@ -12,10 +12,9 @@ from drp_plugin.grading import extract
 from drp_plugin.resources import resource
 from drp_plugin.student import model_path
 from drp_plugin.thinking import CLOSE, OPEN
-from drp_plugin.training.asking import BARE, EVALUATED, asking
-from drp_plugin.training.preflight.findings import Preflight
-from drp_plugin.training.preflight.parsed import Parsed
+from drp_plugin.training.preflight.findings import Parsed, Preflight
 from drp_plugin.training.preflight.weights import Base
+from drp_plugin.training.templates import BARE, EVALUATED, asking
 
 if TYPE_CHECKING:
     from datasets import Dataset

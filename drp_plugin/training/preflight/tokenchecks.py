@@ -6,9 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.thinking import CLOSE, OPEN
-from drp_plugin.training.preflight.findings import Preflight, TrainedRow
+from drp_plugin.training.preflight.findings import Parsed, Preflight, TrainedRow
 from drp_plugin.training.preflight.framework import OWN_SYSTEM, encode
-from drp_plugin.training.preflight.parsed import Parsed
 from drp_plugin.training.preflight.textchecks import Faults
 from drp_plugin.training.preflight.weights import Base
 

@@ -8,8 +8,7 @@ from typing import Any
 from drp_plugin.errors import UserError
 from drp_plugin.training.preflight import framework
 from drp_plugin.training.preflight.files import first_line
-from drp_plugin.training.preflight.findings import Preflight
-from drp_plugin.training.preflight.parsed import Parsed, quiet
+from drp_plugin.training.preflight.findings import Parsed, Preflight, quiet
 from drp_plugin.training.templates import Family
 
 
