@@ -2,7 +2,7 @@
 
 from .errors import UserError
 from .grading import Grade, grade
-from .pruning.values import PruneOptions
+from .pruning.dialogue import PruneOptions
 from .reading import read
 from .records import Pruned, Reject, Trace
 from .runner.prune_job import PruneRun, prune
