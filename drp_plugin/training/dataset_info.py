@@ -54,10 +54,10 @@ def locked(folder: Path) -> Iterator[None]:
 def read_info(folder: Path) -> dict[str, Any]:
     """What is registered in `folder`. Raises UserError for a file that is not a JSON object."""
     path = folder / INFO
-    if not path.exists():
-        return {}
     try:
         info = json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return {}
     except ValueError as error:
         raise UserError(f"is not JSON ({error})", file=path,
                         fix="Mend it by hand; it is left as it is") from None
