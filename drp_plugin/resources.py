@@ -20,7 +20,7 @@ def resource(name: str) -> Path:
 
 @cache
 def table(name: str) -> Any:
-    """What a YAML file of `drp_plugin/data` holds, read once."""
+    """What a file of `drp_plugin/data` holds, YAML or JSON, read once."""
     return yaml.load((_PACKAGE / "data" / name).read_text(encoding="utf-8"),
                      getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 

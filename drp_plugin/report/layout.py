@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jinja2
-import yaml
 
+from drp_plugin import resources
 from drp_plugin.mathml import html_with_math, visible
 
 _HEAD, _TAIL = 1_500, 2_500
@@ -91,12 +91,9 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-@lru_cache(maxsize=1)
-def texts() -> dict[str, Any]:
+def texts() -> Any:
     """Titles, columns, notes and captions."""
-    file = Path(__file__).resolve().parents[1] / "data" / "report_texts.yaml"
-    found: dict[str, Any] = yaml.safe_load(file.read_text("utf-8"))
-    return found
+    return resources.table("report_texts.yaml")
 
 
 def notes_of(name: str, **said: Any) -> list[str]:

@@ -1,12 +1,10 @@
 """The paper's own numbers, for standing beside ours; always labelled as the paper's."""
 
-import json
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from drp_plugin import resources
 from drp_plugin.report.layout import Cell, Line, words
 
 
@@ -32,29 +30,23 @@ class PaperFigure(NamedTuple):
                      numbers=(self.tokens, change)))
 
 
-@lru_cache(maxsize=1)
-def _data() -> dict[str, Any]:
-    file = Path(__file__).resolve().parents[1] / "data" / "paper_results.json"
-    data: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return data
-
-
 def paper_figures(table: str, groups: Sequence[str]
                   ) -> dict[str, dict[str, dict[str, PaperFigure]]]:
     """A table of the paper ("table1" to "table5"): student, method, task, figure. Of the two
     students the one that a group names, both where no group names one."""
-    students = _data()[table]
+    data = resources.table("paper_results.json")
+    students = data[table]
     named = [s for s in students      # by their size, 1.5b or 7b
              if any(s.rpartition("-")[2].lower() in group.lower() for group in groups)]
     return {student: {method: {task: PaperFigure(*cell)
-                               for task, cell in zip(_data()["tasks"], cells, strict=True)}
+                               for task, cell in zip(data["tasks"], cells, strict=True)}
                       for method, *cells in students[student]}
             for student in named or students}
 
 
 def paper_lines(table: str, tasks: Sequence[str], groups: Sequence[str]) -> list[Line]:
     """The same as lines under these task columns; empty where none is one of the paper's."""
-    if not set(_data()["tasks"]) & set(tasks):
+    if not set(resources.table("paper_results.json")["tasks"]) & set(tasks):
         return []
     lines = []
     for student, methods in paper_figures(table, groups).items():
