@@ -4,10 +4,8 @@
 has the figures; the other modules show them, and `write` makes the folder.
 """
 
-from drp_plugin.report.regrading import Scored, score_run
-from drp_plugin.report.results import Comparison, ResultRow
-from drp_plugin.report.runs import Run, read_runs
+from drp_plugin.report.regrading import score_run
+from drp_plugin.report.runs import read_runs
 from drp_plugin.report.write import Results, make_report, write_report
 
-__all__ = ["Comparison", "ResultRow", "Results", "Run", "Scored", "make_report", "read_runs",
-           "score_run", "write_report"]
+__all__ = ["Results", "make_report", "read_runs", "score_run", "write_report"]

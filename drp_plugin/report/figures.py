@@ -5,8 +5,6 @@ give the same bytes. Methods differ by colour, marker and line style, so that ni
 apart in black and white.
 """
 
-from __future__ import annotations
-
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -27,8 +25,9 @@ _COLORS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 _MARKERS = "osD^vPX*<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _SMALL = 1_000
-#: How a method is drawn.
+#: How a method is drawn, and what draws the methods of one task.
 Style = Callable[[Scored], dict[str, Any]]
+Panel = Callable[[Any, Sequence[Scored], Style], None]
 
 
 class Picture(NamedTuple):
@@ -56,7 +55,7 @@ def budgets(scored: Sequence[Scored]) -> Picture | None:
     curves = {id(s): {b: 100 * a for b, a in at_budgets(s).items() if small or b >= _SMALL}
               for s in scored}
 
-    def panel(axes: Axes, own: Sequence[Scored], style: Style) -> None:
+    def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
         for one in own:
             if curve := curves[id(one)]:
                 axes.plot(list(curve), list(curve.values()), **style(one))
@@ -73,7 +72,7 @@ def tradeoff(scored: Sequence[Scored], rows: Sequence[ResultRow],
     mine = [s for s in scored if s.key in found]
     paper = paper_figures("table1", [s.run.group for s in mine])
 
-    def panel(axes: Axes, own: Sequence[Scored], style: Style) -> None:
+    def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
         widest = [0.0]
         for one in own:
             r = found[one.key]
@@ -101,7 +100,7 @@ def lengths(scored: Sequence[Scored], cutoff: int | None) -> Picture | None:
     longest = max((m.full.tokens for s in scored for k in s.measured for m in k), default=0)
     limit = cutoff or longest
 
-    def panel(axes: Axes, own: Sequence[Scored], style: Style) -> None:
+    def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
         import numpy as np
 
         low, high = 1.0, 0.0
@@ -139,7 +138,7 @@ def recovered(scored: Sequence[Scored]) -> Picture | None:
     """Figure 4: share of correct answers recovered against the budget."""
     found = {id(s): right_lengths(s) for s in scored}
 
-    def panel(axes: Axes, own: Sequence[Scored], style: Style) -> None:
+    def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
         for one in own:
             right = found[id(one)]
             axes.step([0, *right], [i / len(right) for i in range(len(right) + 1)], where="post",
@@ -159,7 +158,7 @@ def _escape(text: str) -> str:
     return text if not text.startswith("_") else " " + text
 
 
-def _log_ticks(axes: Axes, places: Sequence[int]) -> None:
+def _log_ticks(axes: "Axes", places: Sequence[int]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
     axes.set_xscale("log")
@@ -174,7 +173,7 @@ def _log_ticks(axes: Axes, places: Sequence[int]) -> None:
 
 
 def _panels(name: str, drawn: Sequence[Scored], scored: Sequence[Scored],
-            panel: Callable[[Axes, Sequence[Scored], Style], None], **said: str) -> Picture | None:
+            panel: Panel, **said: str) -> Picture | None:
     """One panel a task and one legend for all of them; None where nothing is drawn."""
     import matplotlib
     from matplotlib.figure import Figure

@@ -1,17 +1,25 @@
-"""Choosing an engine by name."""
+"""Choosing an engine by name, and the one that spans many machines, with an engine for each worker.
+
+Ray Data shares the requests out. Start it where a Ray cluster is reachable (RAY_ADDRESS, `ray job
+submit`, or one machine, where Ray starts by itself). Each worker holds one model: vLLM on its GPUs,
+transformers on CPUs.
+"""
 
 import importlib
 import importlib.util
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
-from drp_plugin.sampling.arguments import check_for
-from drp_plugin.sampling.completions import Sampler
+from drp_plugin.sampling.arguments import check_for, flag, integer
+from drp_plugin.sampling.completions import OUTCOME, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.identity import identity
 
 _ENGINES = {"hf": "transformers_engine.HFSampler", "vllm": "vllm_engine.VLLMSampler",
-            "openai": "endpoint.EndpointSampler", "ray": "cluster.RaySampler"}
+            "openai": "endpoint.EndpointSampler", "ray": "engines.RaySampler"}
+BLOCK = 64  # Requests that a worker takes, and stores, at a time
 
 
 def resolve(backend: str, base_urls: Sequence[str] = ()) -> str:
@@ -57,3 +65,61 @@ def make(backend: str, model: str | None, *, base_urls: Sequence[str] = (),
     sampler: Sampler = made(*([base_urls] if backend == "openai" else []), model,
                             **options[backend], **engine)
     return sampler
+
+
+class Worker:
+    """One engine on one worker; Ray Data calls it with blocks of requests."""
+
+    def __init__(self, engine: str, model: str, settings: dict[str, Any]) -> None:
+        self.sampler: Sampler = engine_class(engine)(model, **settings)
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
+        requests = [SampleRequest.model_validate_json(text) for text in block["request"]]
+        done = list(self.sampler.sample(requests))
+        return {"index": [int(block["index"][place]) for place, _ in done],
+                "outcome": [outcome.model_dump_json() for _, outcome in done]}
+
+
+class RaySampler(Sampler):
+    """Sampling on a Ray cluster. `workers`: engines in all (1); `gpus`: GPUs of each (1 with vLLM,
+    0 with transformers); `engine`: `vllm` or `hf`, by whether the workers have GPUs; `block`:
+    requests handed over, and stored, at a time. Further arguments are the engine's own."""
+
+    def __init__(self, model: str, *, adapter: str | None = None, batch_size: int | None = None,
+                 workers: int = 1, gpus: float | None = None, engine: str | None = None,
+                 block: int = BLOCK, local: bool = False, **settings: Any) -> None:
+        try:
+            import ray
+        except ImportError:
+            raise UserError("Ray is not installed", fix="pip install 'drp-plugin[ray]'") from None
+        if not ray.is_initialized():
+            ray.init(address="local" if flag("local", local) else None, log_to_driver=False,
+                     logging_level=logging.WARNING, include_dashboard=False)
+        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        self.engine = engine or ("vllm" if has_gpus else "hf")
+        if self.engine not in ("vllm", "hf"):
+            raise UserError(f"engine={engine} is unknown", fix="Choose vllm or hf")
+        self.gpus = gpus if gpus is not None else float(self.engine == "vllm")
+        self.workers = integer("workers", workers) or 1
+        self.block = integer("block", block) or BLOCK
+        self.model = model
+        self.settings = {"lora": adapter, **settings}
+        if self.engine == "hf":
+            check_for(engine_class("hf"), settings, "the hf engine of the ray backend")
+            self.settings = {"workers": 1, "batch_size": batch_size, "peft": adapter, **settings}
+        self.identity = identity("ray", model, adapter=adapter, inner=self.engine, **settings)
+
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
+        """See `Sampler.sample`; completions come, and are stored, block by block."""
+        from ray import data
+
+        data.DataContext.get_current().enable_progress_bars = False
+        rows = [{"index": i, "request": r.model_dump_json()} for i, r in enumerate(requests)]
+        blocks = max(1, -(-len(rows) // self.block))
+        size: dict[str, Any] = {"num_gpus": self.gpus} if self.gpus else {"num_cpus": 1}
+        outcomes = data.from_items(rows, override_num_blocks=blocks).map_batches(
+            Worker, fn_constructor_args=(self.engine, self.model, self.settings),
+            batch_size=self.block, concurrency=self.workers, **size)
+        for batch in outcomes.iter_batches(batch_size=None, batch_format="numpy"):
+            for index, outcome in zip(batch["index"], batch["outcome"], strict=True):
+                yield int(index), OUTCOME.validate_json(outcome)
