@@ -10,8 +10,7 @@ from drp_plugin.redact import holds_a_secret
 # the providers' libraries send requests to what these name, where no --base-url is given
 _VARIABLES = {"openai": "OPENAI_BASE_URL", "gemini": "GOOGLE_GEMINI_BASE_URL",
               "azure": "AZURE_OPENAI_ENDPOINT"}
-SEVERAL = "several servers"
-"""Stands for their addresses in keys and settings: servers of one model may come and go."""
+SEVERAL = "several servers"  # In place of their addresses, as servers of a model come and go
 _HOSTS = {"openai": "api.openai.com", "gemini": "googleapis.com"}
 
 

@@ -170,14 +170,9 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
                     done.set_result(None) if error is None else done.set_exception(error)
 
     def _commit(self, rows: list[tuple[str, str, str, float | None]]) -> None:
-        self._writer.execute("BEGIN IMMEDIATE")
-        try:
+        with self._writer:  # commits; at an error it rolls back
+            self._writer.execute("BEGIN IMMEDIATE")
             self._writer.executemany("INSERT OR IGNORE INTO replies VALUES (?,?,?,?)", rows)
-            self._writer.execute("COMMIT")
-        except BaseException:
-            with contextlib.suppress(sqlite3.Error):
-                self._writer.execute("ROLLBACK")
-            raise
 
     def claim(self, key: str) -> bool:
         """Try to become the one process that asks for `key`; False while another one does.

@@ -27,8 +27,7 @@ _SQLITE = {
     sqlite3.SQLITE_PERM: _MAKE_WRITABLE,
     sqlite3.SQLITE_BUSY: "Another process holds it: run the same command again when it has ended",
 }
-_CREATING, _PRESENT = 0, 2 ** 61
-"""The bytes that stand for making or removing the file, and for being there at all."""
+_CREATING, _PRESENT = 0, 2 ** 61  # The bytes for making or removing the file, for being there
 _NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "beegfs", "gpfs", "ceph",
             "glusterfs", "afs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse",
             "fuse.rclone", "fuse.juicefs"}

@@ -24,8 +24,7 @@ class Message(Record):
 class Sampling(Record):
     """Everything that shapes a reply besides the messages."""
 
-    temperature: float | None = 0.0
-    """0 as in the paper's code. None leaves it to the provider: some models refuse any."""
+    temperature: float | None = 0.0  # The paper's; None for the provider's: some models refuse any
     top_p: float | None = None
     max_tokens: int | None = None  # None leaves it to the provider: its model's maximum
     seed: int | None = None

@@ -28,9 +28,7 @@ class Unusable(UserError):
 
     def __init__(self, what: str, *, fix: str = "", runs: bool = False) -> None:
         super().__init__(what, fix=fix)
-        self.runs = runs
-        """It is the run's fault, not the account's: a server that takes other requests of the
-        run belies it."""
+        self.runs = runs  # The run's fault: a server that takes other requests of it belies that
 
 
 class Transient(Exception):

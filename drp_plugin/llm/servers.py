@@ -1,6 +1,6 @@
 """Several servers of one model: they share the work, and one that goes away loses none of it."""
 
-import itertools
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
@@ -19,30 +19,26 @@ class Servers(Generic[S]):
     first; where none is there, the last one is tried as patiently as if it were the only one."""
 
     def __init__(self, servers: Sequence[S]) -> None:
-        self.servers = servers
-        self._turn = itertools.count()
+        self.servers = deque(servers)
         for server in servers:
             server.persistent.elsewhere = self._elsewhere
 
     async def ask(self, attempt: Callable[[S], Awaitable[T]]) -> T:
         """What `attempt` makes of a server. Raises what it raises at the last one."""
-        last: S | None = None
-        for hop in itertools.count(1):
-            last = self._next(last)
+        last, hops = None, 2 * len(self.servers)
+        while True:
+            last, hops = self._next(last), hops - 1
             try:
                 return await attempt(last)
             except (TeacherError, Unusable):
                 lost = last.persistent.gone and self._elsewhere() and not stopping()
-                if not lost or hop >= 2 * len(self.servers):
+                if not lost or not hops:
                     raise
-        raise AssertionError
 
     def _next(self, last: S | None) -> S:
-        turn = next(self._turn)
-        count = len(self.servers)
-        order = [self.servers[(turn + k) % count] for k in range(count)]
-        chosen = min(order, key=lambda server: (
+        chosen = min(self.servers, key=lambda server: (
             server.persistent.away, server is last, server.persistent.running))
+        self.servers.rotate(-1)  # where they have equally much to do, they take turns
         if chosen.persistent.gone:  # the others wait for what becomes of this one
             chosen.persistent.stay_away(CONNECT_S)
         return chosen

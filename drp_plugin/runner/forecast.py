@@ -46,8 +46,7 @@ class Forecast:
     completion_tokens: Estimate | None  # None where the server does not count tokens
     cost_usd: Estimate | None
     batch_cost_usd: Estimate | None
-    yields: dict[str, Estimate]
-    """Share of rows by what becomes of them: `pruned`, or a reject's reason."""
+    yields: dict[str, Estimate]  # Shares of rows: `pruned`, or a reject's reason
     tokens_saved: float | None
     spent_usd: float
     price: Price | None

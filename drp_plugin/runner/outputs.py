@@ -18,8 +18,7 @@ from drp_plugin.seen import Numbers, digest
 
 _made: set[Path] = set()  # Run directories that this process made
 _UNASKED = (Reason.REQUEST_FAILED, Reason.EMPTY_REPLY)
-FREE = {"input", "limit", "version"}
-"""Recorded, but free to change: rows may be added, and releases come."""
+FREE = {"input", "limit", "version"}  # To change: rows may be added, and releases come
 
 
 def prepare(run_dir: Path) -> None:
