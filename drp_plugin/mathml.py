@@ -46,6 +46,7 @@ _ATTRIBUTE = re.compile(
 #: A word outside braces, behind a dollar and a digit: prose between two prices.
 _PROSE = re.compile(r"\$\d.*\s\(?[A-Za-z]{2,}", re.DOTALL)
 _DEEP = 50
+_CONVERTER = math_core.LatexToMathML(max_expansions=100, fancy_error=False)
 
 
 def visible(text: str) -> str:
@@ -84,13 +85,15 @@ def _matches(text: str) -> Iterator[re.Match[str]]:
 @lru_cache(maxsize=4096)
 def mathml(source: str) -> str | None:
     """MathML of a formula with its delimiters; None where it cannot be read, or could do harm."""
-    inside = source[len(_opening(source)):len(source) - len(_opening(source))]
+    opening = _DOLLARS.match(source)
+    edge = opening.end() if opening else 0
+    inside = source[edge:len(source) - edge]
     depth = max(itertools.accumulate((c == "{") - (c == "}") for c in inside), default=0)
     if depth > _DEEP or _REFUSED.search(inside) or _UNSEEN.search(inside) or (
             _PROSE.match(re.sub(r"\{[^{}]*\}", "{}", source))):
         return None
     try:
-        found = _converter().convert_with_local_state(
+        found = _CONVERTER.convert_with_local_state(
             inside, displaystyle=source.startswith(("$$", "\\[", "\\begin")))
         nodes = list(ET.fromstring(found).iter())
     except (math_core.LatexError, UnicodeError, ET.ParseError):
@@ -99,13 +102,3 @@ def mathml(source: str) -> str | None:
     inert = not re.search(r"<[?!]", found) and all(_TAG.fullmatch(node.tag) and all(
         _ATTRIBUTE.fullmatch(f"{name}={value}") for name, value in node.items()) for node in nodes)
     return found if inert else None
-
-
-def _opening(source: str) -> str:
-    found = _DOLLARS.match(source)
-    return found.group() if found else ""
-
-
-@lru_cache(maxsize=1)
-def _converter() -> math_core.LatexToMathML:
-    return math_core.LatexToMathML(max_expansions=100, fancy_error=False)

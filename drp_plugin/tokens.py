@@ -123,11 +123,7 @@ def count(completion: str, tokenizer: str | Path = QWEN) -> TokenCount:
 
 def _clean(text: str) -> str:
     """Text that can be UTF-8: JSON lets lone surrogates through, tokenizers does not."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "replace").decode()
-    return text
+    return text.encode("utf-8", "replace").decode()
 
 
 @lru_cache(maxsize=8)
