@@ -30,8 +30,7 @@ from drp_plugin.pruning.dialogue import PruneOptions
 from drp_plugin.pruning.flow import prune_trace
 from drp_plugin.reading import traces
 from drp_plugin.records import Pruned, Trace, Usage
-from drp_plugin.teachers.offline import OfflineTeacher
-from drp_plugin.teachers.offline_prompts import write_revision, write_steps
+from drp_plugin.teachers.offline import OfflineTeacher, write_revision, write_steps
 from drp_plugin.thinking import split_response
 from drp_plugin.tokens import TokenCounter
 

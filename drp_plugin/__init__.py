@@ -7,7 +7,7 @@
 | §3.1 skill-based step decomposition | `pruning.decompose`, `pruning.steps` |
 | §3.2 KEEP, DELETE, COMPRESS, MERGE and the synthesis | `pruning.revise` |
 | both in one request (beyond the paper) | `pruning.indexed` |
-| what a pruned response must be (beyond the paper) | `pruning.verify` |
+| what a pruned response must be (beyond the paper) | `pruning.flow` |
 | §3.3, Appendix B: the SFT set, checks before training | `training`, `llamafactory_configs/` |
 | §4.2, §6.3 teachers | `teachers`, `llm` |
 | §4.3 compared methods; §6.2 direct distillation | `methods`, `recipes/` |

@@ -54,7 +54,7 @@ def check_edit(row: Pruned, response: str, options: PruneOptions,
     `reason`. All that the run had switched on are asked, also after one that fails."""
     from drp_plugin.grading import extract
     from drp_plugin.pruning.dialogue import CheckedTrace, Rejection, Result
-    from drp_plugin.pruning.verify import verify
+    from drp_plugin.pruning.flow import verify
 
     kind: Literal["edit", "no_thinking"] = "no_thinking" if row.teacher == "no-thinking" else "edit"
     try:

@@ -14,7 +14,7 @@ import tempfile
 from drp_plugin.errors import UserError
 from drp_plugin.methods import Given, Method, Nobody
 from drp_plugin.pruning.dialogue import CheckedTrace, Dialogue, Rejection, Result, whole
-from drp_plugin.pruning.verify import check_trace, verify
+from drp_plugin.pruning.flow import check_trace, verify
 from drp_plugin.records import Reason, Trace
 from drp_plugin.seen import digest
 

@@ -13,7 +13,7 @@ from typing import Any
 from drp_plugin.llm.messages import Message, Reply, Request, Teacher, TeacherError
 from drp_plugin.methods import Given, Method
 from drp_plugin.pruning.dialogue import CheckedTrace, CutReply, Dialogue, Rejection, Result, whole
-from drp_plugin.pruning.verify import check_trace
+from drp_plugin.pruning.flow import check_trace
 from drp_plugin.records import Reason, Usage
 from drp_plugin.sampling import engines
 from drp_plugin.sampling.completions import MAX_NEW_TOKENS, Failed, SampleRequest

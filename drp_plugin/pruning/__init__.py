@@ -5,7 +5,6 @@
 | `decompose`, `steps` | D(T) → (s_i, k_i), and how much of T the steps hold |
 | `revise`, `assemble` | Revise(s_i) → ŝ_i, the synthesis T̂, the revised answer part Â |
 | `indexed` | both in one structured reply, over numbered units of T |
-| `verify`, `numbers` | what a pruned response must be to go into training |
-| `flow` | all of it for one trace |
+| `flow`, `numbers` | all of it for one trace, and what a pruned response must be |
 | `dialogue` | what the stages hand to one another, and the row's talk with the teacher |
 """

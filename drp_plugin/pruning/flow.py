@@ -1,7 +1,15 @@
-"""One trace through DRP: check, decompose, revise, verify (§3.1, §3.2)."""
+"""One trace through DRP: check, decompose, revise, verify (§3.1, §3.2).
 
+What each check looks at, its reject reason and its switch are in docs/pruning.md. All are on by
+default; `keep_wrong` with every switch off is the unfiltered set of the paper's code.
+"""
+
+import re
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
+from drp_plugin.grading import equal, extract
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.decompose import decompose, decompose_sentences
@@ -14,10 +22,148 @@ from drp_plugin.pruning.dialogue import (
     Result,
 )
 from drp_plugin.pruning.indexed import prune_indexed
+from drp_plugin.pruning.numbers import new_numbers
 from drp_plugin.pruning.revise import revise
-from drp_plugin.pruning.verify import check_trace, verify
-from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.thinking import OPEN, join_response
+from drp_plugin.records import Pruned, Reason, Reject, Trace
+from drp_plugin.resources import table
+from drp_plugin.shape import CONTROL_TOKENS, Unfit, check_controls, check_question, shaped
+from drp_plugin.thinking import OPEN, join_response, split_response
+
+_TAIL = 400  # Characters at T̂'s end in which its statement of the answer is looked for
+_ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
+_FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
+_TABLES = table("words.yaml")
+_SCRIPTS = re.compile("|".join(f"(?P<{name}>[{letters}])"
+                               for name, letters in _TABLES["scripts"].items()))
+_ASCII = re.compile(r"[\x00-\x7f]+")
+_NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
+_WORD = re.compile(r"[^\W\d_]+")
+_WORDS: dict[str, list[str]] = {}  # The languages in which a word is a common one
+for _name, _common in _TABLES["languages"].items():
+    for _one in set(_common.split()):
+        _WORDS.setdefault(_one, []).append(_name)
+
+
+def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
+    """The trace taken apart. Raises Rejection, stage `trace`, for a trace that cannot be pruned or
+    should not be learned, so also for what `drp build` would refuse: nothing is asked about it."""
+    split = split_response(trace.response)
+    if not split.complete:
+        if trace.finish == "stop":
+            raise Rejection("trace", Reason.NO_THINKING, "the student ended by itself without "
+                            "</think>: it does not think, or did not close its thinking")
+        raise Rejection("trace", Reason.NO_THINK_END,
+                        "no </think>: the student was cut off while thinking")
+    try:
+        shaped(trace.response)
+        check_question(trace.question)
+        check_controls(CONTROL_TOKENS, trace.response)
+    except Unfit as unfit:
+        reason = {"empty_thinking": Reason.EMPTY_TRACE, "empty_answer": Reason.NO_ANSWER}
+        raise Rejection("trace", reason.get(unfit.reason) or Reason(unfit.reason),
+                        unfit.detail) from None
+    final = extract(trace.response).text
+    checked = CheckedTrace(trace, split.thinking, split.answer, final)
+    if options.keep_wrong:
+        return checked
+    if final is None:
+        raise Rejection("trace", Reason.NO_ANSWER, "no final answer after </think>")
+    if trace.answer is not None and not equal(final, trace.answer, trace.dataset):
+        raise Rejection("trace", Reason.WRONG_ANSWER,
+                        f"the student says {final[:80]!r}, gold is {trace.answer[:80]!r}")
+    return checked
+
+
+def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
+           options: PruneOptions) -> dict[str, Any]:
+    """Each check and what it found; raises Rejection, stage `verify`, at the first that fails.
+    `tokens` are those of R and R̂."""
+    verdict: dict[str, Any] = {}
+    thinking, answer = result.thinking, result.answer
+    meant = result.kind == "no_thinking"
+    if not thinking.strip() and not meant:
+        raise Rejection("verify", Reason.EMPTY_RESULT, "no reasoning is left")
+    if not answer.strip() and checked.answer:
+        raise Rejection("verify", Reason.EMPTY_RESULT, "no answer part is left")
+    verdict["empty"] = {"ok": True}
+    if "</think>" in thinking or "<think>" in thinking or "</think>" in answer:
+        raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
+    if options.check_complete and not meant:
+        end = thinking.rstrip()[-1]
+        stated = extract(thinking[-_TAIL:], thinking=False, ended=True).how in ("boxed", "stated")
+        if (end.isalnum() and not stated) or end in ",:;(":
+            raise Rejection("verify", Reason.CUT_REPLY,
+                            f"the reasoning breaks off: …{thinking.rstrip()[-60:]!r}")
+        verdict["complete"] = {"ok": end in _ENDINGS or stated}
+    if options.check_answer and checked.final is not None:
+        verdict["answer"] = _check_answer(checked.trace, checked.final, thinking, answer)
+    if options.check_numbers and result.kind == "edit":
+        known = f"{checked.trace.question}\n{checked.thinking}\n{checked.answer}"
+        if fresh := new_numbers(thinking, known):
+            raise Rejection("verify", Reason.NEW_NUMBER, "neither the question nor the trace holds "
+                            f"{', '.join(fresh[:5])}, and no right step of arithmetic gives it")
+        verdict["numbers"] = {"ok": True}
+    if options.check_length:
+        if tokens[1] > tokens[0]:
+            raise Rejection("verify", Reason.LONGER, f"{tokens[1]} tokens, was {tokens[0]}")
+        verdict["length"] = {"ok": True}
+    if options.check_language:
+        if not same_language(thinking, checked.thinking):
+            raise Rejection("verify", Reason.WRONG_LANGUAGE,
+                            f"the trace's language is another one: {thinking[:60]!r}")
+        verdict["language"] = {"ok": True}
+    return verdict
+
+
+def _check_answer(trace: Trace, final: str, thinking: str, answer: str) -> dict[str, Any]:
+    def same(one: str, other: str) -> bool:
+        return one == other or equal(one, other, trace.dataset)
+
+    new = extract(join_response(thinking, answer)).text
+    if new is None or not same(new, final):
+        raise Rejection("verify", Reason.ANSWER_CHANGED, "the answer part says "
+                        f"{(new or 'nothing')[:80]!r}, the trace {final[:80]!r}")
+    if trace.answer is not None and not same(new, trace.answer):
+        if not same(final, trace.answer):
+            return {"ok": True, "answer": new, "gold": False}  # kept on purpose (`keep_wrong`)
+        raise Rejection("verify", Reason.ANSWER_CHANGED,
+                        f"the answer part says {new[:80]!r}, gold is {trace.answer[:80]!r}")
+    # its end alone: a box further up belongs to a step, or to a guess
+    stated = extract(thinking[-_TAIL:], thinking=False)
+    if stated.how not in ("boxed", "stated") or stated.text is None:
+        return {"ok": True, "answer": new, "stated": None}
+    if not same(stated.text, final):
+        raise Rejection("verify", Reason.ANSWER_CHANGED, "the reasoning ends with "
+                        f"{stated.text[:80]!r}, the trace with {final[:80]!r}")
+    return {"ok": True, "answer": new, "stated": stated.text}
+
+
+def script(text: str) -> str | None:
+    """The script that most letters outside of formulas have; None without letters."""
+    text = _FORMULA.sub(" ", text)
+    counts = Counter(match.lastgroup for match in _SCRIPTS.finditer(_ASCII.sub("", text)))
+    if latin := len(text.encode("ascii", "ignore").translate(None, _NO_LETTERS)):
+        counts["Latin"] += latin
+    counts.pop("Greek", None)  # mathematics
+    if counts["Kana"]:
+        counts["Kana"] += counts.pop("Han", 0)
+    return counts.most_common(1)[0][0] if counts else None
+
+
+def language(text: str) -> str | None:
+    """The language of a text in Latin letters; None where its words do not decide."""
+    scores = dict.fromkeys(_TABLES["languages"], 0)
+    for word, times in Counter(_WORD.findall(_FORMULA.sub(" ", text).lower())).items():
+        for name in _WORDS.get(word, ()):
+            scores[name] += times
+    first, second = sorted(scores, key=lambda name: scores[name], reverse=True)[:2]
+    return first if scores[first] >= 5 and scores[first] > 1.5 * scores[second] else None
+
+
+def same_language(text: str, model: str) -> bool:
+    """Whether `text` is in the language of `model`; True where that cannot be told."""
+    return all(ours is None or theirs is None or ours == theirs for ours, theirs in (
+        (script(text), script(model)), (language(text), language(model))))
 
 
 async def prune_with_teacher(checked: CheckedTrace, dialogue: Dialogue) -> Result:

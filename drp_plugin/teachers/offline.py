@@ -8,19 +8,20 @@ whatever the answer's numbers depend on. It understands nothing: a language mode
 """
 
 import hashlib
+import json
 import random
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import NamedTuple
 
 from drp_plugin import segment
 from drp_plugin.grading import extract
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
 from drp_plugin.pruning.assemble import Part, Piece, assemble, gap
 from drp_plugin.records import Action, Reason, Step, Usage
-from drp_plugin.teachers import offline_prompts as prompts
 from drp_plugin.teachers.offline_cues import Clause, says, statement, tighten
 from drp_plugin.teachers.offline_plan import Judge
 from drp_plugin.teachers.offline_steps import StepGroup, groups, split
@@ -29,6 +30,93 @@ NAME = "offline:rules"
 _ROOT = Path(__file__).resolve().parents[1]
 _MERGE_BELOW = 60  # Characters; neighbours that both stay and are this short become one
 _Judge = Callable[[Iterable[str]], list[str]]  # Why each clause goes, "" for one that stays
+_STEP = re.compile(r"^Step (\d+): ", re.MULTILINE)
+_SKILL = re.compile(r"\nSkill: ([^\n]*)\s*\Z")
+_UNIT = re.compile(r"^\[(\d+)\] ", re.MULTILINE)
+
+
+class Section(NamedTuple):
+    """A part of a prompt, and the attributes of its tag."""
+
+    text: str
+    attributes: str
+
+    def says(self, attribute: str) -> bool:
+        """Whether the tag has `attribute`, written as in the prompt: `more="true"`."""
+        return attribute in self.attributes.split()
+
+
+def section(prompt: str, name: str) -> Section | None:
+    """What stands between `<name>` and the last `</name>`, each on a line of its own."""
+    opening = re.search(rf"\n<{name}((?: [a-z]+=\"[a-z]*\")*)>\n", prompt)
+    closing = prompt.rfind(f"\n</{name}>")
+    if opening is None or closing < opening.start():
+        return None
+    return Section(prompt[opening.end():closing] if closing >= opening.end() else "", opening[1])
+
+
+def read_steps(listing: str) -> list[Step]:
+    """The numbered steps of a revision prompt."""
+    found = []
+    for index, text in _numbered(listing, _STEP):
+        label = _SKILL.search(text.rstrip())
+        body = text[: label.start()] if label else text
+        found.append(Step(index=index, text=body.strip(), skill=label[1] if label else None))
+    return found
+
+
+def read_units(listing: str) -> list[Step]:
+    """The numbered units of an indexed prompt, each with the white space behind it."""
+    found = []
+    for index, text in _numbered(listing, _UNIT):
+        space = "\n\n" if text.endswith("\n\n") else \
+            " " if text.rstrip()[-1:] in (".", "!", "?", ",", ":", ";") else "\n"
+        found.append(Step(index=index, text=text.strip() + space))
+    return found
+
+
+def _numbered(listing: str, marker: re.Pattern[str]) -> list[tuple[int, str]]:
+    turns: list[re.Match[str]] = []
+    for match in marker.finditer(listing):
+        if not turns or int(match[1]) == int(turns[-1][1]) + 1:
+            turns.append(match)
+    ends = [match.start() for match in turns[1:]] + [len(listing)]
+    return [(int(match[1]), listing[match.end() : end])
+            for match, end in zip(turns, ends, strict=True)]
+
+
+def write_steps(parts: Sequence[tuple[str, str]], *, skills: bool) -> str:
+    """A decomposition reply: texts and skills."""
+    return "\n\n".join(f"Step {number}: {text.strip()}" + (f"\n\nSkill: {skill}" if skills else "")
+                       for number, (text, skill) in enumerate(parts, start=1))
+
+
+_NAMES = {Action.KEEP: "KEEP", Action.DELETE: "DELETE", Action.COMPRESS: "SINGLE-STEP COMPRESS"}
+
+
+def write_revision(parts: Sequence[Part], synthesis: str) -> str:
+    """A revision reply: an action a line, the synthesis, the answer part left as it is."""
+    lines = []
+    for part in parts:
+        if part.action is Action.MERGE:
+            lines.append(f"Steps {part.first}-{part.last}: MULTI-STEP COMPRESS: {part.text}")
+        else:
+            text = f": {part.text}" if part.text else ""
+            lines += [f"Step {index}: {_NAMES[part.action]}{text}"
+                      for index in range(part.first, part.last + 1)]
+    return "\n".join([*lines, "", "## SYNTHESIS", synthesis, "", "## ANSWER", "UNCHANGED"])
+
+
+def write_indexed(parts: Sequence[Part]) -> str:
+    """A structured reply: ranges, skills, actions and new texts."""
+    items = []
+    for part in parts:
+        named = str(part.first) if part.first == part.last else f"{part.first}-{part.last}"
+        item = {"u": named, "k": part.skill, "a": part.action.value}
+        if part.action in (Action.COMPRESS, Action.MERGE):
+            item["t"] = part.text
+        items.append(item)
+    return json.dumps({"steps": items, "answer": None}, ensure_ascii=False, separators=(",", ":"))
 
 
 class OfflineTeacher(Teacher):
@@ -74,11 +162,11 @@ def source_digest() -> str:
 
 def answer(prompt: str, quality: float = 1.0) -> str:
     """The reply to a prompt; raises TeacherError for one that rules cannot answer."""
-    question, student = (found.text if (found := prompts.section(prompt, name)) else ""
+    question, student = (found.text if (found := section(prompt, name)) else ""
                          for name in ("question", "answer"))
-    for name, read, reply in (("units", prompts.units, _indexed),
-                              ("steps", prompts.steps, _revision)):
-        if listed := prompts.section(prompt, name):
+    for name, read, reply in (("units", read_units, _indexed),
+                              ("steps", read_steps, _revision)):
+        if listed := section(prompt, name):
             if not (given := read(listed.text)):
                 raise TeacherError(f"the prompt shows no {name}", Reason.BAD_FORMAT)
             final = extract(student, thinking=False).text
@@ -94,7 +182,7 @@ def answer(prompt: str, quality: float = 1.0) -> str:
                         for why in fates]
 
             return reply(given, judge, final if whole else None)
-    if reasoning := prompts.section(prompt, "reasoning"):
+    if reasoning := section(prompt, "reasoning"):
         return _decomposition(reasoning.text, skills=not reasoning.says('labels="none"'))
     raise TeacherError(
         "the offline teacher is rules, no language model: it knows only the shipped prompts for "
@@ -103,7 +191,7 @@ def answer(prompt: str, quality: float = 1.0) -> str:
 
 def _decomposition(reasoning: str, *, skills: bool) -> str:
     texts = segment.texts(reasoning, segment.units(reasoning, "clause" if skills else "sentence"))
-    return prompts.write_steps([("".join(texts[first : last + 1]), skill)
+    return write_steps([("".join(texts[first : last + 1]), skill)
                                 for first, last, skill in groups(texts)], skills=skills)
 
 
@@ -114,14 +202,14 @@ def _indexed(given: list[Step], judge: _Judge, final: str | None) -> str:
     # calculations that only go over known ground again are one long check
     skills = ["Checking" if gone in ("re-check", "after the answer") else "" for gone in why]
     found = split(groups(texts, skills), texts, short)
-    return prompts.write_indexed(_decide(
+    return write_indexed(_decide(
         why, final, [StepGroup(given[g.first].index, given[g.last].index, g.skill) for g in found],
         [texts[g.first : g.last + 1] for g in found])[0])
 
 
 def _revision(given: list[Step], judge: _Judge, final: str | None) -> str:
     bodies = [segment.texts(step.text, segment.units(step.text)) for step in given]
-    return prompts.write_revision(*_decide(
+    return write_revision(*_decide(
         judge(chain(*bodies)), final,
         [StepGroup(step.index, step.index, step.skill or "") for step in given], bodies))
 

@@ -15,7 +15,7 @@ from drp_plugin.methods.importance import CHECKING
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning.decompose import decompose_sentences
 from drp_plugin.pruning.dialogue import Dialogue, PruneOptions
-from drp_plugin.pruning.verify import check_trace
+from drp_plugin.pruning.flow import check_trace
 from drp_plugin.records import Trace
 from drp_plugin.student import model_path
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from scripted import REVISION, STEPS, TRACE, Scripted, prune
 
-from drp_plugin.pruning.flow import PruneOptions
+from drp_plugin.pruning.flow import PruneOptions, language, same_language, script
 from drp_plugin.pruning.numbers import evaluate, new_numbers, values
-from drp_plugin.pruning.verify import language, same_language, script
 from drp_plugin.records import Pruned, Reason, Reject
 
 SYNTHESIS = REVISION.split("## SYNTHESIS\n")[1].split("\n\n## ANSWER")[0]
