@@ -18,7 +18,7 @@ from drp_plugin.evaluation.task_protocol import Generation, cut_at, stops
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.arguments import check, flag, integer
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
-from drp_plugin.sampling.identity import derived_seed
+from drp_plugin.sampling.pretrained import derived_seed
 from drp_plugin.sampling.student_traces import Sampled
 from drp_plugin.sampling.through_ledger import complete, opened, within_budget
 from drp_plugin.terminal import say

@@ -25,7 +25,7 @@ from drp_plugin.methods import Given, Method
 from drp_plugin.methods.dropping import model_and_ratio, sentences, to_ratio, without
 from drp_plugin.pruning.dialogue import CheckedTrace, Dialogue, Result
 from drp_plugin.records import Step, Usage
-from drp_plugin.sampling.identity import fingerprint
+from drp_plugin.sampling.pretrained import Chat, fingerprint
 from drp_plugin.thinking import CLOSE, OPEN, split_response
 
 SHARE = 0.8  # Of the steps that go by their entropy, without a RATIO
@@ -118,8 +118,6 @@ class Scorer(Teacher):
             return
         import torch
         from transformers import AutoModelForCausalLM
-
-        from drp_plugin.sampling.chat import Chat
 
         gpu = torch.cuda.is_available()
         self._chat = Chat(self._path)

@@ -17,7 +17,7 @@ from drp_plugin.pruning.flow import check_trace
 from drp_plugin.records import Reason, Usage
 from drp_plugin.sampling import engines
 from drp_plugin.sampling.completions import MAX_NEW_TOKENS, Failed, SampleRequest
-from drp_plugin.sampling.identity import derived_seed
+from drp_plugin.sampling.pretrained import derived_seed
 
 _GATHER_S = 0.05  # How long a batch waits for rows that are about to ask as well
 _BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")

@@ -15,7 +15,7 @@ from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.sampling.arguments import check_for, flag, integer
 from drp_plugin.sampling.completions import OUTCOME, Outcome, Sampler, SampleRequest
-from drp_plugin.sampling.identity import identity
+from drp_plugin.sampling.pretrained import identity
 
 _ENGINES = {"hf": "transformers_engine.HFSampler", "vllm": "vllm_engine.VLLMSampler",
             "openai": "endpoint.EndpointSampler", "ray": "engines.RaySampler"}

@@ -15,7 +15,7 @@ from drp_plugin.prompts import Prompts
 from drp_plugin.reading.reader import Seen
 from drp_plugin.records import Question
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
-from drp_plugin.sampling.identity import derived_seed
+from drp_plugin.sampling.pretrained import derived_seed
 from drp_plugin.sampling.through_ledger import Report, draw, opened, outcomes
 
 _LOOKED_AT = 200  # Traces that are graded to see whether any is right

@@ -15,9 +15,8 @@ from drp_plugin.errors import UserError
 from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling import pool
 from drp_plugin.sampling.batching import Picker, RowCache
-from drp_plugin.sampling.chat import Chat
 from drp_plugin.sampling.completions import Completion, Failed, Finish, Sampler, SampleRequest
-from drp_plugin.sampling.identity import identity
+from drp_plugin.sampling.pretrained import Chat, identity
 
 TIER = 512  # columns of the first pass; rows that need more wait for a later one, with 4 times more
 

@@ -18,10 +18,9 @@ from typing import Any
 from drp_plugin.errors import UserError
 from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling.arguments import check
-from drp_plugin.sampling.chat import Chat
 from drp_plugin.sampling.completions import Completion, Failed, Finish, Sampler, SampleRequest
-from drp_plugin.sampling.identity import identity
 from drp_plugin.sampling.pool import in_thread
+from drp_plugin.sampling.pretrained import Chat, identity
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 

@@ -7,7 +7,7 @@ from typing import Any
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, TooLong
 from drp_plugin.records import Usage
-from drp_plugin.sampling.identity import identity
+from drp_plugin.sampling.pretrained import identity
 from drp_plugin.sampling.vllm_engine import arguments
 
 

@@ -15,7 +15,7 @@ from problems import levels, questions
 
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, SampleRequest
-from drp_plugin.sampling.identity import derived_seed
+from drp_plugin.sampling.pretrained import derived_seed
 from drp_plugin.sampling.transformers_engine import HFSampler
 from drp_plugin.scoring import measure_many
 from drp_plugin.student import model_path

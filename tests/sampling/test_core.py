@@ -25,7 +25,7 @@ from drp_plugin.sampling.completions import (
     Sampler,
     SampleRequest,
 )
-from drp_plugin.sampling.identity import derived_seed, fingerprint, identity
+from drp_plugin.sampling.pretrained import derived_seed, fingerprint, identity
 from drp_plugin.sampling.questions import load
 from drp_plugin.sampling.through_ledger import complete, draw, opened
 
