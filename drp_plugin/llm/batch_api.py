@@ -80,7 +80,7 @@ class BatchApi(abc.ABC):
     async def upload(self, file: Path, label: str) -> str:
         """Upload an input file, which costs nothing yet; returns its name for `create`. Raises
         Refused where there is no batch API."""
-        return str(await self._call(partial(self._upload, file, label), self._meaning))
+        return str(await self._call(partial(self._upload, file, label), meaning=self._meaning))
 
     async def create(self, uploaded: str, label: str) -> str:
         """Begin a batch that can be found by `label`, in as many attempts as it takes, but never
@@ -106,12 +106,13 @@ class BatchApi(abc.ABC):
                 fix = "" if isinstance(meaning, UserError) else "Run without --batch, or mend it"
                 raise Refused(str(meaning), fix=fix) from None
 
-        return str(await self._call(attempt, self._meaning))
+        return str(await self._call(attempt, meaning=self._meaning))
 
     async def find(self, label: str) -> str | None:
         """The id of the batch with this label, if there is one."""
         # where there is no batch API, there is no batch
-        return await self._known(partial(self._search, label))  # type: ignore[no-any-return]
+        found = await self._call(partial(self._search, label), unknown=(404,))
+        return None if found is None else str(found)
 
     async def _search(self, label: str) -> str | None:
         left = _LOOK_BACK
@@ -123,18 +124,18 @@ class BatchApi(abc.ABC):
 
     async def status(self, batch_id: str) -> Status:
         """Where it stands."""
-        batch = await self._known(partial(self._get, batch_id), self.unknown)
+        batch = await self._call(partial(self._get, batch_id), unknown=self.unknown)
         return Status("gone", 0, "the provider does not know it") if batch is None \
             else self._status(batch)
 
     async def fetch(self, batch_id: str, folder: Path) -> list[Path]:
         """Download the result files of an ended batch, as many as the provider still has."""
-        batch = await self._known(partial(self._get, batch_id), self.unknown)
+        batch = await self._call(partial(self._get, batch_id), unknown=self.unknown)
         # the server's names are no names for files
         stem, files = hashlib.sha256(batch_id.encode()).hexdigest(), []
         for number, name in enumerate([] if batch is None else self._files(batch)):
             target = folder / f"{stem}-{number}.results.jsonl"
-            if name and await self._known(partial(self._download, name, target)):
+            if name and await self._call(partial(self._download, name, target), unknown=(404,)):
                 files.append(target)
         return files
 
@@ -149,31 +150,21 @@ class BatchApi(abc.ABC):
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError):
                     continue
 
-    async def _call(self, what: Callable[[], Awaitable[Any]],
+    async def _call(self, what: Callable[[], Awaitable[Any]], *, unknown: tuple[int, ...] = (),
                     meaning: Callable[[Exception], Exception] | None = None) -> Any:
-        """One API call with the client's errors explained, retried where that can help."""
+        """One API call with the client's errors explained, retried where that can help; None where
+        the provider does not know what it is about, as an `unknown` HTTP status says."""
         async def attempt() -> Any:
             try:
                 return await what()
             except (TimeoutError, UserError, TeacherError, Transient):
                 raise
             except Exception as error:  # the HTTP library's own errors come through as they are
+                if _status_of(error) in unknown:
+                    return None
                 raise (meaning or self._teacher._explain)(error) from None
 
         return await self._teacher.persistent.run(attempt)
-
-    async def _known(self, what: Callable[[], Awaitable[Any]],
-                     unknown: tuple[int, ...] = (404,)) -> Any:
-        """What a call comes to; None where the provider does not know what it is about."""
-        async def attempt() -> Any:
-            try:
-                return await what()
-            except Exception as error:
-                if _status_of(error) not in unknown:
-                    raise
-                return None
-
-        return await self._call(attempt)
 
     def _meaning(self, error: Exception) -> Exception:
         """What the failure of a call that begins something means."""

@@ -88,7 +88,7 @@ class LedgerClient:
         self.failed: dict[str, TeacherError] = {}  # In replay: why these cannot be had, by key
         self.waits_for = ""  # The process whose answer is waited for, where it takes long
         self._replay = replay
-        self._asking: dict[str, asyncio.Future[None]] = {}
+        self._asking: dict[str, asyncio.Event] = {}
 
     async def __call__(self, request: Request) -> Reply:
         """The reply. Raises what `Teacher.ask` raises; OverBudget; in replay, Pending."""
@@ -101,14 +101,13 @@ class LedgerClient:
             self.pending[key] = request
             raise Pending
         while other := self._asking.get(key):  # another row asks the very same thing
-            await asyncio.wait([other])
-        mine: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._asking[key] = mine
+            await other.wait()
+        self._asking[key] = mine = asyncio.Event()
         try:
             return await self._claimed(key, request)
         finally:
             del self._asking[key]
-            mine.set_result(None)
+            mine.set()
 
     async def _claimed(self, key: str, request: Request) -> Reply:
         waited = 0.0

@@ -1,9 +1,6 @@
 """The ledger's disk: what keeps it from there and what mends that, and locks that end with their
-process: one byte of a file for each thing that is claimed.
-
-Kernel locks hold for all processes of one machine; for those of several machines where a network
-disk keeps them for all (`shared_by_locks`).
-"""
+process: one byte of a file for each thing that is claimed. They hold for all processes of one
+machine; for those of several where a network disk keeps them for all (`shared_by_locks`)."""
 
 import contextlib
 import errno
