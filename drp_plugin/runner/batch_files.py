@@ -117,6 +117,5 @@ class BatchFiles:
     def forget(self, sent: Sent) -> None:
         """The batch is done with: drop its note and files."""
         self._ledger.note(NOTE + sent.label, None)
-        sent.file.unlink(missing_ok=True)
-        for file in self.folder.glob("*.results.jsonl"):
+        for file in (sent.file, *self.folder.glob("*.results.jsonl")):
             file.unlink(missing_ok=True)
