@@ -16,9 +16,9 @@ from itertools import groupby
 from drp_plugin.errors import UserError
 from drp_plugin.grading import equal, extract
 from drp_plugin.methods import Given, Method, Nobody
-from drp_plugin.pruning.assemble import assemble, pieces
 from drp_plugin.pruning.decompose import decompose_sentences
 from drp_plugin.pruning.dialogue import CheckedTrace, Dialogue, Rejection, Result
+from drp_plugin.pruning.steps import assemble, pieces
 from drp_plugin.records import Action, Reason, Revision, Step
 
 _RESULT = re.compile(r"(?:=|≈|\bis|\bare|\bequals?|\bgives?|\bget|\bbe|\bhave|\bmakes?|\bhas)"

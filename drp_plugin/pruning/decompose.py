@@ -9,9 +9,16 @@ from functools import partial
 from itertools import accumulate
 from typing import NamedTuple
 
-from drp_plugin.pruning.assemble import stretch
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, check_loop
-from drp_plugin.pruning.steps import Located, coverage, first_gap, locate, parse_steps, visible
+from drp_plugin.pruning.steps import (
+    Located,
+    coverage,
+    first_gap,
+    locate,
+    parse_steps,
+    stretch,
+    visible,
+)
 from drp_plugin.records import Reason, Step
 from drp_plugin.segment import Span, units
 

@@ -9,7 +9,6 @@ import re
 from functools import partial
 from typing import Any, NamedTuple
 
-from drp_plugin.pruning.assemble import Part, assemble, pieces, stretch
 from drp_plugin.pruning.decompose import Windows
 from drp_plugin.pruning.dialogue import (
     SO_FAR,
@@ -21,6 +20,7 @@ from drp_plugin.pruning.dialogue import (
     check_loop,
 )
 from drp_plugin.pruning.revise import ACTIONS
+from drp_plugin.pruning.steps import Part, assemble, pieces, stretch
 from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import table
 from drp_plugin.segment import Span, units

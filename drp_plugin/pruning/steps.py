@@ -1,16 +1,19 @@
-"""The teacher's decomposition: its steps read (`Step n: …`, `Skill: …`) and found in T.
+"""Steps: read from the teacher's decomposition (`Step n: …`, `Skill: …`) and found in T; and those
+that are kept or rewritten put together into one text.
 
 How much of T they hold is measured, since a teacher may leave text out, change it or make it up.
 """
 
 import re
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 from difflib import SequenceMatcher
-from itertools import accumulate
+from itertools import accumulate, zip_longest
 from operator import itemgetter
 from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import FormatError, unbraced
+from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import Patterns
 
 _P = Patterns("replies.yaml", "decomposition")
@@ -23,14 +26,17 @@ _FUZZY_TRIES = 200
 _QUOTES = str.maketrans("“”‘’`", "\"\"'''")
 
 
-class Labelled(NamedTuple):
-    """A step as the teacher wrote it."""
+class Located(NamedTuple):
+    """A step as the teacher wrote it, and where it stands in T."""
 
     text: str
     skill: str | None
+    start: int | None = None  # None where it was not looked for, or could not be found
+    end: int | None = None
+    held: int = 0  # Non-space characters of T that it holds, in order
 
 
-def parse_steps(reply: str, *, skills: bool) -> list[Labelled]:
+def parse_steps(reply: str, *, skills: bool) -> list[Located]:
     """The steps of a reply, in order.
 
     Markers count only in their turn (1, 2, 3 …), because the reasoning itself may say
@@ -43,7 +49,7 @@ def parse_steps(reply: str, *, skills: bool) -> list[Labelled]:
             turns.append(match)
     if not turns:
         raise FormatError('it has no line that starts with "Step 1:".')
-    steps: list[Labelled] = []
+    steps: list[Located] = []
     ends = [match.start() for match in turns[1:]] + [len(reply)]
     for match, end in zip(turns, ends, strict=True):
         steps.append(_labelled(reply[match.end() : end], skills))
@@ -54,25 +60,15 @@ def parse_steps(reply: str, *, skills: bool) -> list[Labelled]:
     return steps
 
 
-def _labelled(chunk: str, skills: bool) -> Labelled:
+def _labelled(chunk: str, skills: bool) -> Located:
     lines = list(_P.skill.finditer(chunk)) if skills else []
     if not lines:
-        return Labelled(unbraced(chunk), None)
+        return Located(unbraced(chunk), None)
     name = lines[-1][1].strip().strip("*_.{} ")
-    return Labelled(unbraced(chunk[: lines[-1].start()]), name[:200] or None)
+    return Located(unbraced(chunk[: lines[-1].start()]), name[:200] or None)
 
 
-class Located(NamedTuple):
-    """A step and where it stands in T."""
-
-    text: str
-    skill: str | None
-    start: int | None  # None where it could not be found
-    end: int | None
-    held: int  # Non-space characters of T that it holds, in order
-
-
-def locate(text: str, steps: list[Labelled]) -> list[Located]:
+def locate(text: str, steps: list[Located]) -> list[Located]:
     """Find the steps in `text` one after another.
 
     A step that is there but for white space gets its exact span and the text's own wording. A
@@ -90,15 +86,15 @@ def locate(text: str, steps: list[Labelled]) -> list[Located]:
 
     found: list[Located] = []
     cursor, tries = 0, _FUZZY_TRIES
-    for piece, skill in steps:
-        wanted = "".join(piece.split()).translate(_QUOTES)
+    for step in steps:
+        wanted = "".join(step.text.split()).translate(_QUOTES)
         at = _exact(compact, wanted, cursor)
         if at >= 0:
             start, end = place(at), place(at + len(wanted) - 1) + 1
             cursor = at + len(wanted)
-            found.append(Located(text[start:end], skill, start, end, len(wanted)))
+            found.append(Located(text[start:end], step.skill, start, end, len(wanted)))
             continue
-        like = Located(piece, skill, None, None, 0)
+        like = step
         if wanted and tries > 0 and cursor < len(compact):
             tries -= 1
             like = _reworded(text, like, place(cursor))
@@ -151,3 +147,87 @@ def first_gap(text: str, located: list[Located]) -> str:
     longest = max((text[end:start].strip() for end, start in zip(ends, starts, strict=True)),
                   key=len)
     return longest[:160] + ("…" if len(longest) > 160 else "")
+
+
+class Piece(NamedTuple):
+    """A stretch of the result, and the white space that stood behind it."""
+
+    text: str
+    space: str
+
+
+class Part(NamedTuple):
+    """A run of numbered units or steps, as a teacher's reply names it."""
+
+    first: int
+    last: int
+    skill: str | None
+    action: Action
+    text: str  # The new text, "" without one
+
+
+def pieces(thinking: str, steps: tuple[Step, ...],
+           revisions: tuple[Revision, ...]) -> list[Piece]:
+    """What is left of the steps, in order; the widest white space passed over is kept."""
+    by_first = {revision.steps[0]: revision for revision in revisions}
+    result: list[Piece] = []
+    for step, after in zip_longest(steps, steps[1:]):
+        space = " "
+        if step.end is not None:
+            stop = after.start if after is not None and after.start is not None else step.end + 8
+            space = gap(thinking[step.end : max(stop, step.end)])
+        said = by_first.get(step.index)
+        text = "" if said is None else step.text if said.action is Action.KEEP else said.text or ""
+        if text.strip():
+            result.append(Piece(text.strip(), space))
+        elif result:
+            result[-1] = Piece(result[-1].text, gap(result[-1].space + "|" + space))
+    return result
+
+
+def stretch(index: int, text: str, start: int, end: int, skill: str | None = None) -> Step:
+    """The step that is this stretch of T, without the white space around it."""
+    body = text[start:end].strip()
+    start += text[start:end].index(body[:1])
+    return Step(index=index, text=body, skill=skill, start=start, end=start + len(body))
+
+
+def gap(text: str) -> str:
+    """The widest white space in a text: a blank line, a line's end, or a space."""
+    return "\n\n" if "\n\n" in text else "\n" if "\n" in text else " "
+
+
+def assemble(parts: Iterable[Piece], *, opening: bool = True) -> str:
+    """The pieces as running text, which begins with a capital letter if it is an opening. Where the
+    text between two pieces went away, a comma left hanging becomes a full stop and a sentence that
+    lost its start begins with a capital letter."""
+    text, space = "", ""
+    for piece in parts:
+        body = piece.text
+        if text:
+            if body[0].isupper() and text[-1] == "," and not _names(body):
+                text = text[:-1] + "."
+            if text[-1] in ".!?" or "\n" in space:
+                body = capitalised(body)
+            text += space
+        elif opening:
+            body = capitalised(body)
+        text += body
+        space = piece.space
+    return text.strip()
+
+
+def _names(text: str) -> bool:
+    """Whether the first word is one that keeps its capital inside a sentence."""
+    word = text.split(maxsplit=1)[0].strip(".,:;!?")
+    return len(word) == 1 or word.startswith(("I'", "I’")) or not word.isalpha()
+
+
+def capitalised(text: str) -> str:
+    """With a capital first letter, unless the first word is a symbol (`x = 3`, `sin`, `gcd(`)."""
+    word = text.split(maxsplit=1)[0] if text.strip() else ""
+    plain = word.strip(".,:;!?'’\"")
+    if len(plain) > 1 and plain.replace("'", "").replace("’", "").isalpha() and plain.islower() \
+            and plain not in ("sin", "cos", "tan", "log", "ln", "gcd", "lcm", "mod", "lim", "exp"):
+        return text[0].upper() + text[1:]
+    return "A" + text[1:] if text.startswith("a ") and text[2:3].isalpha() else text

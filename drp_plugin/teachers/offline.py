@@ -20,7 +20,7 @@ from typing import NamedTuple
 from drp_plugin import segment
 from drp_plugin.grading import extract
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
-from drp_plugin.pruning.assemble import Part, Piece, assemble, gap
+from drp_plugin.pruning.steps import Part, Piece, assemble, gap
 from drp_plugin.records import Action, Reason, Step, Usage
 from drp_plugin.teachers.offline_cues import Clause, says, statement, tighten
 from drp_plugin.teachers.offline_plan import Judge

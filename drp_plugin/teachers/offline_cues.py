@@ -8,7 +8,7 @@ from collections import deque
 from dataclasses import dataclass
 from functools import cached_property
 
-from drp_plugin.pruning.assemble import capitalised
+from drp_plugin.pruning.steps import capitalised
 from drp_plugin.resources import table
 
 RULES = "offline_rules.yaml"

@@ -14,8 +14,7 @@ from drp_plugin.jsonl import replacing
 from drp_plugin.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import card, dataset_info
 from drp_plugin.training.mixing import Fit, Spool, digest, mix
-from drp_plugin.training.overlap import HeldOut
-from drp_plugin.training.sources import Candidate, Dropped, Why, read_source
+from drp_plugin.training.sources import Candidate, Dropped, HeldOut, Why, read_source
 from drp_plugin.training.templates import BARE, DEFAULT_TEMPLATE, Count, Family, asking, family
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from drp_plugin.pruning.dialogue import FormatError
 from drp_plugin.pruning.indexed import parse_indexed, whole_parts
 from drp_plugin.pruning.revise import parse_revision
-from drp_plugin.pruning.steps import Labelled, Located, coverage, locate, parse_steps
+from drp_plugin.pruning.steps import Located, coverage, locate, parse_steps
 from drp_plugin.records import Action
 from drp_plugin.thinking import join_response, split_response
 
@@ -137,7 +137,7 @@ def test_what_a_cut_indexed_reply_holds_whole() -> None:
 
 
 def located(text: str, *steps: str) -> list[Located]:
-    return locate(text, [Labelled(step, None) for step in steps])
+    return locate(text, [Located(step, None) for step in steps])
 
 
 def test_steps_are_found_in_t() -> None:

@@ -12,7 +12,7 @@ from drp_plugin import jsonl
 from drp_plugin.cli.build import command
 from drp_plugin.errors import UserError
 from drp_plugin.student import questions
-from drp_plugin.training.overlap import NEAR, HeldOut
+from drp_plugin.training.sources import NEAR, HeldOut
 
 TRAIN = ("A train travels {} miles in 3 hours. At the same rate, how many additional hours would "
          "it take to travel an additional 180 miles?")
