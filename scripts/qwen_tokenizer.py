@@ -17,8 +17,7 @@ import tempfile
 from importlib.util import find_spec
 from pathlib import Path
 
-from drp_plugin.pretokens import QWEN_SPLIT
-from drp_plugin.tokens import R1_ADDED, qwen_file
+from drp_plugin.tokens import QWEN_SPLIT, R1_ADDED, qwen_file
 
 
 def published_ranks() -> Path | None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable
 
-from drp_plugin.pretokens import QWEN_SPLIT
+from drp_plugin.tokens import QWEN_SPLIT
 
 BOS = "<｜begin▁of▁sentence｜>"
 EOS = "<｜end▁of▁sentence｜>"

@@ -260,6 +260,6 @@ def test_words_at_the_edges(qwen: TokenCounter, text: str) -> None:
 def test_other_tokenizers_are_asked_themselves() -> None:
     from tokenizers import Tokenizer, models
 
-    from drp_plugin.pretokens import word_counter
+    from drp_plugin.tokens import word_counter
 
     assert word_counter(Tokenizer(models.WordLevel({"a": 0}, unk_token="a"))) is None
