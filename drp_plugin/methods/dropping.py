@@ -106,12 +106,6 @@ def parse_ratio(text: str) -> float:
     return ratio
 
 
-def model_and_ratio(argument: str) -> tuple[str, float | None]:
-    """`MODEL[@RATIO]`. Raises UserError."""
-    model, at, ratio = argument.rpartition("@")
-    return (model, parse_ratio(ratio)) if at else (argument, None)
-
-
 def sentences(checked: CheckedTrace) -> tuple[tuple[Step, ...], int]:
     """The sentences of T, and the number of the one that must stay. That is the last that states
     the final answer, or simply the last."""

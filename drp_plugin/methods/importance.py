@@ -22,7 +22,7 @@ from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, TeacherError
 from drp_plugin.methods import Given, Method
-from drp_plugin.methods.dropping import model_and_ratio, sentences, to_ratio, without
+from drp_plugin.methods.dropping import parse_ratio, sentences, to_ratio, without
 from drp_plugin.pruning.dialogue import CheckedTrace, Dialogue, Result
 from drp_plugin.records import Step, Usage
 from drp_plugin.sampling.pretrained import Chat, fingerprint
@@ -40,7 +40,8 @@ Score = Literal["entropy", "answer"]
 
 def method(given: Given) -> Method:
     """Raises UserError for a model or ratio that is none."""
-    model, ratio = model_and_ratio(given.argument)
+    before, at, behind = given.argument.rpartition("@")
+    model, ratio = (before, parse_ratio(behind)) if at else (given.argument, None)
     by_entropy = given.name == "entropy"
 
     async def prune(checked: CheckedTrace, dialogue: Dialogue) -> Result:
