@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.batch_api import BatchApi, Limits, Refused
-from drp_plugin.llm.ledger import Entry, Ledger, aside
+from drp_plugin.llm.ledger import Entry, aside
 from drp_plugin.llm.ledger_client import LedgerClient, RowClient, charge, to_value, usable
 from drp_plugin.llm.messages import Reply, TeacherError
 from drp_plugin.llm.retry import Transient, Unusable
@@ -34,13 +34,13 @@ class _NotYet(Exception):
 class BatchRun:
     """One run through a batch API."""
 
-    def __init__(self, job: Job, client: LedgerClient, ledger: Ledger, api: BatchApi, *,
+    def __init__(self, job: Job, client: LedgerClient, api: BatchApi, *,
                  display: Display, poll_s: float = 30.0, batch_size: int | None = None) -> None:
-        self.job, self.client, self.ledger, self.api = job, client, ledger, api
+        self.job, self.client, self.ledger, self.api = job, client, client.ledger, api
         self.display, self.say, self.poll_s = display, display.say, poll_s
         size = min(api.limits.requests, batch_size or api.limits.requests)
         self.limits = Limits(size, api.limits.bytes)
-        self.files = BatchFiles(job.run_dir, ledger, client.teacher.name)
+        self.files = BatchFiles(job.run_dir, client.ledger, client.teacher.name)
         self._faults: Counter[str] = Counter()
 
     async def run(self) -> Tally:

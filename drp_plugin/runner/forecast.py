@@ -14,12 +14,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.ledger import Ledger
-from drp_plugin.llm.ledger_client import LedgerClient, RowClient
-from drp_plugin.llm.prices import OverBudget, Price
+from drp_plugin.llm.ledger_client import LedgerClient
+from drp_plugin.llm.prices import Price
 from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace
-from drp_plugin.runner.job import Job, in_order, run_row
+from drp_plugin.runner.job import Job, attempt_row, in_order
 from drp_plugin.statistics import Estimate, student_t, wilson
 
 
@@ -67,7 +66,7 @@ def strata(lengths: list[int], pilot: int, *, seed: int = 0) -> list[Stratum]:
     return cut
 
 
-async def make_forecast(job: Job, client: LedgerClient, ledger: Ledger, *, rows: int, active: int,
+async def make_forecast(job: Job, client: LedgerClient, *, rows: int, active: int,
                         display: Display) -> Forecast:
     """Run the pilot and project it. Writes nothing but the ledger."""
     lengths = [len(row.response) if isinstance(row, Trace) else 0 for row in job.rows()]
@@ -78,11 +77,9 @@ async def make_forecast(job: Job, client: LedgerClient, ledger: Ledger, *, rows:
 
     async def work(item: tuple[int, Trace | Reject]) -> tuple[int, Pruned | Reject | None]:
         row_begun = time.monotonic()
-        try:
-            result = await run_row(item[1], job.flow, RowClient(client))
-        except OverBudget:
-            return item[0], None
-        waits.append(time.monotonic() - row_begun)
+        _, result, _ = await attempt_row(item[1], job, client)
+        if result is not None:
+            waits.append(time.monotonic() - row_begun)
         return item[0], result
 
     chosen = ((n, row) for n, row in enumerate(job.rows()) if n in where)

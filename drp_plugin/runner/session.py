@@ -69,12 +69,12 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
             except UserError:
                 pass  # it has none: the batches are another teacher's
             else:
-                await BatchRun(job, client, ledger, api, display=display).collect(leave=run.anew)
+                await BatchRun(job, client, api, display=display).collect(leave=run.anew)
         if run.pilot is not None:
-            return await make_forecast(job, client, ledger, rows=run.pilot,
-                                       active=settings.active, display=display)
+            return await make_forecast(job, client, rows=run.pilot, active=settings.active,
+                                       display=display)
         if run.batch:
-            tally = await BatchRun(job, client, ledger, teacher.batch(), display=display,
+            tally = await BatchRun(job, client, teacher.batch(), display=display,
                                    poll_s=run.poll_s, batch_size=run.batch_size).run()
         else:
             tally = await run_live(job, client, ledger, active=settings.active, display=display)
