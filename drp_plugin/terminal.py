@@ -45,6 +45,9 @@ def inert() -> Iterator[None]:
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     before, made = (sys.stdout, sys.stderr), list[Any]()
+    if any(stream and not hasattr(stream, "buffer") for stream in before):
+        yield  # a notebook's, or a caller's own, which is no terminal
+        return
     for number, stream in enumerate(before, start=1):
         raw = stream.buffer if stream else open(number, "wb", closefd=False)  # noqa: SIM115
         made.append(_Inert(raw, getattr(stream, "encoding", "utf-8"), "backslashreplace", "",
