@@ -84,7 +84,7 @@ def test_mistakes_are_one_line(random_student: Path, tmp_path: Path) -> None:
                               "--engine-arg", "foo=1"],
         "not KEY=VALUE": ["tiny:eval:steps2:1", "--model", str(random_student),
                           "--engine-arg", "foo"],
-        "is not YAML": ["tiny:eval:steps2:1", "--model", str(random_student),
+        "cannot be read (": ["tiny:eval:steps2:1", "--model", str(random_student),
                         "--engine-arg", "foo=[1"],
         "prompt nope.jinja is missing": ["tiny:eval:steps2:1", "--model", str(random_student),
                                          "--prompt", "nope"],
