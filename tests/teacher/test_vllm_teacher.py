@@ -41,10 +41,10 @@ def test_the_command_asks_the_engine_and_pays_once(vllm_python: Path, tmp_path: 
     assert {r["reason"] for r in rejects} <= {"cut_reply", "bad_format", "low_coverage"}
     assert all(r["reply"] for r in rejects)
     before = (run / "rejects.jsonl").read_bytes()
-    # nothing is asked again: an engine that takes eight tokens could not answer
+    # nothing is asked again: such an engine does not start
     assert _stored(run) == 3
     (run / "rejects.jsonl").unlink()
-    assert prune("--engine-arg", "max_model_len=8").returncode == 2
+    assert prune("--engine-arg", "max_num_seqs=0").returncode == 2
     assert _stored(run) == 3 and (run / "rejects.jsonl").read_bytes() == before
     wrong = prune("--engine-arg", "tensor_parallel=2")
     assert wrong.returncode == 2 and "tensor_parallel_size" in wrong.stderr
