@@ -1,4 +1,4 @@
-"""The `drp` command. Each subcommand is a module of this package, imported when it is used."""
+"""The `drp` command. A subcommand's module of this package is imported when it is used."""
 
 import copy
 import difflib
@@ -18,7 +18,8 @@ from drp_plugin.errors import UserError, absent, refusal
 from drp_plugin.resources import table
 from drp_plugin.terminal import inert, say
 
-COMMANDS: dict[str, str] = table("commands.yaml")
+_MODULES: dict[str, dict[str, str]] = table("commands.yaml")
+COMMANDS = {name: text for of_one in _MODULES.values() for name, text in of_one.items()}
 _SOON_S = 0.6
 _SAID: dict[str, list[str]] = table("next.yaml")
 
@@ -32,8 +33,9 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"{__name__}.{cmd_name.replace('-', '_')}")
-        command: click.Command = copy.copy(module.command)
+        name = next(module for module, of_one in _MODULES.items() if cmd_name in of_one)
+        module = importlib.import_module(f"{__name__}.{name}")
+        command: click.Command = copy.copy(getattr(module, cmd_name.replace("-", "_")))
         if cmd_name in _SAID and command.callback:
             first, following = _SAID[cmd_name]
             command.callback = _saying(first, following, command.callback)
@@ -83,7 +85,8 @@ def page(command: str) -> str:
 
 
 @click.group(cls=LazyGroup, invoke_without_command=True, help=page("drp"),
-             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+             context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100,
+                               "show_default": True})
 @click.version_option(__version__, prog_name="drp")
 @click.pass_context
 def group(context: click.Context) -> None:

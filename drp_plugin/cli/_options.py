@@ -18,7 +18,7 @@ from drp_plugin.reading import parse_columns
 from drp_plugin.runner.job import RunOptions, Shard
 from drp_plugin.sampling.arguments import pair
 from drp_plugin.teachers.registry import TeacherSettings
-from drp_plugin.tokens import PIECES, QWEN_VARIABLE, TokenCounter
+from drp_plugin.tokens import PIECES, QWEN, QWEN_VARIABLE, TokenCounter
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -141,31 +141,36 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
             for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
+PATH = click.Path(path_type=Path)
+SOME = click.IntRange(1)
 columns_option = click.option(
     "--columns", default="", metavar="FIELD=NAME,…",
     callback=lambda context, option, text: parse_columns(text),
     help="Where the fields stand in the input, as question=problem,response=output; other layouts "
          "than the plain one are found by themselves (docs/inputs.md).")
+run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
+                              type=PATH, help="The run's folder.")
+prompts_option = click.option(
+    "--prompts", "prompts_dir", type=PATH, metavar="DIR",
+    help="A folder whose *.jinja files replace the shipped prompts of the same names.")
 _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--base-url", "base_urls", metavar="URL", multiple=True,
                  help="Any OpenAI-compatible endpoint for openai:MODEL (a vLLM server, Ollama, …); "
                       "several share the work; by default $OPENAI_BASE_URL, where set."),
     click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0,
-                 show_default=True,
                  help="none leaves it to the provider."),
     click.option("--top-p", type=Number(0, 1, min_open=True)),
     click.option("--seed", type=int, help="Sent to providers that take one."),
-    click.option("--max-tokens", type=click.IntRange(1),
-                 help="Longest reply; by default the model's own limit."),
+    click.option("--max-tokens", type=SOME, help="Longest reply; else the model's own limit."),
     click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE",
                  help="Any further field of the request, e.g. reasoning_effort=low."),
     click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE",
                  help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
-    click.option("--concurrency", type=click.IntRange(1, 4096), default=64, show_default=True,
+    click.option("--concurrency", type=click.IntRange(1, 4096), default=64,
                  help="Most requests in flight at a server; fewer when its limits ask for it."),
     click.option("--timeout", "timeout_s", type=Number(0.1), default=600.0,
-                 show_default=True, help="Seconds for one request."),
-    click.option("--retries", type=click.IntRange(0, 100), default=7, show_default=True,
+                 help="Seconds for one request."),
+    click.option("--retries", type=click.IntRange(0, 100), default=7,
                  help="Further attempts for a request that can be retried."),
     click.option("--price", metavar="IN,OUT",
                  help="USD for a million tokens in and out, instead of the price table."),
@@ -176,16 +181,23 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
                                       "the command line wins."),
 )
 _RUNNING: tuple[Callable[[Any], Any], ...] = (
+    prompts_option,
+    click.option("--tokenizer", default=QWEN,
+                 help="Counts tokens: qwen, a tokenizer.json, a model's folder, or student."),
+    click.option("--repairs", type=click.IntRange(0), default=1,
+                 help="Rounds in which a reply out of format is sent back."),
+    click.option("--keep-wrong", is_flag=True,
+                 help="Let through what has a wrong or no answer, as the paper's code does."),
     click.option("--batch", is_flag=True,
                  help="Ask through the provider's batch API: half the price, within a day. "
                       "Interrupt it as you like: the same command goes on waiting."),
-    click.option("--batch-size", type=click.IntRange(1), metavar="N",
+    click.option("--batch-size", type=SOME, metavar="N",
                  help="Most requests in one batch; by default the provider's limit."),
     click.option("--poll", "poll_s", type=Number(0.01), default=30.0,
-                 show_default=True, help="Seconds between looks at a batch."),
+                 help="Seconds between looks at a batch."),
     click.option("--forecast", is_flag=True,
                  help="Run a pilot, say what the whole will cost, take and yield, and stop."),
-    click.option("--pilot", type=click.IntRange(2), default=20, show_default=True,
+    click.option("--pilot", type=click.IntRange(2), default=20,
                  help="Rows of the pilot, spread over short and long traces."),
     click.option("--max-cost", type=Number(0, min_open=True), metavar="USD",
                  help="Budget of RUN_DIR. Requests in flight count at their highest "
@@ -193,59 +205,45 @@ _RUNNING: tuple[Callable[[Any], Any], ...] = (
     click.option("--anew", is_flag=True,
                  help="Go on in RUN_DIR with other settings than it was begun with."),
     columns_option,
-    click.option("--limit", type=click.IntRange(1), help="Only the first N rows."),
+    click.option("--limit", type=SOME, help="Only the first N rows."),
     click.option("--shard", type=shard, metavar="I/N",
                  help="Of N runs over this input, each with a RUN_DIR of its own, the I-th: every "
                       "N-th row from the I-th on. `drp merge` puts them together."),
     click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected."),
 )
-run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
-                              type=click.Path(path_type=Path), help="The run's folder.")
-prompts_option = click.option(
-    "--prompts", "prompts_dir", type=click.Path(path_type=Path), metavar="DIR",
-    help="A folder whose *.jinja files replace the shipped prompts of the same names.")
 
 
-def _adding(options: tuple[Callable[[Any], Any], ...], name: str,
-            made: Callable[[dict[str, Any]], Any]) -> Callable[[F], F]:
-    """Adds options; the command gets what is `made` of them, by this name, in their place."""
-    def decorate(command: F) -> F:
-        @functools.wraps(command)  # what options it got before these included
-        def call(**given: Any) -> Any:
-            return command(**{name: made(given)}, **given)
-
-        return functools.reduce(lambda wrapped, add: add(wrapped), reversed(options), call)  # type: ignore[return-value]
-
-    return decorate
+def adding(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Adds these options to a command, in this order."""
+    return lambda command: functools.reduce(lambda to, option: option(to), reversed(options),
+                                            command)
 
 
 def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
-    """Adds what a teacher is asked with; the command gets `settings: TeacherSettings`."""
-    first = click.option(option, "teacher", required=True, metavar="KIND:MODEL",
-                         help="openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, or "
-                              "offline (rules, no model).")
-
-    def made(given: dict[str, Any]) -> TeacherSettings:
-        temperature = given.pop("temperature")
-        sampling = Sampling(
-            temperature=None if temperature == "none" else temperature, top_p=given.pop("top_p"),
-            seed=given.pop("seed"), max_tokens=given.pop("max_tokens"),
-            extra=dict(given.pop("extra")))
-        urls = given["base_urls"] or filter(None, [find_base_url(given["teacher"])])
-        given["base_urls"] = tuple(dict.fromkeys(urls))
-        names = ("teacher", "base_urls", "concurrency", "timeout_s", "retries", "price", "prices")
-        return TeacherSettings(sampling=sampling, engine=dict(given.pop("engine")),
-                               **{n: given.pop(n) for n in names})
-
-    return _adding((first, *_ASKING), "settings", made)
+    """Adds what a teacher is asked with: `teacher_settings` takes it out of what is given."""
+    return adding(click.option(
+        option, "teacher", required=True, metavar="KIND:MODEL", help="openai:MODEL, "
+        "azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, or offline (rules, no model)."), *_ASKING)
 
 
-def _run(given: dict[str, Any]) -> RunOptions:
+def teacher_settings(given: dict[str, Any]) -> TeacherSettings:
+    """What the options of `teacher_options` say; they are taken out of `given`."""
+    asked = {name: given.pop(name) for name in ("temperature", "top_p", "seed", "max_tokens")}
+    if asked["temperature"] == "none":
+        asked["temperature"] = None
+    urls = given.pop("base_urls") or filter(None, [find_base_url(given["teacher"])])
+    return TeacherSettings(
+        sampling=Sampling(**asked, extra=dict(given.pop("extra"))),
+        base_urls=tuple(dict.fromkeys(urls)), engine=dict(given.pop("engine")), **{
+            name: given.pop(name) for name in ("teacher", "concurrency", "timeout_s", "retries",
+                                               "price", "prices")})
+
+
+def how_to_run(given: dict[str, Any]) -> RunOptions:
+    """How a run is run, of `run_options`; they are taken out of `given`."""
     forecast, pilot = given.pop("forecast"), given.pop("pilot")
     return RunOptions(max_cost_usd=given.pop("max_cost"), pilot=pilot if forecast else None,
                       **{n: given.pop(n) for n in ("anew", "batch", "poll_s", "batch_size")})
 
 
-def run_options(command: F) -> F:
-    """Adds how a run is run, and on which rows; the command gets `run: RunOptions`."""
-    return _adding(_RUNNING, "run", _run)(command)
+run_options = adding(*_RUNNING)

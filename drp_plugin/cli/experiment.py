@@ -1,5 +1,6 @@
-"""`drp experiment`."""
+"""`drp experiment`, and the smallest one: `drp demo`."""
 
+import importlib.util
 import os
 import shlex
 import sys
@@ -9,6 +10,7 @@ import click
 from rich.console import Console
 
 from drp_plugin.cli import page
+from drp_plugin.cli._options import PATH, SOME
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
@@ -16,38 +18,38 @@ from drp_plugin.experiment.projection import project
 from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose, locked
 from drp_plugin.experiment.stages import Marks, Stage
 
+_DEMO_NEEDS = ("torch", "llamafactory", "lmms_eval", "doit")
 
-@click.command("experiment", help=page("experiment"))
-@click.argument("file", type=click.Path(path_type=Path))
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="DIR",
+
+@click.command(help=page("experiment"))
+@click.argument("file", type=PATH)
+@click.option("-o", "--output", type=PATH, metavar="DIR",
               help="Folder for everything. Default: the file's name and -run.")
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, show_default=True,
-              help="Stages side by side.")
-@click.option("--dry-run", is_flag=True,
-              help="Only print every command, with its projected cost.")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Stages side by side.")
+@click.option("--dry-run", is_flag=True, help="Only print every command, with its projected cost.")
 @click.option("--status", is_flag=True, help="Only print what is done and what is missing.")
 @click.option("--until", type=click.Choice(["generate", "prune", "build", "train", "export",
                                             "evaluate"]), help="Stop behind these stages.")
 @click.option("--only", multiple=True, metavar="METHOD",
               help="Only this method, and what it stands on; may be repeated.")
-def command(file: Path, output: Path | None, jobs: int, dry_run: bool, status: bool,
-            until: str | None, only: tuple[str, ...]) -> None:
-    experiment = read_experiment(file)
+def experiment(file: Path, output: Path | None, jobs: int, dry_run: bool, status: bool,
+               until: str | None, only: tuple[str, ...]) -> None:
+    read = read_experiment(file)
     folder = (output or Path(f"{file.stem}-run")).resolve()
-    stages = choose(make_plan(experiment, folder), until=until, only=only)
+    stages = choose(make_plan(read, folder), until=until, only=only)
     if dry_run:
-        _show(stages, experiment)
+        _show(stages, read)
     elif status:
         _status(stages, folder)
     else:
-        run(experiment, stages, folder, jobs)
+        _run(read, stages, folder, jobs)
 
 
-def run(experiment: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None:
+def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None:
     """Run the stages; exits with 1 where one failed."""
     console = Console(stderr=True, emoji=False)  # `:100:` is a part of a name
     offline = all(s.model == "tiny" or os.path.isdir(s.model)
-                  for s in experiment.students.values())
+                  for s in read.students.values())
     with locked(folder) as lock:
         try:
             Runner(folder, stages, console, lock, jobs=jobs, offline=offline).run()
@@ -56,11 +58,11 @@ def run(experiment: Experiment, stages: list[Stage], folder: Path, jobs: int) ->
             sys.exit(1)
 
 
-def _show(stages: list[Stage], experiment: Experiment) -> None:
+def _show(stages: list[Stage], read: Experiment) -> None:
     usd = hours = 0.0
     unknown = 0
     for stage in stages:
-        found = project(stage, experiment)
+        found = project(stage, read)
         where = f"cd {shlex.quote(str(stage.cwd))} && " if stage.cwd else ""
         print(f"# {stage.name}\n{where}{shlex.join(stage.command)}")
         if found.usd is not None:
@@ -68,7 +70,7 @@ def _show(stages: list[Stage], experiment: Experiment) -> None:
             print(f"#   about ${found.usd:,.2f}: {found.formula}")
         elif found.gpu_hours is not None:
             hours += found.gpu_hours
-            print(f"#   about {found.gpu_hours:,.1f} GPU hours ({experiment.hardware.gpu}): "
+            print(f"#   about {found.gpu_hours:,.1f} GPU hours ({read.hardware.gpu}): "
                   f"{found.formula}")
         elif found.formula:
             unknown += 1
@@ -86,3 +88,34 @@ def _status(stages: list[Stage], folder: Path) -> None:
     for stage in stages:
         done = marks.done(stage, digests[stage.name])
         print(f"{'done   ' if done else 'missing'}  {stage.kind:<9} {stage.title}")
+
+
+@click.command(help=page("demo"))
+@click.option("-o", "--output", type=PATH, default=Path("demo-run"),
+              help="Folder for everything that the demo makes.")
+@click.option("--train", type=click.IntRange(min=20), default=1200,
+              help="Questions whose traces are pruned.")
+@click.option("--limit", type=SOME,
+              help="Problems a task in the evaluations; all of them by default.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the sampling.")
+@click.option("--jobs", type=click.IntRange(1, 64), default=2, help="Stages side by side.")
+def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> None:
+    missing = [name.replace("_", "-") for name in _DEMO_NEEDS
+               if not importlib.util.find_spec(name)]
+    if missing:
+        raise UserError(f"the demo needs {', '.join(missing)}",
+                        fix="Run `make demo` in a checkout, or install drp-plugin[cpu]")
+    shipped = read_experiment(Path("demo"))
+    chosen = shipped.model_copy(update={
+        "questions": tuple(f"{q.rpartition(':')[0]}:{train}" for q in shipped.questions),
+        "rows": train, "generate": {**shipped.generate, "seed": seed},
+        "evaluate": {**shipped.evaluate, **({"limit": limit} if limit else {})}})
+    folder = output.resolve()
+    _run(chosen, make_plan(chosen, folder), folder, jobs)
+    click.echo(f"\n{chosen.about}", err=True)
+    home = folder / "tiny"
+    for title, path in (("report", home / "report"), ("traces", home / "traces"),
+                        ("pruned traces", home / "runs"), ("SFT set", home / "training" / "data"),
+                        ("adapter, merged", home / "training" / "saves"),
+                        ("logs", folder / "logs")):
+        print(f"{title + ':':17}{path}")

@@ -23,7 +23,7 @@ def ablation(value: str) -> tuple[int, tuple[str, ...]]:
     return int(number), methods
 
 
-@click.command("report", help=page("report"))
+@click.command(help=page("report"))
 @click.argument("runs", metavar="EVAL_DIR...", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
               metavar="OUT", help="Folder for results.json, tables, figures and report.html.")
@@ -38,9 +38,9 @@ def ablation(value: str) -> tuple[int, tuple[str, ...]]:
               help="Make one of the paper's ablation tables, 2 (decomposition), 3 (teachers) or 4 "
               "(direct distillation), of these methods and the base. May be repeated.")
 @click.option("--no-figures", is_flag=True, help="Tables only.")
-def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: str | None,
-            base: str | None, ablations: tuple[tuple[int, tuple[str, ...]], ...],
-            no_figures: bool) -> None:
+def report(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: str | None,
+           base: str | None, ablations: tuple[tuple[int, tuple[str, ...]], ...],
+           no_figures: bool) -> None:
     from rich.console import Console
     from rich.progress import track
 
@@ -61,10 +61,10 @@ def command(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: 
     scored = [s for run in track(found, "Grading", console=status, transient=True,
                                  disable=not sys.stderr.isatty())
               for s in score_run(run, counter, limit)]
-    report = make_report(scored, limit, counter.name, base, dict(ablations))
-    files, missing = write_report(report, scored, output, figures=not no_figures)
-    print(*report.headline, sep="\n", end="\n\n")
-    for table in report.tables:
+    made = make_report(scored, limit, counter.name, base, dict(ablations))
+    files, missing = write_report(made, scored, output, figures=not no_figures)
+    print(*made.headline, sep="\n", end="\n\n")
+    for table in made.tables:
         if table.name in ("table1", "comparisons"):
             show(table)
     if missing:

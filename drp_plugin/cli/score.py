@@ -4,7 +4,8 @@ import itertools
 import math
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,16 +16,10 @@ from drp_plugin.cli import page
 from drp_plugin.cli._options import columns_option, load_counter
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended
+from drp_plugin.loops import loop_period
+from drp_plugin.progress import Display
 from drp_plugin.reading import Item, Reader
-from drp_plugin.scoring import (
-    DEFAULT_CUTOFF,
-    Figures,
-    Measured,
-    Reading,
-    Summary,
-    measure_at,
-    measure_many,
-)
+from drp_plugin.scoring import DEFAULT_CUTOFF, Figures, Reading, Summary, measure_at
 from drp_plugin.scoring.samples import dataset_of, one_repeat, read_sample, task_of
 from drp_plugin.terminal import say
 from drp_plugin.tokens import PIECES, QWEN, TokenCounter
@@ -60,40 +55,43 @@ class Cutoff(click.ParamType):
         return int(text)
 
 
-@click.command("score", help=page("score"))
+@click.command(help=page("score"))
 @click.argument("completions", metavar="COMPLETIONS")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write [default: -].")
-@click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF, show_default=True,
+@click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF,
               help="Clip tokens here; an answer that is not complete by then is wrong.")
 @click.option("--cutoffs", metavar="N,N,…,none",
               help="Write one line of figures for each of these cutoffs instead of the rows.")
-@click.option("--tokenizer", default=QWEN, show_default=True, metavar="SPEC",
+@click.option("--tokenizer", default=QWEN, metavar="SPEC",
               help="qwen, a model folder, a tokenizer.json, or a hub name.")
 @click.option("--dataset", help="For rows that name none.")
 @click.option("--no-thinking", is_flag=True,
               help="The model does not think: a completion without </think> is all answer.")
 @columns_option
-def command(completions: str, output: str, cutoff: int, cutoffs: str | None, tokenizer: str,
-            dataset: str | None, no_thinking: bool, columns: dict[str, str]) -> None:
-    limits = None if cutoffs is None else _limits(cutoffs)
+def score(completions: str, output: str, cutoff: int, cutoffs: str | None, tokenizer: str,
+          dataset: str | None, no_thinking: bool, columns: dict[str, str]) -> None:
+    limits = [cutoff or None, None] if cutoffs is None else _limits(cutoffs)
     check_output(output)
     reader = Reader(completions, columns)
     rows = _completions(reader, dataset, not no_thinking)
     first = next(rows, None)
     if first is None:
         raise UserError("holds no rows", file=completions)
-    rows = itertools.chain([first], rows)
     counter = load_counter(tokenizer)
-    if limits is not None:
-        summaries: list[Summary] = []
-        jsonl.write(output, _table(rows, counter, limits, summaries))
-        _doubts(reader, max(summaries, key=lambda s: s.correct), no_thinking)
-        return
-    tally = _Tally([cutoff, None] if cutoff else [None])
-    jsonl.write(output, _scored(rows, counter, cutoff or None, tally))
-    summaries = tally.summaries()
-    show(summaries, f"{counter.name} tokens; {tally.loops} of {tally.rows} end in a loop")
-    _doubts(reader, summaries[-1], no_thinking)
+    figures = {limit: Figures(limit) for limit in limits}
+    graded = _graded(itertools.chain([first], rows), counter, figures)
+    loops: Counter[bool] = Counter()
+
+    def table() -> Iterator[Summary]:
+        for _ in graded:
+            pass
+        yield from (each.summary() for each in figures.values())
+
+    jsonl.write(output, table() if cutoffs is not None else _scored(graded, counter, loops))
+    summaries = [each.summary() for each in figures.values()]
+    show(summaries, f"{counter.name} tokens" + ("" if cutoffs is not None else
+                    f"; {loops[True]} of {loops.total()} end in a loop"))
+    _doubts(reader, max(summaries, key=lambda s: s.correct), no_thinking)
 
 
 def _doubts(reader: Reader, figures: Summary, no_thinking: bool) -> None:
@@ -182,81 +180,36 @@ def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool)
                       ended(item.value["finish"]), thinking)
 
 
-class _Tally:
-    """Figures at several cutoffs of completions, those of a problem one after the other."""
+def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
+            figures: dict[int | None, Figures]) -> Iterator[tuple[ScoreRow, list[Reading]]]:
+    """Completions, each with a reading at every cutoff of the figures, which count them: a problem
+    at a time, as its samples stand one after the other."""
+    def read() -> Iterator[tuple[ScoreRow, list[Reading]]]:
+        with Display("scoring", None, show=sys.stderr.isatty()) as display:
+            while chunk := list(itertools.islice(rows, _CHUNK)):
+                _, _, texts, golds, datasets, ends, thinking = zip(*chunk, strict=True)
+                yield from zip(chunk, measure_at(
+                    texts, golds, datasets, counter, list(figures), thinking=thinking,
+                    ended=ends), strict=True)
+                display.advance(len(chunk))
 
-    def __init__(self, cutoffs: Iterable[int | None]) -> None:
-        self._figures = [Figures(cutoff) for cutoff in cutoffs]
-        self._problem: int | str = ""
-        self._open: list[Sequence[Reading]] = []
-        self.rows = self.loops = 0
-
-    def add(self, problem: int | str, readings: Sequence[Reading]) -> None:
-        """Count a completion, by a reading for each cutoff."""
-        self.rows += 1
-        if problem != self._problem:
-            self._close()
-        self._problem = problem
-        self._open.append(readings)
-
-    def _close(self) -> None:
-        for figures, of_one in zip(self._figures, zip(*self._open, strict=True), strict=False):
-            figures.add(of_one)
-        self._open = []
-
-    def summaries(self) -> list[Summary]:
-        """The figures of all."""
-        self._close()
-        return [figures.summary() for figures in self._figures]
+    for _, of_one in itertools.groupby(read(), lambda pair: pair[0].problem):
+        samples = list(of_one)
+        for each, *readings in zip(figures.values(), *(found for _, found in samples), strict=True):
+            each.add(readings)
+        yield from samples
 
 
-def _chunks(rows: Iterator[ScoreRow]) -> Iterator[tuple[list[ScoreRow], dict[str, Any]]]:
-    """Completions, many at a time, and what `measure_many` and `measure_at` take of them."""
-    while chunk := list(itertools.islice(rows, _CHUNK)):
-        yield chunk, {"completions": [c.text for c in chunk], "golds": [c.gold for c in chunk],
-                      "datasets": [c.dataset for c in chunk], "ended": [c.ended for c in chunk],
-                      "thinking": [c.thinking for c in chunk]}
-
-
-def _scored(rows: Iterator[ScoreRow], counter: TokenCounter, cutoff: int | None,
-            tally: _Tally) -> Iterator[dict[str, Any]]:
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
+def _scored(graded: Iterator[tuple[ScoreRow, list[Reading]]], counter: TokenCounter,
+            loops: Counter[bool]) -> Iterator[dict[str, Any]]:
+    """The rows with what `drp score` adds to them: the reading at the cutoff, and that of all."""
     named = {"tokenizer": counter.name} if counter.name == PIECES else {}
-    state = TextColumn("{task.completed:,.0f} scored, {task.fields[rate]}/s")
-    with Progress(SpinnerColumn(), state, TimeElapsedColumn(), console=Console(stderr=True),
-                  transient=True, disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("", total=None, rate="")
-        for chunk, given in _chunks(rows):
-            found = measure_many(**given, counter=counter, cutoff=cutoff)
-            for completion, measured in zip(chunk, found, strict=True):
-                tally.add(completion.problem, (measured, measured.full) if cutoff else (measured,))
-                tally.loops += measured.loop is not None
-                yield completion.row | added_fields(measured) | named
-            speed = progress.tasks[task].speed or 0
-            progress.update(task, advance=len(chunk), rate=f"{speed:,.0f}")
-
-
-def added_fields(measured: Measured) -> dict[str, Any]:
-    """What `drp score` adds to a row."""
-    full = measured.full
-    return measured.model_dump(exclude={"full", "backend_tokens"}) | {
-        "correct_full": full.correct, "outcome_full": full.outcome,
-        "tokens_full": full.tokens, "think_tokens_full": full.think_tokens,
-        "truncated_full": full.truncated}
-
-
-def _table(rows: Iterator[ScoreRow], counter: TokenCounter,
-           limits: list[int | None], summaries: list[Summary]) -> Iterator[Summary]:
-    tally = _Tally(limits)
-    for chunk, given in _chunks(rows):
-        found = measure_at(**given, counter=counter, cutoffs=limits)
-        for completion, readings in zip(chunk, found, strict=True):
-            tally.add(completion.problem, readings)
-    summaries += tally.summaries()
-    show(summaries, f"{counter.name} tokens")
-    yield from summaries
+    for completion, readings in graded:
+        period, full = loop_period(completion.text), readings[-1]
+        loops[period is not None] += 1
+        yield completion.row | readings[0].model_dump() | {"loop": period} | {
+            f"{name}_full": getattr(full, name) for name in
+            ("correct", "outcome", "tokens", "think_tokens", "truncated")} | named
 
 
 def show(summaries: list[Summary], caption: str) -> None:

@@ -202,7 +202,7 @@ def test_score_and_report_agree_with_lmms_eval(
     """Four samples a problem, some right in a sentence, some stopped at the limit."""
     from click.testing import CliRunner
 
-    from drp_plugin.cli.score import command
+    from drp_plugin.cli.score import score as command
     from drp_plugin.scoring import measure_many
     from drp_plugin.scoring.samples import read_sample
     from drp_plugin.tokens import TokenCounter
@@ -484,7 +484,7 @@ def test_real_traces_count_the_same_whichever_way_they_come(
     """240 R1 traces through lmms-eval, as its samples through `drp score`, and by themselves."""
     from click.testing import CliRunner
 
-    from drp_plugin.cli.score import command
+    from drp_plugin.cli.score import score as command
 
     def lines(path: Path) -> list[dict[str, Any]]:
         return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import shutil
 from pathlib import Path
@@ -11,7 +10,7 @@ import click
 from properties import Arena
 from small_runs import traces
 
-from drp_plugin.cli import COMMANDS
+from drp_plugin.cli import COMMANDS, group
 
 EXPERIMENT = """
 students: {tiny: {model: tiny, config: drp_tiny.yaml}}
@@ -89,8 +88,8 @@ class Scene:
 
 def options(command: str) -> list[click.Option]:
     """A command's options."""
-    module = importlib.import_module(f"drp_plugin.cli.{command.replace('-', '_')}")
-    return [p for p in module.command.params if isinstance(p, click.Option)]
+    found = group.get_command(click.Context(group), command)
+    return [p for p in found.params if isinstance(p, click.Option)]
 
 
 def every_option() -> list[tuple[str, click.Option]]:

@@ -70,10 +70,12 @@ def wait(pid: int, seconds: float) -> int | None:
 def serve() -> None:
     import importlib
 
-    from drp_plugin.cli import COMMANDS
+    import click
+
+    from drp_plugin.cli import COMMANDS, group
 
     for name in COMMANDS:
-        importlib.import_module(f"drp_plugin.cli.{name.replace('-', '_')}")
+        group.get_command(click.Context(group), name)
     for name in ("huggingface_hub.file_download", "openai.types.chat", "rich.table",
                  "drp_plugin.llm.openai_client", "drp_plugin.training.sft_set",
                  "drp_plugin.training.workspace", "drp_plugin.report.write",

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from drp_plugin import jsonl
 from drp_plugin.cli import group
-from drp_plugin.cli.inspect import command
+from drp_plugin.cli.pages import inspect as command
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions, check_edit, read_edits
 from drp_plugin.inspection.page import write_page

@@ -10,7 +10,7 @@ import pytest
 import tiny_models as tiny
 from click.testing import CliRunner
 
-from drp_plugin.cli.build import command
+from drp_plugin.cli.sets import build as command
 from drp_plugin.errors import UserError
 from drp_plugin.prompts import Prompts
 from drp_plugin.records import Pruned, Trace

@@ -9,7 +9,7 @@ import tiny_models as tiny
 from click.testing import CliRunner
 
 from drp_plugin import jsonl
-from drp_plugin.cli.build import command
+from drp_plugin.cli.sets import build as command
 from drp_plugin.errors import UserError
 from drp_plugin.student import questions
 from drp_plugin.training.sources import NEAR, HeldOut

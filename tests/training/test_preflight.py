@@ -62,7 +62,7 @@ def test_a_model_that_cannot_be_had_is_one_line(good):
 
 
 def test_decoded_rows_are_shortened(monkeypatch, tmp_path):
-    from drp_plugin.cli.check import command
+    from drp_plugin.cli.sets import check as command
     from drp_plugin.training.preflight import check_config
     from drp_plugin.training.preflight.findings import Preflight, TrainedRow
 
@@ -77,7 +77,7 @@ def test_decoded_rows_are_shortened(monkeypatch, tmp_path):
 
 
 def test_command_exit_codes_and_output(good, tmp_path):
-    from drp_plugin.cli.check import command
+    from drp_plugin.cli.sets import check as command
 
     path = good()
     run = CliRunner().invoke(command, [str(path), "--no-color"], standalone_mode=False)

@@ -17,7 +17,7 @@ from drp_plugin.errors import UserError
 pytest.importorskip("llamafactory")
 pytestmark = pytest.mark.framework
 
-from drp_plugin.cli.build import command as build_command  # noqa: E402
+from drp_plugin.cli.sets import build as build_command  # noqa: E402
 from drp_plugin.resources import table  # noqa: E402
 from drp_plugin.training.preflight.check_config import check  # noqa: E402
 from drp_plugin.training.sft_set import SetSettings, build  # noqa: E402

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from drp_plugin.cli.build import command
+from drp_plugin.cli.sets import build as command
 from drp_plugin.errors import UserError
 from drp_plugin.shape import Unfit, shaped
 from drp_plugin.training.mixing import parse_ratio, quotas

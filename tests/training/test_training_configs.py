@@ -176,7 +176,7 @@ def test_init_writes_the_thinkprune_recipes(tmp_path):
 
 
 def test_init_takes_local_models_and_leaves_edited_files_alone(tmp_path):
-    from drp_plugin.cli.init import command
+    from drp_plugin.cli.sets import init as command
 
     local = tmp_path / "models" / "DeepSeek-R1-Distill-Qwen-7B"
     local.mkdir(parents=True)

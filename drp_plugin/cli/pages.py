@@ -1,0 +1,186 @@
+"""`drp inspect`, `drp show`, `drp stats`, `drp judge`: what people look at in runs."""
+
+import asyncio
+import contextlib
+import io
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+import click
+import jinja2
+
+from drp_plugin import jsonl
+from drp_plugin.cli import _options, page
+from drp_plugin.errors import UserError
+from drp_plugin.inspection import pairwise
+from drp_plugin.inspection.page import write_page
+from drp_plugin.inspection.rows import Teachings, find_row, readable, rows
+from drp_plugin.inspection.run_statistics import Statistics, not_reached
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient
+from drp_plugin.llm.messages import Teacher
+from drp_plugin.mathml import visible
+from drp_plugin.progress import Display
+from drp_plugin.prompts import Prompts
+from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS
+from drp_plugin.runner.job import in_order, terminable
+from drp_plugin.runner.outputs import prepare
+from drp_plugin.teachers.registry import TeacherSettings
+from drp_plugin.terminal import say
+
+MESSAGES_UP_TO = 2000  # Rows whose messages the page holds without being told
+_COLOURS = {"KEEP": "green", "DELETE": "red", "COMPRESS": "blue", "MERGE": "magenta"}
+
+
+@click.command(help=page("inspect"))
+@click.argument("run_dir", type=_options.PATH)
+@click.option("-o", "--output", metavar="PAGE",
+              help="The page to write; - is standard output. [default: RUN_DIR/inspect.html]")
+@click.option("--limit", type=_options.SOME,
+              help="Put only the first N rows into the page; the statistics stay those of all.")
+@click.option("--messages/--no-messages", default=None,
+              help="Put in what the teacher was asked and said. "
+                   f"[default: with at most {MESSAGES_UP_TO:,} rows]")
+@click.option("--serve", is_flag=True, help="Serve the page on this machine, and save decisions.")
+@click.option("--port", type=click.IntRange(0, 65535), default=0,
+              show_default="one that is free", help="With --serve.")
+def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool | None,
+            serve: bool, port: int) -> None:
+    if serve and output is not None:
+        raise UserError("--serve writes no page", fix="Leave out -o")
+    next(rows(run_dir), None)  # looked at first, so that a mistyped folder is not created
+    total = sum(1 for name in (PRUNED, REJECTS) if (run_dir / name).exists()
+                for _ in (run_dir / name).open("rb"))
+    target = output or str(run_dir / "inspect.html")
+    with contextlib.ExitStack() as stack:
+        display = stack.enter_context(Display("writing rows", total))
+        if messages is None:
+            messages = (limit or total) <= MESSAGES_UP_TO
+        file = io.StringIO() if serve else sys.stdout if target == "-" else \
+            stack.enter_context(jsonl.replacing(target))
+        found = write_page(run_dir, file, limit=limit, messages=messages, served=serve,
+                           tick=display.advance)
+    _tell(found)
+    if isinstance(file, io.StringIO):
+        _serve(run_dir, file.getvalue().encode(), port)
+    elif target != "-":
+        click.echo(target)
+
+
+def _tell(found: Statistics) -> None:
+    line = f"{found.pruned} pruned and {sum(found.rejected.values())} rejected rows"
+    if found.not_reached:
+        line += (f"; {found.not_reached} more were not reached, as --max-cost stopped the run: "
+                 "run it again with a higher one to go on")
+    click.echo(line, err=True)
+
+
+def _serve(run_dir: Path, text: bytes, port: int) -> None:
+    from drp_plugin.inspection.serving import server
+
+    made, address = server(run_dir, text, port)
+    click.echo("decisions are saved as they are made; Ctrl-C ends", err=True)
+    click.echo(address)
+    sys.stdout.flush()
+    with made, contextlib.suppress(KeyboardInterrupt):
+        made.serve_forever()
+
+
+@click.command(help=page("show"))
+@click.argument("run_dir", type=_options.PATH)
+@click.argument("row_id", metavar="ID")
+@click.option("--messages", is_flag=True, help="Print what the teacher was asked and said.")
+def show(run_dir: Path, row_id: str, messages: bool) -> None:
+    row = find_row(run_dir, row_id)
+    with Teachings(run_dir) as teachings:
+        asked = teachings.of(row) if messages else []
+    click.echo(_printed("show", row=row, checks=readable(getattr(row, "verdict", {})), asked=asked,
+                        style=click.style, colours=_COLOURS), nl=False)
+
+
+def _printed(name: str, **values: Any) -> str:
+    """The text that a template of this name in data/ makes of the values."""
+    shapes = jinja2.Environment(loader=jinja2.PackageLoader("drp_plugin", "data"),
+                                trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    shapes.filters["zip"] = zip
+    return shapes.get_template(f"{name}.txt.jinja").render(values, visible=visible)
+
+
+@click.command(help=page("stats"))
+@click.argument("run_dir", type=_options.PATH)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+def stats(run_dir: Path, as_json: bool) -> None:
+    found = Statistics(not_reached=not_reached(run_dir))
+    for row in rows(run_dir):
+        found.add(row)
+    facts = {
+        "pruned": found.pruned, "rejected": sum(found.rejected.values()),
+        "not_reached": found.not_reached, "tokens_before": found.before,
+        "tokens_after": found.after, "reduction": found.reduction,
+        "median_share_kept": median(found.ratios) if found.ratios else None,
+        "steps_mean": mean(found.steps) if found.steps else None}
+    counts = {"rejects": found.rejected, "actions": found.actions, "skills": found.skills}
+    if as_json:
+        click.echo(json.dumps(facts | counts, ensure_ascii=False))
+    else:
+        click.echo(_printed("stats", facts=facts, counts=counts), nl=False)
+
+
+@click.command(help=page("judge"))
+@click.argument("run_a", type=_options.PATH)
+@click.argument("run_b", type=_options.PATH)
+@_options.teacher_options("--judge")
+@click.option("-o", "--output", "out", type=_options.PATH, metavar="DIR",
+              help="Where judgements.jsonl, judge.json and the ledger go; by default "
+                   "RUN_A/judge-RUN_B.")
+@click.option("--sample", type=_options.SOME, metavar="N",
+              help="Judge N pairs drawn at random (the paper: 50); by default all.")
+@click.option("--shuffle-seed", type=int, default=0, help="Draws the pairs and their sides.")
+@_options.prompts_option
+def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffle_seed: int,
+          prompts_dir: Path | None, **given: Any) -> None:
+    settings = _options.teacher_settings(given)
+    one, two = pairwise.load(run_a), pairwise.load(run_b)
+    pairs = pairwise.make_pairs(one, two, sample=sample, seed=shuffle_seed)
+    teacher = settings.make()
+    prompts = Prompts(prompts_dir)
+    prompts.check(["judge"])
+    folder = out or run_a / f"judge-{run_b.resolve().name}"
+    prepare(folder)
+    judged = asyncio.run(_judge(pairs, folder, teacher, settings, prompts))
+    summary = {"judge": teacher.name, "run_a": str(run_a), "run_b": str(run_b),
+               "prompts_hash": prompts.hash, **pairwise.summarize(judged, one, two)}
+    jsonl.write(folder / "judgements.jsonl", ({**asdict(j), "winner": j.winner} for j in judged))
+    with jsonl.replacing(folder / "judge.json") as file:
+        file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    print(pairwise.table(summary, (run_a.name, run_b.name)))
+    if summary["both_orders"]["invalid"]:
+        say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
+            f"{folder / 'judgements.jsonl'}")
+    say(f"written to {folder}")
+
+
+async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,
+                 settings: TeacherSettings, prompts: Prompts) -> list[pairwise.Judged]:
+    """What the judge says of each pair, in order."""
+    judged = []
+    with (Ledger(folder / LEDGER) as ledger,
+          Display("judge", len(pairs), status=lambda: f"{client.asked} asked") as display,
+          terminable()):
+        client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))
+
+        async def work(pair: pairwise.Pair) -> pairwise.Judged:
+            return await pairwise.judge_pair(pair, client, prompts, settings.sampling)
+
+        try:
+            async for result in in_order(pairs, work, active=settings.active,
+                                         window=4 * settings.active):
+                judged.append(result)
+                display.advance()
+        finally:
+            await teacher.close()
+    return judged

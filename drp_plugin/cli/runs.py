@@ -1,0 +1,138 @@
+"""`drp prune`, `drp distill`, `drp merge`: runs over rows; and a teacher to try them with."""
+
+import asyncio
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drp_plugin import __version__
+from drp_plugin.cli import _options, page
+from drp_plugin.errors import UserError
+from drp_plugin.llm.ledger_client import RowClient
+from drp_plugin.methods import direct_distillation, is_method, listing
+from drp_plugin.prompts import Prompts
+from drp_plugin.pruning.dialogue import PruneOptions
+from drp_plugin.reading import Reader
+from drp_plugin.reading import traces as read_traces
+from drp_plugin.records import Pruned, Reject, Trace
+from drp_plugin.runner import merging
+from drp_plugin.runner.job import Job, Shard, check_input, part, rereadable, said
+from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.prune_job import method_of, prune_job
+from drp_plugin.runner.session import doubt_run, finish, run_session
+from drp_plugin.terminal import say
+
+
+@click.command(help=page("prune") + listing())
+@click.argument("traces", nargs=-1, required=True)
+@_options.run_dir_option
+@_options.teacher_options()
+@click.option("--decompose", type=click.Choice(["skill", "default", "sentence", "indexed"]),
+              default="skill",
+              help="skill: the paper's prompt; default: its ablation; sentence: Appendix D's "
+                   "baseline; indexed: ranges over numbered units, about a third of the output.")
+@click.option("--window-tokens", type=click.IntRange(50), default=8000,
+              help="Longest part of a trace in one request.")
+@click.option("--max-requests", type=click.IntRange(1), default=96,
+              help="Most requests for one trace.")
+@click.option("--min-coverage", type=_options.Number(0, 1), default=0.9,
+              help="Least share of the trace that the steps must hold; 0 switches it off.")
+@click.option("--check-answer/--no-check-answer", default=True,
+              help="The pruned response must keep the trace's final answer.")
+@click.option("--check-numbers/--no-check-numbers", default=True,
+              help="No number that neither trace nor question holds, unless right arithmetic.")
+@click.option("--check-length/--no-check-length", default=True,
+              help="The pruned response must not be longer.")
+@click.option("--check-complete/--no-check-complete", default=True,
+              help="The pruned thinking must not break off.")
+@click.option("--check-language/--no-check-language", default=True,
+              help="The pruned thinking must be in the trace's language.")
+@_options.run_options
+def prune(traces: tuple[str, ...], run_dir: Path, columns: dict[str, str],
+          prompts_dir: Path | None, tokenizer: str, limit: int | None, shard: Shard | None,
+          strict: bool, **given: Any) -> int:
+    check_input(traces)
+    settings, run = _options.teacher_settings(given), _options.how_to_run(given)
+    prompts, counter = Prompts(prompts_dir), _options.load_counter(tokenizer)
+
+    def rows() -> Iterator[Trace | Reject]:
+        yield from islice(read_traces(reader), limit)  # begins when `reader` is known
+
+    method, options = method_of(settings, rows, PruneOptions.model_validate(
+        {**given, "sampling": settings.sampling}), counter)
+    prompts.check(method.prompts)
+    prepare(run_dir)
+    reader = Reader(rereadable(traces, run_dir), columns)
+    job = prune_job(lambda: part(rows(), None, shard), run_dir, method, options, prompts, counter,
+                    total=sum(1 for _ in part(reader, limit, shard)), input=said(traces),
+                    limit=limit, shard=shard and str(shard), columns=columns or None,
+                    base_url=settings.endpoint)
+    outcome = asyncio.run(run_session(job, method.asks, settings, run))
+    doubt_run(outcome, reader)
+    return finish(outcome, strict=strict)
+
+
+@click.command(help=page("distill"))
+@click.argument("questions", nargs=-1, required=True)
+@_options.run_dir_option
+@_options.teacher_options()
+@_options.run_options
+def distill(questions: tuple[str, ...], run_dir: Path, columns: dict[str, str],
+            prompts_dir: Path | None, tokenizer: str, limit: int | None, shard: Shard | None,
+            strict: bool, **given: Any) -> int:
+    check_input(questions)
+    settings, run = _options.teacher_settings(given), _options.how_to_run(given)
+    if settings.teacher.partition(":")[0] == "offline" or is_method(settings.teacher):
+        raise UserError(f"teacher {settings.teacher} cannot solve problems", fix="Direct "
+                        "distillation needs a model: openai:MODEL, gemini:MODEL, vllm:PATH")
+    teacher = settings.make()
+    prompts = Prompts(prompts_dir)
+    prompts.check(["distill", *["repair"] * bool(given["repairs"])])
+    counter = _options.load_counter(tokenizer)
+    options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, **given)
+    prepare(run_dir)
+    reader = Reader(rereadable(questions, run_dir), columns, answers=False)
+
+    async def flow(row: Trace, client: RowClient) -> Pruned | Reject:
+        return await direct_distillation.distill(row, client, options, prompts=prompts,
+                                                 count=counter.count)
+
+    job = Job(
+        rows=lambda: part(read_traces(reader), limit, shard), flow=flow, run_dir=run_dir,
+        total=sum(1 for _ in part(reader, limit, shard)),
+        settings={"command": "distill", "version": __version__, "input": said(questions),
+                  "limit": limit, "shard": shard and str(shard), "columns": columns or None,
+                  "base_url": settings.endpoint, "tokenizer": counter.name,
+                  "prompts_hash": prompts.hash, **options.model_dump(
+                      mode="json", include={"teacher", "sampling", *given})})
+    return finish(asyncio.run(run_session(job, teacher, settings, run)), strict=strict)
+
+
+@click.command(help=page("merge"))
+@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=_options.PATH)
+@_options.run_dir_option
+def merge(runs: tuple[Path, ...], run_dir: Path) -> None:
+    line, notes = merging.merge(runs, run_dir)
+    for note in notes:
+        say(f"note: {note}")
+    say(f"{run_dir}: {line}")
+    click.echo(str(run_dir))
+
+
+@click.command(help=page("serve-teacher"))
+@click.option("--host", default="127.0.0.1")
+@click.option("--port", type=click.IntRange(1, 65535), default=8100)
+@click.option("--model", default="offline-rules", help="The name by which clients ask for it.")
+@click.option("--quality", type=_options.Number(0, 1, min_open=True), default=1.0,
+              help="Share of the rules' judgements that stay; the others are turned round.")
+@click.option("--delay", type=_options.Number(0), default=0.0,
+              help="Seconds that every answer takes, as a real model's would.")
+def serve_teacher(host: str, port: int, model: str, quality: float, delay: float) -> None:
+    from drp_plugin.teachers.offline import OfflineTeacher
+    from drp_plugin.teachers.serve import serve
+
+    say(f"offline rules (no model) at http://{host}:{port}/v1 as {model!r}; Ctrl-C ends it")
+    serve(OfflineTeacher(quality=quality), host=host, port=port, model=model, delay_s=delay)

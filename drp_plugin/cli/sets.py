@@ -1,0 +1,192 @@
+"""`drp init`, `drp build`, `drp check`: what LLaMA-Factory is given, and whether it is right."""
+
+import contextlib
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from drp_plugin.cli import _options, page
+from drp_plugin.errors import UserError
+from drp_plugin.inspection.run_statistics import not_reached
+from drp_plugin.progress import Display
+from drp_plugin.redact import visible
+from drp_plugin.sampling.arguments import pair
+from drp_plugin.training import dataset_info, mixing, sft_set, workspace
+from drp_plugin.training.preflight import check_config
+from drp_plugin.training.preflight.findings import Preflight
+from drp_plugin.training.sft_set import Built, SetSettings
+from drp_plugin.training.sources import Why
+from drp_plugin.training.templates import DEFAULT_TEMPLATE
+
+_FOLDER = click.Path(file_okay=False, path_type=Path)
+_SIDE = 500  # Characters of a decoded row's beginning and end
+_COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
+
+
+@click.command(help=page("init"))
+@click.argument("folder", metavar="DIR", type=_FOLDER)
+@click.option("--dataset-dir", type=_FOLDER,
+              help="Where `drp build -o` puts its sets (default: DIR/data).")
+@click.option("--models", type=_FOLDER,
+              help="Folder with local copies of the students, each under its own name.")
+@click.option("--student", metavar="MODEL", help="Another student: a model's folder or hub name.")
+@click.option("--template", metavar="T", help="Its template in LLaMA-Factory; with --student.")
+@click.option("--force", is_flag=True, help="Overwrite configs that are there.")
+def init(folder: Path, student: str | None, template: str | None, **given: Any) -> None:
+    if template and not student:
+        raise UserError("--template goes with --student", fix="Give --student MODEL as well")
+    own = workspace.own_student(student, template) if student else None
+    written = workspace.init(folder, student=own, **given)
+    click.echo(f"{len(written)} files in {folder}; next: cd {folder} && "
+               f"llamafactory-cli train drp_{own.name if own else 'qwen7b'}.yaml", err=True)
+    if own:
+        click.echo("note: build its sets with drp build "
+                   f"--template {own.template} --tokenizer {own.model}", err=True)
+    if any(c.isspace() for c in str(folder.resolve())):
+        click.echo("note: torchrun cannot start a YAML whose path has spaces", err=True)
+    for path in written:
+        if path.parent == folder.resolve():
+            click.echo(str(path))
+
+
+@click.command(help=page("build"))
+@click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...")
+@click.option("-o", "--output", required=True, metavar="DATASET_DIR",
+              type=_FOLDER, help="Folder of the set and of dataset_info.json.")
+@click.option("--name", required=True, help="Name of the set; `dataset` in the YAML.")
+@click.option("--size", type=_options.SOME, help="Rows to take (Appendix B: 8000).")
+@click.option("--ratio", help="Weights by data set, as gsm8k=3,prm12k=5.")
+@click.option("--seed", default=42, help="Seed of shuffle and choice.")
+@click.option("--tokenizer", metavar="PATH",
+              help="The student's tokenizer, to leave out rows over the cutoff: a folder, "
+                   "tokenizer.json, hub name, `qwen` or `student`.")
+@click.option("--cutoff-len", default=4096, type=_options.SOME,
+              help="Tokens of prompt and response that the YAML's cutoff_len allows.")
+@click.option("--keep-over-cutoff", is_flag=True,
+              help="Keep rows over the cutoff; LLaMA-Factory will cut them.")
+@click.option("--template", default=DEFAULT_TEMPLATE,
+              help="LLaMA-Factory template of the student; any of its names.")
+@click.option("--prompt", metavar="NAME",
+              help="Prompt that is trained: a template of prompts/, a FILE.jinja, or none for the "
+                   "bare question (default: the one that each trace was sampled with).")
+@click.option("--replace", "replace_set", is_flag=True,
+              help="Write over a set of this name that has other rows.")
+@click.option("--exclude", multiple=True, metavar="JSONL",
+              help="Leave out rows whose question stands in this file (a test set). Repeatable.")
+@click.option("--test-set", "test_sets", multiple=True, metavar="SET",
+              help="Tell rows whose question is, or nearly is, one of this test set: a task "
+                   "(drp_gsm8k), a group (drp), a set of questions, a file. Repeatable.")
+@click.option("--drop-overlap", is_flag=True, help="Leave out the rows that --test-set tells.")
+@click.option("--pairs", is_flag=True,
+              help="Pairs for DPO: `response` chosen, `rejected` or `original` rejected.")
+@click.option("--push-to-hub", metavar="REPO",
+              help="Upload set and card to this Hugging Face data set repository (HF_TOKEN).")
+@click.option("--public", is_flag=True, help="Make the pushed repository public (else private).")
+@_options.columns_option
+@click.option("--strict", is_flag=True, help="Exit with 1 when rows were left out as unfit.")
+def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
+          tokenizer: str | None, replace_set: bool, exclude: tuple[str, ...],
+          columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool,
+          **chosen: Any) -> int:
+    counter = _options.load_counter(tokenizer) if tokenizer else None
+    settings = SetSettings(name=name, ratio=mixing.parse_ratio(ratio) if ratio else None, **chosen)
+    with Display("reading rows", None, show=sys.stderr.isatty()) as display:
+        built = sft_set.build(
+            sources, output, settings, tokenizer=tokenizer, exclude=exclude, columns=columns,
+            count=counter.count if counter else None, counted_by=counter.name if counter else None,
+            replace_set=replace_set, tick=display.advance)
+    _tell(built, sources, settings, counter is not None)
+    click.echo(str(built.file))
+    if push_to_hub:
+        click.echo(dataset_info.push(built.file.parent, name, push_to_hub, private=not public))
+    return int(strict and any(d.reason is not Why.NOT_SAMPLED for d in built.dropped))
+
+
+def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:
+    """What was made, what was left out and why, on standard error."""
+    facts = built.card
+    lines = [f"{built.rows} of {facts['rows_in']} rows in {settings.name}: "
+             + ", ".join(f"{k} {v}" for k, v in facts["sources"].items()),
+             *(f"left out: {number} {reason}" + ("" if reason == Why.NOT_SAMPLED else
+               f"; the first: {sft_set.first_of(built.dropped, reason)}")
+               for reason, number in facts["dropped"].items())]
+    lines += [f"note: {source} is not complete, {left} of its rows were not reached; run the same "
+              "`drp prune` again to go on" for source in sources if (left := not_reached(source))]
+    if settings.size and built.rows < settings.size:
+        lines.append(f"note: only {built.rows} of --size {settings.size} rows could be had"
+                     + (" at this ratio" if settings.ratio else ""))
+    if not counted:
+        lines.append("note: rows over the cutoff were not counted; give --tokenizer to count them")
+    elif facts["over_cutoff"]:
+        lines.append(f"note: {facts['over_cutoff']} rows are over {settings.cutoff_len} tokens and "
+                     "will be cut")
+    if found := facts["overlap"]:
+        same = sum(row["similarity"] == 1 for row in found)
+        ids = ", ".join(row["id"] for row in found[:5]) + ", …" * (len(found) > 5)
+        lines.append(f"note: {same} rows ask a question of the test sets, {len(found) - same} "
+                     f"nearly one: {ids}; {settings.name}.card.json lists them. --drop-overlap "
+                     "leaves them out")
+    for line in [*lines, *(f"note: {note}" for note in built.notes)]:
+        click.echo(line, err=True)
+
+
+@click.command(help=page("check"))
+@click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--model", metavar="PATH",
+              help="Tokenizer and config of the student, instead of model_name_or_path.")
+@click.option("--gpus", type=_options.SOME,
+              help="GPUs that will train, for steps, batch size and memory.")
+@click.option("--max-cut", default=0.0, metavar="PERCENT",
+              type=_options.Number(0, 100), help="Share of rows that cutoff_len may cut.")
+@click.option("--prompt", metavar="NAME",
+              help="Prompt that the student will be asked with: a template of prompts/, a "
+                   "FILE.jinja, or none (default: that of the evaluation tasks).")
+@click.option("--examples", default=2, type=click.IntRange(min=0), help="Decoded rows to print.")
+@click.option("--full", is_flag=True, help="Print decoded rows whole.")
+@click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
+@click.option("--color/--no-color", default=None, help="Colours (default: on a terminal).")
+def check(config: Path, overrides: tuple[str, ...], full: bool, quiet: bool, as_json: bool,
+          strict: bool, color: bool | None, **given: Any) -> int:
+    for override in overrides:
+        try:
+            pair(override)
+        except ValueError as error:
+            raise UserError(str(error), fix="For example cutoff_len=4096") from None
+    with contextlib.ExitStack() as stack:
+        report = check_config.check(
+            config, overrides=overrides, **given, progress=lambda total: stack.enter_context(
+                Display("encoding rows", total, show=sys.stderr.isatty())).advance)
+    code = report.exit_code(strict)
+    if as_json:
+        click.echo(json.dumps({"config": report.config, "exit": code, "facts": report.facts,
+                               "findings": [asdict(f) for f in report.findings]},
+                              ensure_ascii=False))
+        return code
+    if not quiet:
+        _print_rows(report, color, full)
+    for finding in report.problems if quiet else report.findings:
+        level = click.style(f"{finding.level.value:7}", fg=_COLOURS[finding.level.value])
+        click.echo(f"{level} {finding.code}: {visible(finding.text)}", color=color)
+    if not quiet and not report.problems:
+        click.echo("\nnothing wrong found", color=color)
+    return code
+
+
+def _print_rows(report: Preflight, color: bool | None, full: bool) -> None:
+    for example in report.examples:
+        click.echo(click.style(f"--- {example.note} ---", bold=True), color=color)
+        for title, text, colour in (("masked:  ", example.masked, "bright_black"),
+                                    ("trained: ", example.trained, "green")):
+            if not full and len(text) > 2 * _SIDE:  # both ends are what templates get wrong
+                text = (f"{text[:_SIDE]}\n[… {len(text) - 2 * _SIDE:,} characters more, "
+                        f"whole with --full …]\n{text[-_SIDE:]}")
+            click.echo(click.style(title, bold=True) + click.style(visible(text), fg=colour),
+                       color=color)
+        click.echo("")
