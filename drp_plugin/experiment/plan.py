@@ -1,11 +1,14 @@
 """From an experiment's file to its stages: the same commands that a person would type."""
 
+import json
 import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+import yaml
 
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import (
@@ -36,8 +39,9 @@ def flags(options: Options) -> list[str]:
 
 
 def settings(options: Options) -> list[str]:
-    """Settings as LLaMA-Factory takes them behind its YAML."""
+    """Settings as LLaMA-Factory takes them behind its YAML, which it reads as YAML again."""
     return [f"{key}={str(value).lower() if isinstance(value, bool) else value}"
+            if yaml.safe_load(str(value)) == value else f"{key}={json.dumps(value)}"
             for key, value in options.items()]
 
 
