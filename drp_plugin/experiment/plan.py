@@ -40,9 +40,12 @@ def flags(options: Options) -> list[str]:
 
 def settings(options: Options) -> list[str]:
     """Settings as LLaMA-Factory takes them behind its YAML, which it reads as YAML again."""
-    return [f"{key}={str(value).lower() if isinstance(value, bool) else value}"
-            if yaml.safe_load(str(value)) == value else f"{key}={json.dumps(value)}"
-            for key, value in options.items()]
+    def word(value: Any) -> str:
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        return text if isinstance(value, Path) or yaml.safe_load(text) == value \
+            else json.dumps(value)
+
+    return [f"{key}={word(value)}" for key, value in options.items()]
 
 
 @dataclass

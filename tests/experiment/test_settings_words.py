@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from drp_plugin.experiment.plan import settings
@@ -11,3 +13,7 @@ from drp_plugin.experiment.plan import settings
 def test_a_setting_is_read_back_as_it_stood(value: object) -> None:
     conf = pytest.importorskip("omegaconf").OmegaConf
     assert conf.to_container(conf.from_cli(settings({"key": value}))) == {"key": value}
+
+
+def test_a_folder_is_written_as_it_is() -> None:
+    assert settings({"output_dir": Path("/a b/c")}) == ["output_dir=/a b/c"]
