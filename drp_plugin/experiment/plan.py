@@ -4,9 +4,9 @@ import json
 import re
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -14,6 +14,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import (
     Experiment,
     Kind,
+    Launcher,
     MethodSection,
     Options,
     Round,
@@ -48,33 +49,6 @@ def settings(options: Options) -> list[str]:
     return [f"{key}={word(value)}" for key, value in options.items()]
 
 
-@dataclass
-class Plan:
-    """Collects the stages of an experiment below `folder`; each is there once."""
-
-    experiment: Experiment
-    folder: Path
-    stages: dict[str, Stage] = field(default_factory=dict)
-
-    def add(self, kind: Kind, name: str, title: str, command: list[str], *outputs: Path,
-            **more: Any) -> str:
-        """Add a stage, with `more` of its fields, whose command begins with a tool's name."""
-        launcher = self.experiment.launcher.get(kind)
-        tool, *rest = command
-        prefix = launcher.prefix.split() if launcher else []
-        self.stages.setdefault(name, Stage(
-            name=name, title=title, kind=kind, outputs=outputs,
-            command=(*prefix, *_tool(tool, launcher.env if launcher else None), *rest), **more))
-        return name
-
-    def report(self, student: str, measured: list[tuple[str, Path, str]]) -> None:
-        out = self.folder / student / "report"
-        labels = [f"{label}={path}" for label, path, _ in measured]
-        self.add("report", f"{student}/report", "tables and figures: drp report",
-                 ["drp", "report", *labels, "-o", str(out), *flags(self.experiment.report)],
-                 out / "results.json", needs=tuple(name for *_, name in measured))
-
-
 def _tool(name: str, env: str | None) -> tuple[str, ...]:
     """A tool of an environment: this one's, also where it is not on PATH, or the launcher's."""
     binaries = Path(env) / "bin" if env else Path(sys.executable).parent
@@ -86,172 +60,182 @@ def _tool(name: str, env: str | None) -> tuple[str, ...]:
 
 def make_plan(experiment: Experiment, folder: Path) -> list[Stage]:
     """Every stage, each behind the ones that it needs."""
-    plan = Plan(experiment, folder)
+    stages: dict[str, Stage] = {}
     for name, student in experiment.students.items():
-        measured: list[tuple[str, Path, str]] = []
-        for label, method in experiment.methods.items():
-            for draw in experiment.draws or (None,):
-                measured += _Way(plan, slug(name), student, label, method, draw).measured()
-        plan.report(slug(name), measured)
-    return list(plan.stages.values())
+        all_ = _Way(experiment, stages, folder / slug(name), student)
+        all_.report([found for label, method in experiment.methods.items()
+                     for draw in experiment.draws or (None,)
+                     for found in replace(all_, label=label, method=method, draw=draw).measured()])
+    return list(stages.values())
+
+
+class _Made(NamedTuple):
+    """A file or folder, and the stages that make it."""
+
+    path: Path | str
+    needs: tuple[str, ...] = ()
 
 
 @dataclass
 class _Way:
-    """One method for one student."""
+    """One method for one student; without a label, what all methods share. Collects the stages,
+    each of which is there once."""
 
-    plan: Plan
-    student_name: str
+    experiment: Experiment
+    stages: dict[str, Stage]
+    home: Path
     student: Student
-    label: str
-    method: MethodSection
+    label: str = ""
+    method: MethodSection = MethodSection()
     draw: int | None = None  # The seed of its measurements, where the file has any
+    still: tuple[str, ...] = ()  # What was measured in earlier rounds
 
     def __post_init__(self) -> None:
-        self.home = self.plan.folder / self.student_name
         self.work = self.home / "training"
         self.slug = slug(self.label)
         self.model = str(model_path()) if self.student.model == "tiny" else self.student.model
-        self.name = f"{self.student_name}/{self.slug}"
 
-    def measured(self) -> Iterator[tuple[str, Path, str]]:
-        """Label, folder and stage of everything of this method that lmms-eval measures."""
-        experiment, method = self.plan.experiment, self.method
+    def add(self, kind: Kind, name: str, title: str, command: list[str], *outputs: Path,
+            **more: Any) -> str:
+        """Add a stage, with `more` of its fields, whose command begins with a tool's name."""
+        launcher = self.experiment.launcher.get(kind, Launcher())
+        tool, *rest = command
+        stage = Stage(**{
+            "name": f"{self.home.name}/{name}", "title": title, "kind": kind, "outputs": outputs,
+            "command": (*launcher.prefix.split(), *_tool(tool, launcher.env), *rest),
+            "method": self.label, "still": self.still, **more})
+        return self.stages.setdefault(stage.name, stage).name
+
+    def report(self, measured: list[tuple[str, _Made]]) -> None:
+        """The last stage, over everything."""
+        out = self.home / "report"
+        self.add("report", "report", "tables and figures: drp report",
+                 ["drp", "report", *(f"{label}={made.path}" for label, made in measured),
+                  "-o", str(out), *flags(self.experiment.report)],
+                 out / "results.json", needs=tuple(n for _, made in measured for n in made.needs))
+
+    def measured(self) -> Iterator[tuple[str, _Made]]:
+        """Label and folder of everything of this method that lmms-eval measures."""
+        method = self.method
         if method.checkpoint or not (method.trains or method.recipe):
-            yield self._evaluate(self.slug, method.checkpoint or self.model, None, ())
+            yield self.label, self._evaluate(self.slug, _Made(method.checkpoint or self.model))
             return
-        for seed in experiment.seeds:
+        for seed in self.experiment.seeds:
             if method.recipe:
-                yield self._evaluate(f"{self.slug}-s{seed}", *self._recipe(seed))
+                yield self.label, self._evaluate(f"{self.slug}-s{seed}", *self._recipe(seed))
                 continue
-            adapter: tuple[Path, str] | None = None
-            moved: tuple[str, ...] = ()
+            adapter, self.still = None, ()
             for turn in range(1, method.rounds + 1):
-                part = f"{self.slug}-r{turn}" if method.rounds > 1 else self.slug
-                adapter = self._train(part, seed, turn, adapter, moved)
-                label, out, stage = self._evaluate(f"{part}-s{seed}", *self._trained(
-                    part, seed, adapter), moved)
-                yield (f"{self.label} r{turn}" if method.rounds > 1 else label), out, stage
-                moved = (*moved, str(out))
+                end = (f"-r{turn}", f" r{turn}") if method.rounds > 1 else ("", "")
+                part = self.slug + end[0]
+                adapter = self._train(part, seed, turn, adapter)
+                found = self._evaluate(f"{part}-s{seed}", *self._trained(part, seed, adapter))
+                yield self.label + end[1], found
+                self.still = (*self.still, str(found.path))
 
-    def _runs(self, part: str, adapter: tuple[Path, str] | None, still: tuple[str, ...],
-              more: Options) -> list[tuple[Path, str]]:
-        """The run directories that the set is built from, and their stages."""
-        experiment, method = self.plan.experiment, self.method
-        runs = []
-        for questions in experiment.questions or experiment.traces:
+    def _rows(self, part: str, adapter: _Made | None, more: Options) -> Iterator[_Made]:
+        """What the set is built from: run directories, or files that the method's command makes."""
+        method = self.method
+        for questions in self.experiment.questions or self.experiment.traces:
             where = slug(Path(questions).stem if "/" in questions else questions)
             out = self.home / "runs" / part / where
             if method.rows_by:
                 file = out.with_suffix(".jsonl")
-                runs.append((file, self.plan.add(
-                    "prune", f"{self.name}/rows/{part}/{where}",
+                yield _Made(file, (self.add(
+                    "prune", f"{self.slug}/rows/{part}/{where}",
                     f"{self.label}: {questions}: its own rows",
-                    self._words(method.rows_by, out=str(file), questions=questions), file,
-                    method=self.label)))
+                    self._words(method.rows_by, out=str(file), questions=questions), file),))
                 continue
+            command, source = "distill", _Made(questions)
             if method.distill is None:
-                command, given = "prune", method.prune or {}
-                source, needs = self._traces(part, questions, where, adapter, still)
-            else:
-                command, given, source, needs = "distill", method.distill, questions, ()
-            runs.append((out, self.plan.add(
-                "prune", f"{self.name}/{command}/{part}/{where}",
+                command, source = "prune", self._traces(part, questions, where, adapter)
+            options = flags({**((method.distill or method.prune) or {}), **more})
+            yield _Made(out, (self.add(
+                "prune", f"{self.slug}/{command}/{part}/{where}",
                 f"{self.label}: {questions}: drp {command}",
                 [word.replace("{student}", self.model) for word in (
-                    "drp", command, source, "-o", str(out), *flags({**given, **more}))],
-                out / "pruned.jsonl", out / "summary.json", needs=needs, method=self.label,
-                still=still)))
-        return runs
+                    "drp", command, str(source.path), "-o", str(out), *options)],
+                out / "pruned.jsonl", out / "summary.json", needs=source.needs),))
 
-    def _traces(self, part: str, questions: str, where: str, adapter: tuple[Path, str] | None,
-                still: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    def _traces(self, part: str, questions: str, where: str, adapter: _Made | None) -> _Made:
         """The student's traces; methods that sample alike share them."""
-        if self.plan.experiment.traces and adapter is None:
-            return questions, ()
-        options = {**self.plan.experiment.generate, **self.method.generate}
+        options = {**self.experiment.generate, **self.method.generate}
         own = "".join(f"-{slug(f'{k}{v}')}" for k, v in self.method.generate.items())
         if adapter is not None:
-            own, options = f"-{part}", {**options, "adapter": str(adapter[0])}
+            own, options = f"-{part}", {**options, "adapter": str(adapter.path)}
+        elif self.experiment.traces:
+            return _Made(questions)
         out = self.home / "traces" / f"{where}{own}.jsonl"
-        stage = self.plan.add(
-            "generate", f"{self.student_name}/generate/{out.stem}",
+        return _Made(out, (self.add(
+            "generate", f"generate/{out.stem}",
             f"student traces: {questions}{own and f' ({own[1:]})'}",
             ["drp", "generate", questions, "-o", str(out), "--model", self.model,
-             *flags(options)], out, needs=(adapter[1],) if adapter else (), method=self.label,
-            still=still)
-        return str(out), (stage,)
+             *flags(options)], out, needs=adapter.needs if adapter else ()),))
 
-    def _built(self, name: str, runs: list[tuple[Path, str]], more: Options,
-               still: tuple[str, ...]) -> str:
+    def _built(self, name: str, rows: list[_Made], more: Options) -> str:
         data = self.work / "data"
-        experiment = self.plan.experiment
-        options = {"tokenizer": self.model, "test_set": list(experiment.tasks), **experiment.build,
-                   **self.method.build, **more}
-        return self.plan.add(
-            "build", f"{self.name}/build/{name}", f"{self.label}: SFT set: drp build",
-            ["drp", "build", *(str(path) for path, _ in runs), "-o", str(data), "--name", name,
-             "--replace", *flags(options)], data / f"{name}.json", needs=tuple(s for _, s in runs),
-            method=self.label, still=still)
+        options = {"tokenizer": self.model, "test_set": list(self.experiment.tasks),
+                   **self.experiment.build, **self.method.build, **more}
+        return self.add(
+            "build", f"{self.slug}/build/{name}", f"{self.label}: SFT set: drp build",
+            ["drp", "build", *(str(made.path) for made in rows), "-o", str(data), "--name", name,
+             "--replace", *flags(options)],
+            data / f"{name}.json", needs=tuple(n for made in rows for n in made.needs))
 
-    def _train(self, part: str, seed: int, turn: int, adapter: tuple[Path, str] | None,
-               still: tuple[str, ...]) -> tuple[Path, str]:
-        """Each training of the method in turn; the last adapter and its stage."""
-        init = self.plan.add("build", f"{self.student_name}/init", "training workspace: drp init",
-                             ["drp", "init", str(self.work)], self.work / self.student.config)
-        experiment, method = self.plan.experiment, self.method
+    def _train(self, part: str, seed: int, turn: int, adapter: _Made | None) -> _Made:
+        """Each training of the method in turn; the last adapter."""
+        init = self.add("build", "init", "training workspace: drp init",
+                        ["drp", "init", str(self.work)], self.work / self.student.config,
+                        method="", still=())
         own = f"-s{seed}" if turn > 1 else ""
-        previous: tuple[Path, str] | None = None
-        for number, step in enumerate(method.chain or (Round(),), start=1):
-            link = f"-c{number}" if method.chain else ""
+        config = self.method.config or self.student.config
+        previous: _Made | None = None
+        for number, step in enumerate(self.method.chain or (Round(),), start=1):
+            link = f"-c{number}" if self.method.chain else ""
             name = re.sub("[-.]", "_", f"drp_{part}{link}") + own.replace("-", "_")
-            runs = self._runs(f"{part}{own}{link}", adapter if turn > 1 else None, still,
-                              step.prune)
-            built = self._built(name, runs, step.build, still)
+            rows = list(self._rows(f"{part}{own}{link}", adapter, step.prune))
             out = self.work / "saves" / f"{part}{link}-s{seed}"
-            given: dict[str, Any] = {
-                "dataset": name, "output_dir": out, "seed": seed, **experiment.train,
-                **method.train, **step.train,
-                **({"adapter_name_or_path": previous[0]} if previous else {})}
-            config = method.config or self.student.config
-            needs = (init, built, *((previous[1],) if previous else ()))
-            checked = self.plan.add(
-                "build", f"{self.name}/check/{out.name}", f"{self.label}: preflight: drp check",
-                ["drp", "check", config, *settings(given)], needs=needs, cwd=self.work,
-                method=self.label, still=still, clears=out)
-            previous = out, self.plan.add(
-                "train", f"{self.name}/train/{out.name}",
+            given = settings({
+                "dataset": name, "output_dir": out, "seed": seed, **self.experiment.train,
+                **self.method.train, **step.train,
+                **({"adapter_name_or_path": previous.path} if previous else {})})
+            needs = (init, self._built(name, rows, step.build),
+                     *(previous.needs if previous else ()))
+            checked = self.add(
+                "build", f"{self.slug}/check/{out.name}", f"{self.label}: preflight: drp check",
+                ["drp", "check", config, *given], needs=needs, cwd=self.work, clears=out)
+            previous = _Made(out, (self.add(
+                "train", f"{self.slug}/train/{out.name}",
                 f"{self.label}: seed {seed}: llamafactory-cli train",
-                ["llamafactory-cli", "train", config, *settings(given)],
-                out / "adapter_model.safetensors", needs=(*needs, checked), cwd=self.work,
-                method=self.label, still=still)
+                ["llamafactory-cli", "train", config, *given],
+                out / "adapter_model.safetensors", needs=(*needs, checked), cwd=self.work),))
         assert previous is not None
         return previous
 
-    def _trained(self, part: str, seed: int,
-                 adapter: tuple[Path, str]) -> tuple[str, Path | None, tuple[str, ...]]:
-        """What is measured: model, adapter, and the stages that made them."""
+    def _trained(self, part: str, seed: int, adapter: _Made) -> tuple[_Made, Path | None]:
+        """What is measured: a model with the stages that made it, and an adapter."""
+        path = Path(adapter.path)
         if not self.method.export:
-            return self.model, adapter[0], (adapter[1],)
-        merged = adapter[0].with_name(f"{adapter[0].name}-merged")
-        stage = self.plan.add(
-            "export", f"{self.name}/export/{part}-s{seed}",
+            return _Made(self.model, adapter.needs), path
+        merged = path.with_name(f"{path.name}-merged")
+        stage = self.add(
+            "export", f"{self.slug}/export/{part}-s{seed}",
             f"{self.label}: merged model: llamafactory-cli export",
             ["llamafactory-cli", "export", f"export/{self.student.config}",
-             *settings({"adapter_name_or_path": adapter[0], "export_dir": merged})],
-            merged / "model.safetensors", needs=(adapter[1],), cwd=self.work, method=self.label)
-        return str(merged), None, (stage,)
+             *settings({"adapter_name_or_path": path, "export_dir": merged})],
+            merged / "model.safetensors", needs=adapter.needs, cwd=self.work)
+        return _Made(merged, (stage,)), None
 
-    def _recipe(self, seed: int) -> tuple[str, Path | None, tuple[str, ...]]:
+    def _recipe(self, seed: int) -> tuple[_Made, Path | None]:
         """What a recipe makes: see `_trained`."""
         out = self.home / "recipes" / f"{self.slug}-s{seed}"
         words = self._words(self.method.recipe, out=str(out), seed=str(seed))
         adapter = out / self.method.adapter if self.method.adapter else None
-        stage = self.plan.add("recipe", f"{self.name}/recipe/s{seed}",
-                              f"{self.label}: seed {seed}: {Path(words[1]).name}", words,
-                              adapter / "adapter_config.json" if adapter
-                              else out / "config.json", method=self.label)
-        return (self.model, adapter, (stage,)) if adapter else (str(out), None, (stage,))
+        stage = self.add(
+            "recipe", f"{self.slug}/recipe/s{seed}",
+            f"{self.label}: seed {seed}: {Path(words[1]).name}", words,
+            adapter / "adapter_config.json" if adapter else out / "config.json")
+        return _Made(self.model if adapter else out, (stage,)), adapter
 
     def _words(self, command: tuple[str, ...], **places: str) -> list[str]:
         """A command of the file with its places filled in."""
@@ -262,24 +246,22 @@ class _Way:
             raise UserError(f"method {self.label!r}: {' '.join(command)}: unknown place {error}",
                             fix=f"There are: {', '.join('{' + k + '}' for k in known)}") from None
 
-    def _evaluate(self, name: str, model: str, adapter: Path | None, needs: tuple[str, ...],
-                  still: tuple[str, ...] = ()) -> tuple[str, Path, str]:
-        experiment = self.plan.experiment
-        options = {"model": "drp_vllm", **experiment.evaluate, **self.method.evaluate}
-        arguments = {"pretrained": model, **(experiment.evaluate.get("model_args") or {}),
-                     **(self.method.evaluate.get("model_args") or {})}
+    def _evaluate(self, name: str, model: _Made, adapter: Path | None = None) -> _Made:
+        options: Options = {"model": "drp_vllm"}
+        arguments: Options = {"pretrained": model.path}
+        for given in (self.experiment.evaluate, self.method.evaluate):
+            options |= given
+            arguments |= options.pop("model_args", None) or {}
         if adapter is not None:
             arguments["peft" if options["model"] == "drp_hf" else "lora"] = adapter
-        options.pop("model_args", None)
         if self.draw is not None:
             options["seed"], name = self.draw, f"{name}-d{self.draw}"
-        suffix = f"_{self.method.tasks}" if self.method.tasks else ""
+        suffix = self.method.tasks and f"_{self.method.tasks}"
         out = self.home / "eval" / name
-        stage = self.plan.add(
-            "evaluate", f"{self.student_name}/evaluate/{name}", f"{self.label}: lmms-eval",
+        return _Made(out, (self.add(
+            "evaluate", f"evaluate/{name}", f"{self.label}: lmms-eval",
             ["lmms-eval", *(f for k, v in options.items() for f in (f"--{k}", str(v))),
              "--model_args", ",".join(f"{k}={v}" for k, v in arguments.items()),
-             "--tasks", ",".join(task + suffix for task in experiment.tasks),
+             "--tasks", ",".join(task + suffix for task in self.experiment.tasks),
              "--output_path", str(out), "--log_samples"],
-            out / "*" / "*_results.json", needs=needs, method=self.label, still=still)
-        return self.label, out, stage
+            out / "*" / "*_results.json", needs=model.needs),))
