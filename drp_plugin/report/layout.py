@@ -46,7 +46,8 @@ class Cell(NamedTuple):
 
 
 class _Filler(string.Formatter):
-    """`str.format`, and `p` for points, a hundred times the value; TypeError for None."""
+    """`str.format`, and `p` for points, a hundred times the value; TypeError for None, KeyError for
+    what is not there."""
 
     def format_field(self, value: Any, spec: str) -> str:
         return format(100 * value, f"{spec[:-1]}f") if spec[-1:] == "p" else format(value, spec)
@@ -62,16 +63,16 @@ class Column(NamedTuple):
     parts: Mapping[str, str] = {}
     """Figures of its cells by what their CSV column ends in; empty for a column of words."""
 
-    def cell(self, figures: Mapping[str, Any]) -> Cell:
-        """With a dash for what is None, and no small print."""
+    def cell(self, figures: Mapping[str, Any], missing: str = "–") -> Cell:
+        """With `missing` for what is not known, and no small print."""
         def fill(text: str, missing: str) -> str:
             try:
                 return _Filler().vformat(text, (), figures)
-            except TypeError:
+            except (TypeError, KeyError):
                 return missing
 
-        return Cell(fill(self.text, "–"), fill(self.beside, ""),
-                    tuple(figures[name] for name in self.parts.values()))
+        return Cell(fill(self.text, missing), fill(self.beside, ""),
+                    tuple(map(figures.get, self.parts.values())))
 
 
 class Line(NamedTuple):
@@ -104,13 +105,27 @@ def notes_of(name: str, **said: Any) -> list[str]:
             if said.get(key, True)]
 
 
-def filled(name: str, rows: Iterable[Mapping[str, Any]], more: Sequence[Column] = (),
+def filled(name: str, rows: Iterable[Mapping[str, Any]], each: Sequence[Mapping[str, Any]] = (),
            notes: Sequence[str] | None = None) -> Table:
-    """A table of the texts, a line for each of the rows, with `more` columns behind its own."""
+    """A table of the texts, a line for each of the rows. Its columns `each` stand once for every
+    mapping that names them; a row has a mapping for each of these under `cells`. A row of the
+    paper's says so in `kind`, and one that has a `section` alone is a heading."""
     told = texts()["tables"][name]
-    columns = (*(Column(**column) for column in told["columns"]), *more)
-    return Table(name, told["title"], columns,
-                 tuple(Line(tuple(c.cell(row) for c in columns)) for row in rows),
+    many = told.get("each", ())
+    columns = [Column(**column) for column in told["columns"]]
+    columns += [Column(**column)._replace(**{key: column.get(key, "").format(**about)
+                                             for key in ("name", "small")})
+                for about in each for column in many]
+
+    def line(row: Mapping[str, Any]) -> Line:
+        if "section" in row:
+            return Line(words(row["section"]), "section")
+        kind = row.get("kind", "ours")
+        places = [row] * len(told["columns"]) + [c for c in row.get("cells", ()) for _ in many]
+        return Line(tuple(column.cell(place, "" if kind == "paper" else "–")
+                          for column, place in zip(columns, places, strict=True)), kind)
+
+    return Table(name, told["title"], tuple(columns), tuple(map(line, rows)),
                  tuple(notes_of(name) if notes is None else notes))
 
 

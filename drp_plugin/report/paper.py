@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from drp_plugin import resources
-from drp_plugin.report.layout import Cell, Line, words
 
 
 class PaperFigure(NamedTuple):
@@ -22,12 +21,11 @@ class PaperFigure(NamedTuple):
         return float(Fraction(self.score) if "/" in self.score
                      else Fraction(self.score.rstrip("%")) / 100)
 
-    def cells(self) -> tuple[Cell, ...]:
-        """As they stand in a table."""
-        change = int(self.change.rstrip("%")) / 100 if self.change else None
-        return (Cell(self.score, numbers=(self.accuracy,)),
-                Cell(f"{self.tokens:,}" + (f" ({self.change})" if self.change else ""),
-                     numbers=(self.tokens, change)))
+    def figures(self) -> dict[str, Any]:
+        """What the cells of a table are filled from."""
+        return {"score": self.score, "accuracy": self.accuracy, "tokens": self.tokens,
+                "change": self.change and f" ({self.change})",
+                "tokens_change": int(self.change.rstrip("%")) / 100 if self.change else None}
 
 
 def paper_figures(table: str, groups: Sequence[str]
@@ -44,14 +42,14 @@ def paper_figures(table: str, groups: Sequence[str]
             for student in named or students}
 
 
-def paper_lines(table: str, tasks: Sequence[str], groups: Sequence[str]) -> list[Line]:
-    """The same as lines under these task columns; empty where none is one of the paper's."""
+def paper_lines(table: str, tasks: Sequence[str], groups: Sequence[str]) -> list[dict[str, Any]]:
+    """The same as rows of a table of these tasks; empty where none is one of the paper's."""
     if not set(resources.table("paper_results.json")["tasks"]) & set(tasks):
         return []
-    lines = []
+    lines: list[dict[str, Any]] = []
     for student, methods in paper_figures(table, groups).items():
-        lines.append(Line(words(f"{student}, the paper's numbers"), "section"))
-        lines += [Line((Cell(method), *(cell for task in tasks for cell in (
-            found[task].cells() if task in found else words("", "")))), "paper")
+        lines.append({"section": f"{student}, the paper's numbers"})
+        lines += [{"kind": "paper", "method": method, "cells": [
+            found[task].figures() if task in found else {} for task in tasks]}
             for method, found in methods.items()]
     return lines

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from drp_plugin.grading import suspects
-from drp_plugin.report.layout import Cell, Column, Line, Table, filled, notes_of, texts, words
+from drp_plugin.report.layout import Table, filled, notes_of
 from drp_plugin.report.paper import paper_lines
 from drp_plugin.report.regrading import labelled
 from drp_plugin.report.results import Comparison, Key, ResultRow
@@ -49,21 +49,48 @@ def p_text(p: float) -> str:
 def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cutoff: int | None,
                name: str = "table1") -> Table:
     """Table 1, and 2 to 4: Pass@1, #Tokens and their change, of every method on every task."""
-    tasks = task_order([r.task for r in rows])
     changes, cautions = _changes(rows, comparisons)
-    lines: list[Line] = []
-    groups = list(dict.fromkeys(r.group for r in rows))
-    for group in groups:
-        if group:
-            lines.append(Line(words(group), "section"))
-        lines += [_line(method, [r for r in rows if (r.group, r.method) == (group, method)],
-                        tasks, changes)
-                  for method in dict.fromkeys(r.method for r in rows if r.group == group)]
+    groups: dict[str, dict[str, list[ResultRow]]] = {}
+    for r in rows:
+        groups.setdefault(r.group, {}).setdefault(r.method, []).append(r)
+    lines = [line for group, methods in groups.items()
+             for line in ([(group, [])] if group else []) + list(methods.items())]
     notes = notes_of("table1", runs=any(r.runs > 1 for r in rows),
                      star=any(c.p_holm < 0.05 for c in changes.values()))
-    return Table(name, texts()["tables"][name]["title"], _columns(rows, tasks),
-                 (*lines, *paper_lines(name, tasks, groups)),
-                 (*notes_for(rows, cutoff), *notes, *cautions))
+    return _by_task(name, lines, rows, list(groups), [*notes_for(rows, cutoff), *notes, *cautions],
+                    changes)
+
+
+def _by_task(name: str, lines: Iterable[tuple[str, Sequence[ResultRow]]],
+             rows: Sequence[ResultRow], groups: Sequence[str], notes: Sequence[str],
+             changes: Mapping[Key, Comparison]) -> Table:
+    """A table with columns for every task: methods with their rows, names of sections without any,
+    and below them the paper's numbers."""
+    tasks = task_order([r.task for r in rows])
+    sizes = [sorted({r.n for r in rows if r.task == task}) for task in tasks]
+    own = []
+    for said, mine in lines:
+        cells = {r.task: _cells(r, changes.get(r.key)) for r in mine}
+        own.append({"method": said, "cells": [cells.get(task, {}) for task in tasks]} if mine
+                   else {"section": said})
+    return filled(name, [*own, *paper_lines(name, tasks, groups)], [
+        {"heading": heading(task), "n": "n = " + " to ".join(f"{n:,}" for n in dict.fromkeys(
+            (found[0], found[-1])))} for task, found in zip(tasks, sizes, strict=True)], notes)
+
+
+def _cells(row: ResultRow, change: Comparison | None) -> dict[str, Any]:
+    """Pass@1, as 94.1% or 15/30 for the sets that the paper counts, and #Tokens."""
+    counted = row.task.removeprefix("drp_") in _COUNTED and row.repeats == 1
+    score = f"{row.correct:.0f}/{row.n}" if counted else f"{row.accuracy:.1%}"
+    if row.runs > 1 and row.spread is not None:
+        score += f" ± {100 * row.spread:.1f}"
+    if change is None:
+        return figures(row, score=score, change="")
+    low, high = change.tokens_change_low, change.tokens_change_high
+    return figures(row, score=score + "*" * (change.p_holm < 0.05),
+                   change=f" ({percent(change.tokens_change)})", tokens_span=span(low, high),
+                   tokens_change=change.tokens_change, tokens_change_low=low,
+                   tokens_change_high=high)
 
 
 def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
@@ -82,40 +109,6 @@ def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
                             f"{heading(c.task)}, {c.after} {after:,}, and {c.n:,} are the same: "
                             "no change in tokens is given here.")
     return changes, cautions
-
-
-def _columns(rows: Sequence[ResultRow], tasks: Sequence[str]) -> tuple[Column, ...]:
-    columns = [Column("Method")]
-    for task in tasks:
-        sizes = sorted({r.n for r in rows if r.task == task})
-        n = f"n = {sizes[0]:,}" if len(sizes) == 1 else f"n = {sizes[0]:,} to {sizes[-1]:,}"
-        columns += [Column(f"{heading(task)} {name}", small, parts=dict.fromkeys(parts, ""))
-                    for name, small, parts in (("Pass@1", n, ("", "low", "high", "n", "sd")),
-                                               ("#Tokens", "", ("", "change", "low", "high")))]
-    return tuple(columns)
-
-
-def _line(name: str, rows: Sequence[ResultRow], tasks: Sequence[str],
-          changes: Mapping[Key, Comparison]) -> Line:
-    by_task = {r.task: _cells(r, changes.get(r.key)) for r in rows}
-    return Line((Cell(name), *(cell for task in tasks
-                               for cell in by_task.get(task, words("–", "–")))))
-
-
-def _cells(row: ResultRow, change: Comparison | None) -> tuple[Cell, ...]:
-    """Pass@1, as 94.1% or 15/30 for the sets that the paper counts, and #Tokens."""
-    counted = row.task.removeprefix("drp_") in _COUNTED and row.repeats == 1
-    text = f"{row.correct:.0f}/{row.n}" if counted else f"{row.accuracy:.1%}"
-    if row.runs > 1 and row.spread is not None:
-        text += f" ± {100 * row.spread:.1f}"
-    score = Cell(text + ("*" if change and change.p_holm < 0.05 else ""),
-                 f"{100 * row.accuracy_low:.1f} to {100 * row.accuracy_high:.1f}",
-                 (row.accuracy, row.accuracy_low, row.accuracy_high, row.n, row.spread))
-    if change is None:
-        return score, Cell(f"{row.tokens:,.0f}", numbers=(row.tokens,))
-    interval = (change.tokens_change_low, change.tokens_change_high)
-    return score, Cell(f"{row.tokens:,.0f} ({percent(change.tokens_change)})", span(*interval),
-                       (row.tokens, change.tokens_change, *interval))
 
 
 def ablation_tables(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
@@ -138,16 +131,12 @@ def cutoff_table(whole: Sequence[ResultRow], cut: Sequence[ResultRow], cutoff: i
     """Table 5: every method without and with the cutoff, from the same completions."""
     if not whole:
         return None
-    tasks = task_order([r.task for r in whole])
-    lines, loops = [], []
-    for label in dict.fromkeys(r.label for r in whole):
-        for rows, said in ((whole, "no cutoff"), (cut, f"{cutoff:,}-token cutoff")):
-            lines.append(_line(f"{label} ({said})", [r for r in rows if r.label == label],
-                               tasks, {}))
-        loops.append(f"{sum(r.loops for r in whole if r.label == label)} of {label}")
-    return Table("table5", texts()["tables"]["table5"]["title"], _columns(whole, tasks),
-                 (*lines, *paper_lines("table5", tasks, ["7b"])),
-                 tuple(notes_of("table5", loops={"loops": ", ".join(loops)})))
+    labels = dict.fromkeys(r.label for r in whole)
+    loops = [f"{sum(r.loops for r in whole if r.label == label)} of {label}" for label in labels]
+    lines = [(f"{label} ({said})", [r for r in rows if r.label == label]) for label in labels
+             for rows, said in ((whole, "no cutoff"), (cut, f"{cutoff:,}-token cutoff"))]
+    return _by_task("table5", lines, whole, ["7b"],
+                    notes_of("table5", loops={"loops": ", ".join(loops)}), {})
 
 
 def notes_for(rows: Sequence[ResultRow], cutoff: int | None) -> list[str]:
@@ -216,32 +205,18 @@ def sample_table(rows: Sequence[ResultRow]) -> Table | None:
         return None
     most = max(len(r.pass_at) for r in mine)
     steps = [j for j in (2, 4, 8, 16, 32, 64, 128) if j < most] + [most]
-    return filled("samples", [figures(r, each=r.repeats // r.runs, **{
-        f"pass_{j}": r.pass_at[j - 1] if j <= len(r.pass_at) else None for j in steps})
-        for r in mine], [_column(f"pass@{j}", f"{{pass_{j}:.1%}}", f"pass_{j}") for j in steps])
-
-
-def _column(name: str, text: str, figure: str) -> Column:
-    return Column(name, text=text, parts={"": figure})
+    return filled("samples", [figures(r, samples=r.repeats // r.runs, cells=[
+        {"share": r.pass_at[j - 1]} if j <= len(r.pass_at) else {} for j in steps])
+        for r in mine], [{"j": j} for j in steps])
 
 
 def level_table(rows: Sequence[ResultRow]) -> Table | None:
     """Accuracy and tokens by difficulty, where the samples carry one."""
     names = sorted({level.level for r in rows for level in r.levels})
-    if not names:
-        return None
-    columns: list[Column] = []
-    for i, name in enumerate(names):
-        columns += [Column(f"{name} Pass@1", "", f"{{accuracy_{i}:.1%}}", f"n = {{n_{i}:d}}",
-                           {"": f"accuracy_{i}", "n": f"n_{i}"}),
-                    _column(f"{name} #Tokens", f"{{tokens_{i}:,.0f}}", f"tokens_{i}")]
-    return filled("levels", [figures(r, **_by_level(r, names)) for r in rows if r.levels], columns)
-
-
-def _by_level(row: ResultRow, names: Sequence[str]) -> Mapping[str, float | None]:
-    found = {level.level: level for level in row.levels}
-    return {f"{figure}_{i}": getattr(found.get(name), figure, None)
-            for i, name in enumerate(names) for figure in ("accuracy", "n", "tokens")}
+    by_level = [(r, {level.level: dict(level) for level in r.levels}) for r in rows if r.levels]
+    return filled("levels", [figures(r, cells=[found.get(name, {}) for name in names])
+                             for r, found in by_level],
+                  [{"level": name} for name in names]) if names else None
 
 
 def detail_table(rows: Sequence[ResultRow]) -> Table:
