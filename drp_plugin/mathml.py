@@ -1,4 +1,4 @@
-r"""Texts of models on an HTML page: formulas as MathML, all else inert.
+r"""Texts of models on an HTML page: formulas as MathML, all else inert; and pages of such texts.
 
 A formula is what stands between `$…$`, `$$…$$`, `\(…\)` or `\[…\]`, in an environment such as
 `align`, or in a `\boxed{…}` of its own. What cannot be read as one stays the text that it was.
@@ -6,13 +6,19 @@ math-core does the work, and is not trusted: 0.8.2 lets `\operatorname{<script>}
 (latex2mathml all of `\text` too), 0.9.0 needs twice the time for every bracket that never closes.
 """
 
+import base64
+import gzip
+import hashlib
 import html
 import itertools
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
+from typing import Any
 
+import jinja2
 import math_core
 
 #: Where a formula may stand. Pages' scripts split by the same pattern: Python and JavaScript agree.
@@ -70,6 +76,30 @@ def formulas(text: str) -> Iterator[tuple[str, str]]:
     for match in _matches(text):
         if found := mathml(match.group()):
             yield match.group(), found
+
+
+def typeset(answer: Any) -> Any:
+    """A bare answer in LaTeX between dollars, where the whole of it is a formula; else as it is."""
+    whole = f"${answer}$"
+    return whole if isinstance(answer, str) and "\\" in answer and mathml(whole) else answer
+
+
+def framed(page: Path, **values: Any) -> tuple[str, str, str]:
+    """A page whose template, script and style lie side by side: its head, the script, which alone
+    the page's policy lets run, by its hash, and its tail. Data lie between."""
+    template, script, style = (page.with_suffix(end).read_text("utf-8")
+                               for end in (".html", ".js", ".css"))
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    head, _, tail = jinja2.Template(
+        template, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    ).render(digest=digest, style=style + STYLE, **values).partition("<!-- data -->")
+    return head, f"<script>{script}</script>\n", tail
+
+
+def island(name: str, text: str, level: int = 9) -> str:
+    """Data of a page as base64 of gzip, which no text can break out of."""
+    packed = base64.b64encode(gzip.compress(text.encode(), level, mtime=0)).decode()
+    return f'<script type="text/plain" id="{name}">{packed}</script>\n'
 
 
 def _matches(text: str) -> Iterator[re.Match[str]]:

@@ -18,8 +18,7 @@ from drp_plugin.cli import _options, page
 from drp_plugin.errors import UserError
 from drp_plugin.inspection import pairwise
 from drp_plugin.inspection.page import write_page
-from drp_plugin.inspection.rows import Teachings, find_row, readable, rows
-from drp_plugin.inspection.run_statistics import Statistics, not_reached
+from drp_plugin.inspection.rows import Statistics, Teachings, find_row, not_reached, readable, rows
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient
 from drp_plugin.llm.messages import Teacher

@@ -11,7 +11,7 @@ import click
 
 from drp_plugin.cli import _options, page
 from drp_plugin.errors import UserError
-from drp_plugin.inspection.run_statistics import not_reached
+from drp_plugin.inspection.rows import not_reached
 from drp_plugin.progress import Display
 from drp_plugin.redact import visible
 from drp_plugin.sampling.arguments import pair

@@ -49,6 +49,9 @@ def settings(options: Options) -> list[str]:
     return [f"{key}={word(value)}" for key, value in options.items()]
 
 
+_NOTHING = MethodSection()
+
+
 def _tool(name: str, env: str | None) -> tuple[str, ...]:
     """A tool of an environment: this one's, also where it is not on PATH, or the launcher's."""
     binaries = Path(env) / "bin" if env else Path(sys.executable).parent
@@ -86,7 +89,7 @@ class _Way:
     home: Path
     student: Student
     label: str = ""
-    method: MethodSection = MethodSection()
+    method: MethodSection = _NOTHING
     draw: int | None = None  # The seed of its measurements, where the file has any
     still: tuple[str, ...] = ()  # What was measured in earlier rounds
 

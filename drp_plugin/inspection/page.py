@@ -5,8 +5,6 @@ looked at or searched. A script that the page's policy names by its hash shows t
 made here is the only markup.
 """
 
-import base64
-import gzip
 import hashlib
 import json
 import tempfile
@@ -15,16 +13,12 @@ from pathlib import Path
 from statistics import mean, median
 from typing import IO, Any
 
-import jinja2
-
 from drp_plugin.inspection.edits import read_edits
-from drp_plugin.inspection.rows import Teachings, readable, rows, typeset
-from drp_plugin.inspection.run_statistics import Statistics, not_reached
-from drp_plugin.mathml import FORMULA, STYLE, formulas, visible
+from drp_plugin.inspection.rows import Statistics, Teachings, not_reached, readable, rows
+from drp_plugin.mathml import FORMULA, formulas, framed, island, typeset, visible
 from drp_plugin.records import Action, Pruned, Reject, Step
 from drp_plugin.thinking import split_response
 
-_HERE = Path(__file__).parent
 _PART = 1_000_000  # Characters of a part
 _START = 90  # Characters of a question in the list of rows
 _SKILLS = 80  # The most frequent skills can be filtered by
@@ -58,49 +52,30 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
             part.append(text)
             size += len(text)
             if size >= _PART:
-                parts.write(_island(f"part-{number}", f"[{','.join(part)}]"))
+                parts.write(island(f"part-{number}", f"[{','.join(part)}]"))
                 part, size, number = [], 0, number + 1
-        parts.write(_island(f"part-{number}", f"[{','.join(part)}]"))
+        parts.write(island(f"part-{number}", f"[{','.join(part)}]"))
         parts.seek(0)
         frequent = {names[skill] for skill, _ in statistics.skills.most_common(_SKILLS)}
         for line in index:
             line[8] = [skill for skill in line[8] if skill in frequent]
-        head, _, tail = _frame(run_dir, statistics, served).partition("<!-- data -->")
+        head, script, tail = framed(
+            Path(__file__), title=run_dir.resolve().name, served=served, run=statistics,
+            mean=mean, median=median, visible=visible, actions=list(Action.__members__))
         # the index and the script come first, so that the list is there while the rest is read
-        file.write(head + _island("run", _json({
+        file.write(head + island("run", _json({
             "key": hashlib.blake2b(str(run_dir.resolve()).encode(), digest_size=8).hexdigest(),
             "edits": [e.model_dump(exclude_none=True) for e in read_edits(run_dir).values()],
             "actions": list(Action.__members__), "formula": FORMULA, "served": served,
             "messages": messages, "names": list(names), "rows": index})))
-        file.write(f"<script>{_script()}</script>\n")
-        file.writelines(parts)
-        file.write(tail)
+        file.writelines((script, *parts, tail))
     return statistics
-
-
-def _script() -> str:
-    return (_HERE / "page.js").read_text("utf-8")
-
-
-def _frame(run_dir: Path, statistics: Statistics, served: bool) -> str:
-    page = jinja2.Template((_HERE / "page.html").read_text("utf-8"), autoescape=True,
-                           trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    digest = base64.b64encode(hashlib.sha256(_script().encode()).digest()).decode()
-    return page.render(
-        title=run_dir.resolve().name, digest=digest, served=served, run=statistics, mean=mean,
-        median=median, visible=visible, actions=list(Action.__members__),
-        style=(_HERE / "page.css").read_text("utf-8") + STYLE)
 
 
 def _json(value: Any) -> str:
     # without lone surrogates, which no UTF-8 holds
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
         "utf-8", "replace").decode()
-
-
-def _island(name: str, text: str) -> str:
-    packed = base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
-    return f'<script type="text/plain" id="{name}">{packed}</script>\n'
 
 
 def _line(row: Pruned | Reject, names: _Names) -> list[Any]:

@@ -6,9 +6,6 @@ thousand completions open at once. They are data, never markup: a script writes 
 page allows no other script and no network.
 """
 
-import base64
-import gzip
-import hashlib
 import itertools
 import json
 from collections.abc import Iterator, Sequence
@@ -16,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from drp_plugin.mathml import FORMULA, STYLE, formulas, mathml
+from drp_plugin.mathml import FORMULA, formulas, framed, island, typeset
 from drp_plugin.report.layout import shown
 from drp_plugin.report.regrading import Scored, readings
 from drp_plugin.report.tables import heading, task_order
@@ -31,12 +28,7 @@ _EACH, _BEFORE = 3, 400
 
 def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
     """The page, piece by piece."""
-    page, script, style = ((Path(__file__).parent / f"browser.{kind}").read_text("utf-8")
-                           for kind in ("html", "js", "css"))
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    for name, value in (("title", "Completions"), ("digest", digest), ("style", style + STYLE)):
-        page = page.replace("{{ " + name + " }}", value)
-    head, tail = page.split("<!-- data -->")
+    head, script, tail = framed(Path(__file__), title="Completions")
     methods = list(dict.fromkeys(s.label for s in scored))
     members = {task: [s for s in scored if s.task.column == task]
                for task in task_order([s.task.column for s in scored])}
@@ -50,7 +42,7 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
                       "methods": [methods.index(s.label) for s in own]})
     # the index and the script come first, so that the list is there while the rest is read
     yield head + _island("index", {"methods": methods, "tasks": tasks, "formula": FORMULA})
-    yield f"<script>{script}</script>\n"
+    yield script
     parts = (part for own in members.values() for part in _parts(own, methods, cutoff))
     for number, part in enumerate(parts):
         rows = [texts for _, texts in part]
@@ -63,16 +55,10 @@ def _math(rows: Sequence[Any]) -> dict[str, str]:
     found: dict[str, str] = {}
     for question, gold, completions in rows:
         answers = [answer for samples in completions.values() for answer in samples]
-        for text in (question, _formula(gold), *(text for text, _ in answers),
-                     *(_formula(extracted or "") for _, extracted in answers)):
+        for text in (question, typeset(gold), *(text for text, _ in answers),
+                     *(typeset(extracted or "") for _, extracted in answers)):
             found |= formulas(text)
     return found
-
-
-def _formula(answer: str) -> str:
-    """An answer between dollars, where the whole of it is a formula."""
-    whole = f"${answer}$"
-    return whole if "\\" in answer and mathml(whole) else answer
 
 
 def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
@@ -107,10 +93,7 @@ def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
 
 
 def _island(name: str, value: Any) -> str:
-    """Base64 of gzipped JSON, which no text can break out of."""
-    packed = gzip.compress(json.dumps(value, separators=(",", ":")).encode(), 6, mtime=0)
-    return (f'<script type="text/plain" id="{name}">{base64.b64encode(packed).decode()}'
-            "</script>\n")
+    return island(name, json.dumps(value, separators=(",", ":")), 6)
 
 
 def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any]]:
@@ -160,6 +143,6 @@ def _excerpt(what: str, *answers: tuple[Scored, Sample, Reading]) -> dict[str, A
     labels = "".join(f"&{name}={quoted(scored.label)}"
                      for name, (scored, _, _) in zip("ab", answers, strict=False))
     return {"title": f"{heading(one.task.column)}: {what}", "sides": sides,
-            "question": shown(sample.question, 2_000), "gold": shown(_formula(sample.gold), 80),
+            "question": shown(sample.question, 2_000), "gold": shown(typeset(sample.gold), 80),
             "place": f"completions.html#task={quoted(one.task.column)}&doc={quoted(sample.doc)}"
                      f"{labels}"}

@@ -71,11 +71,12 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
                  "temperature": 0.0 if greedy else generation.get("temperature")}
         extra = {key: str(backend[key]) for key in _BACKEND if key in backend}
     total = mapping(mapping(results.get("n-samples")).get(task)).get("original")
-    temperature = _number(found.get("temperature"))
+    temperature, limit = (_number(found.get(key)) for key in ("temperature", "max_new_tokens"))
     return Conditions(
         temperature=temperature, top_p=_number(found.get("top_p")) if temperature else None,
-        max_new_tokens=_whole(found.get("max_new_tokens")),
-        shots=_whole(config.get("num_fewshot")) or 0, repeats=_whole(found.get("repeats")) or 1,
+        max_new_tokens=None if limit is None else int(limit),
+        shots=int(_number(config.get("num_fewshot")) or 0),
+        repeats=int(_number(found.get("repeats")) or 1),
         limited=n if isinstance(total, int) and n < total else None,
         prompt=str(found.get("prompt", "")), extra=extra, early=bool(early))
 
@@ -133,8 +134,3 @@ def _number(value: Any) -> float | None:
         return float(value)
     except (TypeError, ValueError):
         return None
-
-
-def _whole(value: Any) -> int | None:
-    number = _number(value)
-    return None if number is None else int(number)

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from functools import lru_cache
 from statistics import fmean
-from typing import Any, NamedTuple
+from typing import Any
 
 from drp_plugin.methods.dropping import first_correct
 from drp_plugin.records import Record
@@ -89,33 +89,27 @@ def aes(accuracy: tuple[float, float], tokens: tuple[float, float]) -> float | N
     return (1 - tokens[1] / tokens[0]) + (3 if gained >= 0 else 5) * gained
 
 
-class _Habits(NamedTuple):
-    skips: bool
-    first: float | None  # Share of the thinking up to the first correct result
-    reflections: int
-    approaches: int
-
-
 def habits(scored: Scored) -> dict[str, Any]:
     """The figures of a row that are about the thinking, whole and without a cutoff."""
     found = [_of(text, s.gold, s.dataset, s.question, s.thinking)
              for s in scored.task.samples for text in s.completions]
-    first = [h.first for h in found if h.first is not None]
-    return {"skips": mean([h.skips for h in found]),
-            "first_correct": mean(first) if first else None,
+    first = [place for place, *_ in found if place is not None]
+    return {"first_correct": mean(first) if first else None,
             "first_found": len(first) / len(found) if found else 0.0,
-            "reflections": mean([h.reflections for h in found]),
-            "approaches": mean([h.approaches for h in found])}
+            **{name: mean([own[i] for _, *own in found])
+               for i, name in enumerate(("skips", "reflections", "approaches"))}}
 
 
 @lru_cache(maxsize=200_000)     # a row with, and one without the cutoff
-def _of(text: str, gold: str, dataset: str | None, question: str, thinks: bool) -> _Habits:
+def _of(text: str, gold: str, dataset: str | None, question: str, thinks: bool
+        ) -> tuple[float | None, bool, int, int]:
+    """The share of the thinking up to the first correct result, and the other three."""
     thinking = split_response(text).thinking if thinks or CLOSE in text else ""
     if not thinking:
-        return _Habits(True, None, 0, 0)
+        return None, True, 0, 0
     spans = units(thinking, "sentence")
     sentences = texts(thinking, spans)
     place = first_correct(sentences, gold, dataset, question) if gold else None
-    return _Habits(False, None if place is None else spans[place].end / len(thinking),
-                   sum(says(s, "check", "retract") for s in sentences),
-                   sum(says(s, "alternative") for s in sentences))
+    return (None if place is None else spans[place].end / len(thinking), False,
+            sum(says(s, "check", "retract") for s in sentences),
+            sum(says(s, "alternative") for s in sentences))

@@ -85,30 +85,30 @@ def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Score
 
 
 def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
-    flat = [(sample, sample.dataset or dataset_of(task.task), k)
-            for sample in task.samples for k in range(len(sample.completions))]
-    found: list[tuple[Measured, tuple[bool, ...]]] = []
+    flat = [(sample, sample.dataset or dataset_of(task.task), *each) for sample in task.samples
+            for each in zip(sample.completions, sample.backend_tokens, sample.ended, strict=True)]
+    measured: list[Measured] = []
+    within: list[tuple[bool, ...]] = []
     for at in range(0, len(flat), 256):
-        part = flat[at:at + 256]
-        measured = measure_many(
-            [s.completions[k] for s, _, k in part], [s.gold for s, _, _ in part],
-            [dataset for _, dataset, _ in part], counter, cutoff,
-            backend_tokens=[s.backend_tokens[k] for s, _, k in part],
-            ended=[s.ended[k] for s, _, k in part], thinking=[s.thinking for s, _, _ in part])
-        found += [(m, _within(*one, m, counter)) for one, m in zip(part, measured, strict=True)]
-    rest = iter(found)
-    problems = [list(itertools.islice(rest, len(s.completions))) for s in task.samples]
-    return Scored(run, task, tuple(tuple(m for m, _ in own) for own in problems),
-                  tuple(tuple(within for _, within in own) for own in problems))
+        samples, datasets, texts, backend_tokens, ended = zip(*flat[at:at + 256], strict=True)
+        found = measure_many(
+            texts, [s.gold for s in samples], datasets, counter, cutoff, ended=ended,
+            backend_tokens=backend_tokens, thinking=[s.thinking for s in samples])
+        measured += found
+        within += map(_within, samples, datasets, texts, found, itertools.repeat(counter))
+    ends = itertools.accumulate((len(s.completions) for s in task.samples), initial=0)
+    spans = list(itertools.pairwise(ends))
+    return Scored(run, task, tuple(tuple(measured[a:b]) for a, b in spans),
+                  tuple(tuple(within[a:b]) for a, b in spans))
 
 
-def _within(sample: Sample, dataset: str, k: int, measured: Measured,
+def _within(sample: Sample, dataset: str, text: str, measured: Measured,
             counter: TokenCounter) -> tuple[bool, ...]:
     """Only a completion that is cut behind its thinking has to be read again."""
     full = measured.full
     again = [b for b in BUDGETS if b < full.tokens
              and (b >= full.think_tokens or not sample.thinking)]
-    read = measure_at([sample.completions[k]], [sample.gold], [dataset], counter, again,
+    read = measure_at([text], [sample.gold], [dataset], counter, again,
                       thinking=sample.thinking)[0] if again else []
     right = {b: bool(r.correct) for b, r in zip(again, read, strict=True)}
     return tuple(right.get(b, b >= full.tokens and bool(full.correct)) for b in BUDGETS)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -59,18 +59,16 @@ def _place(argument: str) -> tuple[str, str, Path]:
     if Path(argument).is_dir():
         return "", "", Path(argument)
     label, equals, folder = argument.partition("=")
-    if not equals:
-        raise UserError("no such folder", file=argument,
+    if not equals or not Path(folder).is_dir():
+        raise UserError("no such folder", file=folder or argument,
                         fix="Give lmms-eval's --output_path, or NAME=FOLDER")
-    if not Path(folder).is_dir():
-        raise UserError("no such folder", file=folder, fix="Give lmms-eval's --output_path")
     group, _, name = label.strip().rpartition("/")
     if not name:
         raise UserError(f"{argument!r} names no method", fix="Write NAME=FOLDER")
     return group, name, Path(folder)
 
 
-def _read(group: str, name: str, place: Path, problems: list[str]) -> list[Run]:
+def _read(group: str, name: str, place: Path, problems: list[str]) -> Iterator[Run]:
     """The run of a folder, or several: of each model, and of each variant of a task."""
     folders = sorted({f.parent for pattern in ("*_results.json", "*_samples_*.jsonl")
                       for f in place.rglob(pattern)})
@@ -79,30 +77,26 @@ def _read(group: str, name: str, place: Path, problems: list[str]) -> list[Run]:
     if name and len(folders) > 1:
         raise UserError(f"holds {len(folders)} models ({', '.join(f.name for f in folders)})",
                         file=place, fix=f"Give one of them: {name}={folders[0]}")
-    runs = []
     for folder in folders:
-        run = Run(name or folder.name, group, _read_model(folder, problems))
-        by_variant: dict[str, dict[str, TaskRun]] = {}
-        for told, task in run.tasks.items():
-            by_variant.setdefault(told[len(task.column):].lstrip("_"), {})[told] = task
-        if len({task.column for task in run.tasks.values()}) == len(run.tasks):
-            by_variant = {"": run.tasks}
-        # a task beside variants of it: base and base [tale]
-        runs += [run._replace(name=f"{run.name} [{variant}]" if variant else run.name, tasks=tasks)
-                 for variant, tasks in by_variant.items()]
-    return runs
+        runs: dict[str, Run] = {}
+        tasks = _read_model(folder, problems)
+        beside = len({task.column for task in tasks.values()}) < len(tasks)
+        for told, task in tasks.items():    # with a variant beside it: base and base [tale]
+            variant = told[len(task.column):].lstrip("_") if beside else ""
+            label = (name or folder.name) + (f" [{variant}]" if variant else "")
+            runs.setdefault(label, Run(label, group, {})).tasks[told] = task
+        yield from runs.values()
 
 
 def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
     """Each task from the latest date that has it."""
     tasks: dict[str, TaskRun] = {}
+    made_by: dict[tuple[str, ...], Path] = {}
     finished = {f.name.removesuffix("_results.json"): f
                 for f in sorted(folder.glob("*_results.json"))}
-    for file in sorted(folder.glob("*_samples_*.jsonl")):
-        match = SAMPLES.fullmatch(file.name)
-        if match and match["date"] not in finished:
-            problems.append(f"{file} has no {match['date']}_results.json beside it")
-    made_by: dict[tuple[str, ...], Path] = {}
+    problems += [f"{file} has no {match['date']}_results.json beside it"
+                 for file in sorted(folder.glob("*_samples_*.jsonl"))
+                 if (match := SAMPLES.fullmatch(file.name)) and match["date"] not in finished]
     for date, file in finished.items():
         try:
             results = json.loads(file.read_text(encoding="utf-8"))
@@ -171,7 +165,7 @@ def _pooled(runs: Sequence[Run]) -> Run:
                                  for name in first.tasks})
 
 
-def _pooled_task(parts: Sequence[TaskRun]) -> TaskRun:
+def _pooled_task(parts: Sequence[TaskRun]) -> Any:
     first = parts[0]
     for other in parts[1:]:
         if other.file.resolve() in {p.file.resolve() for p in parts if p is not other}:
@@ -185,22 +179,19 @@ def _pooled_task(parts: Sequence[TaskRun]) -> TaskRun:
                             f"({other.protocol.text()}) than {first.file} "
                             f"({first.protocol.text()})", file=other.file,
                             fix="Give another protocol another name")
-        if _texts(other) == _texts(first):
+        if {s.doc: s.completions for s in other.samples} == \
+                {s.doc: s.completions for s in first.samples}:
             raise UserError(f"{other.task}: every completion is the same as in {first.file}",
                             file=other.file, fix="Two seeds of a method differ; greedy decoding "
                             "of one model does not. Give such a run once")
     by_doc = [{s.doc: s for s in part.samples} for part in parts]
-    samples = tuple(_pooled_sample([part[s.doc] for part in by_doc]) for s in first.samples)
-    return first._replace(samples=samples, origin=tuple(o for p in parts for o in p.origin),
-                          sizes=tuple(size for p in parts for size in p.sizes))
+    samples = tuple(_joined([part[s.doc] for part in by_doc], "completions", "backend_tokens",
+                            "ended") for s in first.samples)
+    return _joined(parts, "origin", "sizes")._replace(samples=samples)
 
 
-def _texts(task: TaskRun) -> dict[str, tuple[str, ...]]:
-    return {s.doc: s.completions for s in task.samples}
-
-
-def _pooled_sample(samples: Sequence[Sample]) -> Sample:
-    return samples[0]._replace(
-        completions=tuple(c for s in samples for c in s.completions),
-        backend_tokens=tuple(c for s in samples for c in s.backend_tokens),
-        ended=tuple(c for s in samples for c in s.ended))
+def _joined(parts: Sequence[Any], *fields: str) -> Any:
+    """The first of the parts with these fields of all of them behind one another."""
+    return parts[0]._replace(**{field: tuple(value for part in parts
+                                             for value in getattr(part, field))
+                                for field in fields})

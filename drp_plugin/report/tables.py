@@ -53,8 +53,9 @@ def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cut
     groups: dict[str, dict[str, list[ResultRow]]] = {}
     for r in rows:
         groups.setdefault(r.group, {}).setdefault(r.method, []).append(r)
-    lines = [line for group, methods in groups.items()
-             for line in ([(group, [])] if group else []) + list(methods.items())]
+    lines: list[tuple[str, list[ResultRow]]] = []
+    for group, methods in groups.items():
+        lines += [*([(group, [])] if group else []), *methods.items()]
     notes = notes_of("table1", runs=any(r.runs > 1 for r in rows),
                      star=any(c.p_holm < 0.05 for c in changes.values()))
     return _by_task(name, lines, rows, list(groups), [*notes_for(rows, cutoff), *notes, *cautions],

@@ -20,8 +20,7 @@ from drp_plugin.cli.pages import inspect as command
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions, check_edit, read_edits
 from drp_plugin.inspection.page import write_page
-from drp_plugin.inspection.rows import Teachings, rows
-from drp_plugin.inspection.run_statistics import Statistics
+from drp_plugin.inspection.rows import Statistics, Teachings, rows
 from drp_plugin.pruning.dialogue import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step, Usage
 from drp_plugin.shape import Unfit
