@@ -72,7 +72,7 @@ def make_plan(experiment: Experiment, folder: Path) -> list[Stage]:
     return list(stages.values())
 
 
-class _Made(NamedTuple):
+class _Product(NamedTuple):
     """A file or folder, and the stages that make it."""
 
     path: Path | str
@@ -109,7 +109,7 @@ class _Way:
             "method": self.label, "still": self.still, **more})
         return self.stages.setdefault(stage.name, stage).name
 
-    def report(self, measured: list[tuple[str, _Made]]) -> None:
+    def report(self, measured: list[tuple[str, _Product]]) -> None:
         """The last stage, over everything."""
         out = self.home / "report"
         self.add("report", "report", "tables and figures: drp report",
@@ -117,11 +117,11 @@ class _Way:
                   "-o", str(out), *flags(self.experiment.report)],
                  out / "results.json", needs=tuple(n for _, made in measured for n in made.needs))
 
-    def measured(self) -> Iterator[tuple[str, _Made]]:
+    def measured(self) -> Iterator[tuple[str, _Product]]:
         """Label and folder of everything of this method that lmms-eval measures."""
         method = self.method
         if method.checkpoint or not (method.trains or method.recipe):
-            yield self.label, self._evaluate(self.slug, _Made(method.checkpoint or self.model))
+            yield self.label, self._evaluate(self.slug, _Product(method.checkpoint or self.model))
             return
         for seed in self.experiment.seeds:
             if method.recipe:
@@ -136,7 +136,7 @@ class _Way:
                 yield self.label + end[1], found
                 self.still = (*self.still, str(found.path))
 
-    def _rows(self, part: str, adapter: _Made | None, more: Options) -> Iterator[_Made]:
+    def _rows(self, part: str, adapter: _Product | None, more: Options) -> Iterator[_Product]:
         """What the set is built from: run directories, or files that the method's command makes."""
         method = self.method
         for questions in self.experiment.questions or self.experiment.traces:
@@ -144,38 +144,38 @@ class _Way:
             out = self.home / "runs" / part / where
             if method.rows_by:
                 file = out.with_suffix(".jsonl")
-                yield _Made(file, (self.add(
+                yield _Product(file, (self.add(
                     "prune", f"{self.slug}/rows/{part}/{where}",
                     f"{self.label}: {questions}: its own rows",
                     self._words(method.rows_by, out=str(file), questions=questions), file),))
                 continue
-            command, source = "distill", _Made(questions)
+            command, source = "distill", _Product(questions)
             if method.distill is None:
                 command, source = "prune", self._traces(part, questions, where, adapter)
             options = flags({**((method.distill or method.prune) or {}), **more})
-            yield _Made(out, (self.add(
+            yield _Product(out, (self.add(
                 "prune", f"{self.slug}/{command}/{part}/{where}",
                 f"{self.label}: {questions}: drp {command}",
                 [word.replace("{student}", self.model) for word in (
                     "drp", command, str(source.path), "-o", str(out), *options)],
                 out / "pruned.jsonl", out / "summary.json", needs=source.needs),))
 
-    def _traces(self, part: str, questions: str, where: str, adapter: _Made | None) -> _Made:
+    def _traces(self, part: str, questions: str, where: str, adapter: _Product | None) -> _Product:
         """The student's traces; methods that sample alike share them."""
         options = {**self.experiment.generate, **self.method.generate}
         own = "".join(f"-{slug(f'{k}{v}')}" for k, v in self.method.generate.items())
         if adapter is not None:
             own, options = f"-{part}", {**options, "adapter": str(adapter.path)}
         elif self.experiment.traces:
-            return _Made(questions)
+            return _Product(questions)
         out = self.home / "traces" / f"{where}{own}.jsonl"
-        return _Made(out, (self.add(
+        return _Product(out, (self.add(
             "generate", f"generate/{out.stem}",
             f"student traces: {questions}{own and f' ({own[1:]})'}",
             ["drp", "generate", questions, "-o", str(out), "--model", self.model,
              *flags(options)], out, needs=adapter.needs if adapter else ()),))
 
-    def _built(self, name: str, rows: list[_Made], more: Options) -> str:
+    def _built(self, name: str, rows: list[_Product], more: Options) -> str:
         data = self.work / "data"
         options = {"tokenizer": self.model, "test_set": list(self.experiment.tasks),
                    **self.experiment.build, **self.method.build, **more}
@@ -185,14 +185,14 @@ class _Way:
              "--replace", *flags(options)],
             data / f"{name}.json", needs=tuple(n for made in rows for n in made.needs))
 
-    def _train(self, part: str, seed: int, turn: int, adapter: _Made | None) -> _Made:
+    def _train(self, part: str, seed: int, turn: int, adapter: _Product | None) -> _Product:
         """Each training of the method in turn; the last adapter."""
         init = self.add("build", "init", "training workspace: drp init",
                         ["drp", "init", str(self.work)], self.work / self.student.config,
                         method="", still=())
         own = f"-s{seed}" if turn > 1 else ""
         config = self.method.config or self.student.config
-        previous: _Made | None = None
+        previous: _Product | None = None
         for number, step in enumerate(self.method.chain or (Round(),), start=1):
             link = f"-c{number}" if self.method.chain else ""
             name = re.sub("[-.]", "_", f"drp_{part}{link}") + own.replace("-", "_")
@@ -207,7 +207,7 @@ class _Way:
             checked = self.add(
                 "build", f"{self.slug}/check/{out.name}", f"{self.label}: preflight: drp check",
                 ["drp", "check", config, *given], needs=needs, cwd=self.work, clears=out)
-            previous = _Made(out, (self.add(
+            previous = _Product(out, (self.add(
                 "train", f"{self.slug}/train/{out.name}",
                 f"{self.label}: seed {seed}: llamafactory-cli train",
                 ["llamafactory-cli", "train", config, *given],
@@ -215,11 +215,11 @@ class _Way:
         assert previous is not None
         return previous
 
-    def _trained(self, part: str, seed: int, adapter: _Made) -> tuple[_Made, Path | None]:
+    def _trained(self, part: str, seed: int, adapter: _Product) -> tuple[_Product, Path | None]:
         """What is measured: a model with the stages that made it, and an adapter."""
         path = Path(adapter.path)
         if not self.method.export:
-            return _Made(self.model, adapter.needs), path
+            return _Product(self.model, adapter.needs), path
         merged = path.with_name(f"{path.name}-merged")
         stage = self.add(
             "export", f"{self.slug}/export/{part}-s{seed}",
@@ -227,9 +227,9 @@ class _Way:
             ["llamafactory-cli", "export", f"export/{self.student.config}",
              *settings({"adapter_name_or_path": path, "export_dir": merged})],
             merged / "model.safetensors", needs=adapter.needs, cwd=self.work)
-        return _Made(merged, (stage,)), None
+        return _Product(merged, (stage,)), None
 
-    def _recipe(self, seed: int) -> tuple[_Made, Path | None]:
+    def _recipe(self, seed: int) -> tuple[_Product, Path | None]:
         """What a recipe makes: see `_trained`."""
         out = self.home / "recipes" / f"{self.slug}-s{seed}"
         words = self._words(self.method.recipe, out=str(out), seed=str(seed))
@@ -238,7 +238,7 @@ class _Way:
             "recipe", f"{self.slug}/recipe/s{seed}",
             f"{self.label}: seed {seed}: {Path(words[1]).name}", words,
             adapter / "adapter_config.json" if adapter else out / "config.json")
-        return _Made(self.model if adapter else out, (stage,)), adapter
+        return _Product(self.model if adapter else out, (stage,)), adapter
 
     def _words(self, command: tuple[str, ...], **places: str) -> list[str]:
         """A command of the file with its places filled in."""
@@ -249,7 +249,7 @@ class _Way:
             raise UserError(f"method {self.label!r}: {' '.join(command)}: unknown place {error}",
                             fix=f"There are: {', '.join('{' + k + '}' for k in known)}") from None
 
-    def _evaluate(self, name: str, model: _Made, adapter: Path | None = None) -> _Made:
+    def _evaluate(self, name: str, model: _Product, adapter: Path | None = None) -> _Product:
         options: Options = {"model": "drp_vllm"}
         arguments: Options = {"pretrained": model.path}
         for given in (self.experiment.evaluate, self.method.evaluate):
@@ -261,7 +261,7 @@ class _Way:
             options["seed"], name = self.draw, f"{name}-d{self.draw}"
         suffix = self.method.tasks and f"_{self.method.tasks}"
         out = self.home / "eval" / name
-        return _Made(out, (self.add(
+        return _Product(out, (self.add(
             "evaluate", f"evaluate/{name}", f"{self.label}: lmms-eval",
             ["lmms-eval", *(f for k, v in options.items() for f in (f"--{k}", str(v))),
              "--model_args", ",".join(f"{k}={v}" for k, v in arguments.items()),
