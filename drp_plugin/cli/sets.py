@@ -172,7 +172,7 @@ def check(config: Path, overrides: tuple[str, ...], full: bool, quiet: bool, as_
     if not quiet:
         _print_rows(report, color, full)
     for finding in report.problems if quiet else report.findings:
-        level = click.style(f"{finding.level.value:7}", fg=_COLOURS[finding.level.value])
+        level = click.style(f"{finding.level:7}", fg=_COLOURS[finding.level])
         click.echo(f"{level} {finding.code}: {visible(finding.text)}", color=color)
     if not quiet and not report.problems:
         click.echo("\nnothing wrong found", color=color)

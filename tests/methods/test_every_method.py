@@ -13,7 +13,7 @@ from made_samples import sample
 from drp_plugin.cli import main
 from drp_plugin.methods import METHODS
 from drp_plugin.student import model_path
-from drp_plugin.training.preflight.textchecks import _faults
+from drp_plugin.training.preflight.rowchecks import faults
 
 ARGUMENTS = {"RATIO": "0.5", "K": "2", "MODEL[@RATIO]": f"{model_path()}@0.5"}
 ROWS = [sample(f"q{q}#{k}", 3 + 2 * k, question=f"In case {q}, how many are 2 and 3?")
@@ -35,7 +35,7 @@ def test_pairs_inspection_and_shape(prune, built, spec):
     assert chosen == {(r["question"], r["response"], r["original"]) for r in shorter}
     for row in run.pruned:
         assert row["teacher"] == spec and row["verdict"]["answer"]["ok"]
-        assert _faults(row["question"], row["response"], ()) == []
+        assert faults(row["question"], row["response"], ()) == []
     page = run.folder / "page.html"
     with pytest.raises(SystemExit) as ended:
         main(["inspect", str(run.folder), "-o", str(page)])

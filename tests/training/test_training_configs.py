@@ -107,10 +107,11 @@ def test_cot_valve_is_one_chain():
 @pytest.mark.parametrize("name", TRAIN)
 def test_llama_factory_parses_training_yamls(name, tmp_path):
     pytest.importorskip("llamafactory")
-    from drp_plugin.training.preflight import files, framework
+    from drp_plugin.training.preflight import files, findings, framework
 
     path = CONFIGS / name
-    parsed = framework.parse(path, files.read_yaml(path, []), tmp_path)
+    parsed = findings.Preflight(str(path))
+    framework.parse(parsed, files.read_yaml(path, []), tmp_path)
     assert parsed.finetuning.stage == ("dpo" if "_dpo_" in name else "sft")
     assert parsed.finetuning.finetuning_type == "lora"
     plan = parsed.raw.get("deepspeed")

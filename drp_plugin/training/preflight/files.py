@@ -46,7 +46,7 @@ def read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def refusal(path: Path, error: Exception, classes: list[type]) -> UserError:
+def refusal(path: str, error: Exception, classes: list[type]) -> UserError:
     """What the parser refused, with the setting that was probably meant by one it does not know."""
     unknown = re.findall(r"'([^']+)'", str(error)) if "not used by" in str(error) else []
     if not unknown:
@@ -57,7 +57,7 @@ def refusal(path: Path, error: Exception, classes: list[type]) -> UserError:
                      fix=f"Did you mean {near[0]!r}?" if near else "Remove it")
 
 
-def check_types(path: Path, settings: dict[str, Any], classes: list[type]) -> None:
+def check_types(path: str, settings: dict[str, Any], classes: list[type]) -> None:
     """Raises UserError for numbers, switches and choices that the parser would take unseen."""
     for args in classes:
         for key, hint in typing.get_type_hints(args).items():
@@ -104,7 +104,7 @@ def read_object(source: str | Path) -> dict[str, Any]:
     return value
 
 
-def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
+def check_plans(case: Preflight, raw: dict[str, Any]) -> dict[str, Any]:
     """The settings without DeepSpeed's and FSDP's files that cannot be read: each is a finding."""
     settings = dict(raw)
     for key in ("deepspeed", "fsdp_config"):
@@ -113,8 +113,8 @@ def check_plans(raw: dict[str, Any], report: Preflight) -> dict[str, Any]:
             if isinstance(value, str) and value:
                 read_object(value)
         except (OSError, ValueError) as error:
-            code = "missing_file" if isinstance(error, OSError) else "bad_file"
-            report.add(code, name=key, value=value, error=error)
+            case.add("missing_file" if isinstance(error, OSError) else "bad_file", name=key,
+                     value=value, error=error)
             del settings[key]
     return settings
 
@@ -125,17 +125,3 @@ def zero_stage(plan: Any) -> int:
         plan = read_object(plan) if isinstance(plan, str) else plan
         return int(plan["zero_optimization"]["stage"])
     return 0
-
-
-def adapters(model: Any, report: Preflight, mend: str) -> dict[str, dict[str, Any]]:
-    """Each local adapter's configuration; one that cannot be read is a finding with this `mend`."""
-    found = {}
-    for name in filter(is_local, filter(None, model.adapter_name_or_path or [])):
-        file = Path(name) / (model.adapter_folder or "") / "adapter_config.json"
-        try:
-            found[name] = read_object(file)
-        except OSError:
-            report.add("missing_file:adapter", value=name, mend=mend)
-        except ValueError as error:
-            report.add("bad_file:adapter", file=file, error=error)
-    return found

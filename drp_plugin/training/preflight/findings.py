@@ -1,7 +1,7 @@
-"""What a check looks at and what it found.
+"""One check: what it looks at, and what it found.
 
-That is a parsed YAML, and a quiet place with no launcher and no GPU to ask frameworks in. A finding
-is one line, with the words of `data/preflight.yaml`.
+Frameworks are asked in a quiet place with no launcher and no GPU. A finding is one line, with the
+words of `data/preflight.yaml`.
 """
 
 import contextlib
@@ -12,78 +12,58 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import StrEnum
-from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from drp_plugin.resources import table
+from drp_plugin.training.templates import Family
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+_SILENT = {"CUDA_VISIBLE_DEVICES": "", "LLAMAFACTORY_VERBOSITY": "ERROR",
+           "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"}
+WORDS: dict[str, tuple[str, str]] = {
+    key: (level, text) for level, texts in table("preflight.yaml").items()
+    for key, text in texts.items()}
+"""Each finding's level and text, in the order in which the faults of rows are told. An error makes
+training go wrong, mostly without a word; a warning may be meant."""
+
+swapped = mock.patch.multiple
+"""A module of LLaMA-Factory with other answers to questions about machine and launcher."""
 
 
-@dataclass
-class Parsed:
-    """A training YAML as LLaMA-Factory understands it."""
-
-    raw: dict[str, Any]
-    model: Any
-    data: Any
-    training: Any
-    finetuning: Any
-    zero: int = 0  # the stage of ZeRO in the DeepSpeed plan
-
-    @property
-    def pairs(self) -> bool:
-        """Whether the stage trains on preference pairs."""
-        return self.finetuning.stage in ("rm", "dpo")
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """No launcher's environment, no GPU, and none of the frameworks' chatter on stdout."""
+    datasets: Any = sys.modules.get("datasets")
+    bars = datasets and datasets.is_progress_bar_enabled()
+    level = logging.root.manager.disable
+    # the parser sets variables too (precision, FSDP's): none of them stays
+    with (mock.patch.dict(os.environ, _SILENT), contextlib.redirect_stdout(io.StringIO()),
+          warnings.catch_warnings(action="ignore")):
+        for name in table("llamafactory.yaml")["launcher"]:
+            os.environ.pop(name, None)
+        if bars:
+            datasets.disable_progress_bars()
+        logging.disable(logging.WARNING)
+        try:
+            yield
+        finally:
+            logging.disable(level)
+            if bars:
+                datasets.enable_progress_bars()
 
 
 class BadSet(Exception):
     """Why a data set cannot be had, and how to mend it, in one line."""
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """No launcher's environment, no GPU, and none of the frameworks' chatter on stdout."""
-    before = dict(os.environ)
-    for name in table("llamafactory.yaml")["launcher"]:
-        os.environ.pop(name, None)
-    os.environ.update({"CUDA_VISIBLE_DEVICES": "", "LLAMAFACTORY_VERBOSITY": "ERROR",
-                       "TRANSFORMERS_VERBOSITY": "error", "TOKENIZERS_PARALLELISM": "false"})
-    datasets: Any = sys.modules.get("datasets")
-    bars = datasets and datasets.is_progress_bar_enabled()
-    if bars:
-        datasets.disable_progress_bars()
-    level = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logging.disable(level)
-        if bars:
-            datasets.enable_progress_bars()
-        for name in set(os.environ) - set(before):  # the parser sets some: precision, FSDP's
-            del os.environ[name]
-        os.environ.update(before)
-
-
-swapped = mock.patch.multiple
-"""A module of LLaMA-Factory with other answers to questions about machine and launcher."""
-
-
-class Level(StrEnum):
-    """An error makes training go wrong, mostly without a word; a warning may be meant."""
-
-    ERROR = "error"
-    WARNING = "warning"
-    INFO = "info"
-
-
 @dataclass(frozen=True)
 class Finding:
     """One thing that was found: a stable name for scripts, and what is wrong and mends it."""
 
-    level: Level
+    level: str  # error, warning or info
     code: str
     text: str
 
@@ -97,32 +77,54 @@ class TrainedRow:
     note: str = ""
 
 
-@cache
-def _words() -> dict[str, tuple[Level, str]]:
-    words = table("preflight.yaml")
-    return {key: (Level(level), text) for level in words for key, text in words[level].items()}
-
-
 @dataclass
 class Preflight:
-    """Everything that one check found."""
+    """A YAML, the student and the rows that it names, as far as they are known, and all findings.
+    Each check is a function of it."""
 
     config: str
     findings: list[Finding] = field(default_factory=list)
     examples: list[TrainedRow] = field(default_factory=list)
     facts: dict[str, Any] = field(default_factory=dict)  # rows, tokens, steps, …: for scripts
 
+    raw: dict[str, Any] = field(default_factory=dict)  # the settings; below, as they are parsed
+    model: Any = None
+    data: Any = None
+    training: Any = None  # None for an export
+    finetuning: Any = None
+    zero: int = 0  # the stage of ZeRO in the DeepSpeed plan
+
+    used: Any = None  # the student's tokenizer as training loads and fixes it
+    pristine: Any = None  # the same untouched, as inference loads it
+    student: Any = None  # the model's config; None where it cannot be had
+    stops: list[int] = field(default_factory=list)  # the ids that stop its generation
+    template: Any = None  # LLaMA-Factory's, once it is known to fit
+    layout: Family | None = None  # that template as text
+
+    rows: "Dataset | None" = None  # of all sets, mixed
+    broken: set[int] = field(default_factory=set)  # numbers of the rows that cannot be encoded
+
+    @property
+    def pairs(self) -> bool:
+        """Whether the stage trains on preference pairs."""
+        return self.finetuning.stage in ("rm", "dpo")
+
+    @property
+    def name(self) -> str:
+        """The student's folder or name on the hub."""
+        return str(self.model.model_name_or_path)
+
     def add(self, key: str, /, **values: Any) -> None:
         """Add a finding: its code, with `:CASE` where it has several, and what its text names."""
-        level, text = _words()[key]
+        level, text = WORDS[key]
         self.findings.append(
             Finding(level, key.partition(":")[0], " ".join(text.format(**values).split())))
 
     @property
     def problems(self) -> list[Finding]:
         """Errors and warnings, in the order in which they were found."""
-        return [f for f in self.findings if f.level is not Level.INFO]
+        return [f for f in self.findings if f.level != "info"]
 
     def exit_code(self, strict: bool = False) -> int:
         """0 when there is no error (under `strict` no warning either), else 1."""
-        return int(any(strict or f.level is Level.ERROR for f in self.problems))
+        return int(any(strict or f.level == "error" for f in self.problems))

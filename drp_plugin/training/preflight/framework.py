@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from drp_plugin.errors import UserError
 from drp_plugin.resources import table
 from drp_plugin.training.preflight import files
-from drp_plugin.training.preflight.findings import BadSet, Parsed, quiet, swapped
+from drp_plugin.training.preflight.findings import BadSet, Preflight, quiet, swapped
 from drp_plugin.training.templates import Family
 
 if TYPE_CHECKING:
@@ -49,35 +49,28 @@ def require() -> None:
                         fix=f"pip install llamafactory=={SEEN}, with which it was seen to work")
 
 
-def parse(path: Path, raw: dict[str, Any], cache: Path) -> Parsed:
-    """Run LLaMA-Factory's own parser; raises UserError for what it refuses."""
-    parser = _part("hparams.parser")
-    files.check_types(path, raw, parser._TRAIN_ARGS)
-    settings = {key: value for key, value in raw.items() if key not in _MACHINE}
-    settings["use_cpu"] = True
-    if settings.get("fp16") and not settings.get("bf16"):
-        settings |= {"fp16": False, "bf16": True}  # the same lengths and labels, and no GPU
-    zero = files.zero_stage(raw.get("deepspeed"))
+def parse(case: Preflight, raw: dict[str, Any], cache: Path | None = None) -> None:
+    """Run LLaMA-Factory's own parser, without `cache` that of export YAMLs, which have no training
+    settings; raises UserError for what it refuses."""
+    parser, settings = _part("hparams.parser"), copy.deepcopy(raw)
+    known = parser._TRAIN_ARGS if cache else parser._INFER_ARGS
+    files.check_types(case.config, raw, known)
+    case.raw, case.zero = raw, files.zero_stage(raw.get("deepspeed")) if cache else 0
+    if cache:
+        settings = {k: v for k, v in settings.items() if k not in _MACHINE} | {"use_cpu": True}
+        if settings.get("fp16") and not settings.get("bf16"):
+            settings |= {"fp16": False, "bf16": True}  # the same lengths and labels, and no GPU
     try:
-        with quiet(), swapped(parser, is_deepspeed_zero3_enabled=lambda: zero == 3,
-                               is_torch_bf16_gpu_available=lambda: True):
-            model, data, training, finetuning, _ = parser.get_train_args(copy.deepcopy(settings))
+        with quiet(), swapped(parser, is_deepspeed_zero3_enabled=lambda: case.zero == 3,
+                              is_torch_bf16_gpu_available=lambda: True):
+            if cache:
+                case.model, case.data, case.training, case.finetuning, _ = \
+                    parser.get_train_args(settings)
+                case.model.cache_dir = str(cache)  # nothing stale is read, nothing left behind
+            else:
+                case.model, case.data, case.finetuning, _ = parser.get_infer_args(settings)
     except Exception as error:
-        raise files.refusal(path, error, parser._TRAIN_ARGS) from None
-    model.cache_dir = str(cache)  # nothing stale is read, nothing is left behind
-    return Parsed(raw, model, data, training, finetuning, zero)
-
-
-def parse_export(path: Path, raw: dict[str, Any]) -> Parsed:
-    """The same for an export YAML, which has no training settings."""
-    parser = _part("hparams.parser")
-    files.check_types(path, raw, parser._INFER_ARGS)
-    try:
-        with quiet():
-            model, data, finetuning, _ = parser.get_infer_args(copy.deepcopy(raw))
-    except Exception as error:
-        raise files.refusal(path, error, parser._INFER_ARGS) from None
-    return Parsed(raw, model, data, None, finetuning)
+        raise files.refusal(case.config, error, known) from None
 
 
 def has_stored_rows(folder: str) -> bool:
@@ -85,33 +78,34 @@ def has_stored_rows(folder: str) -> bool:
     return bool(_part("extras.misc").has_tokenized_data(folder))
 
 
-def load_tokenizer(parsed: Parsed) -> Any:
+def load_tokenizer(case: Preflight) -> Any:
     """The tokenizer as training loads it. Raises what transformers raises."""
-    args = copy.copy(parsed.model)
+    args = copy.copy(case.model)
     args.cache_dir = None  # the hub's usual cache: a tokenizer that is there is not loaded again
     with quiet():
         return _part("model.loader").load_tokenizer(args)["tokenizer"]
 
 
-def make_trainable(parsed: Parsed, config: Any, model: Any) -> Any:
+def make_trainable(case: Preflight, model: Any) -> Any:
     """An empty model with new adapter or frozen layers. Raises ValueError for what is refused."""
     import torch
 
-    args, tuning = copy.copy(parsed.model), copy.copy(parsed.finetuning)
+    args, tuning = copy.copy(case.model), copy.copy(case.finetuning)
     args.adapter_name_or_path = None  # an earlier round's weights are not needed
     args.use_unsloth = args.use_kt = tuning.pissa_init = False  # these want GPU or weights
     with quiet(), torch.device("meta"):
-        return _part("model.adapter").init_adapter(config, model, args, tuning, is_trainable=True)
+        return _part("model.adapter").init_adapter(
+            case.student, model, args, tuning, is_trainable=True)
 
 
-def quantization_fault(parsed: Parsed, config: Any) -> str | None:
+def quantization_fault(case: Preflight) -> str | None:
     """What LLaMA-Factory says against this quantization of this model; None when it takes it."""
     part = _part("model.model_utils.quantization")
-    with quiet(), swapped(part, is_deepspeed_zero3_enabled=lambda: parsed.zero == 3,
-                           is_fsdp_enabled=lambda: bool(parsed.training.fsdp),
+    with quiet(), swapped(part, is_deepspeed_zero3_enabled=lambda: case.zero == 3,
+                           is_fsdp_enabled=lambda: bool(case.training.fsdp),
                            check_version=lambda *_, **__: None):
         try:
-            part.configure_quantization(copy.deepcopy(config), None, parsed.model, True, {})
+            part.configure_quantization(copy.deepcopy(case.student), None, case.model, True, {})
         except ValueError as error:
             return files.first_line(error)
         except Exception:  # a package that is not on this machine
@@ -129,12 +123,12 @@ def template_fault(name: Any) -> str | None:
         f": did you mean {near[0]!r}?" if near else "")
 
 
-def get_template(parsed: Parsed, tokenizer: Any) -> Any:
+def get_template(case: Preflight) -> Any:
     """LLaMA-Factory's template; fixes the tokenizer as training does. Raises what it raises."""
     part = _part("data.template")
     own = {name: copy.copy(template) for name, template in part.TEMPLATES.items()}
     with quiet(), swapped(part, TEMPLATES=own):  # those of the registry are changed in their place
-        return part.get_template_and_fix_tokenizer(tokenizer, parsed.data)
+        return part.get_template_and_fix_tokenizer(case.used, case.data)
 
 
 def layout(template: Any, tokenizer: Any = None) -> Family:
@@ -166,18 +160,18 @@ def tokenizer_of(spec: str | None) -> Any:
     return None
 
 
-def load_rows(parsed: Parsed, name: str) -> "Dataset":
+def load_rows(case: Preflight, name: str) -> "Dataset":
     """All rows of one registered set, aligned, before `max_samples`. Raises BadSet."""
     loader = _part("data.loader")
-    data = _plain(parsed.data)
+    data = _plain(case.data)
     with quiet():
         try:
             (attributes,) = _part("data.parser").get_dataset_list([name], data.dataset_dir)
-            if bool(attributes.ranking) != parsed.pairs:
+            if bool(attributes.ranking) != case.pairs:
                 raise BadSet(f"is {'a preference' if attributes.ranking else 'an SFT'} set, which "
-                             f"stage {parsed.finetuning.stage!r} cannot use")
+                             f"stage {case.finetuning.stage!r} cannot use")
             with swapped(loader, align_dataset=lambda dataset, *_: dataset):
-                rows = loader._load_single_dataset(attributes, parsed.model, data, parsed.training)
+                rows = loader._load_single_dataset(attributes, case.model, data, case.training)
         except BadSet:
             raise
         except Exception as error:
@@ -187,7 +181,7 @@ def load_rows(parsed: Parsed, name: str) -> "Dataset":
         if not len(rows):
             raise BadSet("has no rows")
         try:
-            return loader.align_dataset(rows, attributes, data, parsed.training)
+            return loader.align_dataset(rows, attributes, data, case.training)
         except Exception as error:
             cause = files.cause_of(error)
             what = (f"its rows have no {cause.args[0]!r}" if isinstance(cause, KeyError)
@@ -205,45 +199,46 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def mixed(parsed: Parsed, sets: "dict[str, Dataset]") -> "Dataset":
+def mixed(case: Preflight, sets: "dict[str, Dataset]") -> "Dataset":
     """The rows to train on, with `_place` (`SET:ROW`), mixed. Raises ValueError (probabilities)."""
-    limit = parsed.data.max_samples
+    limit = case.data.max_samples
     placed = [rows.add_column("_place", [f"{name}:{i}" for i in range(len(rows))])
               for name, rows in sets.items()]
     chosen = [rows.select(range(min(limit or len(rows), len(rows)))) for rows in placed]
     with quiet():
         return _part("data.loader").merge_dataset(
-            chosen, _plain(parsed.data), seed=parsed.training.seed)
+            chosen, _plain(case.data), seed=case.training.seed)
 
 
-def split(parsed: Parsed, rows: "Dataset") -> "tuple[Dataset, int]":
+def split(case: Preflight) -> "tuple[Dataset, int]":
     """The rows to train on, and how many are held out. Raises ValueError where none are left."""
-    if parsed.data.streaming:  # it cannot count: it takes the first rows of the stream
-        held = min(int(parsed.data.val_size), len(rows))
+    rows: Any = case.rows
+    if case.data.streaming:  # it cannot count: it takes the first rows of the stream
+        held = min(int(case.data.val_size), len(rows))
         if held == len(rows):
             raise ValueError("the whole stream is held out")
         return rows.select(range(held, len(rows))), held
     with quiet():
         train, held_out = _part("data.loader").split_dataset(
-            rows, None, _plain(parsed.data), seed=parsed.training.seed)
+            rows, None, _plain(case.data), seed=case.training.seed)
     return train["train"], len(held_out.get("validation", ()))
 
 
-def packs(parsed: Parsed, template: Any, tokenizer: Any, rows: "Dataset") -> int:
+def packs(case: Preflight, rows: "Dataset") -> int:
     """How many packed rows LLaMA-Factory makes: each of the YAML's workers packs its share."""
     with quiet():
         return len(_part("data.loader")._get_preprocessed_dataset(
-            rows, parsed.data, parsed.training, parsed.finetuning.stage, template, tokenizer))
+            rows, case.data, case.training, case.finetuning.stage, case.template, case.used))
 
 
-def encode(parsed: Parsed, template: Any, tokenizer: Any, row: dict[str, Any],
+def encode(case: Preflight, row: dict[str, Any],
            cutoff_len: int | None = None) -> list[tuple[list[int], list[int]]]:
     """A row's ids and labels, uncut without `cutoff_len`: one pair, or two for a preference row."""
-    data = copy.copy(parsed.data)
+    data = copy.copy(case.data)
     data.cutoff_len = cutoff_len or 2**31
-    kind = "PairwiseDatasetProcessor" if parsed.pairs else "SupervisedDatasetProcessor"
+    kind = "PairwiseDatasetProcessor" if case.pairs else "SupervisedDatasetProcessor"
     made = getattr(_part("data.processor"), kind)(
-        template=template, tokenizer=tokenizer, processor=None, data_args=data
+        template=case.template, tokenizer=case.used, processor=None, data_args=data
     )._encode_data_example(prompt=row["_prompt"], response=row["_response"], system=row["_system"],
                            tools=row["_tools"], images=[], videos=[], audios=[])
-    return [(made[0], made[1]), (made[2], made[3])] if parsed.pairs else [made]
+    return [(made[0], made[1]), (made[2], made[3])] if case.pairs else [made]

@@ -1,71 +1,100 @@
-"""The student by its files, and what its training takes: steps, batch, GPU memory.
-
-The files are tokenizer, config, and the shapes of the weights, none of which are read.
-"""
+"""Checks of the student by its files: tokenizer, template, config, and the shapes of the weights,
+none of which are read."""
 
 import contextlib
-import math
-import os
-from dataclasses import dataclass
+import unicodedata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.thinking import CLOSE, OPEN
 from drp_plugin.training.preflight import framework
-from drp_plugin.training.preflight.files import first_line
-from drp_plugin.training.preflight.findings import Parsed, Preflight, quiet
-from drp_plugin.training.templates import Family
+from drp_plugin.training.preflight.files import first_line, is_local, read_object
+from drp_plugin.training.preflight.findings import Preflight, quiet
 
-if TYPE_CHECKING:
-    from datasets import Dataset
-
-GIB = 2**30
+PROBE = "First, 12 + 30 = 42.\n\nWait, let me check:\n  12 + 30 = 42. So x  = 42.\n"
 
 
-@dataclass
-class Base:
-    """The student that a YAML names."""
-
-    used: Any  # its tokenizer as training loads and fixes it
-    pristine: Any  # the same untouched, as inference loads it
-    config: Any  # None where it cannot be had
-    stops: list[int]  # the ids that stop its generation
-    template: Any = None  # LLaMA-Factory's, once it is known to fit
-    layout: Family | None = None  # that template as text
-
-
-def load_base(parsed: Parsed) -> Base:
+def load_base(case: Preflight) -> None:
     """Tokenizers and config; raises UserError when there is no tokenizer."""
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
-    name, trust = parsed.model.model_name_or_path, parsed.model.trust_remote_code
+    name, trust = case.model.model_name_or_path, case.model.trust_remote_code
     try:
-        used = framework.load_tokenizer(parsed)
+        case.used = framework.load_tokenizer(case)
         with quiet():
-            pristine = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
+            case.pristine = AutoTokenizer.from_pretrained(name, trust_remote_code=trust)
     except Exception as error:
         raise UserError(
             f"the tokenizer of {name!r} cannot be loaded ({first_line(error.__cause__ or error)})",
             fix="Check model_name_or_path, or give a local copy with --model PATH") from None
-    config, stops = None, None
+    stops = None
     with quiet(), contextlib.suppress(Exception):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=trust)
-        stops = config.eos_token_id
+        case.student = AutoConfig.from_pretrained(name, trust_remote_code=trust)
+        stops = case.student.eos_token_id
     with quiet(), contextlib.suppress(Exception):
         stops = GenerationConfig.from_pretrained(name).eos_token_id or stops
-    return Base(used, pristine, config, [stops] if isinstance(stops, int) else list(stops or []))
+    case.stops = [stops] if isinstance(stops, int) else list(stops or [])
 
 
-def load_template(parsed: Parsed, base: Base, report: Preflight) -> bool:
-    """Take the template that the YAML names; False, and a finding, when it cannot be used."""
+def check_model(case: Preflight) -> None:
+    """Does the model load in these bits, reach cutoff_len, and fit the adapter it goes on from?"""
+    if fault := framework.quantization_fault(case):
+        case.add("bad_quantization", fault=fault)
+    context = getattr(case.student, "max_position_embeddings", None)
+    if context and case.data.cutoff_len > context:
+        case.add("cutoff_over_context", cutoff=case.data.cutoff_len, context=context)
+    check_adapters(case, "train the earlier round first")
+
+
+def check_tokenizer(case: Preflight, responses: list[str]) -> None:
+    """Does text come back from its ids, and does the tokenizer belong to the model?"""
+    def spaces(text: str) -> str:
+        return "".join(c for c in text if c.isspace())
+
+    tokenizer = case.pristine
+    for text in [PROBE, *responses]:
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        if text is PROBE and tokenizer.unk_token_id in ids:
+            continue  # a small vocabulary that does not know the probe's words; rows decide
+        back = tokenizer.decode(ids, clean_up_tokenization_spaces=False)
+        if spaces(back) != spaces(unicodedata.normalize("NFC", text)):
+            import transformers
+
+            return case.add("tokenizer_loses_space", version=transformers.__version__)
+    size = getattr(case.student, "vocab_size", None)
+    if size is not None and (len(tokenizer) > size or size > 2 * len(tokenizer)):
+        case.add("wrong_tokenizer:larger" if len(tokenizer) > size else "wrong_tokenizer",
+                 tokens=len(tokenizer), size=size)
+
+
+def check_template(case: Preflight) -> bool:
+    """Take the template that the YAML names; False, and a finding, when it cannot be used. Are its
+    control tokens the tokenizer's own, and is EOS what it was?"""
+    name = case.data.template
     try:
-        base.template = framework.get_template(parsed, base.used)
+        case.template = framework.get_template(case)
     except Exception as error:
-        report.add("bad_template", fault=framework.template_fault(parsed.data.template)
-                   or f"template {parsed.data.template!r}: {first_line(error)}")
+        case.add("bad_template", fault=framework.template_fault(name)
+                 or f"template {name!r}: {first_line(error)}")
         return False
     with contextlib.suppress(Exception):  # a template that is more than text around a question
-        base.layout = framework.layout(base.template, base.used)
+        case.layout = framework.layout(case.template, case.used)
+    used, pristine = case.used, case.pristine
+    if used.eos_token_id != pristine.eos_token_id:
+        if used.eos_token_id not in case.stops:
+            case.add("eos_changed", template=name, old=pristine.eos_token, new=used.eos_token)
+    elif case.stops and pristine.eos_token_id not in case.stops:
+        case.add("wrong_tokenizer:eos", eos=pristine.eos_token, id=pristine.eos_token_id,
+                 stops=", ".join(map(str, case.stops)))
+    if len(used) > len(pristine):
+        case.add("tokens_added", template=name, count=len(used) - len(pristine))
+    split = [mark for mark in (*(case.layout.marks() if case.layout else ()), OPEN, CLOSE)
+             if len(pristine.encode(mark, add_special_tokens=False)) != 1]
+    if split and split[0] not in (OPEN, CLOSE):
+        case.add("wrong_tokenizer:mark", mark=split[0], template=name)
+    elif split:
+        case.add("think_is_text", tag=split[0])
     return True
 
 
@@ -78,16 +107,29 @@ def empty_model(config: Any) -> Any:
         return AutoModelForCausalLM.from_config(config)
 
 
-def check_adapter(folder: Path, settings: dict[str, Any], student: str, config: Any,
-                  report: Preflight) -> None:
-    """Was a local adapter trained on this student? Its weights decide, then the name it records."""
-    base = settings.get("base_model_name_or_path")
-    fault = config is not None and _foreign(folder, config)
+def check_adapters(case: Preflight, mend: str) -> None:
+    """Can each local adapter be read, and was it trained on this student? `mend` is how one that
+    is not there is made."""
+    for name in filter(is_local, filter(None, case.model.adapter_name_or_path or [])):
+        folder = Path(name) / (case.model.adapter_folder or "")
+        try:
+            check_adapter(case, folder)
+        except OSError:
+            case.add("missing_file:adapter", value=name, mend=mend)
+        except ValueError as error:
+            case.add("bad_file:adapter", file=folder / "adapter_config.json", error=error)
+
+
+def check_adapter(case: Preflight, folder: Path) -> None:
+    """Was a local adapter trained on this student? Its weights decide, then the name it records.
+    Raises OSError or ValueError where its configuration cannot be read."""
+    base = read_object(folder / "adapter_config.json").get("base_model_name_or_path")
+    fault = case.student is not None and _foreign(folder, case.student)
     if fault:
-        report.add("other_base:named" if base else "other_base", folder=folder, student=student,
-                   fault=fault, base=base)
-    elif base and Path(str(base)).name != Path(student).name:
-        report.add("other_base:warning", folder=folder, student=student, base=base)
+        case.add("other_base:named" if base else "other_base", folder=folder, student=case.name,
+                 fault=fault, base=base)
+    elif base and Path(str(base)).name != Path(case.name).name:
+        case.add("other_base:warning", folder=folder, student=case.name, base=base)
 
 
 def _foreign(folder: Path, config: Any) -> str | None:
@@ -113,108 +155,3 @@ def _foreign(folder: Path, config: Any) -> str | None:
                    if held.get(name, wanted.get(name)) != wanted.get(name) or name not in held)
     return f"{len(wrong)} of its {len(held)} weights do not fit, {wrong[0]} first" \
         if wrong else None
-
-
-def processes(parsed: Parsed, asked: int | None) -> int:
-    """GPUs that train: as asked, as Ray's workers, as the launcher's environment, else 1."""
-    def of_launcher(name: str) -> int:
-        value = os.environ.get(name, "")
-        return max(1, int(value)) if value.isdecimal() else 1  # also takes `gpu` and `auto`
-
-    if asked:
-        return asked
-    if "ray_num_workers" in parsed.raw:
-        return int(parsed.training.ray_num_workers)
-    several = "NPROC_PER_NODE" in os.environ
-    return of_launcher("NPROC_PER_NODE") * of_launcher("NNODES") if several else 1
-
-
-def schedule(parsed: Parsed, rows: "Dataset", broken: set[int], base: Base, gpus: int,
-             report: Preflight) -> None:
-    """Steps and effective batch size, counted as the trainer counts them."""
-    training, data = parsed.training, parsed.data
-    try:
-        train, held_out = framework.split(parsed, rows)
-    except ValueError as error:
-        return report.add("no_train_rows", size=data.val_size, rows=len(rows),
-                          error=first_line(error))
-    dropped = {rows[number]["_place"] for number in broken}
-    fit = [i for i, place in enumerate(train["_place"]) if place not in dropped]
-    count, packed = len(fit), ""
-    if data.packing and fit:
-        count = framework.packs(parsed, base.template, base.used, train.select(fit))
-        packed = f" in {count} packs of up to {data.cutoff_len} tokens"
-    steps = _steps(parsed, count, gpus)
-    if steps <= 0:
-        return report.add("no_steps", rows=len(fit), packed=packed,
-                          epochs=training.num_train_epochs)
-    micro, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
-    batch = micro * accumulation * gpus
-    held_out = held_out or report.facts.get("eval_rows", 0)
-    report.facts |= {"train_rows": count, "eval_rows": held_out, "steps": steps,
-                     "effective_batch": batch, "gpus": gpus}
-    report.add("schedule", rows=len(fit), packed=packed, held_out=held_out, steps=steps,
-               batch=batch, micro=micro, accumulation=accumulation, gpus=gpus,
-               plural="GPUs" if gpus > 1 else "GPU (--gpus N for more)")
-    every = training.eval_steps
-    if str(getattr(training.eval_strategy, "value", "")) == "steps" and every and every > steps:
-        report.add("never_evaluated", every=every, steps=steps)
-
-
-def _steps(parsed: Parsed, rows: int, gpus: int) -> int:
-    training = parsed.training
-    if rows == 0 or training.max_steps > 0:
-        return training.max_steps if rows else 0
-    size = training.per_device_train_batch_size * gpus
-    batches = rows // size if training.dataloader_drop_last else math.ceil(rows / size)
-    return math.ceil(training.num_train_epochs
-                     * math.ceil(batches / training.gradient_accumulation_steps))
-
-
-def count_parameters(parsed: Parsed, config: Any, report: Preflight) -> tuple[int, int] | None:
-    """Parameters in all, and those that are trained (adapter's, too); None: not to be counted."""
-    model = None
-    try:
-        model = empty_model(config)
-        parameters = sum(p.numel() for p in model.parameters())
-        model = framework.make_trainable(parsed, config, model)
-    except Exception as error:  # also an architecture that this transformers does not know
-        goes_on = parsed.model.adapter_name_or_path and not parsed.finetuning.create_new_adapter
-        if model is not None and isinstance(error, ValueError) and not goes_on:
-            report.add("not_trainable", fault=first_line(error))
-        else:  # an old adapter has its own layers
-            report.add("parameters", error=type(error).__name__)
-        return None
-    return parameters, sum(p.numel() for p in model.parameters() if p.requires_grad)
-
-
-def memory(parsed: Parsed, config: Any, counts: tuple[int, int], gpus: int, longest: int,
-           report: Preflight) -> None:
-    """An estimate for one GPU: weights, adapter and its optimizer, activations, logits.
-
-    Gradient checkpointing is on in LLaMA-Factory by default: one tensor a layer is kept, and one
-    layer is worked on at a time. With a vocabulary of 150,000 the logits weigh as much as all
-    else: bf16, their fp32 copy, and both gradients.
-    """
-    parameters, trained = counts
-    bits = parsed.model.quantization_bit
-    width = 2 if parsed.training.bf16 else 4  # or fp16, which the parser was given as bf16
-    by_weights, by_state = {2: (1, gpus), 3: (gpus, gpus)}.get(parsed.zero, (1, 1))
-    weights = parameters * ({4: 0.6, 8: 1.1}.get(bits, 2) if bits else width) / by_weights / GIB
-    # fp32 copy, gradient and two Adam moments
-    lora = parsed.finetuning.finetuning_type == "lora"
-    state = trained * (16 if lora else 14) / by_state / GIB
-    length = min(longest, parsed.data.cutoff_len)
-    tokens = parsed.training.per_device_train_batch_size * length
-    if parsed.finetuning.stage == "dpo":
-        tokens *= 2
-    hidden = config.hidden_size
-    inner = getattr(config, "intermediate_size", 4 * hidden)
-    activations = tokens * width / GIB * (
-        config.num_hidden_layers * hidden + 16 * hidden + 6 * inner)
-    logits = tokens * config.vocab_size * (2 * width + 8) / GIB
-    total = weights + state + activations + logits + 1.5
-    report.facts |= {"parameters": parameters, "trained_parameters": trained,
-                     "memory_gib": round(total, 1)}
-    report.add("memory", parameters=parameters / 1e6, trained=trained / 1e6, total=total,
-               length=length, weights=weights, state=state, activations=activations, logits=logits)

@@ -1,0 +1,148 @@
+"""What a training takes: steps, batch, GPU memory; and where it goes on."""
+
+import contextlib
+import math
+import os
+from pathlib import Path
+
+from drp_plugin.training.preflight import framework
+from drp_plugin.training.preflight.files import first_line, read_object
+from drp_plugin.training.preflight.findings import Preflight
+from drp_plugin.training.preflight.weights import check_adapter, empty_model
+
+GIB = 2**30
+_STATE = "trainer_state.json"  # what the trainer reads first of a checkpoint
+_ANEW = "To train anew, set overwrite_output_dir: true or take another output_dir"
+
+
+def _processes(case: Preflight, asked: int | None) -> int:
+    """GPUs that train: as asked, as Ray's workers, as the launcher's environment, else 1."""
+    def of_launcher(name: str) -> int:
+        value = os.environ.get(name, "")
+        return max(1, int(value)) if value.isdecimal() else 1  # also takes `gpu` and `auto`
+
+    if asked:
+        return asked
+    if "ray_num_workers" in case.raw:
+        return int(case.training.ray_num_workers)
+    several = "NPROC_PER_NODE" in os.environ
+    return of_launcher("NPROC_PER_NODE") * of_launcher("NNODES") if several else 1
+
+
+def schedule(case: Preflight, gpus: int | None) -> None:
+    """Steps and effective batch size, counted as the trainer counts them."""
+    training, data, facts = case.training, case.data, case.facts
+    facts["gpus"] = gpus = _processes(case, gpus)
+    rows = case.rows
+    assert rows is not None
+    try:
+        train, held_out = framework.split(case)
+    except ValueError as error:
+        return case.add("no_train_rows", size=data.val_size, rows=len(rows),
+                        error=first_line(error))
+    dropped = {rows[number]["_place"] for number in case.broken}
+    fit = [i for i, place in enumerate(train["_place"]) if place not in dropped]
+    count, packed = len(fit), ""
+    if data.packing and fit:
+        count = framework.packs(case, train.select(fit))
+        packed = f" in {count} packs of up to {data.cutoff_len} tokens"
+    steps = _steps(case, count, gpus)
+    if steps <= 0:
+        return case.add("no_steps", rows=len(fit), packed=packed, epochs=training.num_train_epochs)
+    micro, accumulation = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    batch = micro * accumulation * gpus
+    held_out = held_out or facts.get("eval_rows", 0)
+    facts |= {"train_rows": count, "eval_rows": held_out, "steps": steps, "effective_batch": batch}
+    case.add("schedule", rows=len(fit), packed=packed, held_out=held_out, steps=steps,
+             batch=batch, micro=micro, accumulation=accumulation, gpus=gpus,
+             plural="GPUs" if gpus > 1 else "GPU (--gpus N for more)")
+    every = training.eval_steps
+    if str(getattr(training.eval_strategy, "value", "")) == "steps" and every and every > steps:
+        case.add("never_evaluated", every=every, steps=steps)
+
+
+def _steps(case: Preflight, rows: int, gpus: int) -> int:
+    training = case.training
+    if rows == 0 or training.max_steps > 0:
+        return training.max_steps if rows else 0
+    size = training.per_device_train_batch_size * gpus
+    batches = rows // size if training.dataloader_drop_last else math.ceil(rows / size)
+    return math.ceil(training.num_train_epochs
+                     * math.ceil(batches / training.gradient_accumulation_steps))
+
+
+def check_resume(case: Preflight) -> None:
+    """Does training go on from output_dir's last checkpoint, and is anything left to train?"""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    resume, output = case.training.resume_from_checkpoint, case.training.output_dir
+    if not resume or not case.training.do_train:
+        return
+    found = get_last_checkpoint(output) if os.path.isdir(output) else None
+    folder = Path(str(resume)) if resume is not True else found and Path(found)
+    if not folder:
+        return case.add("no_checkpoint", folder=output)
+    try:
+        state = read_object(folder / _STATE)
+    except (OSError, ValueError):
+        return case.add("no_checkpoint:state", folder=folder, state=_STATE, anew=_ANEW)
+    done, steps = int(state.get("global_step") or 0), case.facts.get("steps", 0)
+    if steps and done >= steps:
+        return case.add("already_trained", folder=folder, steps=steps, anew=_ANEW)
+    case.add("resume", folder=folder, done=done, steps=steps or "an unknown number")
+    planned = state.get("max_steps")
+    if steps and planned and planned != steps:
+        case.add("resume_differs", folder=folder, planned=planned, steps=steps, anew=_ANEW)
+    elif newer := next((name for name in case.data.dataset or []
+                        if (file := Path(str(case.data.dataset_dir)) / f"{name}.json").is_file()
+                        and file.stat().st_mtime > (folder / _STATE).stat().st_mtime), None):
+        case.add("resume_differs:newer", name=newer, folder=folder, anew=_ANEW)
+    with contextlib.suppress(OSError, ValueError):
+        check_adapter(case, folder)
+
+
+def count_parameters(case: Preflight) -> tuple[int, int] | None:
+    """Parameters in all, and those that are trained (adapter's, too); None: not to be counted."""
+    model = None
+    try:
+        model = empty_model(case.student)
+        parameters = sum(p.numel() for p in model.parameters())
+        model = framework.make_trainable(case, model)
+    except Exception as error:  # also an architecture that this transformers does not know
+        goes_on = case.model.adapter_name_or_path and not case.finetuning.create_new_adapter
+        if model is not None and isinstance(error, ValueError) and not goes_on:
+            case.add("not_trainable", fault=first_line(error))
+        else:  # an old adapter has its own layers
+            case.add("parameters", error=type(error).__name__)
+        return None
+    return parameters, sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def memory(case: Preflight, parameters: int, trained: int) -> None:
+    """An estimate for one GPU: weights, adapter and its optimizer, activations, logits.
+
+    Gradient checkpointing is on in LLaMA-Factory by default: one tensor a layer is kept, and one
+    layer is worked on at a time. With a vocabulary of 150,000 the logits weigh as much as all
+    else: bf16, their fp32 copy, and both gradients.
+    """
+    config, gpus, bits = case.student, case.facts["gpus"], case.model.quantization_bit
+    width = 2 if case.training.bf16 else 4  # or fp16, which the parser was given as bf16
+    by_weights, by_state = {2: (1, gpus), 3: (gpus, gpus)}.get(case.zero, (1, 1))
+    weights = parameters * ({4: 0.6, 8: 1.1}.get(bits, 2) if bits else width) / by_weights / GIB
+    # fp32 copy, gradient and two Adam moments
+    lora = case.finetuning.finetuning_type == "lora"
+    state = trained * (16 if lora else 14) / by_state / GIB
+    length = min(case.facts["tokens_max"], case.data.cutoff_len)
+    tokens = case.training.per_device_train_batch_size * length
+    if case.finetuning.stage == "dpo":
+        tokens *= 2
+    hidden = config.hidden_size
+    inner = getattr(config, "intermediate_size", 4 * hidden)
+    activations = tokens * width / GIB * (
+        config.num_hidden_layers * hidden + 16 * hidden + 6 * inner)
+    logits = tokens * config.vocab_size * (2 * width + 8) / GIB
+    total = weights + state + activations + logits + 1.5
+    case.facts |= {"parameters": parameters, "trained_parameters": trained,
+                   "memory_gib": round(total, 1)}
+    case.add("memory", parameters=parameters / 1e6, trained=trained / 1e6, total=total,
+             length=length, weights=weights, state=state, activations=activations, logits=logits)
