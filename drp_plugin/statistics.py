@@ -141,33 +141,28 @@ def detectable(before: Sequence[float], after: Sequence[float],
     return _turn(1e-9, 1.0, shown)[1]
 
 
-def mcnemar(only_before: int, only_after: int) -> float:
-    """Exact two-sided McNemar test on the discordant pairs; 1.0 where there are none. Twice the
-    smaller binomial tail with p = 1/2, in integers throughout."""
-    n, k = only_before + only_after, min(only_before, only_after)
-    tail = sum(accumulate(range(k), lambda term, i: term * (n - i) // (i + 1), initial=1))
-    # integers divide exactly, however large
-    return min(1.0, (2 * tail) / (1 << n))
-
-
 def sign_flip(differences: Sequence[int]) -> float:
-    """Exact two-sided permutation test of paired differences, in whole units. Of all ways to give
-    each difference either sign, the share whose sum is at least as far from 0 as the sum seen. With
-    differences of −1, 0 and 1 this is McNemar's test."""
+    """Exact two-sided permutation test of paired differences, in whole units; 1.0 where there are
+    none. Of all ways to give each difference either sign, the share whose sum is at least as far
+    from 0 as the sum seen. With differences of −1, 0 and 1 this is McNemar's exact test."""
     steps = [abs(d) for d in differences if d]
     unit = math.gcd(*steps)
     far = abs(sum(differences))
     if not far:
         return 1.0
     steps, far = [d // unit for d in steps], far // unit
-    # how many patterns have which sum of positive terms: one number, a field for each sum
-    width, most = len(steps) + 1, (sum(steps) - far) // 2
-    kept = (1 << width * (most + 1)) - 1
-    ways = 1
-    for step in steps:
-        ways = (ways + (ways << step * width)) & kept
-    # the remainder is the sum of the fields
-    return min(1.0, 2 * (ways % ((1 << width) - 1)) / (1 << len(steps)))
+    n, most = len(steps), (sum(steps) - far) // 2
+    if max(steps) == 1:  # a tail of the binomial distribution, term by term
+        tail = sum(accumulate(range(most), lambda term, i: term * (n - i) // (i + 1), initial=1))
+    else:
+        # how many patterns have which sum of positive terms: one number, a field for each sum
+        width, ways = n + 1, 1
+        kept = (1 << width * (most + 1)) - 1
+        for step in steps:
+            ways = (ways + (ways << step * width)) & kept
+        tail = ways % ((1 << width) - 1)  # the remainder is the sum of the fields
+    # integers divide exactly, however large
+    return min(1.0, (2 * tail) / (1 << n))
 
 
 def holm(values: Sequence[float]) -> list[float]:

@@ -74,11 +74,6 @@ class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]
         """lmms-eval's parsed options, or None where there was no command line."""
         return getattr(self, "args", None)
 
-    @property
-    def only_predicts(self) -> bool:
-        """--predict_only."""
-        return "bypass" in self._metric_fn_list
-
     def build_all_requests(self, **settings: Any) -> None:
         told = self.prepare(settings)
         self.config.metadata.update(told)  # reaches the model with each request

@@ -2,7 +2,7 @@
 
 import os
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from lmms_eval.utils import simple_parse_args_string
 
@@ -27,9 +27,8 @@ class DrpHF(StudentModel):
         # the ranks of torchrun are the workers already
         given = {"workers": 1 if self._world_size > 1 else None, **self.arguments}
         given |= {name: integer(name, given.get(name)) for name in ("threads", "workers")}
-        made: Sampler = engine_class("hf")(
-            self.pretrained, device=str(self.device), batch_size=self.batch, **given)
-        return made
+        return cast(Sampler, engine_class("hf")(
+            self.pretrained, device=str(self.device), batch_size=self.batch, **given))
 
 
 def visible_device(inherited: str | None, index: int) -> str:
@@ -71,8 +70,7 @@ class DrpVLLM(StudentModel):
         if self._world_size > 1:
             # in a child of its own, since this process is already in lmms-eval's process group
             os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "1"
-        made: Sampler = engine_class("vllm")(self.pretrained, **given)
-        return made
+        return cast(Sampler, engine_class("vllm")(self.pretrained, **given))
 
 
 class DrpStudent(DrpHF):

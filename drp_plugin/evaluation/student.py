@@ -1,5 +1,6 @@
 """What the lmms-eval models of this package share: requests in, counted completions out."""
 
+import itertools
 import os
 from collections import Counter
 from functools import cached_property
@@ -15,7 +16,6 @@ from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.evaluation.exchange import Counts, loudly, messages_of
 from drp_plugin.evaluation.task_protocol import Generation, cut_at, stops
-from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.arguments import check, flag, integer
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pretrained import derived_seed
@@ -51,27 +51,28 @@ class StudentModel(lmms):  # type: ignore[misc]
         super().__init__()
         with loudly():
             check(arguments, (*COMMON, *self.own()), self.name)
-            other = arguments.pop("model", None)
-            self.pretrained = str(arguments.pop("pretrained", None) or other or "")
+            take = arguments.pop
+            other = take("model", None)
+            self.pretrained = str(take("pretrained", None) or other or "")
             why = hub.missing(self.pretrained, arguments.get("revision")) if self.pretrained \
                 else "no model was given"
             if why:
                 raise UserError(why, fix="Give --model_args pretrained=FOLDER with a folder that "
                                 "holds the weights")
-            self.cap = integer("max_new_tokens", arguments.pop("max_new_tokens", None))
-            self.seed = integer("seed", arguments.pop("seed", None), least=0)
-            thinking = arguments.pop("thinking", None)
+            self.cap, self.budget = (integer(name, take(name, None))
+                                     for name in ("max_new_tokens", "thinking_budget"))
+            self.seed = integer("seed", take("seed", None), least=0)
+            thinking = take("thinking", None)
             self.thinking = None if thinking is None else flag("thinking", thinking)
-            self.budget = integer("thinking_budget", arguments.pop("thinking_budget", None))
             if self.budget and self.thinking is False:
                 raise UserError("thinking_budget has no use with thinking=False",
                                 fix="Leave one of them out")
             if max_batch_size is not None:
                 raise UserError(f"--max_batch_size has no use with {self.name}",
                                 fix="Leave it out, or give --batch_size")
-            self.stop_at_cutoff = flag("stop_at_cutoff", arguments.pop("stop_at_cutoff", False))
-            self.stop_loops = flag("stop_loops", arguments.pop("stop_loops", False))
-            self.ledger_path = arguments.pop("ledger", None)
+            self.stop_at_cutoff, self.stop_loops = (flag(name, take(name, False)) for name
+                                                    in ("stop_at_cutoff", "stop_loops"))
+            self.ledger_path = take("ledger", None)
             for name in {"trust_remote_code"} & set(arguments):
                 arguments[name] = flag(name, arguments[name])
             # lmms-eval's default is the number 1; what a user writes arrives as text
@@ -121,8 +122,7 @@ class StudentModel(lmms):  # type: ignore[misc]
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
         with loudly():
-            turns = [messages_of(r.args[1](self._doc(r))) for r in requests]
-            asked = self._requests(requests, turns, 0)
+            asked = self._requests(requests, [r.args[1](self._doc(r)) for r in requests], 0)
             return [self._result([said], a, r) for said, a, r in zip(
                 self._complete(requests, asked), asked, requests, strict=True)]
 
@@ -131,23 +131,18 @@ class StudentModel(lmms):  # type: ignore[misc]
         with loudly():
             said: list[list[Completion]] = [[] for _ in requests]
             last: dict[int, SampleRequest] = {}
-            open_, number = list(range(len(requests))), 0
-            while True:
-                turns = {}
-                for i in open_:
-                    content, end, *_ = requests[i].args[1](
-                        self._doc(requests[i]), round_idx=number,
-                        previous_output=[c.text for c in said[i]])
-                    if not end:
-                        turns[i] = messages_of(content)
-                open_, some = list(turns), [requests[i] for i in turns]
-                if not some:
+            for number in itertools.count():
+                turns = {i: content for i, r in enumerate(requests) if len(said[i]) == number
+                         for content, end, *_ in [r.args[1](
+                             self._doc(r), round_idx=number,
+                             previous_output=[c.text for c in said[i]])] if not end}
+                if not turns:
                     break
+                some = [requests[i] for i in turns]
                 asked = self._requests(some, list(turns.values()), number)
-                for i, a, c in zip(open_, asked, self._complete(some, asked), strict=True):
+                for i, a, c in zip(turns, asked, self._complete(some, asked), strict=True):
                     said[i].append(c)
                     last[i] = a
-                number += 1
             return [self._result(said[i], a, requests[i]) for i, a in sorted(last.items())]
 
     def loglikelihood(self, requests: list[Instance]) -> Any:
@@ -163,12 +158,12 @@ class StudentModel(lmms):  # type: ignore[misc]
         _, _, _, doc_id, task, split = request.args
         return self.task_dict[task][split][doc_id]
 
-    def _requests(self, requests: list[Instance], turns: list[tuple[Message, ...]],
+    def _requests(self, requests: list[Instance], turns: list[Any],
                   number: int) -> list[SampleRequest]:
         copies: Counter[tuple[Any, ...]] = Counter()
         made = []
-        for request, messages in zip(requests, turns, strict=True):
-            wanted = Generation.read(request.args[2], self.name)
+        for request, turn in zip(requests, turns, strict=True):
+            messages, wanted = messages_of(turn), Generation.read(request.args[2], self.name)
             place = (request.args[4], request.args[3])
             protocol = request.metadata.get("protocol") or {}
             made.append(SampleRequest(
@@ -201,18 +196,18 @@ class StudentModel(lmms):  # type: ignore[misc]
                kept: bool) -> list[Completion]:
         """A completion of every request: where the prompt leaves no room in the context, nothing,
         cut off after no tokens. Any other failure ends the run."""
-        failed = [(r, o) for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Failed)]
-        long = [f"{r.args[4]} {self._doc(r).get('id', r.args[3])}"
-                for r, o in failed if o.reason == "too_long"]
-        if len(failed) > len(long) or len(long) == len(outcomes):
-            first = next((o for _, o in failed if o.reason != "too_long"), failed[0][1])
+        # those that are not too long first
+        failed = sorted((o for o in outcomes if isinstance(o, Failed)),
+                        key=lambda o: o.reason == "too_long")
+        if failed and (failed[0].reason != "too_long" or len(failed) == len(outcomes)):
             raise UserError(f"{len(failed)} of {len(outcomes)} completions failed, the first with: "
-                            f"{first.error}", fix="Nothing was scored." + (
+                            f"{failed[0].error}", fix="Nothing was scored." + (
                                 " Finished ones are kept: run the same command again" * kept))
-        if long:
-            say(f"{len(long)} of {len(outcomes)} prompts leave no room in the context and "
-                      f"count as cut off ({failed[0][1].error}): {', '.join(long[:5])}"
-                      + (" …" if len(long) > 5 else ""))
+        if failed:
+            long = [f"{r.args[4]} {self._doc(r).get('id', r.args[3])}"
+                    for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Failed)]
+            say(f"{len(long)} of {len(outcomes)} prompts leave no room in the context and count as "
+                f"cut off ({failed[0].error}): {', '.join(long[:5])}{' …' * (len(long) > 5)}")
         done = [o for o in outcomes if isinstance(o, Completion) and o.finish == "stop"]
         if self.thinking is None and done and not any(CLOSE in o.text for o in done) \
                 and (requests[0].metadata.get("protocol") or {}).get("thinking"):

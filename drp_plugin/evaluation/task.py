@@ -18,6 +18,7 @@ from drp_plugin.tokens import TokenCounter
 
 PASS_AT = (2, 4, 8, 16, 32, 64)
 """Numbers of samples for which the chance of a right one among them is told."""
+_NOTHING = Counts()  # What another model than ours tells
 
 
 class DRPTask(TextTask):
@@ -34,7 +35,7 @@ class DRPTask(TextTask):
     def __init__(self, config: dict[str, Any]) -> None:
         config = {k: v for k, v in config.items() if k != "class"}
         own = {**config.pop("protocol", {}), **config.pop("variant", {})}
-        self._told: dict[str, list[Counts | None]] = {}
+        self._told: dict[str, list[Counts]] = {}
         self._earlier: dict[str, list[list[str]]] = {}
         self._counter: TokenCounter | None = None
         self._offset = 0
@@ -122,36 +123,36 @@ class DRPTask(TextTask):
                 doc = self.task_docs[instance.doc_id]
                 self._earlier[doc["id"]] = [r[:-1] for r in instance.resps if isinstance(r, list)]
                 instance.resps = instance.filtered_resps["none"] = replies
-                self._told[doc["id"]] = [
-                    c if isinstance(c, Counts) else None for c in instance.token_counts]
+                self._told[doc["id"]] = [c if isinstance(c, Counts) else _NOTHING
+                                         for c in instance.token_counts]
 
     def process_results(self, doc: dict[str, Any], results: list[Any],
                         full_docs: Any = None) -> dict[str, Any]:
         """The metrics of one question, and under `drp` all that they were computed from."""
-        if self.only_predicts:
+        if "bypass" in self._metric_fn_list:  # --predict_only
             return {"bypass": 0}
         with loudly():
             replies = results[0] if results and isinstance(results[0], list) else results
             n = len(replies)
-            told = self._told.get(doc["id"]) or [None] * n
+            told = self._told.get(doc["id"]) or [_NOTHING] * n
             measured = measure_many(
                 replies, [doc["answer"]] * n, [doc["dataset"]] * n, self._tokens(told),
                 self.protocol.cutoff,
-                backend_tokens=[c.output_tokens if c else None for c in told],
+                backend_tokens=[c.output_tokens for c in told],
                 # as the model was told, else as the task says
                 thinking=bool(_settings(told).get("thinking", self.protocol.thinking)),
-                ended=[None if c is None else ended_by_itself(c.finish) for c in told])
+                ended=[ended_by_itself(c.finish) for c in told])
             return self._metrics(doc, measured, told)
 
-    def _tokens(self, told: list[Counts | None]) -> TokenCounter:
+    def _tokens(self, told: list[Counts]) -> TokenCounter:
         with self._lock:
             if self._counter is None:
-                own = next((c.tokenizer for c in told if c and c.tokenizer), None)
+                own = next((c.tokenizer for c in told if c.tokenizer), None)
                 self._counter = _counter(self.protocol.tokenizer, own)
             return self._counter
 
     def _metrics(self, doc: dict[str, Any], measured: list[Measured],
-                 told: list[Counts | None]) -> dict[str, Any]:
+                 told: list[Counts]) -> dict[str, Any]:
         settings = _settings(told)
         each: dict[str, list[Any]] = {
             "accuracy": [m.correct for m in measured], "tokens": [m.tokens for m in measured],
@@ -160,27 +161,26 @@ class DRPTask(TextTask):
             "no_answer": [m.outcome == "no_answer" for m in measured],
             "loops": [m.loop is not None for m in measured]}
         if settings.get("stop_at_cutoff") or settings.get("stop_loops"):
-            each["stopped_early"] = [bool(c and c.finish in ("cutoff", "loop")) for c in told]
+            each["stopped_early"] = [c.finish in ("cutoff", "loop") for c in told]
         else:  # what the completions would have been without early stopping is known
             each["accuracy_no_cutoff"] = [m.full.correct for m in measured]
             each["tokens_no_cutoff"] = [m.full.tokens for m in measured]
-        if any(c and c.rounds for c in told):
-            each["first_round_tokens"] = [sum(c.rounds) if c else 0 for c in told]
+        if any(c.rounds for c in told):
+            each["first_round_tokens"] = [sum(c.rounds) for c in told]
         found: dict[str, Any] = {name: sum(map(float, values)) / len(values)
                                  for name, values in each.items()}
         if len(measured) > 1:
             right = sum(bool(m.correct) for m in measured)
             found |= {f"pass_at_{j}": pass_at(right, len(measured), j)
                       for j in PASS_AT if j <= len(measured)}
-        completions = [{**m.model_dump(mode="json"), "finish": c.finish if c else None}
-                       for m, c in zip(measured, told, strict=True)]
         found["drp"] = {**{name: doc[name] for name in ("id", "question", "answer", "dataset")},
-                        "completions": completions,
+                        "completions": [{**m.model_dump(mode="json"), "finish": c.finish}
+                                        for m, c in zip(measured, told, strict=True)],
                         "protocol": self._protocol(settings),
                         "run": {key: settings.get(key) for key in ("model", "adapter", "seed")}}
         if earlier := self._earlier.get(doc["id"]):
             found["drp"]["earlier_rounds"] = earlier
-        if len(told) == 1 and told[0] is not None and told[0].finish is not None:
+        if len(told) == 1 and told[0].finish is not None:
             found["finish_reason"] = "stop" if told[0].finish == "stop" else "length"
         return found
 
@@ -205,8 +205,8 @@ class DRPTask(TextTask):
         }
 
 
-def _settings(told: list[Counts | None]) -> dict[str, Any]:
-    return next((c.settings for c in told if c), {})
+def _settings(told: list[Counts]) -> dict[str, Any]:
+    return next((c.settings for c in told if c is not _NOTHING), {})
 
 
 def _counter(wanted: str, own: str | None) -> TokenCounter:

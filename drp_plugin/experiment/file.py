@@ -141,11 +141,11 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
                  content)
 
 
-def _over(below: dict[str, Any], above: dict[str, Any]) -> dict[str, Any]:
+def _over(below: Any, above: Any) -> Any:
     """Two mappings in one: where both have a mapping, key by key; else what is above."""
-    return {**below, **{
-        key: _over(below[key], value) if isinstance(value, dict) and isinstance(
-            below.get(key), dict) else value for key, value in above.items()}}
+    if not (isinstance(below, dict) and isinstance(above, dict)):
+        return above
+    return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}
 
 
 def _check(experiment: Experiment, path: Path) -> None:

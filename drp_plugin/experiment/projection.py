@@ -3,6 +3,7 @@
 For the teacher a pilot of the real rows is better: `drp prune … --forecast`.
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -40,11 +41,9 @@ def project(stage: Stage, experiment: Experiment) -> Projection:
 
 
 def _option(words: Sequence[str], name: str, default: str = "") -> str:
-    return words[words.index(name) + 1] if name in words else default
-
-
-def _setting(words: Sequence[str], name: str, default: str) -> str:
-    return next((w.partition("=")[2] for w in words if w.startswith(f"{name}=")), default)
+    """Of `--name value` or `name=value`."""
+    found = dict(itertools.pairwise(words)) | dict(w.split("=", 1) for w in words if "=" in w)
+    return found.get(name, default)
 
 
 def _teacher(stage: Stage, experiment: Experiment, rows: int) -> Projection:
@@ -75,8 +74,8 @@ def _gpu(stage: Stage, experiment: Experiment, rows: int, parameters: float) -> 
         hours = tokens / hardware.decode_tokens_per_s / 3600
         return Projection(None, hours, f"{rows:,} × {samples} × {hardware.trace_tokens:,} tokens / "
                           f"{hardware.decode_tokens_per_s:,.0f} tokens/s")
-    epochs = float(_setting(stage.command, "num_train_epochs", "3"))
-    size = int(_setting(stage.command, "max_samples", str(rows)))
+    epochs = float(_option(stage.command, "num_train_epochs", "3"))
+    size = int(_option(stage.command, "max_samples", str(rows)))
     learned = min(rows, size) * hardware.trace_tokens * 0.5  # about half is left
     # LoRA: forward and backward through all weights, no gradient of theirs: 4 FLOPs a parameter
     flops = 4 * parameters * 1e9 * learned * epochs

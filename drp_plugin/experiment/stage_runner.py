@@ -111,13 +111,14 @@ class Runner:
 
     def run(self) -> None:
         """Run what is not done. Raises StageFailed, and KeyboardInterrupt after cleaning up."""
+        from doit.cmd_base import ModuleTaskLoader
         from doit.doit_cmd import DoitMain
 
         # what a scheduler sends ends the stages too, as Ctrl-C does
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         with self._bars:
             try:
-                code = DoitMain(_loader(self), config_filenames=()).run(["run"])
+                code = DoitMain(ModuleTaskLoader(self._graph()), config_filenames=()).run(["run"])
             finally:
                 self.stop()
                 signal.signal(signal.SIGTERM, before)
@@ -126,11 +127,25 @@ class Runner:
         if code:
             raise StageFailed("the stages could not be run")
 
+    def _graph(self) -> dict[str, Any]:
+        """What doit loads: a task for each stage."""
+        from doit.reporter import ZeroReporter
+
+        def task_stages() -> Iterator[dict[str, Any]]:
+            for stage in self.stages:
+                yield {"basename": stage.name, "actions": [(self.execute, [stage])],
+                       "task_dep": list(stage.needs), "io": {"capture": False},
+                       "uptodate": [(self.skip, [stage])]}
+
+        return {"task_stages": task_stages, "DOIT_CONFIG": {
+            "backend": "json", "dep_file": str(self.folder / ".doit.json"), "verbosity": 2,
+            "reporter": ZeroReporter(StringIO(), {}), "continue": True, "par_type": "thread",
+            "num_process": self.jobs if self.jobs > 1 else 0}}
+
     def stop(self) -> None:
         """End the stages that are running and what they started."""
         self._stop.set()
-        with self._guard:
-            running = list(self._running.values())
+        running = list(self._running.values())
         for number in (signal.SIGINT, signal.SIGKILL):
             for process in running:
                 if process.poll() is None:
@@ -181,9 +196,9 @@ class Runner:
         if process.returncode != 0 or not stage.made_all():
             if not self._stop.is_set():
                 end = log.read_text(errors="replace").splitlines()[-15:]
-                self.failures.append(
-                    f"{stage.name} failed (exit code {process.returncode}). The end of {log}:\n"
-                    + "\n".join("    " + line for line in end))
+                self.failures.append("\n    ".join([
+                    f"{stage.name} failed (exit code {process.returncode}). The end of {log}:",
+                    *end]))
             return False
         took = time.monotonic() - began
         self._took.setdefault(stage.kind, []).append(took)
@@ -225,40 +240,15 @@ class Runner:
                    for kind, n in kinds.items()) / self.jobs
 
 
-def _loader(runner: Runner) -> Any:
-    """What doit loads: a task for each stage."""
-    from doit.cmd_base import TaskLoader2
-    from doit.reporter import ZeroReporter
-    from doit.task import dict_to_task
-
-    class Loader(TaskLoader2):  # type: ignore[misc]
-        def load_doit_config(self) -> dict[str, Any]:
-            return {"backend": "json", "dep_file": str(runner.folder / ".doit.json"),
-                    "reporter": ZeroReporter(StringIO(), {}), "verbosity": 2, "continue": True,
-                    "num_process": runner.jobs if runner.jobs > 1 else 0, "par_type": "thread"}
-
-        def load_tasks(self, cmd: Any, pos_args: Any) -> list[Any]:
-            return [dict_to_task({
-                "name": stage.name, "actions": [(runner.execute, [stage])],
-                "task_dep": list(stage.needs), "io": {"capture": False},
-                "uptodate": [(runner.skip, [stage])]})
-                for stage in runner.stages]
-
-    return Loader()
-
-
 def choose(stages: list[Stage], *, until: str | None = None,
            only: tuple[str, ...] = ()) -> list[Stage]:
     """The stages up to a kind, for some methods alone, and all they stand on. Raises UserError."""
-    known = {s.method for s in stages if s.method}
-    for name in only:
-        if name not in known:
-            raise UserError(f"--only {name}: no such method",
-                            fix=f"They are: {', '.join(sorted(known))}")
+    known = sorted({s.method for s in stages if s.method})
+    for name in set(only) - set(known):
+        raise UserError(f"--only {name}: no such method", fix=f"They are: {', '.join(known)}")
     order = list(WEIGHTS)
-    wanted = {s.name for s in stages
-              if (until is None or order.index(s.kind) <= order.index(until))
-              and (not only or s.method in only)}
+    wanted = {s.name for s in stages if (not only or s.method in only)
+              and (until is None or order.index(s.kind) <= order.index(until))}
     for stage in reversed(stages):
         if stage.name in wanted:
             wanted |= set(stage.needs)

@@ -1,5 +1,6 @@
 """A stage of an experiment: one command, what it needs, and what tells whether it has to run."""
 
+import contextlib
 import hashlib
 import json
 import re
@@ -95,24 +96,18 @@ def _read(stage: Stage) -> list[str]:
 
 def fraction(log: Path) -> float | None:
     """The last percentage near the end of a running stage's log, 0 to 1. For display only."""
-    try:
-        with open(log, "rb") as file:
-            file.seek(0, 2)
-            file.seek(max(0, file.tell() - TAIL_BYTES))
-            found = _PERCENT.findall(file.read())
-    except OSError:
-        return None
-    value = float(found[-1]) / 100 if found else None
-    return value if value is not None and value <= 1 else None
+    with contextlib.suppress(OSError, IndexError), open(log, "rb") as file:
+        file.seek(0, 2)
+        file.seek(max(0, file.tell() - TAIL_BYTES))
+        value = float(_PERCENT.findall(file.read())[-1]) / 100
+        return value if value <= 1 else None
+    return None
 
 
 def moved(measured: tuple[str, ...]) -> bool:
     """Whether the last measurement's tokens differ from those before; True for fewer than two."""
-    tokens = [_tokens(Path(folder)) for folder in measured[-2:]]
-    if len(tokens) < 2 or None in tokens:
-        return True
-    before, after = tokens
-    return abs(after - before) > LEAST * before  # type: ignore[operator]
+    before, after = [None, None, *(_tokens(Path(folder)) for folder in measured)][-2:]
+    return before is None or after is None or abs(after - before) > LEAST * before
 
 
 def _tokens(folder: Path) -> float | None:

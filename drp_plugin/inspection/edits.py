@@ -34,15 +34,9 @@ def read_edits(run_dir: Path) -> dict[str, Edit]:
     if not path.exists():
         return {}
     edits: dict[str, Edit] = {}
-    for row in jsonl.rows(path):
-        if row.value is None:
-            raise UserError(row.error or "bad row", file=path, row=row.number)
-        try:
-            edit = Edit.model_validate(row.value)
-        except ValidationError as error:
-            raise UserError(jsonl.explain(error), file=path, row=row.number) from None
+    for edit in jsonl.read(path, Edit):
         if edit.action == "edit" and edit.response is None:
-            raise UserError("an edit without a response", file=path, row=row.number,
+            raise UserError(f"the edit of {edit.id!r} is without a response", file=path,
                             fix="Give the new response, or the action accept or reject")
         edits[edit.id] = edit
     return edits
@@ -68,14 +62,12 @@ def check_edit(row: Pruned, response: str, options: PruneOptions,
     checked = CheckedTrace(trace, before.thinking, before.answer, final)
     result = Result((), (), after.thinking, after.answer, kind=kind)
     found: dict[str, Any] = {"shape": {"ok": True}}
-    none = options.model_copy(update={f"check_{name}": False for name in CHECKS})
-    for name in CHECKS:
-        if getattr(options, f"check_{name}"):
-            alone = none.model_copy(update={f"check_{name}": True})
-            try:
-                found |= verify(checked, result, (row.tokens_before, count(text)), alone)
-            except Rejection as failed:
-                found[name] = {"ok": False, "reason": failed.reason.value, "detail": failed.detail}
+    for name in (name for name in CHECKS if getattr(options, f"check_{name}")):
+        alone = options.model_copy(update={f"check_{other}": other == name for other in CHECKS})
+        try:
+            found |= verify(checked, result, (row.tokens_before, count(text)), alone)
+        except Rejection as failed:
+            found[name] = {"ok": False, "reason": failed.reason.value, "detail": failed.detail}
     return found
 
 

@@ -16,7 +16,7 @@ from typing import IO, Any
 from drp_plugin.inspection.edits import read_edits
 from drp_plugin.inspection.rows import Statistics, Teachings, not_reached, readable, rows
 from drp_plugin.mathml import FORMULA, formulas, framed, island, typeset, visible
-from drp_plugin.records import Action, Pruned, Reject, Step
+from drp_plugin.records import Action, Pruned, Reject
 from drp_plugin.thinking import split_response
 
 _PART = 1_000_000  # Characters of a part
@@ -119,8 +119,9 @@ def _shown(row: Pruned | Reject, asked: list[dict[str, Any]]) -> dict[str, Any]:
             "teacher": row.teacher, "coverage": row.coverage, "checks": readable(row.verdict),
             "before": row.tokens_before, "after": row.tokens_after,
             # a step's place in T, else its text
-            "steps": [[step.index, step.skill, step.start, step.end] if _placed(step, data) else
-                      [step.index, step.skill, None, step.text] for step in row.steps],
+            "steps": [[s.index, s.skill, s.start, s.end] if s.start is not None
+                      and data["thinking"][s.start:s.end] == s.text else
+                      [s.index, s.skill, None, s.text] for s in row.steps],
             "revisions": [[r.action.value, r.steps, r.text] for r in row.revisions],
             "newThinking": new.thinking, "newAnswer": new.answer}
     # a formula may stand across steps, or in a revision alone: each text is read for itself
@@ -132,7 +133,3 @@ def _shown(row: Pruned | Reject, asked: list[dict[str, Any]]) -> dict[str, Any]:
     data["math"] = {source: found for text in texts if isinstance(text, str)
                     for source, found in formulas(text)}
     return data
-
-
-def _placed(step: Step, data: dict[str, Any]) -> bool:
-    return step.start is not None and data["thinking"][step.start:step.end] == step.text

@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import jinja2
-
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Ask, Message, Request, Sampling, TeacherError
@@ -63,9 +61,9 @@ class Judged:
 
 def parse_verdict(text: str) -> Verdict | None:
     """`A`, `B` or `Same`, in whatever dress; None where the reply is none of them."""
-    match = _VERDICT.match(text) if len(text.split()) else None
+    match = _VERDICT.match(text)
     found = {match[1].lower()} if match else set()
-    if match is None or (match[1].lower() == "a" and re.match(r"\s*a\s+[a-z]", text)):
+    if match is None or re.match(r"\s*a\s+[a-z]", text):    # `a good version`
         found = {m[1].lower() for m in _LATER.finditer(text)}
     words: dict[str, Verdict] = {"same": "Same", "a": "A", "b": "B"}
     return words[found.pop()] if len(found) == 1 else None
@@ -113,10 +111,8 @@ async def judge_pair(pair: Pair, ask: Ask, prompts: Prompts, sampling: Sampling)
         side = parse_verdict(reply.text) if reply.finish_reason != "refusal" else None
         if side is None:
             details.append(f"no verdict: {' '.join(reply.text.split())[:120]!r}")
-            return None, None
-        if side == "Same":
-            return "same", side
-        return ("two" if (side == "A") == two_is_a else "one"), side
+        meant = {None: None, "Same": "same", "A": "one", "B": "two"}
+        return meant[{"A": "B", "B": "A"}.get(side or "", side) if two_is_a else side], side
 
     first, first_side = await once(pair.swapped)
     second, second_side = await once(not pair.swapped)
@@ -149,17 +145,3 @@ def summarize(judged: list[Judged], one: dict[str, Pruned],
         "contradictions": share(winners["contradiction"], len(judged)),
         "steps_per_example": {"one": steps(one), "two": steps(two)},
     }
-
-
-def table(summary: dict[str, Any], names: tuple[str, str]) -> str:
-    """The summary for a person; `names` say what the two runs are."""
-    def share(d: dict[str, Any]) -> str:
-        if d["share"] is None:
-            return "—"
-        low, high = d["interval"]
-        return (f"{100 * d['share']:.1f} %  (95 %: {100 * low:.1f} to {100 * high:.1f} %; "
-                f"n {d['n']})")
-
-    texts = jinja2.Environment(loader=jinja2.PackageLoader("drp_plugin", "data"))
-    return texts.get_template("judge.txt.jinja").render(
-        s=summary, one=names[0], two=names[1], share=share)

@@ -44,17 +44,15 @@ class Desk:
             edits.pop(id_, None)
             answer: dict[str, Any] = {}
             if given.get("action") is not None:
-                edit = edits[id_] = Edit.model_validate(given)
-                answer = {} if edit.response is None else {"checks": self._checks(edit)}
+                edit, known = Edit.model_validate(given), self._decisions
+                edits[id_] = edit
+                if edit.response is not None:
+                    row = find_row(self.run_dir, edit.id)
+                    answer["checks"] = readable(check_edit(
+                        known.unpruned(row) if isinstance(row, Reject) else row, edit.response,
+                        known.options, known.count))
             jsonl.write(self.run_dir / EDITS, edits.values())
             return answer
-
-    def _checks(self, edit: Edit) -> list[tuple[bool, str]]:
-        row = find_row(self.run_dir, edit.id)
-        if isinstance(row, Reject):
-            row = self._decisions.unpruned(row)
-        return readable(check_edit(row, edit.response or "", self._decisions.options,
-                                   self._decisions.count))
 
 
 def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServer, str]:

@@ -46,19 +46,14 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
     parts = (part for own in members.values() for part in _parts(own, methods, cutoff))
     for number, part in enumerate(parts):
         rows = [texts for _, texts in part]
-        yield _island(f"part-{number}", {"rows": rows, "math": _math(rows)})
+        math: dict[str, str] = {}
+        for question, gold, completions in rows:
+            answers = [answer for samples in completions.values() for answer in samples]
+            for text in (question, typeset(gold), *(text for text, _ in answers),
+                         *(typeset(extracted or "") for _, extracted in answers)):
+                math |= formulas(text)
+        yield _island(f"part-{number}", {"rows": rows, "math": math})
     yield tail
-
-
-def _math(rows: Sequence[Any]) -> dict[str, str]:
-    """The MathML of all formulas in the texts of a part."""
-    found: dict[str, str] = {}
-    for question, gold, completions in rows:
-        answers = [answer for samples in completions.values() for answer in samples]
-        for text in (question, typeset(gold), *(text for text, _ in answers),
-                     *(typeset(extracted or "") for _, extracted in answers)):
-            found |= formulas(text)
-    return found
 
 
 def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
@@ -101,11 +96,12 @@ def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any
     its title, question, gold answer, the place where the browser shows it, and its sides: what both
     begin with (`same`), and what is a side's own from where they part."""
     found: list[dict[str, Any]] = []
-    for group, task in dict.fromkeys((s.run.group, s.task.column) for s in scored):
-        members = [s for s in scored if (s.run.group, s.task.column) == (group, task)]
-        for other in members[1:]:
-            for lost in (True, False):
-                found += itertools.islice(_pairs(members[0], other, cutoff, lost), _EACH)
+    alike: dict[tuple[str, str], list[Scored]] = {}
+    for one in scored:
+        alike.setdefault((one.run.group, one.task.column), []).append(one)
+    for members in alike.values():
+        for other, lost in itertools.product(members[1:], (True, False)):
+            found += itertools.islice(_pairs(members[0], other, cutoff, lost), _EACH)
         for one in members:
             found += itertools.islice((
                 _excerpt(f"ends in a loop, a period of {m.loop} characters", (one, sample, m.full))

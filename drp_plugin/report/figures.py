@@ -25,6 +25,7 @@ _COLORS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#0
 _MARKERS = "osD^vPX*<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _SMALL = 1_000
+_TICKS = {62, 125, 250, 500, *(1_000 * 2 ** i for i in range(6))}
 #: How a method is drawn, and what draws the methods of one task.
 Style = Callable[[Scored], dict[str, Any]]
 Panel = Callable[[Any, Sequence[Scored], Style], None]
@@ -43,9 +44,8 @@ class Picture(NamedTuple):
 def draw_all(scored: Sequence[Scored], rows: Sequence[ResultRow],
              cutoff: int | None) -> list[Picture]:
     """Every figure that these runs allow. Raises ImportError without matplotlib."""
-    found = (budgets(scored), tradeoff(scored, rows, cutoff), lengths(scored, cutoff),
-             recovered(scored))
-    return [picture for picture in found if picture is not None]
+    return list(filter(None, (budgets(scored), tradeoff(scored, rows, cutoff),
+                              lengths(scored, cutoff), recovered(scored))))
 
 
 def budgets(scored: Sequence[Scored]) -> Picture | None:
@@ -58,7 +58,7 @@ def budgets(scored: Sequence[Scored]) -> Picture | None:
     def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
         for one in own:
             if curve := curves[id(one)]:
-                axes.plot(list(curve), list(curve.values()), **style(one))
+                axes.plot(*zip(*curve.items(), strict=True), **style(one))
         _log_ticks(axes, [b for one in own for b in curves[id(one)]])
         axes.set(xlabel="budget, tokens", ylabel="Pass@1, %")
 
@@ -162,11 +162,8 @@ def _log_ticks(axes: "Axes", places: Sequence[int]) -> None:
     from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, NullLocator
 
     axes.set_xscale("log")
-    if places:
-        axes.xaxis.set_major_locator(FixedLocator(sorted(
-            {p for p in places if p in (62, 125, 250, 500, *(1_000 * 2 ** i for i in range(6)))})))
-    else:
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_locator(FixedLocator(sorted(_TICKS & set(places))) if places
+                                 else LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(
         lambda x, _: f"{x / 1000:g}k" if x >= 1000 else f"{x:g}"))

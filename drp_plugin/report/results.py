@@ -207,8 +207,9 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
     long_one, long_two = ([mean([r.tokens for r in s]) for s in side] for side in sides)
     samples = (max(map(len, sides[0])), max(map(len, sides[1])))
     cells = Counter((bool(a[0].correct), bool(b[0].correct)) for a, b in pairs)
-    exact = statistics.mcnemar(cells[True, False], cells[False, True])
-    p = exact if samples == (1, 1) else statistics.sign_flip(_steps(pairs))
+    # differences in the share of right samples, in whole steps of their common denominator
+    unit = math.lcm(*map(len, itertools.chain(*sides)))
+    p = statistics.sign_flip([round(unit * (y - x)) for x, y in zip(one, two, strict=True)])
     accuracy, tokens = (mean(one), mean(two)), (mean(long_one), mean(long_two))
     change = statistics.paired_difference(one, two, samples)
     return Comparison(
@@ -219,20 +220,13 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
         both=cells[True, True], only_before=cells[True, False], only_after=cells[False, True],
         neither=cells[False, False], worse=sum(y < x for x, y in zip(one, two, strict=True)),
         better=sum(y > x for x, y in zip(one, two, strict=True)),
-        mcnemar_p=exact if samples == (1, 1) else None, p=p, p_holm=p,
+        mcnemar_p=p if samples == (1, 1) else None, p=p, p_holm=p,
         # what the interval still holds is not shown either
         detectable=max(statistics.detectable(one, two, samples), (change.high - change.low) / 2),
         tokens_before=tokens[0], tokens_after=tokens[1],
         **_interval("tokens_change", statistics.relative_change(long_one, long_two)),
         aes=aes(accuracy, tokens), same_protocol=before.task.protocol == after.task.protocol,
         toy=before.task.task.startswith(TOY))
-
-
-def _steps(pairs: Sequence[tuple[Sequence[Reading], Sequence[Reading]]]) -> list[int]:
-    """Differences in the share of right samples, in whole steps of their common denominator."""
-    unit = math.lcm(*(len(side) for pair in pairs for side in pair))
-    return [sum(bool(r.correct) for r in b) * (unit // len(b))
-            - sum(bool(r.correct) for r in a) * (unit // len(a)) for a, b in pairs]
 
 
 def comparisons(scored: Sequence[Scored], cutoffs: Sequence[int | None],

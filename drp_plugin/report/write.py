@@ -75,11 +75,11 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
             pictures = draw_all(scored, report.rows, report.cutoff)
         except ImportError:
             missing = NO_FIGURES
-    figures_json = {name: [{key: finite(value) for key, value in record.model_dump(
-        mode="json").items()} for record in records] for name, records
-        in (("rows", report.rows), ("comparisons", report.comparisons))}
+    numbers = {name: [{key: finite(value) for key, value in record.model_dump(
+        mode="json").items()} for record in getattr(report, name)]
+        for name in ("rows", "comparisons")}
     contents: dict[str, Iterable[str | bytes]] = {
-        "results.json": [json.dumps(figures_json, indent=1, ensure_ascii=False), "\n"],
+        "results.json": [json.dumps(numbers, indent=1, ensure_ascii=False), "\n"],
         "report.md": ["\n".join([
             f"# {TITLE}\n", *(f"{sentence}\n" for sentence in report.headline),
             *map(markdown, report.tables),
@@ -140,14 +140,12 @@ def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
 
 
 def _tokens(found: Sequence[Comparison]) -> str:
-    if len(found) <= _DETAILED:
-        return "tokens " + ", ".join(
-            f"{percent(c.tokens_change)} on {_set(c)} (95 %: "
-            f"{span(c.tokens_change_low, c.tokens_change_high)})" for c in found)
-    sure = [c for c in found if c.tokens_change_high < 0 or c.tokens_change_low > 0]
-    unsure = [_set(c) for c in found if c not in sure]
-    text = "tokens " + ", ".join(f"{percent(c.tokens_change)} on {_set(c)}" for c in found)
-    return text + (f" (no sure change on {_listed(unsure)})" if unsure else "")
+    few = len(found) <= _DETAILED
+    unsure = [_set(c) for c in found
+              if not few and c.tokens_change_low <= 0 <= c.tokens_change_high]
+    return "tokens " + ", ".join(f"{percent(c.tokens_change)} on {_set(c)}" + (
+        f" (95 %: {span(c.tokens_change_low, c.tokens_change_high)})" if few else "")
+        for c in found) + (f" (no sure change on {_listed(unsure)})" if unsure else "")
 
 
 def _accuracy(found: Sequence[Comparison]) -> str:
