@@ -44,11 +44,12 @@ class Spool:
         self._end += self._file.write(text := f"{dumps(example)}\n{json.dumps(note)}\n".encode())
         return self._end - len(text)
 
-    def read(self, rows: Iterable[Fit]) -> Iterator[tuple[str, Any]]:
-        """Each row's example, as one line of JSON, and what is known about it."""
+    def read(self, rows: Iterable[Fit]) -> Iterator[tuple[Fit, str, Any]]:
+        """Each row with its example, as one line of JSON, and what is known about it."""
         for row in rows:
             self._file.seek(row.offset)
-            yield self._file.readline().decode().rstrip("\n"), json.loads(self._file.readline())
+            example = self._file.readline().decode().rstrip("\n")
+            yield row, example, json.loads(self._file.readline())
 
 
 def digest(*parts: str | None) -> bytes:

@@ -47,10 +47,9 @@ class Built:
     notes: list[str] = field(default_factory=list)
 
 
-def first_of(dropped: Iterable[Dropped], reason: str) -> str:
-    """File, row and cause of the first row that was left out for this reason."""
-    row = next(d for d in dropped if d.reason == reason)
-    return f"{row.source}: row {row.row}" + f": {row.detail}" * bool(row.detail)
+def first_of(dropped: Iterable[Dropped], reason: str) -> Dropped:
+    """The first row that was left out for this reason."""
+    return next(d for d in dropped if d.reason == reason)
 
 
 @dataclass
@@ -63,11 +62,10 @@ class Sorter:
     excluded: HeldOut
     tests: HeldOut
     spool: Spool
-    fit: dict[bytes, Fit] = field(default_factory=dict)  # of equal rows, that of the least rank
+    fit: dict[bytes, list[Fit]] = field(default_factory=dict)  # by what is trained
     dropped: list[Dropped] = field(default_factory=list)
     rows_in: int = 0
     unrecorded: int = 0  # rows that do not name their prompt, where that decides
-    _equal: list[tuple[bytes, Fit]] = field(default_factory=list)
 
     def add(self, row: Candidate | Dropped) -> None:
         """Sort one row."""
@@ -77,39 +75,36 @@ class Sorter:
         try:
             self._add(row)
         except Unfit as error:
-            self.dropped.append(
-                Dropped(row.source, row.row, row.id, Why(error.reason), error.detail))
+            self._drop(row, Why(error.reason), error.detail)
+
+    def _drop(self, row: Candidate | Fit, reason: Why, detail: str = "") -> None:
+        self.dropped.append(Dropped(row.source, row.row, row.id, reason, detail))
 
     def _add(self, row: Candidate) -> None:
-        prompt = self.settings.prompt or row.prompt or BARE
+        settings, prompt = self.settings, self.settings.prompt or row.prompt or BARE
         asked = asking(prompt)(row.question)
         response, rejected = self._prepared(row, asked)
         excluded = self.excluded.find(row.question)
         if excluded and excluded.similarity == 1:
             raise Unfit(Why.EXCLUDED, "the question stands in an --exclude file")
         overlap = self.tests.find(row.question)
-        if overlap and self.settings.drop_overlap:
+        if overlap and settings.drop_overlap:
             raise Unfit(Why.IN_TEST_SET, f"{overlap.test}, similarity {overlap.similarity:g}")
         tokens = None
         if self.count is not None:
             tokens = max(self.layout.tokens(self.count, asked, text)
                          for text in (response, rejected) if text is not None)
-            if tokens > self.settings.cutoff_len and not self.settings.keep_over_cutoff:
+            if tokens > settings.cutoff_len and not settings.keep_over_cutoff:
                 raise Unfit(Why.OVER_CUTOFF,
-                            f"{tokens} tokens, the cutoff is {self.settings.cutoff_len}")
-        self.unrecorded += self.settings.prompt is None and row.prompt is None
+                            f"{tokens} tokens, the cutoff is {settings.cutoff_len}")
+        self.unrecorded += settings.prompt is None and row.prompt is None
         facts = {**row.facts, **({} if prompt == BARE else {"prompt": prompt}),
                  **({"overlap": [row.id, *overlap]} if overlap else {})}
-        key = digest(asked, response, rejected)
-        fit = Fit(digest(str(self.settings.seed), row.group, row.id, row.question, response),
-                  row.group, row.id, row.source, row.row,
-                  self.spool.put(_example(asked, response, rejected),
-                                 [digest(row.question).hex(), len(response), facts]), tokens)
-        other = self.fit.get(key)
-        if other is None or fit.rank < other.rank:
-            self.fit[key] = fit
-        if other is not None:
-            self._equal.append((key, max(fit, other, key=lambda f: f.rank)))
+        self.fit.setdefault(digest(asked, response, rejected), []).append(Fit(
+            digest(str(settings.seed), row.group, row.id, row.question, response), row.group,
+            row.id, row.source, row.row, self.spool.put(
+                _example(asked, response, rejected),
+                [digest(row.question).hex(), len(response), facts]), tokens))
 
     def _prepared(self, row: Candidate, asked: str) -> tuple[str, str | None]:
         """The row's responses in shape; raises Unfit."""
@@ -129,14 +124,28 @@ class Sorter:
             raise Unfit(Why.NO_REJECTED, "both responses are the same")
         return response, rejected
 
-    def finish(self) -> list[Fit]:
-        """The rows that can be trained on."""
-        for key, fit in self._equal:
-            first = self.fit[key]
-            self.dropped.append(Dropped(fit.source, fit.row, fit.id, Why.DUPLICATE,
-                                        f"same as row {first.row} of {first.source}"))
+    def mixed(self, source: str | Path) -> list[Fit]:
+        """The rows of the set in their order; of equal ones that of the least rank stays. Raises
+        UserError, which names the `source`, where there are none."""
+        good = []
+        for equal in self.fit.values():
+            first, *others = sorted(equal, key=lambda fit: fit.rank)
+            good.append(first)
+            for fit in others:
+                self._drop(fit, Why.DUPLICATE, f"same as row {first.row} of {first.source}")
         self.dropped.sort(key=lambda d: (d.source, d.row))
-        return list(self.fit.values())
+        if not good:
+            reasons = card.tally(d.reason for d in self.dropped)
+            raise UserError("no row can be trained on", file=source, fix="Reasons: " + (
+                "; ".join(f"{n} {reason}, the first: {first_of(self.dropped, reason)}"
+                          for reason, n in reasons.items()) or "there are no rows"))
+        chosen, rest = mix(good, size=self.settings.size, ratio=self.settings.ratio)
+        if not chosen:
+            raise UserError("--size and --ratio leave no row", file=source,
+                            fix="Give a larger --size or a flatter --ratio")
+        for fit in rest:
+            self._drop(fit, Why.NOT_SAMPLED)
+        return chosen
 
 
 def _example(asked: str, response: str, rejected: str | None) -> dict[str, Any]:
@@ -173,21 +182,10 @@ def build(sources: Sequence[str | Path], folder: str | Path, settings: SetSettin
             for row in read_source(source, columns):
                 tick()
                 sorter.add(row)
-        good, dropped = sorter.finish(), sorter.dropped
-        if not good:
-            reasons = card.tally(d.reason for d in dropped)
-            raise UserError("no row can be trained on", file=sources[0], fix="Reasons: " + (
-                "; ".join(f"{n} {r}, the first: {first_of(dropped, r)}" for r, n in reasons.items())
-                or "there are no rows"))
-        chosen, rest = mix(good, size=settings.size, ratio=settings.ratio)
-        if not chosen:
-            raise UserError("--size and --ratio leave no row", file=sources[0],
-                            fix="Give a larger --size or a flatter --ratio")
-        dropped += [Dropped(f.source, f.row, f.id, Why.NOT_SAMPLED, "") for f in rest]
-        sums = card.Sums()
-        for fit, (_, (question, characters, known)) in zip(chosen, spool.read(chosen), strict=True):
-            sums.add(bytes.fromhex(question), fit, characters, known)
-        facts = card.describe(settings, sums, dropped, sorter.rows_in, counted_by or tokenizer)
+        chosen, dropped = sorter.mixed(sources[0]), sorter.dropped
+        facts = card.describe(
+            settings, ((fit, note) for fit, _, note in spool.read(chosen)), dropped,
+            sorter.rows_in, counted_by or tokenizer)
         file = _write(folder, settings, spool, chosen, dropped, facts, replace_set)
     return Built(file, len(chosen), dropped, facts,
                  [*([note] if note else ()), *_prompt_notes(sorter, facts["prompts"])])
@@ -204,9 +202,10 @@ def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
 
 def _text(spool: Spool, chosen: Sequence[Fit]) -> Iterator[str]:
     """The set as LLaMA-Factory is given it: one JSON array, a row a line."""
-    for number, (example, _) in enumerate(spool.read(chosen)):
-        yield (",\n" if number else "[\n") + example
-    yield "\n]\n"
+    yield "[\n"
+    for number, (_, example, _) in enumerate(spool.read(chosen), start=1):
+        yield example + (",\n" if number < len(chosen) else "\n")
+    yield "]\n"
 
 
 def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[Fit],
@@ -215,10 +214,9 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
     name, file = settings.name, folder / f"{settings.name}.json"
     with dataset_info.locked(folder):
         dataset_info.check_free(folder, name)
-        made = hashlib.sha256()
+        made, same = hashlib.sha256(), False
         for text in _text(spool, chosen):
             made.update(text.encode())
-        same = False
         with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
             same = made.digest() == hashlib.file_digest(opened, "sha256").digest()
         if file.exists() and not same and not replace_set:
@@ -229,10 +227,10 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
         if not same:  # a set that is as it was keeps its date, by which `drp check` knows it
             with replacing(file) as out:
                 out.writelines(_text(spool, chosen))
-        noted = zip(chosen, spool.read(chosen), strict=True)
         jsonl.write(folder / f"{name}.provenance.jsonl", (
             {"row": i, "id": f.id, "group": f.group, "source": f.source, "line": f.row,
-             "tokens": f.tokens} | known for i, (f, (_, (_, _, known))) in enumerate(noted)))
+             "tokens": f.tokens} | known
+            for i, (f, _, (_, _, known)) in enumerate(spool.read(chosen))))
         jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, dropped))
         with replacing(folder / f"{name}.md") as out:
             out.write(card.markdown(facts))

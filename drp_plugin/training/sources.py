@@ -78,6 +78,9 @@ class Dropped:
     reason: Why
     detail: str
 
+    def __str__(self) -> str:
+        return f"{self.source}: row {self.row}" + f": {self.detail}" * bool(self.detail)
+
 
 def _name(value: dict[str, Any], run: str) -> str:
     """The row's id; where it has none, one of its content, so that its line does not matter."""
