@@ -57,7 +57,7 @@ class Cutoff(click.ParamType):
 
 @click.command(help=page("score"))
 @click.argument("completions", metavar="COMPLETIONS")
-@click.option("-o", "--output", default="-", metavar="FILE", help="Where to write [default: -].")
+@click.option("-o", "--output", default="-", metavar="FILE", help="Where to write.")
 @click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF,
               help="Clip tokens here; an answer that is not complete by then is wrong.")
 @click.option("--cutoffs", metavar="N,N,…,none",

@@ -12,7 +12,7 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import replacing
 from drp_plugin.shape import Unfit, check_controls, check_question, shaped
-from drp_plugin.training import card, dataset_info
+from drp_plugin.training import dataset_info
 from drp_plugin.training.mixing import Fit, Spool, digest, mix
 from drp_plugin.training.sources import Candidate, Dropped, HeldOut, Why, read_source
 from drp_plugin.training.templates import BARE, DEFAULT_TEMPLATE, Count, Family, asking, family
@@ -135,7 +135,7 @@ class Sorter:
                 self._drop(fit, Why.DUPLICATE, f"same as row {first.row} of {first.source}")
         self.dropped.sort(key=lambda d: (d.source, d.row))
         if not good:
-            reasons = card.tally(d.reason for d in self.dropped)
+            reasons = dataset_info.tally(d.reason for d in self.dropped)
             raise UserError("no row can be trained on", file=source, fix="Reasons: " + (
                 "; ".join(f"{n} {reason}, the first: {first_of(self.dropped, reason)}"
                           for reason, n in reasons.items()) or "there are no rows"))
@@ -183,7 +183,7 @@ def build(sources: Sequence[str | Path], folder: str | Path, settings: SetSettin
                 tick()
                 sorter.add(row)
         chosen, dropped = sorter.mixed(sources[0]), sorter.dropped
-        facts = card.describe(
+        facts = dataset_info.describe(
             settings, ((fit, note) for fit, _, note in spool.read(chosen)), dropped,
             sorter.rows_in, counted_by or tokenizer)
         file = _write(folder, settings, spool, chosen, dropped, facts, replace_set)
@@ -233,7 +233,7 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
             for i, (f, _, (_, _, known)) in enumerate(spool.read(chosen))))
         jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, dropped))
         with replacing(folder / f"{name}.md") as out:
-            out.write(card.markdown(facts))
+            out.write(dataset_info.markdown(facts))
         dataset_info.register(folder, name, dataset_info.PAIR_ENTRY if settings.pairs
                               else dataset_info.SFT_ENTRY)
     return file

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from drp_plugin.cli.generate import generate as command
+from drp_plugin.cli.flows import generate as command
 from drp_plugin.errors import UserError
 from drp_plugin.records import Trace
 

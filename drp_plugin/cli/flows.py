@@ -1,6 +1,8 @@
-"""`drp prune`, `drp distill`, `drp merge`: runs over rows; and a teacher to try them with."""
+"""`drp generate`, `drp prune`, `drp distill`, `drp merge`: from questions to rows that are trained
+on; and a teacher to try them with."""
 
 import asyncio
+import sys
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -23,7 +25,69 @@ from drp_plugin.runner.job import Job, Shard, check_input, part, rereadable, sai
 from drp_plugin.runner.outputs import prepare
 from drp_plugin.runner.prune_job import method_of, prune_job
 from drp_plugin.runner.session import doubt_run, finish, run_session
+from drp_plugin.sampling import engines, student_traces
+from drp_plugin.sampling.completions import PAPER_STUDENT
+from drp_plugin.sampling.questions import load
+from drp_plugin.student import model_path
 from drp_plugin.terminal import say
+
+
+@click.command(help=page("generate"))
+@click.argument("questions")
+@click.option("-o", "--output", required=True, help="JSONL of traces; - for standard output.")
+@click.option("--model", help="Folder or hub name. Default: the embedded student for tiny:…, "
+              "the paper's student otherwise.")
+@click.option("--adapter", help="LoRA adapter's folder, used without merging.")
+@click.option("--backend", default="auto",
+              type=click.Choice(["auto", "hf", "vllm", "openai", "ray"]),
+              help="auto: the servers that are given, vLLM on a GPU, transformers elsewhere.")
+@click.option("--base-url", "base_urls", multiple=True,
+              help="OpenAI-compatible server; several share the work.")
+@click.option("--samples", default=1, type=_options.SOME, help="Traces for each question.")
+@click.option("--temperature", default=0.6, type=_options.Number(0))
+@click.option("--top-p", default=0.95, type=_options.Number(0, 1, min_open=True))
+@click.option("--max-new-tokens", default=32768, type=_options.SOME)
+@click.option("--stop-loops", is_flag=True, help="End traces that go round in circles.")
+@click.option("--seed", default=0, type=click.IntRange(0))
+@click.option("--prompt", help="Template in prompts/. Default: eval_boxed; eval_plain for tiny:….")
+@_options.prompts_option
+@click.option("--limit", type=_options.SOME, help="Only the first N questions.")
+@click.option("--batch-size", type=_options.SOME, help="Rows at a time (hf).")
+@click.option("--engine-arg", "engine_args", type=_options.pairs(), multiple=True,
+              metavar="KEY=VALUE", help="Argument of the engine, such as tensor_parallel_size=4 "
+              "(vllm), threads=2 (hf).")
+@click.option("--ledger", type=_options.PATH,
+              help="Keeps finished completions. Default: beside the output.")
+@_options.columns_option
+def generate(questions: str, output: str, model: str | None, backend: str, prompt: str | None,
+             base_urls: tuple[str, ...], adapter: str | None, batch_size: int | None,
+             prompts_dir: Path | None, limit: int | None, ledger: Path | None,
+             engine_args: tuple[tuple[str, Any], ...], columns: dict[str, str],
+             **sampling: Any) -> int:
+    tiny = questions.startswith("tiny:")
+    rows = load(questions, columns)[:limit]
+    if not rows:
+        raise UserError("holds no questions", file=questions)
+    name = prompt or ("eval_plain" if tiny else "eval_boxed")
+    requests = student_traces.TraceRequests(rows, Prompts(prompts_dir), name, **sampling)
+    if prompts_dir and requests.prompt == name:
+        raise UserError(f"holds no {name}.jinja, which the questions would be put in",
+                        file=prompts_dir, fix="Name a template of it with --prompt NAME")
+    if model is None and not base_urls:
+        model = str(model_path()) if tiny else PAPER_STUDENT
+    sampler = engines.make(backend, model, base_urls=base_urls, adapter=adapter,
+                           batch_size=batch_size, **dict(engine_args))
+    if ledger is None and output != "-":
+        ledger = Path(f"{output}.ledger.sqlite")
+    done = student_traces.generate(sampler, requests, output, ledger=ledger,
+                                   model=model or str(sampler.identity.get("model")))
+    print(f"{done.traces} traces, {done.tokens / max(done.traces, 1):.0f} tokens on average, "
+          f"{done.cut} cut off", file=sys.stderr)
+    if doubt := done.doubt():
+        say(f"{questions}: {doubt}")
+    for line in done.failures():
+        say(line)
+    return int(bool(done.failed))
 
 
 @click.command(help=page("prune") + listing())
