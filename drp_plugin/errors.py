@@ -1,5 +1,7 @@
 """Mistakes that the user can mend."""
 
+import difflib
+from collections.abc import Iterable
 from pathlib import Path
 
 from drp_plugin.redact import redact
@@ -14,6 +16,12 @@ class UserError(Exception):
         where = "" if file is None else f"{file}: " if row is None else f"{file}: row {row}: "
         text = where + what.strip().rstrip(".") + (f". {fix.strip()}" if fix else "")
         super().__init__(redact(text))
+
+
+def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
+    """`Did you mean 'x'?`, by the nearest of the known words; where none is near, `otherwise`."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"Did you mean {near[0]!r}?" if near else otherwise
 
 
 #: What the core does without, by the extra that brings it.

@@ -1,7 +1,6 @@
 """Jinja prompts: files in `prompts/`, or in the user's folder first."""
 
 import contextlib
-import difflib
 import hashlib
 import resource as limits
 import sys
@@ -16,7 +15,7 @@ import jinja2
 import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, meant
 from drp_plugin.records import Step
 from drp_plugin.resources import resource, table
 
@@ -102,9 +101,8 @@ class Prompts:
             stem = file.removesuffix(".jinja")
             if file not in used and stem not in self._shipped and not stem.startswith(_STUDENTS):
                 names = sorted(n for n in self._shipped if not n.startswith(_STUDENTS))
-                near = difflib.get_close_matches(stem, names, 1)
-                raise UserError(f"no prompt is called {stem!r}", file=self._path(file), fix=(
-                    f"Did you mean {near[0]}.jinja?" if near else f"They are: {', '.join(names)}"))
+                raise UserError(f"no prompt is called {stem!r}", file=self._path(file),
+                                fix=meant(stem, names, f"They are: {', '.join(names)}"))
         for name in needed:
             for trial in ({**_VALUES, **own} for own in _GIVEN["trials"]):
                 if not self.render(name, **{v: trial[v] for v in _VARIABLES[name]}):

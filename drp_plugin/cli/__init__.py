@@ -1,7 +1,6 @@
 """The `drp` command. A subcommand's module of this package is imported when it is used."""
 
 import copy
-import difflib
 import functools
 import importlib
 import sys
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 from drp_plugin import __version__
-from drp_plugin.errors import UserError, absent, refusal
+from drp_plugin.errors import UserError, absent, meant, refusal
 from drp_plugin.resources import table
 from drp_plugin.terminal import inert, say
 
@@ -46,9 +45,8 @@ class LazyGroup(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
-            if near := difflib.get_close_matches(args[0], COMMANDS, 1):
-                raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
-            raise
+            said = f"{error.message} {meant(args[0], COMMANDS)}"
+            raise click.UsageError(said, ctx) from None  # `_run` strips it
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

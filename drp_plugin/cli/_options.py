@@ -1,6 +1,5 @@
 """What the commands share: options, kinds of values, and their pages of help."""
 
-import difflib
 import functools
 import json
 import math
@@ -10,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, meant
 from drp_plugin.given_yaml import load, parse
 from drp_plugin.llm.addresses import find_base_url
 from drp_plugin.llm.messages import Sampling
@@ -98,9 +97,8 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
     for key, given in content.items():
         name = str(key).replace("_", "-")
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            raise UserError(f"unknown key {str(key)!r}", file=value, fix=(
-                f"Did you mean {near[0]!r}?" if near else f"See {ctx.command_path} --help"))
+            raise UserError(f"unknown key {str(key)!r}", file=value,
+                            fix=meant(name, known, f"See {ctx.command_path} --help"))
         option = known[name]
         assert option.name is not None
         if option.name in defaults:

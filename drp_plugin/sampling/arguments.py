@@ -1,13 +1,12 @@
 """Reading arguments given as text: each mistake is one line that names the argument."""
 
 import contextlib
-import difflib
 import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, meant
 from drp_plugin.given_yaml import parse
 
 
@@ -26,9 +25,8 @@ def check(given: dict[str, Any], known: Iterable[str], model: str) -> None:
     """Raises UserError for an argument that the model does not have."""
     names = sorted(known)
     for name in (name for name in given if name not in names):
-        close = "".join(f"Did you mean {n}? " for n in difflib.get_close_matches(name, names, n=1))
         raise UserError(f"{model} has no argument {name!r}",
-                        fix=f"{close}It has: {', '.join(names)}")
+                        fix=f"{meant(name, names)} It has: {', '.join(names)}")
 
 
 def check_for(made: type, given: dict[str, Any], name: str) -> None:

@@ -122,7 +122,7 @@ def test_bare_command_without_weights(lmms_eval: Run) -> None:
      "max_new_tokens=x must be a whole number"),
     (("--model_args", "pretrained=/nowhere/at/all"), "there is no folder /nowhere/at/all"),
     (("--model", "drp_hf", "--model_args", "pretrained={m}", "--gen_kwargs", "temprature=0.9"),
-     "Did you mean temperature?"),
+     "Did you mean 'temperature'?"),
     (("--model", "drp_hf", "--model_args", "pretrained={m}", "--gen_kwargs", "temperature=0.9"),
      "Add do_sample=True to --gen_kwargs"),
     (("--model", "drp_hf", "--model_args", "pretrained={m}", "--gen_kwargs",

@@ -28,7 +28,7 @@ def test_greedy_and_sampled() -> None:
 
 
 @pytest.mark.parametrize(("given", "said"), [
-    ({"temprature": 0.9}, "of drp_hf has no argument 'temprature'. Did you mean temperature?"),
+    ({"temprature": 0.9}, "of drp_hf has no argument 'temprature'. Did you mean 'temperature'?"),
     ({"repetition_penalty": 1.5}, "no argument 'repetition_penalty'"),
     ({"num_beams": 4}, "no argument 'num_beams'"),
     ({"temperature": 0.9}, "temperature=0.9 has no effect with do_sample=False"),

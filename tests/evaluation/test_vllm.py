@@ -49,7 +49,7 @@ def test_the_engine(vllm_python: Path, random_student: Path, adapter: Path) -> N
     assert "context 1024" in seen["too_long"][0]["error"] and seen["too_long"][1]["text"]
     assert seen["loops"] == seen["hf_loops"]
     assert "no argument 'gpu_memory_utilisation'" in seen["mistake"]
-    assert "Did you mean gpu_memory_utilization" in seen["mistake"]
+    assert "Did you mean 'gpu_memory_utilization'" in seen["mistake"]
 
 
 def test_killed_and_started_again(lmms_eval: Callable[..., subprocess.CompletedProcess],

@@ -299,7 +299,7 @@ def test_the_embedded_family_by_name() -> None:
 
 
 def test_arguments() -> None:
-    wrong = r"no argument 'max_new_token'.*Did you mean max_new_tokens"
+    wrong = r"no argument 'max_new_token'.*Did you mean 'max_new_tokens'"
     with pytest.raises(UserError, match=wrong):
         check({"max_new_token": 1}, ["max_new_tokens", "seed"], "drp_hf")
     assert integer("n", "3") == 3 and integer("n", None) is None

@@ -158,5 +158,5 @@ def test_layouts_are_llama_factorys(byte_model):
     smol, _ = family("smollm2", str(byte_model))
     assert smol.prompt("Q").startswith("<|im_start|>system\nYou are a helpful AI assistant named")
     assert smol.marks() == ("<|im_start|>", "<|im_end|>")
-    with pytest.raises(UserError, match="did you mean 'smollm2'"):
+    with pytest.raises(UserError, match="Did you mean 'smollm2'"):
         family("smollm22")

@@ -224,7 +224,7 @@ def test_a_workspace_for_ones_own_student_passes_the_check(smol, tmp_path, write
 
 @pytest.mark.parametrize(("model", "template", "says"), [
     ("/nowhere/model", "qwen3", "no such folder"), (None, "qwen3", "config.json"),
-    ("me/model", None, "needs --template"), ("me/model", "smollm22", "did you mean 'smollm2'"),
+    ("me/model", None, "needs --template"), ("me/model", "smollm22", "Did you mean 'smollm2'"),
 ])
 def test_a_student_that_cannot_be(tmp_path, model, template, says):
     with pytest.raises(UserError, match=says):

@@ -19,7 +19,7 @@ from drp_plugin.training.preflight.check_config import check  # noqa: E402
 def test_7_unknown_data_set(good):
     report = check(good(dataset="god"))
     assert [f.code for f in report.problems] == ["unknown_dataset"]
-    assert "did you mean 'good'" in report.problems[0].text
+    assert "Did you mean 'good'" in report.problems[0].text
 
 
 def test_7_missing_data_file(good, tmp_path):

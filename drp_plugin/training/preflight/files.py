@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import difflib
 import enum
 import json
 import re
@@ -11,7 +10,7 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, meant
 from drp_plugin.hub import looks_local
 from drp_plugin.training.preflight.findings import Preflight
 
@@ -52,9 +51,8 @@ def refusal(path: str, error: Exception, classes: list[type]) -> UserError:
     if not unknown:
         return UserError(f"LLaMA-Factory refuses it: {first_line(error)}", file=path)
     fields = {f.name for args in classes for f in dataclasses.fields(args)}
-    near = difflib.get_close_matches(unknown[0], fields, n=1)
     return UserError(f"LLaMA-Factory knows no setting {unknown[0]!r}", file=path,
-                     fix=f"Did you mean {near[0]!r}?" if near else "Remove it")
+                     fix=meant(unknown[0], fields, "Remove it"))
 
 
 def check_types(path: str, settings: dict[str, Any], classes: list[type]) -> None:
@@ -72,10 +70,8 @@ def check_types(path: str, settings: dict[str, Any], classes: list[type]) -> Non
                                     fix="Give one, without quotes")
             choices = _choices(parts)
             if choices and value not in choices:
-                near = difflib.get_close_matches(str(value), map(str, choices), n=1)
-                raise UserError(f"LLaMA-Factory refuses {key}: {value!r}", file=path,
-                                fix=f"Did you mean {near[0]!r}?" if near
-                                else f"It takes: {', '.join(map(str, choices))}")
+                raise UserError(f"LLaMA-Factory refuses {key}: {value!r}", file=path, fix=meant(
+                    str(value), map(str, choices), f"It takes: {', '.join(map(str, choices))}"))
 
 
 def _choices(parts: tuple[Any, ...]) -> list[Any]:

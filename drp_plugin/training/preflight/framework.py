@@ -7,12 +7,11 @@ settings first, or put in its place for the time of a question.
 
 import contextlib
 import copy
-import difflib
 import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, meant
 from drp_plugin.resources import table
 from drp_plugin.training.preflight import files
 from drp_plugin.training.preflight.findings import BadSet, Preflight, quiet, swapped
@@ -118,9 +117,7 @@ def template_fault(name: Any) -> str | None:
     known = _part("data.template").TEMPLATES
     if name is None or name in known:
         return None
-    near = difflib.get_close_matches(str(name), known, n=1)
-    return f"LLaMA-Factory has no template {name!r}" + (
-        f": did you mean {near[0]!r}?" if near else "")
+    return f"LLaMA-Factory has no template {name!r}. {meant(str(name), known)}".strip()
 
 
 def get_template(case: Preflight) -> Any:

@@ -1,6 +1,5 @@
 """Checks of the data sets as wholes: are they there, mixed, and not split already?"""
 
-import difflib
 import json
 import math
 import re
@@ -8,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from drp_plugin.errors import meant
 from drp_plugin.training.preflight.files import first_line, read_object
 from drp_plugin.training.preflight.findings import BadSet, Preflight
 from drp_plugin.training.preflight.framework import load_rows, mixed
@@ -39,9 +39,8 @@ def load_sets(case: Preflight) -> "dict[str, Dataset]":
     sets: dict[str, Dataset] = {}
     for name in names:
         if info is not None and name not in info:
-            near = difflib.get_close_matches(name, info, n=1)
-            case.add("unknown_dataset:near" if near else "unknown_dataset", name=name,
-                     folder=folder, near="".join(near), known=", ".join(sorted(info)) or "nothing")
+            case.add("unknown_dataset", name=name, folder=folder, mend=meant(
+                name, info, f"It holds: {', '.join(sorted(info)) or 'nothing'}"))
         elif (rows := _loaded(case, name, "data set")) is not None:
             sets[name] = rows
     return sets
