@@ -12,6 +12,7 @@ folder `tokenizer` (R1-Distill-Qwen's), and `questions.jsonl`.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def train(data: Path, scratch: Path, *, config: str, size: str, dataset: str, st
               "plot_loss": False, "logging_steps": 1, "overwrite_output_dir": True,
               "include_num_input_tokens_seen": "non_padding"} | changes
     run_exp(given, callbacks=[Clock()])
-    took = sorted(b - a for a, b in zip(ends[1:], ends[2:], strict=False))
+    took = sorted(b - a for a, b in itertools.pairwise(ends[1:]))
     log = [json.loads(line) for line in (out / "trainer_log.jsonl").read_text().splitlines()]
     return {"config": config, "size": size, "dataset": dataset, "steps": len(ends) - 1,
             "rows_a_step": given["per_device_train_batch_size"]
