@@ -23,9 +23,9 @@ from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
 from drp_plugin.jsonl import replacing
 from drp_plugin.report import read_runs, score_run
-from drp_plugin.report.paper import paper_figures
 from drp_plugin.report.regrading import Scored, choose_counter, choose_cutoff, readings
 from drp_plugin.report.results import Comparison, ResultRow, compare, row
+from drp_plugin.report.tables import paper_figures
 
 ROOT = Path(__file__).resolve().parents[1]
 ALPHA = 0.05

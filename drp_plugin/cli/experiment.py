@@ -14,9 +14,8 @@ from drp_plugin.cli._options import PATH, SOME
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
-from drp_plugin.experiment.projection import project
 from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose, locked
-from drp_plugin.experiment.stages import Marks, Stage
+from drp_plugin.experiment.stages import Marks, Stage, project
 
 _DEMO_NEEDS = ("torch", "llamafactory", "lmms_eval", "doit")
 
@@ -83,10 +82,9 @@ def _show(stages: list[Stage], read: Experiment) -> None:
 def _status(stages: list[Stage], folder: Path) -> None:
     if not folder.is_dir():
         raise UserError("no such folder", file=folder, fix="Nothing has been run there yet")
-    marks = Marks(folder / ".done")
-    digests = marks.digests(stages)
+    marks = Marks(folder / ".done", stages)
     for stage in stages:
-        done = marks.done(stage, digests[stage.name])
+        done = marks.done(stage)
         print(f"{'done   ' if done else 'missing'}  {stage.kind:<9} {stage.title}")
 
 

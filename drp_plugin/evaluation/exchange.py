@@ -1,17 +1,15 @@
-"""What passes between lmms-eval and our tasks and models: messages, counts, options, ends."""
+"""What passes between lmms-eval and our tasks and models: messages, counts, ends."""
 
 import contextlib
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from lmms_eval.api.instance import TokenCounts
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message
-from drp_plugin.resources import table
 from drp_plugin.terminal import say
 
 
@@ -57,21 +55,3 @@ def messages_of(turns: Any) -> tuple[Message, ...]:
                             fix="Take a text task such as drp_gsm8k")
         made.append(Message(role=turn["role"], content="".join(part["text"] for part in parts)))
     return tuple(made)
-
-
-def refuse(given: Any, task: str) -> None:
-    """Raises UserError for an option of lmms-eval that would be left aside in silence. `given` is
-    its parsed command line, None where there was none."""
-    for name, (neutral, why) in table("lmms_options.yaml").items():
-        if getattr(given, name, None) not in (None, neutral):
-            raise UserError(f"--{name} has no use with {task}", fix=f"Leave it out: {why}")
-
-
-def told_to_model(given: Any) -> dict[str, Any]:
-    """Of the parsed command line: the folder that is written to, where finished completions are
-    kept too, and the first of --seed's numbers, from which they are drawn."""
-    output, seeds = getattr(given, "output_path", None), getattr(given, "seed", None)
-    if output and Path(output).suffix in (".json", ".jsonl"):
-        output = str(Path(output).parent)
-    return {"output_path": output or None,
-            "seed": seeds[0] if isinstance(seeds, list | tuple) else None}

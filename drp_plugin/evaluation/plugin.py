@@ -23,7 +23,6 @@ def manifests() -> list[Any]:
 
 
 def register_tasks() -> None:
-    """Have every TaskManager of this process find our tasks."""
     from drp_plugin.evaluation.lmms_private import add_tasks
 
     add_tasks(resource("lmms_eval_tasks"))

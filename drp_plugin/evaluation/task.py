@@ -1,13 +1,15 @@
 """The task class behind every YAML of `lmms_eval_tasks/`: the paper's protocol (§4.2, §4.6)."""
 
 import threading
+from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.evaluation.exchange import Counts, loudly, refuse, told_to_model
+from drp_plugin.evaluation.exchange import Counts, loudly
 from drp_plugin.evaluation.lmms_private import TextTask
 from drp_plugin.evaluation.task_protocol import Prompting, TaskProtocol
 from drp_plugin.finish import ended as ended_by_itself
+from drp_plugin.resources import table
 from drp_plugin.sampling.arguments import integer
 from drp_plugin.sampling.questions import load
 from drp_plugin.scoring import Measured, measure_many
@@ -60,14 +62,13 @@ class DRPTask(TextTask):
         return "\n\n".join(m.content for m in self.prompting.first(doc["question"])
                            if m.role != "assistant")
 
+    fewshot_context = doc_to_text
+
     def doc_to_target(self, doc: dict[str, Any], *_: Any, **__: Any) -> str:
         return str(doc["answer"])
 
     def doc_to_visual(self, doc: dict[str, Any], *_: Any, **__: Any) -> list[Any]:
         return []
-
-    def fewshot_context(self, doc: dict[str, Any], *_: Any, **__: Any) -> str:
-        return self.doc_to_text(doc)
 
     def doc_to_messages(self, doc: dict[str, Any], *, round_idx: int | None = None,
                         previous_output: Any = None, previous_round_info: Any = None) -> Any:
@@ -84,7 +85,10 @@ class DRPTask(TextTask):
         """Obey or refuse the options of the command line; see `TextTask.prepare`."""
         with loudly():
             name, given = str(self.config.task), self.command_line
-            refuse(given, name)
+            for option, (neutral, why) in table("lmms_options.yaml").items():
+                if getattr(given, option, None) not in (None, neutral):
+                    raise UserError(f"--{option} has no use with {name}",
+                                    fix=f"Leave it out: {why}")
             kwargs = self.config.generation_kwargs = dict(self.config.generation_kwargs or {})
             if prompt := kwargs.pop("prompt", None):    # a checkpoint's own, see recipes/arena_7b
                 self.protocol = self.protocol.model_copy(update={"prompt": str(prompt)})
@@ -102,7 +106,12 @@ class DRPTask(TextTask):
                                 "the same", fix=f"Take {name}_sampled, or --gen_kwargs "
                                 "do_sample=True,temperature=0.6")
             self._offset = int(settings.get("offset") or 0)
-            return told_to_model(given)
+            # finished completions are kept in the folder that is written to, too
+            output, seeds = getattr(given, "output_path", None), getattr(given, "seed", None)
+            if output and Path(output).suffix in (".json", ".jsonl"):
+                output = str(Path(output).parent)
+            return {"output_path": output or None,
+                    "seed": seeds[0] if isinstance(seeds, list | tuple) else None}
 
     @property
     def _greedy(self) -> bool:
@@ -155,9 +164,9 @@ class DRPTask(TextTask):
                  told: list[Counts]) -> dict[str, Any]:
         settings = _settings(told)
         each: dict[str, list[Any]] = {
-            "accuracy": [m.correct for m in measured], "tokens": [m.tokens for m in measured],
-            "think_tokens": [m.think_tokens for m in measured],
-            "truncated": [m.truncated for m in measured],
+            "accuracy": [m.correct for m in measured],
+            **{name: [getattr(m, name) for m in measured]
+               for name in ("tokens", "think_tokens", "truncated")},
             "no_answer": [m.outcome == "no_answer" for m in measured],
             "loops": [m.loop is not None for m in measured]}
         if settings.get("stop_at_cutoff") or settings.get("stop_loops"):
@@ -206,7 +215,7 @@ class DRPTask(TextTask):
 
 
 def _settings(told: list[Counts]) -> dict[str, Any]:
-    return next((c.settings for c in told if c is not _NOTHING), {})
+    return next((c.settings for c in told if c.settings), {})
 
 
 def _counter(wanted: str, own: str | None) -> TokenCounter:

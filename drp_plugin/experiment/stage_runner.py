@@ -29,45 +29,37 @@ from drp_plugin.progress import duration
 WAIT_SECONDS = 20
 
 
-class Lock:
-    """A lock that the running stages hold too, since they inherit the open file. Killed with -9, an
-    experiment leaves stages running: the next one sees it gone and ends them."""
-
-    def __init__(self, file: IO[str]) -> None:
-        self.file, self.fd = file, file.fileno()
-
-    def note(self, groups: Iterable[int] = ()) -> None:
-        """Write down who we are and which process groups run stages."""
-        self.file.seek(0)
-        self.file.truncate()
-        self.file.write(" ".join(map(str, (os.getpid(), *groups))) + "\n")
-        self.file.flush()
-
-
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[Lock]:
-    """Hold the folder. Raises UserError where another experiment is at work in it."""
+def locked(folder: Path) -> Iterator[IO[str]]:
+    """Hold the folder by a file that the running stages hold too, since they inherit it. Killed
+    with -9, an experiment leaves stages running: the next one sees it gone and ends them. Raises
+    UserError where another experiment is at work in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
-            try:
+            with contextlib.suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            except BlockingIOError:
-                file.seek(0)
-                owner, *groups = (int(x) for x in file.read().split() or ["0"])
-                if (owner and alive(owner)) or time.monotonic() > deadline:
-                    raise UserError(f"another experiment (process {owner}) is at work here",
-                                    file=folder, fix="Wait for it, or give another folder "
-                                                     "with -o") from None
-                for group in groups:
-                    with contextlib.suppress(ProcessLookupError, PermissionError):
-                        os.killpg(group, signal.SIGKILL)
-                time.sleep(0.2)
-        lock = Lock(file)
-        lock.note()
-        yield lock
+            file.seek(0)
+            owner, *groups = (int(x) for x in file.read().split() or ["0"])
+            if (owner and alive(owner)) or time.monotonic() > deadline:
+                raise UserError(f"another experiment (process {owner}) is at work here",
+                                file=folder, fix="Wait for it, or give another folder with -o")
+            for group in groups:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(group, signal.SIGKILL)
+            time.sleep(0.2)
+        note(file)
+        yield file
+
+
+def note(lock: IO[str], groups: Iterable[int] = ()) -> None:
+    """Write down who we are and which process groups run stages."""
+    lock.seek(0)
+    lock.truncate()
+    lock.write(" ".join(map(str, (os.getpid(), *groups))) + "\n")
+    lock.flush()
 
 
 POLL_SECONDS = 0.5
@@ -88,12 +80,11 @@ class StageFailed(Exception):
 class Runner:
     """Runs stages; `folder` holds logs and marks, `offline` says that no hub is needed."""
 
-    def __init__(self, folder: Path, stages: list[Stage], console: Console, lock: Lock, *,
+    def __init__(self, folder: Path, stages: list[Stage], console: Console, lock: IO[str], *,
                  jobs: int = 1, offline: bool = False) -> None:
         self.folder, self.stages, self.console, self.lock = folder, stages, console, lock
         self.jobs = jobs
-        self.marks = Marks(folder / ".done")
-        self.digests = self.marks.digests(stages)
+        self.marks = Marks(folder / ".done", stages)
         self.failures: list[str] = []
         self._environment = {**ENVIRONMENT, **os.environ, **(
             {"HF_HUB_OFFLINE": "1"} if offline else {})}
@@ -158,22 +149,22 @@ class Runner:
 
     def skip(self, stage: Stage) -> bool:
         """Whether there is nothing to do, told to the user. Called when its needs are met."""
+        why = ""
         if stage.still and (set(stage.needs) & self._dropped or not moved(stage.still)):
             self._dropped.add(stage.name)
-            self._say(stage, "[dim]not needed: the curve no longer moves[/dim]")
-            return True
-        if not stage.show and not self._ran & set(stage.needs) \
-                and self.marks.done(stage, self.digests[stage.name]):
-            self._say(stage, "[dim]done before[/dim]")
-            return True
-        return False
+            why = "not needed: the curve no longer moves"
+        elif not stage.show and not self._ran & set(stage.needs) and self.marks.done(stage):
+            why = "done before"
+        if why:
+            self._say(stage, f"[dim]{why}[/dim]")
+        return bool(why)
 
     def execute(self, stage: Stage) -> bool:
         """Run one stage to its end; False where it failed."""
         if self._stop.is_set():
             return False
         self._ran.add(stage.name)
-        self.marks.begin(stage, self.digests[stage.name])
+        self.marks.begin(stage)
         began = time.monotonic()
         log = self.folder / "logs" / f"{stage.name.replace('/', '__')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -182,17 +173,17 @@ class Runner:
                 process = subprocess.Popen(
                     stage.command, cwd=stage.cwd, env=self._environment,
                     stdin=subprocess.DEVNULL, stdout=None if stage.show else sink, stderr=sink,
-                    start_new_session=True, pass_fds=(self.lock.fd,))
+                    start_new_session=True, pass_fds=(self.lock.fileno(),))
             except OSError as error:
                 self.failures.append(f"{stage.name}: {stage.command[0]}: {error.strerror}")
                 return False
             with self._guard:
                 self._running[stage.name] = process
-                self.lock.note([p.pid for p in self._running.values()])
+                note(self.lock, [p.pid for p in self._running.values()])
             self._watch(process, stage, log)
             with self._guard:
                 del self._running[stage.name]
-                self.lock.note([p.pid for p in self._running.values()])
+                note(self.lock, [p.pid for p in self._running.values()])
         if process.returncode != 0 or not stage.made_all():
             if not self._stop.is_set():
                 end = log.read_text(errors="replace").splitlines()[-15:]
@@ -202,7 +193,7 @@ class Runner:
             return False
         took = time.monotonic() - began
         self._took.setdefault(stage.kind, []).append(took)
-        self.marks.set(stage, self.digests[stage.name])
+        self.marks.set(stage)
         self._say(stage, f"[green]done[/green] in {duration(took)}")
         return True
 
@@ -216,14 +207,15 @@ class Runner:
         told = time.monotonic()
         title = escape(stage.title)
         task: TaskID = self._bars.add_task(title, total=1.0, left="")
-        if not self.console.is_terminal:
+        plain = not self.console.is_terminal
+        if plain:
             self.console.print(f"{title} …", highlight=False)
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
             part = fraction(log)
             left = f"about {duration(self.seconds_left())} left in all"
             self._bars.update(task, completed=part or 0.0, left=left)
-            if not self.console.is_terminal and time.monotonic() - told > PLAIN_LINE_SECONDS:
+            if plain and time.monotonic() - told > PLAIN_LINE_SECONDS:
                 told = time.monotonic()
                 percent = "" if part is None else f" {part:.0%},"
                 self.console.print(f"{title}{percent} {left}", highlight=False)
@@ -234,8 +226,7 @@ class Runner:
         seen = {kind: sum(took) / len(took) for kind, took in self._took.items()}
         scale = [seen[k] / WEIGHTS.get(k, 60.0) for k in seen if WEIGHTS.get(k, 60.0) >= 20]
         speed = sum(scale) / len(scale) if scale else 1.0
-        kinds = Counter(s.kind for s in self.stages
-                        if not self.marks.done(s, self.digests[s.name]))
+        kinds = Counter(s.kind for s in self.stages if not self.marks.done(s))
         return sum(n * seen.get(kind, WEIGHTS.get(kind, 60.0) * speed)
                    for kind, n in kinds.items()) / self.jobs
 

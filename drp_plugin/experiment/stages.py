@@ -1,18 +1,32 @@
-"""A stage of an experiment: one command, what it needs, and what tells whether it has to run."""
+"""A stage of an experiment: one command, what it needs, what tells whether it has to run, and what
+it will cost: arithmetic over stated inputs, before anything is run. For the teacher a pilot of the
+real rows is better: `drp prune … --forecast`.
+"""
 
 import contextlib
 import hashlib
+import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from drp_plugin import jsonl
+from drp_plugin.experiment.file import Experiment, slug
+from drp_plugin.llm.prices import find_price
+from drp_plugin.records import Usage
 
 TAIL_BYTES = 4096
 LEAST = 0.03  # A smaller change of the mean tokens than this share is none
+TOKENS = {"skill": (2.6, 2.0), "default": (2.5, 1.9), "sentence": (1.4, 0.8),
+          "indexed": (1.4, 0.44)}
+"""The teacher's tokens in and out for a token of the trace, by `--decompose`: the rule teacher's
+decisions on 220 real traces (`python benchmarks/modes.py`), rounded up."""
+OVERHEAD = 900  # Prompt tokens of a row that do not depend on its length
+DISTILLED = (200.0, 450.0)  # Tokens in and out of a row of `drp distill`
 _PERCENT = re.compile(rb"(\d{1,3}(?:\.\d+)?)\s?%")
 
 
@@ -37,7 +51,6 @@ class Stage:
         return self.kind == "report"
 
     def made_all(self) -> bool:
-        """Whether every output is there."""
         return all(_exists(path) for path in self.outputs)
 
 
@@ -46,44 +59,39 @@ def _exists(path: Path) -> bool:
     return any(fixed.glob(str(path.relative_to(fixed))))
 
 
-@dataclass(frozen=True)
 class Marks:
     """Which stages are done, on disk. A mark is a digest over the command and those of all that
-    it needs: a changed setting redoes the stage and what stands on it, nothing else."""
+    it needs, which stand before it: a changed setting redoes the stage and what stands on it,
+    nothing else."""
 
-    folder: Path
-
-    def digests(self, stages: Iterable[Stage]) -> dict[str, str]:
-        """Each stage's digest; a stage comes after those that it needs."""
-        found: dict[str, str] = {}
+    def __init__(self, folder: Path, stages: Iterable[Stage]) -> None:
+        self.folder = folder
+        self._digests: dict[str, str] = {}
         for stage in stages:
-            text = json.dumps([[found[name] for name in stage.needs if name in found],
-                               stage.command, _read(stage)])
-            found[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
-        return found
+            needed = [self._digests[name] for name in stage.needs if name in self._digests]
+            text = json.dumps([needed, stage.command, _read(stage)])
+            self._digests[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
 
-    def done(self, stage: Stage, digest: str) -> bool:
+    def done(self, stage: Stage) -> bool:
         """Whether this very stage has finished and its outputs are still there."""
-        mark = self._path(stage)
-        return mark.is_file() and mark.read_text().strip() == digest and stage.made_all()
+        return self._is(stage, "") and stage.made_all()
 
-    def set(self, stage: Stage, digest: str) -> None:
-        """Remember that it has finished."""
-        with jsonl.replacing(self._path(stage)) as file:
-            file.write(digest + "\n")
+    def set(self, stage: Stage, begun: str = "") -> None:
+        with jsonl.replacing(self._path(stage, begun)) as file:
+            file.write(self._digests[stage.name] + "\n")
 
-    def begin(self, stage: Stage, digest: str) -> None:
+    def begin(self, stage: Stage) -> None:
         """Remember with what it was begun; clears what another beginning left."""
-        if stage.clears is None:
-            return
-        mark = self._path(stage).with_suffix(".begun")
-        if not mark.is_file() or mark.read_text().strip() != digest:
+        if stage.clears is not None and not self._is(stage, ".begun"):
             shutil.rmtree(stage.clears, ignore_errors=True)
-            with jsonl.replacing(mark) as file:
-                file.write(digest + "\n")
+            self.set(stage, ".begun")
 
-    def _path(self, stage: Stage) -> Path:
-        return self.folder / stage.name.replace("/", "__")
+    def _is(self, stage: Stage, begun: str) -> bool:
+        mark = self._path(stage, begun)
+        return mark.is_file() and mark.read_text().strip() == self._digests[stage.name]
+
+    def _path(self, stage: Stage, begun: str) -> Path:
+        return self.folder / (stage.name.replace("/", "__") + begun)
 
 
 def _read(stage: Stage) -> list[str]:
@@ -116,3 +124,68 @@ def _tokens(folder: Path) -> float | None:
     results = json.loads(files[-1].read_text("utf-8")).get("results", {}) if files else {}
     means = [float(r["tokens,none"]) for r in results.values() if "tokens,none" in r]
     return sum(means) / len(means) if means else None
+
+
+class Projection(NamedTuple):
+    """What a stage is expected to take; None where it takes none, or it cannot be told."""
+
+    usd: float | None
+    gpu_hours: float | None
+    formula: str
+
+
+def project(stage: Stage, experiment: Experiment) -> Projection:
+    """A stage's cost. `rows` of the experiment must be known for figures."""
+    student = next((s for name, s in experiment.students.items()
+                    if stage.name.startswith(f"{slug(name)}/")), None)
+    if experiment.rows is not None and student is not None:
+        if stage.kind == "prune":
+            return _teacher(stage, experiment, experiment.rows)
+        if stage.kind in ("generate", "train") and student.parameters is not None:
+            return _gpu(stage, experiment, experiment.rows, student.parameters)
+    return Projection(None, None, "")
+
+
+def _option(words: Sequence[str], name: str, default: str = "") -> str:
+    """Of `--name value` or `name=value`."""
+    found = dict(itertools.pairwise(words)) | dict(w.split("=", 1) for w in words if "=" in w)
+    return found.get(name, default)
+
+
+def _teacher(stage: Stage, experiment: Experiment, rows: int) -> Projection:
+    teacher = _option(stage.command, "--teacher")
+    price = find_price(teacher, override=_option(stage.command, "--price") or None,
+                       hosted="--base-url" not in stage.command)
+    if price is None:
+        return Projection(None, None, f"no price is known for {teacher}"
+                          if teacher.startswith(("openai:", "gemini:", "azure:")) else "")
+    prompt, completion = DISTILLED
+    if "distill" not in stage.command:
+        trace = experiment.hardware.trace_tokens
+        given, made = TOKENS[_option(stage.command, "--decompose", "skill")]
+        prompt, completion = given * trace + OVERHEAD, made * trace
+    batch = "--batch" in stage.command
+    usd = price.cost(Usage(requests=1, prompt_tokens=round(rows * prompt),
+                           completion_tokens=round(rows * completion)), batch=batch)
+    return Projection(usd, None, f"{rows:,} rows × ({prompt:,.0f} tokens in × ${price.input:g} + "
+                      f"{completion:,.0f} out × ${price.output:g}) / 10⁶"
+                      + (f" × {price.batch:g} (batch)" if batch else ""))
+
+
+def _gpu(stage: Stage, experiment: Experiment, rows: int, parameters: float) -> Projection:
+    hardware = experiment.hardware
+    if stage.kind == "generate":
+        samples = int(_option(stage.command, "--samples", "1"))
+        tokens = rows * samples * hardware.trace_tokens
+        hours = tokens / hardware.decode_tokens_per_s / 3600
+        return Projection(None, hours, f"{rows:,} × {samples} × {hardware.trace_tokens:,} tokens / "
+                          f"{hardware.decode_tokens_per_s:,.0f} tokens/s")
+    epochs = float(_option(stage.command, "num_train_epochs", "3"))
+    size = int(_option(stage.command, "max_samples", str(rows)))
+    learned = min(rows, size) * hardware.trace_tokens * 0.5  # about half is left
+    # LoRA: forward and backward through all weights, no gradient of theirs: 4 FLOPs a parameter
+    flops = 4 * parameters * 1e9 * learned * epochs
+    hours = flops / (hardware.tflops * 1e12 * hardware.train_utilization) / 3600
+    return Projection(None, hours, f"4 × {parameters:g}e9 parameters × {learned:,.0f} "
+                      f"tokens × {epochs:g} epochs / ({hardware.tflops:g} TFLOP/s × "
+                      f"{hardware.train_utilization:g})")

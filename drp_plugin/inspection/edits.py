@@ -42,6 +42,11 @@ def read_edits(run_dir: Path) -> dict[str, Edit]:
     return edits
 
 
+def written(run_dir: Path) -> list[dict[str, Any]]:
+    """The decisions as they stand in the file now, for the page."""
+    return [e.model_dump(exclude_none=True) for e in read_edits(run_dir).values()]
+
+
 def check_edit(row: Pruned, response: str, options: PruneOptions,
                count: Callable[[str], int]) -> dict[str, Any]:
     """What each check of `drp prune` finds in a response written by hand; one that fails has a

@@ -13,7 +13,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import IO, Any
 
-from drp_plugin.inspection.edits import read_edits
+from drp_plugin.inspection.edits import written
 from drp_plugin.inspection.rows import Statistics, Teachings, not_reached, readable, rows
 from drp_plugin.mathml import FORMULA, formulas, framed, island, typeset, visible
 from drp_plugin.records import Action, Pruned, Reject
@@ -65,7 +65,7 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
         # the index and the script come first, so that the list is there while the rest is read
         file.write(head + island("run", _json({
             "key": hashlib.blake2b(str(run_dir.resolve()).encode(), digest_size=8).hexdigest(),
-            "edits": [e.model_dump(exclude_none=True) for e in read_edits(run_dir).values()],
+            "edits": written(run_dir),
             "actions": list(Action.__members__), "formula": FORMULA, "served": served,
             "messages": messages, "names": list(names), "rows": index})))
         file.writelines((script, *parts, tail))

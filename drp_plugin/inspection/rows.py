@@ -18,21 +18,25 @@ from drp_plugin.records import Action, Pruned, Reject
 from drp_plugin.resources import table
 from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS
 
+_RECORDS: dict[str, type[Pruned] | type[Reject]] = {PRUNED: Pruned, REJECTS: Reject}
 _CHECKS: dict[str, list[str]] = table("checks.yaml")
 
 
-def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
+def _files(run_dir: Path) -> list[tuple[Path, type[Pruned] | type[Reject]]]:
     """The pruned rows and then the rejects of a run; raises UserError where it is none."""
-    pruned, rejects = run_dir / PRUNED, run_dir / REJECTS
-    if not run_dir.is_dir():
-        raise UserError("no such folder", file=run_dir, fix="Give the folder that drp prune wrote")
-    if not pruned.exists() and not rejects.exists():
-        raise UserError("has neither pruned.jsonl nor rejects.jsonl", file=run_dir,
+    found = [(run_dir / name, record) for name, record in _RECORDS.items()
+             if (run_dir / name).exists()]
+    if not found:
+        raise UserError("has neither pruned.jsonl nor rejects.jsonl" if run_dir.is_dir()
+                        else "no such folder", file=run_dir,
                         fix="Give the folder that drp prune wrote")
-    if pruned.exists():
-        yield from jsonl.read(pruned, Pruned)
-    if rejects.exists():
-        yield from jsonl.read(rejects, Reject)
+    return found
+
+
+def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
+    """The rows of a run, as `_files` has them."""
+    for file, record in _files(run_dir):
+        yield from jsonl.read(file, record)
 
 
 def find_row(run_dir: Path, name: str) -> Pruned | Reject:
@@ -41,9 +45,8 @@ def find_row(run_dir: Path, name: str) -> Pruned | Reject:
     first = next(rows(run_dir), None)
     end = json.dumps(name, ensure_ascii=False)[1:].encode("utf-8", "replace")
     near: list[Pruned | Reject] = []
-    for file in (run_dir / PRUNED, run_dir / REJECTS):
-        record: type[Pruned] | type[Reject] = Pruned if file.name == PRUNED else Reject
-        with jsonl.opened(file) if file.exists() else contextlib.nullcontext(()) as lines:
+    for file, record in _files(run_dir):
+        with jsonl.opened(file) as lines:
             for number, line in enumerate(lines, start=1):
                 value = jsonl.parse(number, line).value if end in line else None
                 if value and str(value.get("id")).endswith(name):
@@ -115,7 +118,6 @@ class Statistics:
     deleted: Counter[str] = field(default_factory=Counter)
 
     def add(self, row: Pruned | Reject) -> None:
-        """Count one row in."""
         if isinstance(row, Reject):
             self.rejected[f"{row.stage}: {row.reason.value}"] += 1
             return

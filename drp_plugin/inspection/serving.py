@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.inspection.edits import Decisions, Edit, check_edit, read_edits
+from drp_plugin.inspection.edits import Decisions, Edit, check_edit, read_edits, written
 from drp_plugin.inspection.rows import find_row, readable
 from drp_plugin.records import Reject
 from drp_plugin.run_dir import EDITS
@@ -31,10 +31,6 @@ class Desk:
     def __init__(self, run_dir: Path) -> None:
         self.run_dir, self._lock = run_dir, threading.Lock()
         self._decisions = Decisions(run_dir)  # says at once where edits.jsonl cannot be used
-
-    def edits(self) -> list[dict[str, Any]]:
-        """The decisions so far, as they stand in the file now."""
-        return [e.model_dump(exclude_none=True) for e in read_edits(self.run_dir).values()]
 
     def decide(self, given: dict[str, Any]) -> dict[str, Any]:
         """Save a decision (`action` None takes one back), the file as a whole; returns the checks
@@ -66,7 +62,7 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
             elif self.path == f"/{token}/":
                 self._send(200, page)
             elif self.path == f"/{token}/edits":
-                self._send(200, {"edits": desk.edits()})
+                self._send(200, {"edits": written(run_dir)})
             else:
                 self._send(404, {"error": "not found"})
 

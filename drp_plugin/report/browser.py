@@ -8,6 +8,7 @@ page allows no other script and no network.
 
 import itertools
 import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,19 +33,16 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
     methods = list(dict.fromkeys(s.label for s in scored))
     members = {task: [s for s in scored if s.task.column == task]
                for task in task_order([s.task.column for s in scored])}
-    tasks, number = [], 0
-    for task, own in members.items():
-        entries: list[Any] = []
-        for part in _parts(own, methods, cutoff):
-            entries += [[*entry, number, i] for i, (entry, _) in enumerate(part)]
-            number += 1
-        tasks.append({"task": task, "name": heading(task), "problems": entries,
-                      "methods": [methods.index(s.label) for s in own]})
+    parts = [(task, part) for task, own in members.items()
+             for part in _parts(own, methods, cutoff)]
+    tasks = [{"task": task, "name": heading(task), "problems": [
+                [*entry, number, i] for number, (of, part) in enumerate(parts) if of == task
+                for i, (entry, _) in enumerate(part)],
+              "methods": [methods.index(s.label) for s in own]} for task, own in members.items()]
     # the index and the script come first, so that the list is there while the rest is read
     yield head + _island("index", {"methods": methods, "tasks": tasks, "formula": FORMULA})
     yield script
-    parts = (part for own in members.values() for part in _parts(own, methods, cutoff))
-    for number, part in enumerate(parts):
+    for number, (_, part) in enumerate(parts):
         rows = [texts for _, texts in part]
         math: dict[str, str] = {}
         for question, gold, completions in rows:
@@ -100,24 +98,19 @@ def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any
     for one in scored:
         alike.setdefault((one.run.group, one.task.column), []).append(one)
     for members in alike.values():
-        for other, lost in itertools.product(members[1:], (True, False)):
-            found += itertools.islice(_pairs(members[0], other, cutoff, lost), _EACH)
+        base, *others = ({sample.doc: (one, sample, reading) for sample, (reading, *_) in zip(
+            one.task.samples, readings(one, cutoff), strict=True)} for one in members)
+        for other, (what, fell) in itertools.product(others, (("lost", 1), ("won", -1))):
+            found += itertools.islice((
+                _excerpt(f"{what} by {other[doc][0].label}", first, other[doc])
+                for doc, first in base.items() if doc in other
+                and bool(first[2].correct) - bool(other[doc][2].correct) == fell), _EACH)
         for one in members:
             found += itertools.islice((
                 _excerpt(f"ends in a loop, a period of {m.loop} characters", (one, sample, m.full))
                 for sample, (m, *_) in zip(one.task.samples, one.measured, strict=True)
                 if m.loop is not None), 1)
     return found
-
-
-def _pairs(base: Scored, other: Scored, cutoff: int | None, lost: bool) -> Iterator[dict[str, Any]]:
-    theirs = {s.doc: (other, s, r[0]) for s, r in zip(
-        other.task.samples, readings(other, cutoff), strict=True)}
-    for sample, (reading, *_) in zip(base.task.samples, readings(base, cutoff), strict=True):
-        match = theirs.get(sample.doc)
-        if match and (bool(reading.correct), bool(match[2].correct)) == (lost, not lost):
-            yield _excerpt(f"{'lost' if lost else 'won'} by {other.label}",
-                           (base, sample, reading), match)
 
 
 def _excerpt(what: str, *answers: tuple[Scored, Sample, Reading]) -> dict[str, Any]:
@@ -127,8 +120,7 @@ def _excerpt(what: str, *answers: tuple[Scored, Sample, Reading]) -> dict[str, A
 
     one, sample, _ = answers[0]
     texts = [answer.completions[0] for _, answer, _ in answers]
-    alike = itertools.takewhile(lambda chars: len(set(chars)) == 1, zip(*texts, strict=False))
-    same = "".join(chars[0] for chars in alike) if len(texts) > 1 else ""
+    same = os.path.commonprefix(texts) if len(texts) > 1 else ""  # noqa: RUF071
     common = max(same.rfind(" "), same.rfind("\n")) + 1     # up to the end of a word
     same = same[:common]
     if common > _BEFORE:

@@ -31,12 +31,10 @@ class Conditions(Record):
 
     def text(self) -> str:
         """In a few words, for a table's footnote."""
-        sampling = "greedy"
-        if self.temperature is None:
-            sampling = "backend's own sampling"
-        elif self.temperature:
-            top = f", top_p {self.top_p:g}" if self.top_p is not None else ""
-            sampling = f"temperature {self.temperature:g}{top}"
+        sampling = "backend's own sampling" if self.temperature is None else "greedy"
+        if self.temperature:
+            sampling = f"temperature {self.temperature:g}" + (
+                "" if self.top_p is None else f", top_p {self.top_p:g}")
         return ", ".join(filter(None, (
             "zero-shot" if self.shots == 0 else f"{self.shots}-shot", sampling,
             f"at most {self.max_new_tokens:,} new tokens" if self.max_new_tokens else "",

@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drp_plugin.report.efficiency import at_budgets, budget_99, right_lengths
 from drp_plugin.report.layout import texts
-from drp_plugin.report.paper import paper_figures
 from drp_plugin.report.regrading import Scored, readings
 from drp_plugin.report.results import ResultRow
-from drp_plugin.report.tables import heading, task_order
+from drp_plugin.report.tables import heading, paper_figures, task_order
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,7 +69,9 @@ def tradeoff(scored: Sequence[Scored], rows: Sequence[ResultRow],
     """Accuracy against tokens, one panel a task, with 95 % intervals."""
     found = {r.key: r for r in rows if r.cutoff == cutoff}
     mine = [s for s in scored if s.key in found]
-    paper = paper_figures("table1", [s.run.group for s in mine])
+    students = paper_figures("table1", [s.run.group for s in mine])
+    paper = {f"{student.rpartition('-')[2]} {method} (paper)": told
+             for student, methods in students.items() for method, told in methods.items()}
 
     def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
         widest = [0.0]
@@ -80,15 +81,13 @@ def tradeoff(scored: Sequence[Scored], rows: Sequence[ResultRow],
                 [100 * max(r.accuracy - r.accuracy_low, 0)],
                 [100 * max(r.accuracy_high - r.accuracy, 0)]], **{**style(one), "linestyle": ""})
             widest.append(r.tokens)
-        for student, methods in paper.items():
-            for method, told in methods.items():
-                if point := told.get(own[0].task.column):
-                    place = (point.tokens, 100 * point.accuracy)
-                    axes.scatter(*place, marker="x", color="#888888", s=25)
-                    axes.annotate(f"{student.rpartition('-')[2]} {method} (paper)", place,
-                                  fontsize=6, color="#666666", xytext=(3, 3),
-                                  textcoords="offset points")
-                    widest.append(point.tokens)
+        for name, told in paper.items():
+            if point := told.get(own[0].task.column):
+                place = (point.tokens, 100 * point.accuracy)
+                axes.scatter(*place, marker="x", color="#888888", s=25)
+                axes.annotate(name, place, fontsize=6, color="#666666", xytext=(3, 3),
+                              textcoords="offset points")
+                widest.append(point.tokens)
         axes.set_xlim(0, 1.3 * max(widest) or 1)     # room for the labels
         axes.set(xlabel="tokens a completion", ylabel="Pass@1, %")
 
@@ -128,8 +127,8 @@ def _density(values: Any, grid: Any) -> Any:
     import numpy as np
 
     free = values[values < 0] if (values < 0).any() else values     # clipped ones are one peak
-    spread = min(float(np.std(free)), float(np.subtract(*np.percentile(free, [75, 25]))) / 1.34)
-    width = max(0.9 * (spread or float(np.std(free))) * len(free) ** -0.2, 0.02)
+    spread, quarters = np.std(free), np.subtract(*np.percentile(free, [75, 25])) / 1.34
+    width = max(0.9 * (min(spread, quarters) or spread) * len(free) ** -0.2, 0.02)
     distance = (grid[:, None] - values[None, :]) / width
     return np.exp(-0.5 * distance ** 2).sum(axis=1) / (len(values) * width * math.sqrt(2 * math.pi))
 
@@ -201,11 +200,10 @@ def _panels(name: str, drawn: Sequence[Scored], scored: Sequence[Scored],
         spare.set_visible(False)
     figure.legend(handles=[Line2D([], [], **one) for one in methods.values()],
                   loc="outside lower center", ncols=2 * columns - 1, fontsize=8, handlelength=4)
-    written = {}
+    svg, png = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "drp", "svg.fonttype": "path"}):
-        for kind, metadata in (("svg", {"Date": None}), ("png", {"Software": None})):
-            out = io.BytesIO()
-            figure.savefig(out, format=kind, metadata=metadata, dpi=150)
-            written[kind] = out.getvalue()
+        figure.savefig(svg, format="svg", metadata={"Date": None}, dpi=150)
+        figure.savefig(png, format="png", metadata={"Software": None}, dpi=150)
     told = texts()["figures"][name]
-    return Picture(name, told["title"], told["caption"].format(**said), **written)
+    return Picture(name, told["title"], told["caption"].format(**said), svg.getvalue(),
+                   png.getvalue())

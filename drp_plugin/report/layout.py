@@ -93,7 +93,6 @@ class Table(NamedTuple):
 
 
 def texts() -> Any:
-    """Titles, columns, notes and captions."""
     return resources.table("report_texts.yaml")
 
 
@@ -157,7 +156,6 @@ def templates() -> jinja2.Environment:
 
 
 def markdown(table: Table) -> str:
-    """GitHub's Markdown."""
     return templates().get_template("table.md.jinja").render(table=table)
 
 

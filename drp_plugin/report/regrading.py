@@ -60,12 +60,10 @@ class Scored(NamedTuple):
 
     @property
     def label(self) -> str:
-        """The method, with its group where it has one."""
         return labelled(self.run.group, self.run.name)
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Group, method and task."""
         return self.run.group, self.run.name, self.task.column
 
     @property

@@ -73,12 +73,10 @@ class ResultRow(Record):
 
     @property
     def label(self) -> str:
-        """The method, with its group where it has one."""
         return labelled(self.group, self.method)
 
     @property
     def key(self) -> Key:
-        """What it is of."""
         return self.group, self.method, self.task
 
 

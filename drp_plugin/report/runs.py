@@ -118,10 +118,10 @@ def _one_model(made_by: dict[tuple[str, ...], Path], file: Path, results: dict[s
     """Raises UserError where the folder's results are of several models, or adapters of one.
     lmms-eval names the folder by the last parts of the model's path alone, so that they meet."""
     given = pairs(mapping(results.get("config")).get("model_args"))
-    weights = {"pretrained": given.get("pretrained") or given.get("model"),
-               "lora": given.get("lora"), "peft": given.get("peft")}
-    made_by.setdefault(tuple(f"{name}={str(value).rstrip('/')}" for name, value in weights.items()
-                             if value not in (None, "", "None")), file)
+    given = {"pretrained": given.get("model"), **given}
+    made_by.setdefault(tuple(f"{name}={str(given[name]).rstrip('/')}"
+                             for name in ("pretrained", "lora", "peft")
+                             if given.get(name) not in (None, "", "None")), file)
     if len(made_by) > 1:
         found = "; ".join(f"{file.name} has {','.join(told) or 'no model_args'}"
                           for told, file in made_by.items())

@@ -5,11 +5,10 @@ It begins with what was found and how sure it is, in a sentence for each method.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from drp_plugin import jsonl
+from drp_plugin import __version__, jsonl
 from drp_plugin.mathml import STYLE
 from drp_plugin.report import tables
 from drp_plugin.report.browser import browser, excerpts
@@ -107,14 +106,10 @@ def _page(report: Results, pictures: "Sequence[Picture]", scored: Sequence[Score
         known = origins.setdefault(one.label, [])
         for origin in one.task.origin:
             known += [] if origin in known else [origin]
-    try:
-        made_by = version("drp-plugin")
-    except PackageNotFoundError:
-        made_by = "(not installed)"
     return templates().get_template("report.html.jinja").render(
         tables=report.tables, pictures=pictures, excerpts=excerpts(scored, report.cutoff),
         headline=report.headline, toy=any(r.toy for r in report.rows), missing=missing,
-        title=TITLE, math_style=STYLE, origins=origins, version=made_by)
+        title=TITLE, math_style=STYLE, origins=origins, version=__version__)
 
 
 def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
@@ -158,13 +153,11 @@ def _accuracy(found: Sequence[Comparison]) -> str:
 
     shown = [f"{'higher' if c.accuracy_change > 0 else 'lower'} on {_set(c)} ({points(c)})"
              for c in found if c.p_holm < 0.05]
-    rest = [c for c in found if c.p_holm >= 0.05]
-    if len(found) <= _DETAILED:
-        shown += [f"not shown to differ on {_set(c)} ({points(c)}; {limit(c)})" for c in rest]
-    elif rest:
-        weakest = max(rest, key=lambda c: c.detectable)
-        shown.append(f"not shown to differ on {_listed([_set(c) for c in rest])} ({_set(weakest)}: "
-                     f"{limit(weakest)})")
+    rest = {_set(c): f"{points(c)}; {limit(c)}" for c in found if c.p_holm >= 0.05}
+    if rest and len(found) > _DETAILED:
+        weakest = max((c for c in found if _set(c) in rest), key=lambda c: c.detectable)
+        rest = {_listed(list(rest)): f"{_set(weakest)}: {limit(weakest)}"}
+    shown += [f"not shown to differ on {where} ({why})" for where, why in rest.items()]
     return "accuracy " + ", ".join(shown)
 
 

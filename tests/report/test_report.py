@@ -15,8 +15,8 @@ from drp_plugin.cli import group
 from drp_plugin.errors import UserError
 from drp_plugin.report import make_report, read_runs, score_run
 from drp_plugin.report.layout import Table, markdown, shown
-from drp_plugin.report.paper import paper_figures
 from drp_plugin.report.regrading import choose_counter, choose_cutoff
+from drp_plugin.report.tables import paper_figures
 from drp_plugin.statistics import mean_share
 from drp_plugin.tokens import TokenCounter
 
