@@ -135,7 +135,7 @@ def stops(until: Any) -> list[str]:
     """The texts that completions are cut at, as a YAML or --gen_kwargs has them. That option hands
     over text alone: a list is read as JSON, and must be a whole one. Raises UserError for what
     cannot be met as it stands."""
-    found = [until] if isinstance(until, str) else until
+    found = [] if until is None else [until] if isinstance(until, str) else until
     if isinstance(until, str):
         listed = until.lstrip().startswith("[")
         with contextlib.suppress(ValueError):
@@ -144,7 +144,6 @@ def stops(until: Any) -> list[str]:
             raise UserError(f"until={until} is neither text nor a list of texts in JSON",
                             fix='Write until=["\\n\\n"]; --gen_kwargs takes no comma within, and '
                             "a task's YAML takes several")
-    found = [] if found is None else found
     if not isinstance(found, list | tuple) or not all(isinstance(stop, str) for stop in found):
         raise UserError(f"until={until} must be text or a list of texts")
     return [stop for stop in found if stop]

@@ -175,16 +175,6 @@ class _Way:
             ["drp", "generate", questions, "-o", str(out), "--model", self.model,
              *flags(options)], out, needs=adapter.needs if adapter else ()),))
 
-    def _built(self, name: str, rows: list[_Product], more: Options) -> str:
-        data = self.work / "data"
-        options = {"tokenizer": self.model, "test_set": list(self.experiment.tasks),
-                   **self.experiment.build, **self.method.build, **more}
-        return self.add(
-            "build", f"{self.slug}/build/{name}", f"{self.label}: SFT set: drp build",
-            ["drp", "build", *(str(made.path) for made in rows), "-o", str(data), "--name", name,
-             "--replace", *flags(options)],
-            data / f"{name}.json", needs=tuple(n for made in rows for n in made.needs))
-
     def _train(self, part: str, seed: int, turn: int, adapter: _Product | None) -> _Product:
         """Each training of the method in turn; the last adapter."""
         init = self.add("build", "init", "training workspace: drp init",
@@ -202,8 +192,15 @@ class _Way:
                 "dataset": name, "output_dir": out, "seed": seed, **self.experiment.train,
                 **self.method.train, **step.train,
                 **({"adapter_name_or_path": previous.path} if previous else {})})
-            needs = (init, self._built(name, rows, step.build),
-                     *(previous.needs if previous else ()))
+            data, built = self.work / "data", flags({
+                "tokenizer": self.model, "test_set": list(self.experiment.tasks),
+                **self.experiment.build, **self.method.build, **step.build})
+            needs = (init, self.add(
+                "build", f"{self.slug}/build/{name}", f"{self.label}: SFT set: drp build",
+                ["drp", "build", *(str(made.path) for made in rows), "-o", str(data),
+                 "--name", name, "--replace", *built], data / f"{name}.json",
+                needs=tuple(n for made in rows for n in made.needs)),
+                *(previous.needs if previous else ()))
             checked = self.add(
                 "build", f"{self.slug}/check/{out.name}", f"{self.label}: preflight: drp check",
                 ["drp", "check", config, *given], needs=needs, cwd=self.work, clears=out)

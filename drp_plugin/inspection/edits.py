@@ -124,8 +124,9 @@ class Decisions:
             "verdict": {**verdict, "edited": {"ok": not failed, "how": how}}})
 
     def rescued(self) -> Iterator[tuple[int, str, Pruned | Unfit]]:
-        """Rejects for which a person wrote a response: number in their file, id, and the row as
-        `of` gives it, or why it is left out."""
+        """Rejects for which a person wrote a response, behind all other rows: number in their
+        file, id, and the row as `of` gives it, or why it is left out. Raises UserError for an edit
+        of a row that the run does not have."""
         rejects = self.run_dir / REJECTS
         for row in jsonl.rows(rejects) if self._unused and rejects.exists() else ():
             edit = self._unused.pop((row.value or {}).get("id", ""), None)
@@ -138,6 +139,10 @@ class Decisions:
                 yield row.number, edit.id, self.of(self.unpruned(Reject.model_validate(row.value)))
             except Unfit as unfit:
                 yield row.number, edit.id, unfit
+        for id_ in self._unused:
+            raise UserError(f"decides on {id_!r}, which is no row of this run that can be edited",
+                            file=self.run_dir / EDITS,
+                            fix="Remove that line, or export the edits anew")
 
     def unpruned(self, reject: Reject) -> Pruned:
         """A reject as the row that it would have become, still with the student's own response.
@@ -151,10 +156,3 @@ class Decisions:
                       tokens_before=tokens, tokens_after=tokens,
                       teacher=self.options.teacher,
                       prompts_hash=str(self.settings.get("prompts_hash", "")))
-
-    def finish(self) -> None:
-        """Raises UserError for an edit of a row that the run does not have."""
-        if self._unused:
-            raise UserError(f"decides on {next(iter(self._unused))!r}, which is no row of this run "
-                            "that can be edited", file=self.run_dir / EDITS,
-                            fix="Remove that line, or export the edits anew")

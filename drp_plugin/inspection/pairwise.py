@@ -127,9 +127,8 @@ def summarize(judged: list[Judged], one: dict[str, Pruned],
     firsts = Counter(j.first for j in judged)
 
     def share(number: int, n: int) -> dict[str, Any]:
-        estimate = wilson(number, n)
-        return {"share": round(estimate.value, 4) if n else None,
-                "interval": [round(estimate.low, 4), round(estimate.high, 4)], "n": n}
+        value, *interval = (round(x, 4) for x in wilson(number, n))
+        return {"share": value if n else None, "interval": interval, "n": n}
 
     def steps(rows: dict[str, Pruned]) -> float:
         return round(sum(len(rows[j.id].steps) for j in judged) / max(1, len(judged)), 2)

@@ -57,18 +57,18 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if not self._welcome():
-                self._send(404, {"error": "not found"})
-            elif self.path == f"/{token}/":
+            wanted = self.path.removeprefix(f"/{token}/") if self._welcome() else None
+            if wanted == "":
                 self._send(200, page)
-            elif self.path == f"/{token}/edits":
+            elif wanted == "edits":
                 self._send(200, {"edits": written(run_dir)})
             else:
                 self._send(404, {"error": "not found"})
 
         def do_POST(self) -> None:
             size = self.headers.get("Content-Length", "")
-            if not self._welcome() or self.headers.get("Origin") != self._origin() \
+            host, origin = self.headers.get("Host", ""), self.headers.get("Origin")
+            if not self._welcome() or origin != f"http://{host}" \
                     or self.path != f"/{token}/decide":
                 self._send(403, {"error": "not allowed"})
             elif not size.isdecimal() or int(size) > _MOST:
@@ -80,9 +80,6 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
                     self._send(400, {"error": str(error).splitlines()[0]})
                 except OSError as error:
                     self._send(500, {"error": f"it cannot be written: {error.strerror}"})
-
-        def _origin(self) -> str:
-            return f"http://{self.headers.get('Host', '')}"
 
         def _welcome(self) -> bool:
             """Whether the request is for this machine, and by somebody who knows the token."""

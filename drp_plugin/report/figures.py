@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from drp_plugin.report.efficiency import at_budgets, budget_99, right_lengths
-from drp_plugin.report.layout import texts
+from drp_plugin.report.layout import TEXTS
 from drp_plugin.report.regrading import Scored, readings
 from drp_plugin.report.results import ResultRow
 from drp_plugin.report.tables import heading, paper_figures, task_order
@@ -204,6 +204,6 @@ def _panels(name: str, drawn: Sequence[Scored], scored: Sequence[Scored],
     with matplotlib.rc_context({"svg.hashsalt": "drp", "svg.fonttype": "path"}):
         figure.savefig(svg, format="svg", metadata={"Date": None}, dpi=150)
         figure.savefig(png, format="png", metadata={"Software": None}, dpi=150)
-    told = texts()["figures"][name]
+    told = TEXTS["figures"][name]
     return Picture(name, told["title"], told["caption"].format(**said), svg.getvalue(),
                    png.getvalue())

@@ -18,6 +18,7 @@ import jinja2
 from drp_plugin import resources
 from drp_plugin.mathml import html_with_math, visible
 
+TEXTS = resources.table("report_texts.yaml")
 _HEAD, _TAIL = 1_500, 2_500
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
           "→": r"$\to$", "−": "$-$", "–": "--", "≥": r"$\ge$", "Δ": r"$\Delta$",
@@ -92,15 +93,11 @@ class Table(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def texts() -> Any:
-    return resources.table("report_texts.yaml")
-
-
 def notes_of(name: str, **said: Any) -> list[str]:
     """A table's notes in order; without those that `said` gives nothing to say for. `said` holds
     for such a note what it is filled with, a mapping, or whether it stands at all."""
     return [note.format_map(said[key] if isinstance(said.get(key), dict) else {})
-            for key, note in texts()["tables"][name].get("notes", {}).items()
+            for key, note in TEXTS["tables"][name].get("notes", {}).items()
             if said.get(key, True)]
 
 
@@ -109,7 +106,7 @@ def filled(name: str, rows: Iterable[Mapping[str, Any]], each: Sequence[Mapping[
     """A table of the texts, a line for each of the rows. Its columns `each` stand once for every
     mapping that names them; a row has a mapping for each of these under `cells`. A row of the
     paper's says so in `kind`, and one that has a `section` alone is a heading."""
-    told = texts()["tables"][name]
+    told = TEXTS["tables"][name]
     many = told.get("each", ())
     columns = [Column(**column) for column in told["columns"]]
     columns += [Column(**column)._replace(**{key: column.get(key, "").format(**about)
@@ -118,7 +115,7 @@ def filled(name: str, rows: Iterable[Mapping[str, Any]], each: Sequence[Mapping[
 
     def line(row: Mapping[str, Any]) -> Line:
         if "section" in row:
-            return Line(words(row["section"]), "section")
+            return Line((Cell(row["section"]),), "section")
         kind = row.get("kind", "ours")
         places = [row] * len(told["columns"]) + [c for c in row.get("cells", ()) for _ in many]
         return Line(tuple(column.cell(place, "" if kind == "paper" else "–")
@@ -126,11 +123,6 @@ def filled(name: str, rows: Iterable[Mapping[str, Any]], each: Sequence[Mapping[
 
     return Table(name, told["title"], tuple(columns), tuple(map(line, rows)),
                  tuple(notes_of(name) if notes is None else notes))
-
-
-def words(*texts: str) -> tuple[Cell, ...]:
-    """Cells of nothing but text."""
-    return tuple(map(Cell, texts))
 
 
 def finite(value: Any) -> Any:
@@ -155,13 +147,9 @@ def templates() -> jinja2.Environment:
     return found
 
 
-def markdown(table: Table) -> str:
-    return templates().get_template("table.md.jinja").render(table=table)
-
-
-def latex(table: Table) -> str:
-    r"""A tabular for `\usepackage{booktabs}`, its notes as comments."""
-    return templates().get_template("table.tex.jinja").render(table=table)
+def rendered(table: Table, kind: str) -> str:
+    r"""`md`: GitHub's Markdown; `tex`: a tabular for `\usepackage{booktabs}`."""
+    return templates().get_template(f"table.{kind}.jinja").render(table=table)
 
 
 def csv_text(table: Table) -> str:

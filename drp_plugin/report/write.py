@@ -12,7 +12,7 @@ from drp_plugin import __version__, jsonl
 from drp_plugin.mathml import STYLE
 from drp_plugin.report import tables
 from drp_plugin.report.browser import browser, excerpts
-from drp_plugin.report.layout import Table, csv_text, filled, finite, latex, markdown, templates
+from drp_plugin.report.layout import Table, csv_text, filled, finite, rendered, templates
 from drp_plugin.report.regrading import Scored
 from drp_plugin.report.results import Comparison, ResultRow, comparisons, row
 from drp_plugin.report.tables import heading, p_text, percent, span, task_order, turned
@@ -81,12 +81,13 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
         "results.json": [json.dumps(numbers, indent=1, ensure_ascii=False), "\n"],
         "report.md": ["\n".join([
             f"# {TITLE}\n", *(f"{sentence}\n" for sentence in report.headline),
-            *map(markdown, report.tables),
+            *(rendered(table, "md") for table in report.tables),
             *(f"## {p.title}\n\n![{p.title}]({p.name}.png)\n\n{p.caption}\n" for p in pictures)])],
         "report.html": [_page(report, pictures, scored, missing)],
         "completions.html": browser(scored, report.cutoff)}
     for table in report.tables:
-        contents |= {f"{table.name}.csv": [csv_text(table)], f"{table.name}.tex": [latex(table)]}
+        contents |= {f"{table.name}.csv": [csv_text(table)],
+                     f"{table.name}.tex": [rendered(table, "tex")]}
     for picture in pictures:
         contents |= {f"{picture.name}.svg": [picture.svg], f"{picture.name}.png": [picture.png]}
     out.mkdir(parents=True, exist_ok=True)

@@ -128,7 +128,6 @@ def read_source(path: str | Path,
         for number, id_, kept in decisions.rescued():
             yield Dropped(rejects, number, id_, Why(kept.reason), kept.detail) \
                 if isinstance(kept, Unfit) else _candidate(_edited(kept), rejects, number, name)
-        decisions.finish()
 
 
 def _edited(row: Pruned) -> dict[str, Any]:

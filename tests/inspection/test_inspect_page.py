@@ -164,7 +164,6 @@ def decided(run_dir: Path) -> tuple[list[Pruned], dict[str, str]]:
             out[name] = found.reason
         else:
             kept.append(found)
-    decisions.finish()
     return kept, out
 
 

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from drp_plugin.cli import group
 from drp_plugin.errors import UserError
 from drp_plugin.report import make_report, read_runs, score_run
-from drp_plugin.report.layout import Table, markdown, shown
+from drp_plugin.report.layout import Table, rendered, shown
 from drp_plugin.report.regrading import choose_counter, choose_cutoff
 from drp_plugin.report.tables import paper_figures
 from drp_plugin.statistics import mean_share
@@ -421,7 +421,7 @@ def test_unknown_base(two: list[str], tmp_path: Path) -> None:
 def test_markdown_and_csv_are_inert(write: Writer, counter: TokenCounter) -> None:
     folder = write("one", {"drp_gsm8k": documents(3, set(), 5)})
     report = made([f"<b>|x={folder}"], counter)
-    text = markdown(report.tables[0])
+    text = rendered(report.tables[0], "md")
     assert "<b>" not in text and "\\|x" in text
 
 

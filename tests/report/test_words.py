@@ -12,7 +12,7 @@ import pytest
 
 from drp_plugin.report import Results, make_report, read_runs, score_run, write_report
 from drp_plugin.report.browser import excerpts
-from drp_plugin.report.layout import Cell, Column, Line, Table, csv_text, latex, markdown, words
+from drp_plugin.report.layout import Cell, Column, Line, Table, csv_text, rendered
 from drp_plugin.report.regrading import Scored
 from drp_plugin.tokens import TokenCounter
 
@@ -133,7 +133,7 @@ def test_excerpts_show_the_question_and_where_two_answers_part(
 
 X_1 = Column("x_1", "n = 3", parts={"": "accuracy", "low": "low"})
 TABLE = Table("t", "A & B", (Column("Method"), X_1), (
-    Line(words("50% → group"), "section"),
+    Line((Cell("50% → group"),), "section"),
     Line((Cell("=cmd()|<b>"), Cell("94.1%", "90 to 96", (0.941, 0.9)))),
     Line((Cell("+DRP"), Cell("15/30", numbers=(0.5,))), "paper"),
     Line((Cell("-x"), Cell("–", numbers=(None, float("inf")))))), ("a note",))
@@ -158,19 +158,20 @@ def test_every_number_of_a_report_is_one_in_csv(write: Writer, counter: TokenCou
 
 
 def test_latex() -> None:
-    text = latex(TABLE)
+    text = rendered(TABLE, "tex")
     assert text.splitlines()[1:5] == [
         r"\begin{tabular}{lr}", r"\toprule", r"Method & x\_1 {\scriptsize (n = 3)} \\",
         r"\midrule"]
     assert r"\multicolumn{2}{l}{\textit{50\% $\to$ group}} \\" in text
     assert r"94.1\% {\scriptsize (90 to 96)} \\" in text and r"\bottomrule" in text
     assert "% a note" in text
-    hostile = latex(TABLE._replace(lines=(Line((Cell("\\input{/etc/passwd}$^~#"), Cell(""))),)))
+    evil = Line((Cell("\\input{/etc/passwd}$^~#"), Cell("")))
+    hostile = rendered(TABLE._replace(lines=(evil,)), "tex")
     assert r"\textbackslash{}input\{/etc/passwd\}\$\textasciicircum{}\textasciitilde{}\#" in hostile
 
 
 def test_markdown_keeps_small_print() -> None:
-    assert "| 94.1% (90 to 96) |" in markdown(TABLE)
+    assert "| 94.1% (90 to 96) |" in rendered(TABLE, "md")
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
