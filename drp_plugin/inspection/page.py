@@ -8,6 +8,7 @@ made here is the only markup.
 import hashlib
 import json
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from statistics import mean, median
@@ -24,13 +25,6 @@ _START = 90  # Characters of a question in the list of rows
 _SKILLS = 80  # The most frequent skills can be filtered by
 
 
-class _Names(dict[str, int]):
-    """Texts by number, so that each stands in the index once."""
-
-    def __missing__(self, name: str) -> int:
-        return self.setdefault(name, len(self))
-
-
 def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messages: bool = True,
                served: bool = False, tick: Callable[[], None] = lambda: None) -> Statistics:
     """Write the page; the statistics are over all rows, `limit` cuts how many can be looked at.
@@ -38,7 +32,8 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
     the server that it came from."""
     statistics = Statistics(not_reached=not_reached(run_dir))
     index: list[list[Any]] = []
-    names = _Names()
+    names: defaultdict[str, int] = defaultdict()    # by number, so that each stands there once
+    names.default_factory = names.__len__
     with tempfile.TemporaryFile("w+", encoding="ascii") as parts, Teachings(run_dir) as teachings:
         part: list[str] = []
         number = size = 0
@@ -78,7 +73,7 @@ def _json(value: Any) -> str:
         "utf-8", "replace").decode()
 
 
-def _line(row: Pruned | Reject, names: _Names) -> list[Any]:
+def _line(row: Pruned | Reject, names: dict[str, int]) -> list[Any]:
     """A row in the list of rows: kind, id, the question's start, then by number data set and
     teacher, tokens before and after, actions (a bit each), skills, whether a check is in doubt, and
     the reject's reason."""

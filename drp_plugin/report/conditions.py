@@ -2,48 +2,22 @@
 
 import shlex
 from collections.abc import Sequence
-from typing import Any
-
-from pydantic import Field
-
-from drp_plugin.records import Record
+from typing import Any, NamedTuple
 
 #: Settings of a backend that change what is generated; the rest is speed.
 _BACKEND = ("stop_at_cutoff", "stop_loops", "max_new_tokens", "max_gen_toks", "max_model_len",
             "lora_alpha_scale", "system_prompt", "temperature", "top_p")
-#: What our own tasks record and `Conditions` has as fields, or what a report decides anew.
+#: What our own tasks record and every run's text says, or what a report decides anew.
 _FIELDS = ("temperature", "top_p", "max_new_tokens", "repeats", "prompt", "cutoff", "tokenizer",
            "questions", "stop_at_cutoff", "stop_loops", "seed")
 
 
-class Conditions(Record):
+class Conditions(NamedTuple):
     """The conditions of a run on a task (§4.5), without its seeds; equal ones may share a table."""
 
-    temperature: float | None
-    top_p: float | None
+    text: str  # In a few words, for a table's footnote
     max_new_tokens: int | None
-    shots: int
-    repeats: int
-    limited: int | None  # Documents taken where --limit cut the task short
-    prompt: str  # The task's own name for its prompt, where it has several
-    extra: dict[str, str] = Field(default_factory=dict)
-    early: bool = False  # Generation ended at the cutoff or at loops: nothing is known beyond
-
-    def text(self) -> str:
-        """In a few words, for a table's footnote."""
-        sampling = "backend's own sampling" if self.temperature is None else "greedy"
-        if self.temperature:
-            sampling = f"temperature {self.temperature:g}" + (
-                "" if self.top_p is None else f", top_p {self.top_p:g}")
-        return ", ".join(filter(None, (
-            "zero-shot" if self.shots == 0 else f"{self.shots}-shot", sampling,
-            f"at most {self.max_new_tokens:,} new tokens" if self.max_new_tokens else "",
-            f"{self.repeats} samples a problem" if self.repeats > 1 else "",
-            "" if self.limited is None else f"first {self.limited} problems only",
-            f"prompt {self.prompt}" if self.prompt else "",
-            *(f"{key} {value}" for key, value in sorted(self.extra.items())),
-            "generation stopped early (figures without cutoff are not known)"
-            if self.early else "")))
+    early: bool  # Generation ended at the cutoff or at loops: nothing is known beyond
 
 
 def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, Any]) -> Conditions:
@@ -69,14 +43,22 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
                  "temperature": 0.0 if greedy else generation.get("temperature")}
         extra = {key: str(backend[key]) for key in _BACKEND if key in backend}
     total = mapping(mapping(results.get("n-samples")).get(task)).get("original")
-    temperature, limit = (_number(found.get(key)) for key in ("temperature", "max_new_tokens"))
-    return Conditions(
-        temperature=temperature, top_p=_number(found.get("top_p")) if temperature else None,
-        max_new_tokens=None if limit is None else int(limit),
-        shots=int(_number(config.get("num_fewshot")) or 0),
-        repeats=int(_number(found.get("repeats")) or 1),
-        limited=n if isinstance(total, int) and n < total else None,
-        prompt=str(found.get("prompt", "")), extra=extra, early=bool(early))
+    number = {key: _number(found.get(key)) for key in ("temperature", "top_p")}
+    shots, repeats, limit = (None if value is None else int(value) for value in map(_number, (
+        config.get("num_fewshot"), found.get("repeats"), found.get("max_new_tokens"))))
+    sampling = "backend's own sampling" if number["temperature"] is None else "greedy"
+    if number["temperature"]:
+        sampling = ", ".join(f"{key} {value:g}" for key, value in number.items()
+                             if value is not None)
+    return Conditions(", ".join(filter(None, (
+        f"{shots}-shot" if shots else "zero-shot", sampling,
+        f"at most {limit:,} new tokens" if limit else "",
+        f"{repeats} samples a problem" if repeats and repeats > 1 else "",
+        f"first {n} problems only" if isinstance(total, int) and n < total else "",
+        f"prompt {found['prompt']}" if found.get("prompt") else "",
+        *(f"{key} {value}" for key, value in sorted(extra.items())),
+        "generation stopped early (figures without cutoff are not known)" if early else ""))),
+        limit, bool(early))
 
 
 def provenance_of(results: dict[str, Any], told: dict[str, Any], date: str) -> dict[str, str]:

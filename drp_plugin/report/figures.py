@@ -25,9 +25,8 @@ _MARKERS = "osD^vPX*<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _SMALL = 1_000
 _TICKS = {62, 125, 250, 500, *(1_000 * 2 ** i for i in range(6))}
-#: How a method is drawn, and what draws the methods of one task.
-Style = Callable[[Scored], dict[str, Any]]
-Panel = Callable[[Any, Sequence[Scored], Style], None]
+#: The methods of one task, and how each is drawn.
+Styled = Sequence[tuple[Scored, dict[str, Any]]]
 
 
 class Picture(NamedTuple):
@@ -54,11 +53,11 @@ def budgets(scored: Sequence[Scored]) -> Picture | None:
     curves = {id(s): {b: 100 * a for b, a in at_budgets(s).items() if small or b >= _SMALL}
               for s in scored}
 
-    def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
-        for one in own:
+    def panel(axes: "Axes", own: Styled) -> None:
+        for one, style in own:
             if curve := curves[id(one)]:
-                axes.plot(*zip(*curve.items(), strict=True), **style(one))
-        _log_ticks(axes, [b for one in own for b in curves[id(one)]])
+                axes.plot(*zip(*curve.items(), strict=True), **style)
+        _log_ticks(axes, [b for one, _ in own for b in curves[id(one)]])
         axes.set(xlabel="budget, tokens", ylabel="Pass@1, %")
 
     return _panels("budget", scored, scored, panel)
@@ -73,16 +72,16 @@ def tradeoff(scored: Sequence[Scored], rows: Sequence[ResultRow],
     paper = {f"{student.rpartition('-')[2]} {method} (paper)": told
              for student, methods in students.items() for method, told in methods.items()}
 
-    def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
+    def panel(axes: "Axes", own: Styled) -> None:
         widest = [0.0]
-        for one in own:
+        for one, style in own:
             r = found[one.key]
             axes.errorbar(r.tokens, 100 * r.accuracy, capsize=3, yerr=[
                 [100 * max(r.accuracy - r.accuracy_low, 0)],
-                [100 * max(r.accuracy_high - r.accuracy, 0)]], **{**style(one), "linestyle": ""})
+                [100 * max(r.accuracy_high - r.accuracy, 0)]], **{**style, "linestyle": ""})
             widest.append(r.tokens)
         for name, told in paper.items():
-            if point := told.get(own[0].task.column):
+            if point := told.get(own[0][0].task.column):
                 place = (point.tokens, 100 * point.accuracy)
                 axes.scatter(*place, marker="x", color="#888888", s=25)
                 axes.annotate(name, place, fontsize=6, color="#666666", xytext=(3, 3),
@@ -99,21 +98,21 @@ def lengths(scored: Sequence[Scored], cutoff: int | None) -> Picture | None:
     longest = max((m.full.tokens for s in scored for k in s.measured for m in k), default=0)
     limit = cutoff or longest
 
-    def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
+    def panel(axes: "Axes", own: Styled) -> None:
         import numpy as np
 
         low, high = 1.0, 0.0
-        for i, one in enumerate(own):
+        for i, (one, style) in enumerate(own):
             values = np.array([max(r.tokens, 1) / limit for k in readings(one, cutoff) for r in k])
             ends = np.quantile(values, [0.005, 0.995])
             low, high = min(low, ends[0]), max(high, ends[1])
             grid = np.geomspace(1 / limit, 1.1, 600)
             axes.plot(grid, _density(np.log10(values), np.log10(grid)), markevery=(7 * i, 50),
-                      **style(one))
+                      **style)
             if len(own) <= 3:
                 axes.hist(values, bins=list(np.geomspace(1 / limit, 1, 81)), alpha=0.25,
                           weights=np.full(len(values), 80 / len(values) / math.log10(limit)),
-                          color=style(one)["color"])
+                          color=style["color"])
         axes.set_xlim(low / 1.3, min(1.1, 1.6 * high))
         _log_ticks(axes, [])
         axes.set(xlabel=f"normalised length (1 is {limit:,} tokens)", ylabel="density")
@@ -137,13 +136,12 @@ def recovered(scored: Sequence[Scored]) -> Picture | None:
     """Figure 4: share of correct answers recovered against the budget."""
     found = {id(s): right_lengths(s) for s in scored}
 
-    def panel(axes: "Axes", own: Sequence[Scored], style: Style) -> None:
-        for one in own:
+    def panel(axes: "Axes", own: Styled) -> None:
+        for one, style in own:
             right = found[id(one)]
             axes.step([0, *right], [i / len(right) for i in range(len(right) + 1)], where="post",
-                      markevery=max(1, len(right) // 8), **style(one))
-            axes.axvline(budget_99(right) or 0, color=style(one)["color"], linestyle=":",
-                         linewidth=1)
+                      markevery=max(1, len(right) // 8), **style)
+            axes.axvline(budget_99(right) or 0, color=style["color"], linestyle=":", linewidth=1)
         axes.axhline(0.99, color="#999999", linewidth=0.7)
         axes.set(xlabel="budget, tokens", ylabel="share recovered", ylim=(0, 1.03))
         axes.set_xlim(left=0)
@@ -169,7 +167,7 @@ def _log_ticks(axes: "Axes", places: Sequence[int]) -> None:
 
 
 def _panels(name: str, drawn: Sequence[Scored], scored: Sequence[Scored],
-            panel: Panel, **said: str) -> Picture | None:
+            panel: Callable[[Any, Styled], None], **said: str) -> Picture | None:
     """One panel a task and one legend for all of them; None where nothing is drawn."""
     import matplotlib
     from matplotlib.figure import Figure
@@ -193,7 +191,7 @@ def _panels(name: str, drawn: Sequence[Scored], scored: Sequence[Scored],
                     layout="constrained")
     flat = [axes for line in figure.subplots(rows, columns, squeeze=False) for axes in line]
     for axes, task in zip(flat, tasks, strict=False):
-        panel(axes, [s for s in drawn if s.task.column == task], style)
+        panel(axes, [(s, style(s)) for s in drawn if s.task.column == task])
         axes.set_title(_escape(heading(task)), fontsize=10)
         axes.grid(alpha=0.25)
     for spare in flat[len(tasks):]:

@@ -153,7 +153,7 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
         truncated=sum(r.truncated for r in flat),
         no_answer=sum(r.extracted is None and not r.truncated for r in flat),
         loops=sum(m.loop is not None for m in measured), **habits(scored), cutoff=cutoff,
-        protocol=task.protocol.text(), tokenizer=tokenizer,
+        protocol=task.protocol.text, tokenizer=tokenizer,
         backend_tokens_differ=sum(differ) if differ else None,
         toy=task.task.startswith(TOY), **_sampled(scored, problems, shares))
 

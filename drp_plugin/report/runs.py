@@ -176,8 +176,8 @@ def _pooled_task(parts: Sequence[TaskRun]) -> Any:
                             "another method another name")
         if other.protocol != first.protocol:
             raise UserError(f"{other.task} was made under another protocol "
-                            f"({other.protocol.text()}) than {first.file} "
-                            f"({first.protocol.text()})", file=other.file,
+                            f"({other.protocol.text}) than {first.file} "
+                            f"({first.protocol.text})", file=other.file,
                             fix="Give another protocol another name")
         if {s.doc: s.completions for s in other.samples} == \
                 {s.doc: s.completions for s in first.samples}:
