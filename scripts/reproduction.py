@@ -96,8 +96,8 @@ class Found(NamedTuple):
         methods = next(iter(figures.values()))
         pairs = [(methods[self.claim.theirs[0]][task], methods[self.claim.theirs[1]][task])
                  for task in methods[self.claim.theirs[0]]]
-        return ([b.accuracy - a.accuracy for a, b in pairs], [b.tokens / a.tokens - 1
-                                                              for a, b in pairs])
+        return ([b["accuracy"] - a["accuracy"] for a, b in pairs],
+                [b["tokens"] / a["tokens"] - 1 for a, b in pairs])
 
 
 def evaluations(name: str, folder: Path) -> tuple[Experiment, list[str], list[str]]:

@@ -166,13 +166,12 @@ class StudentModel(lmms):  # type: ignore[misc]
             messages, wanted = messages_of(turn), Generation.read(request.args[2], self.name)
             place = (request.args[4], request.args[3])
             protocol = request.metadata.get("protocol") or {}
-            made.append(SampleRequest(
-                messages=messages, temperature=wanted.temperature, top_p=wanted.top_p,
-                top_k=wanted.top_k, stop_loops=self.stop_loops,
-                max_new_tokens=min(wanted.max_new_tokens, self.cap or wanted.max_new_tokens),
-                cutoff=protocol.get("cutoff") if self.stop_at_cutoff else None,
-                seed=derived_seed(self._seed(request, wanted), *(m.content for m in messages),
-                                  copies[place], number) if wanted.temperature else 0))
+            made.append(SampleRequest(**{
+                **wanted._asdict(), "messages": messages, "stop_loops": self.stop_loops,
+                "max_new_tokens": min(wanted.max_new_tokens, self.cap or wanted.max_new_tokens),
+                "cutoff": protocol.get("cutoff") if self.stop_at_cutoff else None,
+                "seed": derived_seed(self._seed(request, wanted), *(m.content for m in messages),
+                                     copies[place], number) if wanted.temperature else 0}))
             copies[place] += 1
         return made
 

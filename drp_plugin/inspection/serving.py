@@ -25,35 +25,28 @@ from drp_plugin.shape import Unfit
 _MOST = 4 << 20  # Bytes of a decision
 
 
-class Desk:
-    """Takes decisions on the rows of a run, one at a time."""
-
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir, self._lock = run_dir, threading.Lock()
-        self._decisions = Decisions(run_dir)  # says at once where edits.jsonl cannot be used
-
-    def decide(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Save a decision (`action` None takes one back), the file as a whole; returns the checks
-        of an edited text. Raises UserError for one that no row of the run can take."""
-        with self._lock:
-            edits, id_ = read_edits(self.run_dir), str(given.get("id"))
-            edits.pop(id_, None)
-            answer: dict[str, Any] = {}
-            if given.get("action") is not None:
-                edit, known = Edit.model_validate(given), self._decisions
-                edits[id_] = edit
-                if edit.response is not None:
-                    row = find_row(self.run_dir, edit.id)
-                    answer["checks"] = readable(check_edit(
-                        known.unpruned(row) if isinstance(row, Reject) else row, edit.response,
-                        known.options, known.count))
-            jsonl.write(self.run_dir / EDITS, edits.values())
-            return answer
+def decide(decisions: Decisions, given: dict[str, Any]) -> dict[str, Any]:
+    """Save a decision (`action` None takes one back), the file as a whole; returns the checks of
+    an edited text. Raises UserError for one that no row of the run can take."""
+    run_dir, id_ = decisions.run_dir, str(given.get("id"))
+    edits = read_edits(run_dir)
+    edits.pop(id_, None)
+    answer: dict[str, Any] = {}
+    if given.get("action") is not None:
+        edit = edits[id_] = Edit.model_validate(given)
+        if edit.response is not None:
+            row = find_row(run_dir, edit.id)
+            answer["checks"] = readable(check_edit(
+                decisions.unpruned(row) if isinstance(row, Reject) else row, edit.response,
+                decisions.options, decisions.count))
+    jsonl.write(run_dir / EDITS, edits.values())
+    return answer
 
 
 def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
     """A server of the page that is not running yet, and the page's address. Raises UserError."""
-    desk, token = Desk(run_dir), secrets.token_urlsafe(24)
+    decisions = Decisions(run_dir)  # says at once where edits.jsonl cannot be used
+    lock, token = threading.Lock(), secrets.token_urlsafe(24)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -75,7 +68,10 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
                 self._send(413, {"error": "too long"})
             else:
                 try:
-                    self._send(200, desk.decide(json.loads(self.rfile.read(int(size)))))
+                    given = json.loads(self.rfile.read(int(size)))
+                    with lock:
+                        answer = decide(decisions, given)
+                    self._send(200, answer)
                 except (Unfit, UserError, ValidationError, ValueError, AttributeError) as error:
                     self._send(400, {"error": str(error).splitlines()[0]})
                 except OSError as error:

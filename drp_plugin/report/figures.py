@@ -82,11 +82,11 @@ def tradeoff(scored: Sequence[Scored], rows: Sequence[ResultRow],
             widest.append(r.tokens)
         for name, told in paper.items():
             if point := told.get(own[0][0].task.column):
-                place = (point.tokens, 100 * point.accuracy)
+                place = (point["tokens"], 100 * point["accuracy"])
                 axes.scatter(*place, marker="x", color="#888888", s=25)
                 axes.annotate(name, place, fontsize=6, color="#666666", xytext=(3, 3),
                               textcoords="offset points")
-                widest.append(point.tokens)
+                widest.append(point["tokens"])
         axes.set_xlim(0, 1.3 * max(widest) or 1)     # room for the labels
         axes.set(xlabel="tokens a completion", ylabel="Pass@1, %")
 

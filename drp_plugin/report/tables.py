@@ -4,7 +4,7 @@ The paper's own numbers stand beside ours, and are always labelled as the paper'
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
-from typing import Any, NamedTuple
+from typing import Any
 
 from drp_plugin import resources
 from drp_plugin.grading import suspects
@@ -71,12 +71,18 @@ def _by_task(name: str, lines: Iterable[tuple[str, Sequence[ResultRow]]],
     and below them the paper's numbers."""
     tasks = task_order([r.task for r in rows])
     sizes = [sorted({r.n for r in rows if r.task == task}) for task in tasks]
-    own = []
+    own: list[dict[str, Any]] = []
     for said, mine in lines:
         cells = {r.task: _cells(r, changes.get(r.key)) for r in mine}
         own.append({"method": said, "cells": [cells.get(task, {}) for task in tasks]} if mine
                    else {"section": said})
-    return filled(name, [*own, *paper_lines(name, tasks, groups)], [
+    if set(resources.table("paper_results.json")["tasks"]) & set(tasks):
+        for student, methods in paper_figures(name, groups).items():
+            own.append({"section": f"{student}, the paper's numbers"})
+            own += [{"kind": "paper", "method": method,
+                     "cells": [found.get(task, {}) for task in tasks]}
+                    for method, found in methods.items()]
+    return filled(name, own, [
         {"heading": heading(task), "n": "n = " + " to ".join(f"{n:,}" for n in dict.fromkeys(
             (found[0], found[-1])))} for task, found in zip(tasks, sizes, strict=True)], notes)
 
@@ -232,49 +238,23 @@ def detail_table(rows: Sequence[ResultRow]) -> Table:
     return filled("details", map(figures, in_order(rows)), notes=notes)
 
 
-class PaperFigure(NamedTuple):
-    """What a table of the paper prints for one method on one set. `score` is Pass@1, 94.1% or
-    15/30; `change` that in tokens, where the paper prints one."""
-
-    score: str
-    tokens: int
-    change: str = ""
-
-    @property
-    def accuracy(self) -> float:
-        """The score as a share."""
-        return float(Fraction(self.score) if "/" in self.score
-                     else Fraction(self.score.rstrip("%")) / 100)
-
-    def figures(self) -> dict[str, Any]:
-        """What the cells of a table are filled from."""
-        return {"score": self.score, "accuracy": self.accuracy, "tokens": self.tokens,
-                "change": self.change and f" ({self.change})",
-                "tokens_change": int(self.change.rstrip("%")) / 100 if self.change else None}
-
-
 def paper_figures(table: str, groups: Sequence[str]
-                  ) -> dict[str, dict[str, dict[str, PaperFigure]]]:
-    """A table of the paper ("table1" to "table5"): student, method, task, figure. Of the two
-    students the one that a group names, both where no group names one."""
+                  ) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
+    """A table of the paper ("table1" to "table5"): student, method, task, and what cells are filled
+    from: `score`, 94.1% or 15/30; `accuracy`, the same as a share; `tokens`; and their `change`,
+    where the paper prints one. Of the two students the one that a group names, both where no group
+    names one."""
+    def cell(score: str, tokens: int, change: str = "") -> dict[str, Any]:
+        share = Fraction(score) if "/" in score else Fraction(score.rstrip("%")) / 100
+        return {"score": score, "accuracy": float(share), "tokens": tokens,
+                "change": change and f" ({change})",
+                "tokens_change": int(change.rstrip("%")) / 100 if change else None}
+
     data = resources.table("paper_results.json")
     students = data[table]
     named = [s for s in students      # by their size, 1.5b or 7b
              if any(s.rpartition("-")[2].lower() in group.lower() for group in groups)]
-    return {student: {method: {task: PaperFigure(*cell)
-                               for task, cell in zip(data["tasks"], cells, strict=True)}
+    return {student: {method: {task: cell(*told) for task, told
+                               in zip(data["tasks"], cells, strict=True)}
                       for method, *cells in students[student]}
             for student in named or students}
-
-
-def paper_lines(table: str, tasks: Sequence[str], groups: Sequence[str]) -> list[dict[str, Any]]:
-    """The same as rows of a table of these tasks; empty where none is one of the paper's."""
-    if not set(resources.table("paper_results.json")["tasks"]) & set(tasks):
-        return []
-    lines: list[dict[str, Any]] = []
-    for student, methods in paper_figures(table, groups).items():
-        lines.append({"section": f"{student}, the paper's numbers"})
-        lines += [{"kind": "paper", "method": method, "cells": [
-            found[task].figures() if task in found else {} for task in tasks]}
-            for method, found in methods.items()]
-    return lines
