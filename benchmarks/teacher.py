@@ -146,7 +146,7 @@ async def pipeline(rows: Path, out: Path, url: str, concurrency: int) -> None:
     job = Job(rows=lambda: traces(rows), flow=flow, run_dir=out, settings={"command": "bench"})
     with Ledger(out / LEDGER) as ledger, Display("bench", None) as display:
         client = LedgerClient(teacher, ledger)
-        tally = await run_live(job, client, ledger, active=concurrency, display=display)
+        tally = await run_live(job, client, active=concurrency, display=display)
     assert tally.pruned == tally.rows == client.asked, tally.line()
     if url:
         await teacher.close()

@@ -175,6 +175,12 @@ def replacing(path: str | Path, *, private: bool = False) -> Iterator[IO[str]]:
         temporary.unlink(missing_ok=True)
 
 
+def write_json(path: str | Path, value: Any, *, private: bool = False) -> None:
+    """Write one value, to be read by people too, in one atomic move."""
+    with replacing(path, private=private) as file:
+        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
 def write(path: str | Path, values: Iterable[Record | dict[str, Any]]) -> int:
     """Write a JSONL file in one atomic move (or to standard output); returns the rows written."""
     count = 0

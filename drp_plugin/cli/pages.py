@@ -154,8 +154,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
     summary = {"judge": teacher.name, "run_a": str(run_a), "run_b": str(run_b),
                "prompts_hash": prompts.hash, **pairwise.summarize(judged, one, two)}
     jsonl.write(folder / "judgements.jsonl", ({**asdict(j), "winner": j.winner} for j in judged))
-    with jsonl.replacing(folder / "judge.json") as file:
-        file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    jsonl.write_json(folder / "judge.json", summary)
     click.echo(_printed("judge", s=summary, one=run_a.name, two=run_b.name), nl=False)
     if summary["both_orders"]["invalid"]:
         say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "

@@ -24,7 +24,7 @@ from concurrent.futures import Future, InvalidStateError
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drp_plugin.llm.ledger_disk import Locks, check_room, refusal, shared_by_locks
+from drp_plugin.llm.ledger_disk import Claims, check_room, refusal, shared_by_locks
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
@@ -61,10 +61,11 @@ class Entry(NamedTuple):
     cost_usd: float | None = None
 
 
-class Ledger(contextlib.AbstractContextManager["Ledger"]):
+class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
     """A durable, shared map from request keys to answers. Safe for threads and processes.
 
-    The first answer stored under a key stays: a second `put` of the same key is ignored.
+    The first answer stored under a key stays: a second `put` of the same key is ignored. Who has
+    claimed a key looks again whether the answer is there: another process may just have stored it.
     Raises UserError when the file cannot be opened or is no ledger; so does every method when
     the disk is full or the file is damaged.
     """
@@ -75,8 +76,8 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
         try:
             check_room(self.path.parent)
             self.shared = shared_by_locks(self.path.parent)
-            self._locks = Locks(self.path.with_name(self.path.name + ".lock"))
-            with self._locks.creating():  # two processes may create the file at the same moment
+            super().__init__(self.path.with_name(self.path.name + ".lock"))
+            with self.creating():  # two processes may create the file at the same moment
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._writer = self._connect()
                 self._writer.executescript(_SCHEMA)
@@ -126,19 +127,13 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
     def __len__(self) -> int:
         return self.totals().replies
 
-    def put(self, key: str, value: Mapping[str, Any], *, tag: str = "",
-            cost_usd: float | None = None) -> None:
-        """Store an answer; it is on the disk when this returns."""
-        self._submit([Entry(key, value, tag, cost_usd)]).result()
-
-    def put_many(self, entries: Iterable[Entry]) -> None:
+    def put(self, *entries: Entry) -> None:
         """Store answers in one transaction; they are on the disk when this returns."""
         self._submit(entries).result()
 
-    async def aput(self, key: str, value: Mapping[str, Any], *, tag: str = "",
-                   cost_usd: float | None = None) -> None:
+    async def aput(self, *entries: Entry) -> None:
         """`put` for a coroutine: other coroutines run while the disk is waited for."""
-        await asyncio.wrap_future(self._submit([Entry(key, value, tag, cost_usd)]))
+        await asyncio.wrap_future(self._submit(entries))
 
     def _submit(self, entries: Iterable[Entry]) -> Future[None]:
         if self._closed:
@@ -173,23 +168,6 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
         with self._writer:  # commits; at an error it rolls back
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.executemany("INSERT OR IGNORE INTO replies VALUES (?,?,?,?)", rows)
-
-    def claim(self, key: str) -> bool:
-        """Try to become the one process that asks for `key`; False while another one does.
-
-        After True, look again whether the answer is there: the other process may just have
-        stored it. Claims end with `release` or with the process; a second claim through the same
-        Ledger succeeds again.
-        """
-        return self._locks.take(_offset(key))
-
-    def release(self, key: str) -> None:
-        """Give a claim up, after the answer was stored or could not be had."""
-        self._locks.free(_offset(key))
-
-    def holder(self, key: str) -> str:
-        """Who claims `key`, for a person."""
-        return self._locks.holder(_offset(key))
 
     def note(self, name: str, value: Any) -> None:
         """Store, replace or (None) remove a small fact about the run; durable when this returns."""
@@ -234,10 +212,6 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
             connection.execute("INSERT OR REPLACE INTO main.notes VALUES (?, 'true')", (note,))
             connection.execute("COMMIT")
 
-    def alone(self) -> bool:
-        """Whether no other process has it open; none can open it then until this one closes it."""
-        return self._locks.alone()
-
     def discard(self) -> bool:
         """Close a ledger that holds nothing and remove it, unless another process has it open."""
         remove = not len(self) and not self.notes() and self.alone()
@@ -255,7 +229,7 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
             self._thread.join()
             self._reader.close()
             self._writer.close()
-            self._locks.close()
+            super().close()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -264,8 +238,3 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
 def aside(key: str, mark: str = "") -> str:
     """A key for a reply to `key` that was paid for and is no answer."""
     return f"{key}/{mark or uuid.uuid4().hex}"
-
-
-def _offset(key: str) -> int:
-    """A byte of the lock file for a key: 60 bits, so that two keys never share one."""
-    return int(hashlib.sha256(key.encode()).hexdigest()[:15], 16) + 1

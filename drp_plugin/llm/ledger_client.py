@@ -3,7 +3,7 @@
 import asyncio
 from typing import Any
 
-from drp_plugin.llm.ledger import Ledger, aside, request_key
+from drp_plugin.llm.ledger import Entry, Ledger, aside, request_key
 from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError, plain
 from drp_plugin.llm.prices import Budget, Price, counted
 from drp_plugin.llm.retry import finished, stopping
@@ -140,31 +140,30 @@ class LedgerClient:
         for _ in range(EMPTY_ATTEMPTS):
             if stopping():  # a flow may go on after a request that failed while the run ended
                 raise asyncio.CancelledError
-            reply, value = await self._paid(key, request)
-            self.count(reply, value)
+            value = await self._paid(key, request)
+            self.count(value)
             if stopping():
                 raise asyncio.CancelledError
             if usable(value):
                 break
         return from_value(value, key)
 
-    async def _paid(self, key: str, request: Request) -> tuple[Reply, dict[str, Any]]:
+    async def _paid(self, key: str, request: Request) -> dict[str, Any]:
         """A reply, within the budget and stored."""
         reserved = 0.0 if self.budget is None else await self.budget.reserve(request)
         cost = 0.0
         try:
-            reply = await self.teacher.ask(request)
-            value = to_value(reply, self.price, request)
+            value = to_value(await self.teacher.ask(request), self.price, request)
             if self.budget is not None:
                 cost = charge(value, reserved)
             # a paid answer is stored even when the run is being stopped around it, and before
             # the claim on it ends
-            await finished(self.ledger.aput(key if usable(value) else aside(key), value,
-                                            tag=request.tag, cost_usd=value.get("cost_usd")))
+            await finished(self.ledger.aput(Entry(key if usable(value) else aside(key), value,
+                                                  request.tag, value.get("cost_usd"))))
         finally:
             if self.budget is not None:
                 self.budget.settle(reserved, cost)
-        return reply, value
+        return value
 
     def _stored(self, key: str, value: dict[str, Any]) -> Reply:
         reply = from_value(value, key)
@@ -174,10 +173,10 @@ class LedgerClient:
         self.uncounted += not counted(reply.usage)
         return reply
 
-    def count(self, reply: Reply, value: dict[str, Any]) -> None:
+    def count(self, value: dict[str, Any]) -> None:
         """Count an answer that was paid for."""
         self.asked += 1
-        self.uncounted += not counted(reply.usage)
+        self.uncounted += not counted(from_value(value).usage)
         self.spent_usd += value.get("cost_usd") or 0.0
 
 

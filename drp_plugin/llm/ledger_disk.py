@@ -5,6 +5,7 @@ machine; for those of several where a network disk keeps them for all (`shared_b
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import sqlite3
@@ -56,14 +57,14 @@ def refusal(error: Exception, path: Path) -> UserError:
                          "its replies are paid for")
 
 
-class Locks:
-    """Locks on single bytes of a file, held by this open file and gone with the process."""
+class Claims:
+    """Keys that one process at a time holds: locks on single bytes of a file, which belong to this
+    open file and are gone with the process."""
 
     def __init__(self, path: Path) -> None:
         # open-file-description locks (Linux) belong to this descriptor alone; classic ones
         # belong to the process, which is enough as long as it opens the ledger once
         self._command = getattr(fcntl, "F_OFD_SETLK", None)
-        self.path = path
         while True:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             with contextlib.suppress(BlockingIOError, PermissionError, FileNotFoundError):
@@ -73,19 +74,25 @@ class Locks:
             os.close(self._file)  # another process is removing it, or has just done so
             time.sleep(0.01)
 
-    def take(self, offset: int) -> bool:
+    def claim(self, key: str) -> bool:
+        """Try to become the one process that holds `key`; False while another one does. Who holds
+        it can claim it again."""
+        return self._take(_offset(key))
+
+    def release(self, key: str) -> None:
+        """Give a claim up."""
+        self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, _offset(key))
+
+    def alone(self) -> bool:
+        """Whether no other process has the file open; none can come in until it is closed."""
+        return self._take(_PRESENT)
+
+    def _take(self, offset: int) -> bool:
         try:
             self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.F_WRLCK, offset)
         except (BlockingIOError, PermissionError):
             return False
         return True
-
-    def free(self, offset: int) -> None:
-        self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, offset)
-
-    def alone(self) -> bool:
-        """Whether no other process has the file open; none can come in until it is closed."""
-        return self.take(_PRESENT)
 
     def _set(self, flags: int, kind: int, offset: int) -> None:
         if self._command is None:
@@ -97,16 +104,16 @@ class Locks:
     @contextlib.contextmanager
     def creating(self) -> Iterator[None]:
         """While the ledger is made."""
-        while not self.take(_CREATING):
+        while not self._take(_CREATING):
             time.sleep(0.01)
         try:
             yield
         finally:
-            self.free(_CREATING)
+            self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, _CREATING)
 
-    def holder(self, offset: int) -> str:
-        """The process that holds a lock, as far as the system tells, for a person."""
-        inode, mark = f":{os.fstat(self._file).st_ino} ", f" {offset} {offset}"
+    def holder(self, key: str) -> str:
+        """The process that holds `key`, as far as the system tells, for a person."""
+        inode, mark = f":{os.fstat(self._file).st_ino} ", f" {_offset(key)} {_offset(key)}"
         for folder in Path("/proc").glob("[0-9]*/fdinfo"):
             with contextlib.suppress(OSError):  # another user's, or gone
                 if any("WRITE" in line and inode in line and line.endswith(mark)
@@ -118,7 +125,13 @@ class Locks:
         return "another process"
 
     def close(self) -> None:
+        """Give all claims up."""
         os.close(self._file)
+
+
+def _offset(key: str) -> int:
+    """A byte of the file for a key: 60 bits, so that two keys never share one."""
+    return int(hashlib.sha256(key.encode()).hexdigest()[:15], 16) + 1
 
 
 def shared_by_locks(folder: Path) -> bool | None:

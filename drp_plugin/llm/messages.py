@@ -10,7 +10,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.records import Reason, Record, Usage
 
 if TYPE_CHECKING:
-    from drp_plugin.llm.batch_api import BatchApi
+    from drp_plugin.llm.remote import BatchApi
     from drp_plugin.llm.retry import Persistent
 
 

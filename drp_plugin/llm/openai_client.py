@@ -3,75 +3,40 @@ and in batches."""
 
 import json
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import client_address, find_base_url, find_key, is_official
-from drp_plugin.llm.batch_api import BatchApi, Limits, Status
-from drp_plugin.llm.blame import explain, read_error
-from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, plain, usage_of
+from drp_plugin.llm.messages import Reply, Request, Teacher, plain, usage_of
+from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of, http_client
 from drp_plugin.llm.retry import Persistent, Transient, no_reply
-from drp_plugin.redact import redact
 
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
 _ENDPOINT = "/v1/chat/completions"  # Of a batch's requests
-LONGEST_BODY = 32 * 2 ** 20  # Bytes, unpacked: many times what a model's longest text takes
 # what `with_raw_response` sends: the reply comes back with its headers, unparsed
 RAW = {"X-Stainless-Raw-Response": "true"}
 
 
-class _Endless(Exception):
-    """A reply is longer than any of a model."""
-
-
-async def _bounded(response: Any) -> None:
-    """Read a reply's body, unpacked piece by piece, as long as it is no longer than it may be;
-    batches' files, which may be long, go to the disk."""
-    if response.request.url.path.endswith(("/content", ":download")):
-        return
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        parts.append(part)
-        size += len(part)
-        if size > LONGEST_BODY:
-            await response.aclose()
-            raise _Endless(f"the reply is longer than {LONGEST_BODY >> 20} MiB")
-    response._content = b"".join(parts)  # what the library's own `aread` leaves there
-
-
-def http_client() -> Any:
-    """The library's aiohttp transport, which takes half the CPU of its other one."""
-    from openai import DefaultAioHttpClient
-
-    return DefaultAioHttpClient(event_hooks={"response": [_bounded]})
-
-
-class OpenAITeacher(Teacher):
+class OpenAITeacher(RemoteTeacher):
     """`openai:MODEL`, or any model behind an OpenAI-compatible `base_url`."""
 
     kind, variable = "openai", KEY
 
     def __init__(self, model: str, *, base_url: str | None, persistent: Persistent,
                  api_key: str | None = None) -> None:
-        self.model = model
-        self.name = f"{self.kind}:{model}"
+        super().__init__(model, api_key or find_key(self.variable), persistent)
         self.base_url = find_base_url(self.name, base_url or None)
         self.official = is_official(self.name, self.base_url)
-        key = api_key or find_key(self.variable)
-        if not key:
-            if self.official or self.kind == "azure":
-                raise UserError(f"teacher {self.name} needs an API key",
-                                fix=f"Set the environment variable {self.variable}")
-            key = "none"  # local servers take any, and the library wants one
-        self._key = key
-        self.identity = {"kind": self.kind, "model": model}
+        if not self._key and (self.official or self.kind == "azure"):
+            raise UserError(f"teacher {self.name} needs an API key",
+                            fix=f"Set the environment variable {self.variable}")
+        self._key = self._key or "none"  # local servers take any, and the library wants one
         if not self.official:
             self.identity["base_url"] = str(self.base_url).rstrip("/")
-        self.persistent: Persistent = persistent
         persistent.where = self.base_url or persistent.where
         self.client = self._client()
 
@@ -84,26 +49,18 @@ class OpenAITeacher(Teacher):
         return made(api_key=self._key, max_retries=0, http_client=http_client(), timeout=timeout,
                     **(more or client_address(self.base_url)))
 
-    async def ask(self, request: Request) -> Reply:
-        """Answer one request; see `Persistent.run` for what it raises."""
-        body = chat_body(self.model, request, official=self.official)
-        return await self.persistent.run(lambda: self._once(body), keep=True)
+    def body(self, request: Request) -> dict[str, Any]:
+        """The JSON body of a chat completion."""
+        return chat_body(self.model, request, official=self.official)
 
-    async def _once(self, body: dict[str, Any]) -> Reply:
+    async def _send(self, body: Any) -> tuple[Any, Any]:
         from openai.types.chat import ChatCompletion
 
-        try:
-            # the library's own way for a ready body: `chat.completions.create` walks through
-            # every message against its type hints, which costs more than the rest of a request
-            response: Any = await self.client.post(
-                "/chat/completions", body=body, cast_to=ChatCompletion, options={"headers": RAW})
-            content = response.http_response.content
-        except Exception as error:  # a peer that is no HTTP server raises whatever it likes
-            raise self._explain(error) from None
-        reply = self.read(content)
-        self.persistent.limiter.answered(
-            response.headers, reply.usage.prompt_tokens + reply.usage.completion_tokens)
-        return reply
+        # the library's own way for a ready body: `chat.completions.create` walks through every
+        # message against its type hints, which costs more than the rest of a request
+        response = await self.client.post("/chat/completions", body=body, cast_to=ChatCompletion,
+                                          options={"headers": RAW})
+        return response.http_response.content, response.headers
 
     def read(self, content: bytes | dict[str, Any]) -> Reply:
         """A body with status 200 as a reply; raises what the error in it means."""
@@ -114,29 +71,24 @@ class OpenAITeacher(Teacher):
                 return read_completion(body)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
             raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-            raise no_reply(self._clean(raw[:2000].decode("utf-8", "replace"))) from None
-        raise explain(read_error(None, fault), self.name, self.variable)
-
-    def _clean(self, text: str) -> str:
-        return redact(text, self._key)[:500]
+            raise no_reply(self.clean(raw[:2000].decode("utf-8", "replace"))) from None
+        raise self.blame(None, fault)
 
     def _explain(self, error: Exception) -> Exception:
-        """What a failure means for this request and for the run."""
         import openai
 
         if isinstance(error, openai.APIStatusError):
             body = error.body if isinstance(error.body, dict | list) else error.response.text
-            return explain(read_error(error.status_code, body, error.response.headers),
-                           self.name, self.variable)
+            return self.blame(error.status_code, body, error.response.headers)
         cause = error.__cause__ or error
         # through aiohttp a refused connection comes as a connect time-out: nobody is there either
         connecting = type(cause).__name__.startswith("Connect")
         if isinstance(error, openai.APITimeoutError) and not connecting:
             return Transient(f"no answer within {self.persistent.timeout_s:g} s",
                              fix="Give a higher --timeout, or look at the server's log")
-        if isinstance(cause, _Endless):
-            return Transient(str(cause))
-        text = self._clean(str(cause) or type(cause).__name__)
+        if isinstance(cause, Transient):
+            return cause
+        text = self.clean(str(cause) or type(cause).__name__)
         return Transient(f"connection failed ({text})", unreachable=True)
 
     def batch(self) -> BatchApi:
@@ -210,12 +162,6 @@ def read_completion(body: dict[str, Any]) -> Reply:
                  usage=usage_of(body.get("usage"), "prompt_tokens", "completion_tokens"))
 
 
-def finish_of(said: Any) -> Finish:
-    """How a reply ended: `stop` too for no word or one that nobody knows; `other` is no end."""
-    ends: dict[str, Finish] = {"length": "length", "refusal": "refusal", "error": "other"}
-    return ends.get(ending(said), "stop")
-
-
 def _text(content: Any) -> str:
     """A message's text, without parts that show the model's thinking."""
     if isinstance(content, list):
@@ -232,54 +178,36 @@ class OpenAIBatch(BatchApi):
 
     # the API reference: 50,000 requests and 200 MB a file
     limits = Limits(requests=50_000, bytes=200_000_000)
-    key_field, unknown = "custom_id", (400, 404)
+    key_field, unknown, queue_full = "custom_id", (400, 404), "token_limit"
 
     def line(self, key: str, request: Request) -> str:
-        body = chat_body(self._teacher.model, request, official=self._teacher.official)
-        return json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT, "body": body})
+        return json.dumps({"custom_id": key, "method": "POST", "url": _ENDPOINT,
+                           "body": self._teacher.body(request)})
 
     async def _upload(self, file: Path, label: str) -> str:
-        return str((await self._teacher.client.files.create(file=file, purpose="batch")).id)
+        return str((await self._client.files.create(file=file, purpose="batch")).id)
 
     async def _begin(self, uploaded: str, label: str) -> str:
-        return str((await self._teacher.client.batches.create(
+        return str((await self._client.batches.create(
             input_file_id=uploaded, endpoint=_ENDPOINT, completion_window="24h",
             metadata={"drp": label})).id)
 
     async def _listed(self) -> AsyncIterator[tuple[str | None, str]]:
-        async for batch in self._teacher.client.batches.list(limit=100):
+        async for batch in self._client.batches.list(limit=100):
             yield (batch.metadata or {}).get("drp"), str(batch.id)
 
-    async def _get(self, batch_id: str) -> Any:
-        return await self._teacher.client.batches.retrieve(batch_id)
-
-    def _status(self, batch: Any) -> Status:
-        counts = batch.request_counts
-        done = (counts.completed + counts.failed) if counts else 0
-        if batch.status != "failed":
-            ended = batch.status in ("completed", "expired", "cancelled")
-            return Status("ended" if ended else "running", done, batch.status)
-        errors = (batch.errors.data if batch.errors else None) or []
-        too_large = any("token_limit" in str(e.code) for e in errors)
-        return Status("too_large" if too_large else "invalid", done,
-                      redact("; ".join(str(e.message) for e in errors) or "it failed"))
-
-    def _files(self, batch: Any) -> Sequence[str | None]:
-        return batch.output_file_id, batch.error_file_id
+    async def _get(self, batch_id: str) -> Status:
+        batch = await self._client.batches.retrieve(batch_id)
+        counts, errors = batch.request_counts, (batch.errors.data if batch.errors else None) or []
+        return self._status(batch.status, counts and counts.completed + counts.failed,
+                            [(str(e.code), str(e.message)) for e in errors],
+                            (batch.output_file_id, batch.error_file_id))
 
     async def _download(self, name: str, target: Path) -> bool:
-        streaming = self._teacher.client.files.with_streaming_response
-        async with streaming.content(name) as response:
+        async with self._client.files.with_streaming_response.content(name) as response:
             await response.stream_to_file(target)
         return True
 
-    def _read(self, row: dict[str, Any]) -> Reply | Exception:
+    def _answer(self, row: dict[str, Any]) -> tuple[int | None, Any]:
         response = row.get("response") or {}
-        status = response.get("status_code")
-        try:
-            if status == 200:
-                return self._teacher.read(response["body"])  # type: ignore[no-any-return]
-        except Exception as fault:
-            return fault
-        return explain(read_error(status, response.get("body") or row.get("error") or {}),
-                       self._teacher.name, self._teacher.variable)
+        return response.get("status_code"), response.get("body") or row.get("error") or {}

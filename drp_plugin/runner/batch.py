@@ -11,10 +11,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.batch_api import BatchApi, Limits, Refused
 from drp_plugin.llm.ledger import Entry, aside
 from drp_plugin.llm.ledger_client import LedgerClient, RowClient, charge, to_value, usable
 from drp_plugin.llm.messages import Reply, TeacherError
+from drp_plugin.llm.remote import BatchApi, Limits, Refused
 from drp_plugin.llm.retry import Transient, Unusable
 from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reason, Reject
@@ -39,20 +39,24 @@ class BatchRun:
         self.job, self.client, self.ledger, self.api = job, client, client.ledger, api
         self.display, self.say, self.poll_s = display, display.say, poll_s
         size = min(api.limits.requests, batch_size or api.limits.requests)
-        self.limits = Limits(size, api.limits.bytes)
-        self.files = BatchFiles(job.run_dir, client.ledger, client.teacher.name)
+        self.files = BatchFiles(job.run_dir, client.ledger, client.teacher.name,
+                                Limits(size, api.limits.bytes))
+        self._at_once: int | None = None  # Most batches out at once; None is no limit
         self._faults: Counter[str] = Counter()
 
     async def run(self) -> Tally:
         """Run to the end; returns the run's figures. Raises UserError."""
         with self._claimed():
-            self.files.sweep()
-            while True:
-                await self._settle_open()
-                try:
-                    return await self._pass()
-                except _NotYet:
+            try:
+                while True:
+                    self.files.sweep()
+                    await self._settle_open()
+                    tally = await self._pass()
+                    if tally is not None:
+                        return tally
                     await self._submit()
+            finally:
+                self.files.sweep()
 
     async def collect(self, *, leave: bool) -> None:
         """For a run without batches: store what those that are out have answered. One that still
@@ -89,44 +93,45 @@ class BatchRun:
         finally:
             self.ledger.release("batch-runner")
 
-    async def _pass(self) -> Tally:
-        """Replay all rows; write the outputs if nothing is pending, else raise _NotYet."""
-        budget = self.client.budget
+    async def _pass(self) -> Tally | None:
+        """Replay all rows; write the outputs if nothing is pending, else collect what is."""
+        budget, collected = self.client.budget, set[str]()
         if budget is not None:
             budget.reserved_usd, budget.exhausted, budget.refused_usd = 0.0, False, None
         self.client.pending.clear()
-        with self.files.collecting(self.limits, self.api.line) as collect:
-            async def work(row: Row) -> tuple[Row, Pruned | Reject | None, RowClient]:
-                done = await attempt_row(row, self.job, self.client)
-                # a flow that asks several things at once leaves several of them
-                for key, request in self.client.pending.items():
-                    if key not in collect.keys and (budget is None or budget.afford(request)):
-                        collect.add(key, request)
-                self.client.pending.clear()
-                return done
 
-            with outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
-                self.display.done = 0
-                async for row, result, used in in_order(self.job.rows(), work, active=_ACTIVE):
-                    written.add(row, result, used.replies)
-                    if result is not None:
-                        self.display.advance()
-                if collect.keys:
-                    collect.keep = True
-                    raise _NotYet
-        return written.tally
+        async def work(row: Row) -> tuple[Row, Pruned | Reject | None, RowClient]:
+            done = await attempt_row(row, self.job, self.client)
+            # a flow that asks several things at once leaves several of them
+            for key, request in self.client.pending.items():
+                if key not in collected and (budget is None or budget.afford(request)):
+                    collected.add(key)
+                    self.files.add(self.api.line(key, request))
+            self.client.pending.clear()
+            return done
+
+        with contextlib.suppress(_NotYet), \
+                outputs(self.job.run_dir, self.ledger, self.job.settings) as written:
+            self.display.done = 0
+            async for row, result, used in in_order(self.job.rows(), work, active=_ACTIVE):
+                written.add(row, result, used.replies)
+                if result is not None:
+                    self.display.advance()
+            if collected:
+                raise _NotYet
+            return written.tally
+        return None
 
     async def _submit(self) -> None:
+        self.files.close()
         try:
-            for sent in self.files.ready():
+            for sent in self.files.collected[:self._at_once]:
                 await self._begin(sent)
         except Refused as error:
             if self.files.open():
                 self.say(f"{error}. Batches are out before that: they are waited for")
                 await self._settle_open()
             raise
-        finally:
-            self.files.sweep()
 
     async def _begin(self, sent: Sent) -> None:
         try:
@@ -199,10 +204,10 @@ class BatchRun:
     def _shrink(self, sent: Sent) -> None:
         """The account may not queue as many tokens: ask for less at a time."""
         self.files.forget(sent)
-        self.limits = Limits(max(1, sent.size // 2), self.limits.bytes)
-        self.files.at_once = 1
-        self.say(f"the account's batch queue is full: going on with {self.limits.requests} "
-                 f"requests at a time")
+        self.files.limits = Limits(max(1, sent.size // 2), self.files.limits.bytes)
+        self._at_once = 1
+        self.say(f"the account's batch queue is full: going on with {self.files.limits.requests} "
+                 "requests at a time")
 
     async def _harvest(self, sent: Sent, how: str) -> None:
         """Store a batch's answers; what was not answered is pending again. Raises Unusable, after
@@ -231,12 +236,12 @@ class BatchRun:
                     if self.client.budget is not None:
                         self.client.budget.spent_usd += charge(value, most)
                     entries.append(Entry(name, value, "batch", value.get("cost_usd")))
-                    self.client.count(result, value)
+                    self.client.count(value)
                 answered += usable(value)
                 if len(entries) >= _CHUNK:
-                    self.ledger.put_many(entries)
+                    self.ledger.put(*entries)
                     entries = []
-        self.ledger.put_many(entries)
+        self.ledger.put(*entries)
         faults += [(key, Transient(f"not answered (the batch {how})")) for key in left - before]
         self.files.forget(sent)
         self.say(f"batch {sent.id} {how}: {answered} answered"

@@ -3,13 +3,12 @@
 import contextlib
 import json
 import uuid
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import BinaryIO, NamedTuple
 
-from drp_plugin.llm.batch_api import Limits
 from drp_plugin.llm.ledger import Ledger
-from drp_plugin.llm.messages import Request
+from drp_plugin.llm.remote import Limits
 
 NOTE = "batch/"
 
@@ -24,67 +23,34 @@ class Sent(NamedTuple):
     teacher: str | None = None  # Whom it asks; earlier releases did not note it
 
 
-class Collector:
-    """Writes pending requests into input files within the provider's limits."""
-
-    def __init__(self, folder: Path, limits: Limits, line: Callable[[str, Request], str]) -> None:
-        self.keys: set[str] = set()
-        self.keep = False
-        self.sent: list[Sent] = []
-        self._folder, self._limits, self._line = folder, limits, line
-        self._file: IO[str] | None = None
-        self._count = self._bytes = 0
-
-    def add(self, key: str, request: Request) -> None:
-        """Add a request that is not in yet."""
-        text = self._line(key, request) + "\n"
-        size = len(text.encode())
-        full = self._count >= self._limits.requests or self._bytes + size > self._limits.bytes
-        if self._file is None or full:
-            self.close()
-            path = self._folder / f"drp-{uuid.uuid4().hex}.jsonl"
-            self._file = open(path, "w", encoding="utf-8")  # noqa: SIM115
-        self._file.write(text)
-        self.keys.add(key)
-        self._count += 1
-        self._bytes += size
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            path = Path(self._file.name)
-            self.sent.append(Sent(path.stem, path, self._count))
-        self._file, self._count, self._bytes = None, 0, 0
-
-
 class BatchFiles:
     """The folder RUN_DIR/batches and the ledger's notes of it."""
 
-    def __init__(self, run_dir: Path, ledger: Ledger, teacher: str) -> None:
+    def __init__(self, run_dir: Path, ledger: Ledger, teacher: str, limits: Limits) -> None:
         self.folder = run_dir / "batches"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.teacher = teacher
-        self.at_once: int | None = None  # Most batches out at once; None is no limit
+        self.teacher, self.limits = teacher, limits
+        self.collected: list[Sent] = []  # Input files of requests that are to be sent
         self._ledger = ledger
-        self._ready: list[Sent] = []
+        self._file: BinaryIO | None = None
 
-    @contextlib.contextmanager
-    def collecting(self, limits: Limits,
-                   line: Callable[[str, Request], str]) -> Iterator[Collector]:
-        """Collects requests; their files stay only if `keep` was set."""
-        collector = Collector(self.folder, limits, line)
-        try:
-            yield collector
-        finally:
-            collector.close()
-            self._ready = collector.sent if collector.keep else []
-            self.sweep({sent.file for sent in self._ready})
+    def add(self, text: str) -> None:
+        """Write a request's line into the input files."""
+        line = text.encode() + b"\n"
+        if self._file is None or self.collected[-1].size >= self.limits.requests \
+                or self._file.tell() + len(line) > self.limits.bytes:
+            self.close()
+            path = self.folder / f"drp-{uuid.uuid4().hex}.jsonl"
+            self._file = open(path, "wb")  # noqa: SIM115
+            self.collected.append(Sent(path.stem, path, 0))
+        self._file.write(line)
+        self.collected[-1] = self.collected[-1]._replace(size=self.collected[-1].size + 1)
 
-    def ready(self) -> list[Sent]:
-        """What was collected last and is to be sent now; the rest comes with the next pass."""
-        ready, self._ready = self._ready[:self.at_once], []
-        self.sweep({sent.file for sent in ready})
-        return ready
+    def close(self) -> None:
+        """All that is to be sent is in the files."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def note(self, sent: Sent) -> None:
         """Remember a batch, durably."""
@@ -99,10 +65,12 @@ class BatchFiles:
         return [Sent(name.removeprefix(NOTE), self.folder / Path(n["file"]).name, n["size"],
                      n["id"], n.get("teacher")) for name, n in self._ledger.notes(NOTE).items()]
 
-    def sweep(self, ready: Set[Path] = frozenset()) -> None:
-        """Remove input files that are neither ready nor a batch's: an earlier process was killed
-        over them, or what came before them was not taken."""
-        kept = ready | {sent.file for sent in self._noted()}
+    def sweep(self) -> None:
+        """Remove input files that are no batch's: what was collected, also by a process that was
+        killed over it, and not sent."""
+        self.close()
+        self.collected = []
+        kept = {sent.file for sent in self._noted()}
         for file in self.folder.glob("drp-*.jsonl"):
             if file not in kept:
                 file.unlink(missing_ok=True)

@@ -55,7 +55,7 @@ class Forecast:
 
 def strata(lengths: list[int], pilot: int, *, seed: int = 0) -> list[Stratum]:
     """Cut rows into strata by length and pick the pilot's rows, by their numbers from 0."""
-    order = sorted(range(len(lengths)), key=lambda i: (lengths[i], i))
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
     count = max(1, min(5, pilot // 4, len(order)))
     generator, cut = random.Random(seed), []
     for k in range(count):
@@ -106,18 +106,17 @@ def _check_measured(results: list[Pruned | Reject], client: LedgerClient) -> Non
         return
     budget = client.budget
     if failed:
-        raise UserError(f"the pilot measured nothing: {len(failed)} of its {len(results)} rows "
-                        f"failed, the first with: {failed[0].detail}",
-                        fix="Mend that, then forecast again")
-    if budget is not None and budget.exhausted:
-        raise UserError(f"the pilot measured nothing: --max-cost {budget.limit_usd:g} leaves no "
-                        f"room for a request, which can cost ${budget.refused_usd or 0.0:.4f} "
-                        f"(${budget.spent_usd:.4f} is spent)",
-                        fix="Give a higher --max-cost or a lower --max-tokens")
-    fates = Counter(map(_fate, results)).most_common()
-    raise UserError(f"the pilot measured nothing: none of its {len(results)} rows came as far as "
-                    f"a request ({', '.join(f'{name} {n}' for name, n in fates)})",
-                    fix="Give a larger --pilot, or other traces")
+        why = f"{len(failed)} of its {len(results)} rows failed, the first with: {failed[0].detail}"
+        fix = "Mend that, then forecast again"
+    elif budget is not None and budget.exhausted:
+        why = (f"--max-cost {budget.limit_usd:g} leaves no room for a request, which can cost "
+               f"${budget.refused_usd or 0.0:.4f} (${budget.spent_usd:.4f} is spent)")
+        fix = "Give a higher --max-cost or a lower --max-tokens"
+    else:
+        fates = ", ".join(f"{name} {n}" for name, n in Counter(map(_fate, results)).most_common())
+        why = f"none of its {len(results)} rows came as far as a request ({fates})"
+        fix = "Give a larger --pilot, or other traces"
+    raise UserError(f"the pilot measured nothing: {why}", fix=fix)
 
 
 def project(parts: list[Stratum], *, price: Price | None, spent_usd: float = 0.0,
@@ -185,14 +184,12 @@ def lines(forecast: Forecast) -> list[str]:
     """The forecast for a person."""
     f = forecast
 
-    def interval(e: Estimate, shown: Callable[[float], str]) -> str:
-        if math.isinf(e.high):
-            return f"{shown(e.value)}  (too few rows for an interval)"
-        return f"{shown(e.value)}  (95 %: {shown(e.low)} to {shown(e.high)})"
-
-    def count(e: Estimate | None) -> str:
-        return "not known: the server's replies carry no usage" if e is None else \
-            interval(e, lambda x: f"{x:,.0f}")
+    def line(name: str, e: Estimate | None, form: str = "{:,.0f}") -> str:
+        if e is None:
+            return f"{name:<19} not known: the server's replies carry no usage"
+        value, low, high = map(form.format, (e.value, e.low, e.high))
+        return f"{name:<19} {value}  " + ("(too few rows for an interval)" if math.isinf(e.high)
+                                          else f"(95 %: {low} to {high})")
 
     out = [f"forecast for {f.rows:,} rows from a pilot of {f.pilot}"]
     if f.cut:
@@ -205,11 +202,10 @@ def lines(forecast: Forecast) -> list[str]:
     elif f.cost_usd is None or f.batch_cost_usd is None:
         out.append("cost                cannot be forecast: the server's replies carry no usage")
     else:
-        out += [f"{name:<19} {interval(e, lambda x: f'${x:,.2f}')}" for name, e in (
-            ("cost, live", f.cost_usd), ("cost, --batch", f.batch_cost_usd))]
-    out += [f"requests            {count(f.requests)}",
-            f"prompt tokens       {count(f.prompt_tokens)}",
-            f"completion tokens   {count(f.completion_tokens)}",
+        out += [line("cost, live", f.cost_usd, "${:,.2f}"),
+                line("cost, --batch", f.batch_cost_usd, "${:,.2f}")]
+    out += [line("requests", f.requests), line("prompt tokens", f.prompt_tokens),
+            line("completion tokens", f.completion_tokens),
             f"wall time, live     about {duration(f.seconds)}",
             "wall time, --batch  up to 24 h for each stage, as the provider promises"]
     out += [f"{name:<19} {100 * e.value:5.1f} %  (95 %: {100 * e.low:.1f} to {100 * e.high:.1f} %)"

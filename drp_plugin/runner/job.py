@@ -13,7 +13,6 @@ from typing import Any, NamedTuple, TypeVar
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, Pending, RowClient
 from drp_plugin.llm.prices import OverBudget
 from drp_plugin.progress import Display
@@ -54,18 +53,22 @@ class RunOptions:
     pilot: int | None = None  # Only forecast, from this many rows
 
 
-async def run_row(row: Row, flow: Flow, client: RowClient) -> Pruned | Reject:
-    """A row's result. A fault of our own code rejects the row, and does not end the run."""
-    if isinstance(row, Reject):
-        return row
+async def attempt_row(row: Row, job: Job, client: LedgerClient) \
+        -> tuple[Row, Pruned | Reject | None, RowClient]:
+    """A row, its result (None where it is not reached), and what it asked. A fault of our own code
+    rejects the row, and does not end the run."""
+    used = RowClient(client)
     try:
-        return await flow(row, client)
+        return row, row if isinstance(row, Reject) else await job.flow(row, used), used
+    except (OverBudget, Pending):
+        return row, None, used
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
             TypeError, ValueError) as error:
-        return Reject(id=row.id, stage="flow", reason=Reason.INTERNAL_ERROR,
-                      detail=f"a fault of this program, please report it: "
-                             f"{type(error).__name__}: {redact(str(error))[:300]}",
-                      row=row.model_dump(mode="json", exclude_none=True), usage=client.usage)
+        return row, Reject(id=row.id, stage="flow", reason=Reason.INTERNAL_ERROR,
+                           detail=f"a fault of this program, please report it: "
+                                  f"{type(error).__name__}: {redact(str(error))[:300]}",
+                           row=row.model_dump(mode="json", exclude_none=True),
+                           usage=used.usage), used
 
 
 class Shard(NamedTuple):
@@ -164,21 +167,10 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, act
         await asyncio.gather(*queue, return_exceptions=True)
 
 
-async def attempt_row(row: Row, job: Job, client: LedgerClient) \
-        -> tuple[Row, Pruned | Reject | None, RowClient]:
-    """A row, its result (None where it is not reached), and what it asked."""
-    used = RowClient(client)
-    try:
-        return row, await run_row(row, job.flow, used), used
-    except (OverBudget, Pending):
-        return row, None, used
-
-
-async def run_live(job: Job, client: LedgerClient, ledger: Ledger, *, active: int,
-                   display: Display) -> Tally:
+async def run_live(job: Job, client: LedgerClient, *, active: int, display: Display) -> Tally:
     """Run every row and write the run directory; returns its figures."""
     results = in_order(job.rows(), lambda row: attempt_row(row, job, client), active=active)
-    with outputs(job.run_dir, ledger, job.settings) as written:
+    with outputs(job.run_dir, client.ledger, job.settings) as written:
         async with contextlib.aclosing(results):
             async for row, result, used in results:
                 written.add(row, result, used.replies)

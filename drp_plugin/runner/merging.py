@@ -12,6 +12,7 @@ from drp_plugin.llm.ledger import Ledger
 from drp_plugin.records import Pruned, Reject, Usage
 from drp_plugin.run_dir import EDITS, LEDGER, PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.runner.batch_files import NOTE
+from drp_plugin.runner.job import said
 from drp_plugin.runner.outputs import Outputs, check_rows, differences, outputs, prepare, same
 from drp_plugin.seen import Numbers
 
@@ -44,8 +45,7 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[str, list[str]]:
         with outputs(out, ledger, settings) as written, \
                 jsonl.replacing(out / DUPLICATES, private=True) as twice:
             _add(runs, written, twice, notes)
-    with jsonl.replacing(out / SETTINGS, private=True) as file:
-        file.write(json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+    jsonl.write_json(out / SETTINGS, settings, private=True)
     edits = [run.folder / EDITS for run in runs if (run.folder / EDITS).exists()]
     if edits:
         jsonl.write(out / EDITS, (row.value for file in edits for row in jsonl.rows(file)
@@ -59,21 +59,17 @@ def _run(folder: Path) -> _Run:
     found = []
     for name in (SETTINGS, SUMMARY):
         try:
-            value = json.loads((folder / name).read_text("utf-8"))
-        except (OSError, ValueError):
-            value = None
-        if not isinstance(value, dict):
+            found.append(dict(json.loads((folder / name).read_text("utf-8"))))
+        except (OSError, ValueError, TypeError):
             raise UserError(f"holds no {name} of a run that came to an end", file=folder,
-                            fix="Run its `drp prune` again, and merge then")
-        found.append(value)
+                            fix="Run its `drp prune` again, and merge then") from None
     return _Run(folder, *found)
 
 
 def _check(runs: Sequence[_Run], out: Path) -> None:
     seen: set[Path] = set()
     for run in runs:
-        place = run.folder.resolve()
-        if place in seen or place == out.resolve():
+        if (place := run.folder.resolve()) in seen or place == out.resolve():
             raise UserError("is given twice" if place in seen else "is both a run and -o",
                             file=run.folder, fix="Name each run once, and another -o")
         seen.add(place)
@@ -84,11 +80,10 @@ def _check(runs: Sequence[_Run], out: Path) -> None:
                             file=run.folder, fix="Merge runs of one kind")
 
 
-def _inputs(runs: Sequence[_Run]) -> Any:
-    given = [run.settings.get("input") for run in runs]
-    each = dict.fromkeys(name for one in given
-                         for name in (one if isinstance(one, list) else [one]))
-    return next(iter(each)) if len(each) == 1 else list(each)
+def _inputs(runs: Sequence[_Run]) -> str | list[str]:
+    given = [run.settings["input"] for run in runs if run.settings.get("input") is not None]
+    return said(list(dict.fromkeys(name for one in given
+                                   for name in (one if isinstance(one, list) else [one]))))
 
 
 def _missing(runs: Sequence[_Run]) -> list[str]:
@@ -132,27 +127,22 @@ def _add(runs: Sequence[_Run], written: Outputs, twice: Any, notes: list[str]) -
     stood = Numbers()
     for name, record in ((PRUNED, Pruned), (REJECTS, Reject)):
         for number, run in enumerate(runs):
-            again: list[str] = []
-            count = 0
+            count, example = 0, ""
             for row in _rows(run, name, record):
-                first = stood.first(_key(row), number)
+                question = row.question if isinstance(row, Pruned) else row.row.get("question")
+                first = stood.first(same(row.id, question or jsonl.dumps(row)), number)
                 if first is None:
                     written.add(row, row)
                     continue
                 count += 1
-                again = again or [row.id, str(runs[first].folder)]
+                example = example or f"{row.id}, in {runs[first].folder}"
                 twice.write(jsonl.dumps({"run": str(run.folder), "file": name,
                                          "row": row.model_dump(mode="json")}) + "\n")
             if count:
                 notes.append(f"{run.folder}: {count} rows of {name} stand in other runs too (the "
-                             f"first: {again[0]}, in {again[1]}): they are in {DUPLICATES}")
+                             f"first: {example}): they are in {DUPLICATES}")
     for run in runs:
-        written.tally.not_reached += run.summary.get("not_reached") or 0
-        written.tally.rows += run.summary.get("not_reached") or 0
+        absent = run.summary.get("not_reached") or 0
+        written.tally.not_reached += absent
+        written.tally.rows += absent
         written.tally.used += Usage.model_validate(run.summary)
-
-
-def _key(row: Pruned | Reject) -> bytes:
-    """What a row is known by in all runs."""
-    question = row.question if isinstance(row, Pruned) else row.row.get("question")
-    return same(row.id, question if question else jsonl.dumps(row))

@@ -67,35 +67,32 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
     path = run_dir / SETTINGS
     plain = json.loads(json.dumps(settings))
     try:
-        before = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        before = None
-    except (OSError, ValueError):
+        before = dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
+    except (OSError, ValueError, TypeError):
         raise UserError("cannot be read", file=path,
                         fix="Move the run directory away, or restore the file") from None
-    if before is not None and not isinstance(before, dict):
-        before = {}
     changes = [] if before is None else differences(before, plain)
     if changes and not anew:
         raise UserError(f"this run was begun with other settings: {'; '.join(changes)}",
                         file=run_dir, fix="Give another -o, or add --anew to go on here (stored "
                                           "replies stay; what the change touches is asked anew)")
     if before != plain:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        with jsonl.replacing(path, private=True) as file:
-            file.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+        jsonl.write_json(path, plain, private=True)
     return changes
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What differs, as `name: old → new`, settings that are free to change left out."""
+    def show(value: Any) -> str:
+        return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+
     found = []
     for name in sorted((before.keys() | now.keys()) - FREE):
         old, new = before.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
             found += differences(old, new)
         elif old != new:
-            found.append(f"{name}: {_show(old)} → {_show(new)}")
+            found.append(f"{name}: {show(old)} → {show(new)}")
     return found
 
 
@@ -107,17 +104,11 @@ def check_rows(run_dir: Path, rows: Callable[[], Iterable[Question | Reject]]) -
     for row in rows() if left else ():
         left -= isinstance(row, Question) and lines.drop(same(row.id, row.question))
         if not left:
-            break
-    if not left:
-        return
-    _, first = lines.least()
-    raise UserError(f"{left} rows of its {PRUNED} are not in this input (the first: row {first})",
-                    file=run_dir,
-                    fix="Give another -o, or add --anew to replace what is there")
-
-
-def _show(value: Any) -> str:
-    return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
+            return
+    if left:
+        raise UserError(f"{left} rows of its {PRUNED} are not in this input (the first: row "
+                        f"{lines.least()[1]})", file=run_dir,
+                        fix="Give another -o, or add --anew to replace what is there")
 
 
 class Tally:
@@ -126,11 +117,8 @@ class Tally:
     def __init__(self) -> None:
         self.rows = self.pruned = self.steps = self.tokens_before = self.tokens_after = 0
         self.not_reached = 0  # Rows without a result because the run was stopped (budget, pilot)
-        self.first_reject = ""
-        self.reasons: Counter[str] = Counter()
-        self.stages: Counter[str] = Counter()
-        self.actions: Counter[str] = Counter()
-        self.used = Usage()
+        self.first_reject, self.used = "", Usage()
+        self.reasons, self.stages, self.actions = Counter[str](), Counter[str](), Counter[str]()
         self._counted = Numbers()
 
     @property
@@ -182,18 +170,16 @@ class Tally:
 
     def line(self) -> str:
         """The figures in one line for a person."""
-        parts = [f"{self.rows} rows = {self.pruned} pruned + {self.rejected} rejected"]
+        text = f"{self.rows} rows = {self.pruned} pruned + {self.rejected} rejected"
         if self.not_reached:
-            parts[0] += f" + {self.not_reached} not reached"
+            text += f" + {self.not_reached} not reached"
         if self.reasons:
-            parts[0] += " (" + ", ".join(f"{r} {n}" for r, n in self.reasons.most_common()) + ")"
+            text += " (" + ", ".join(f"{r} {n}" for r, n in self.reasons.most_common()) + ")"
         if self.tokens_before:
-            parts.append(f"tokens {self.tokens_before:,} → {self.tokens_after:,} "
-                         f"(−{100 * (1 - self.tokens_after / self.tokens_before):.1f} %)")
-        parts.append(f"{self.used.requests:,} requests")
-        if self.used.cost_usd is not None:
-            parts.append(f"${self.used.cost_usd:,.4f}")
-        return "; ".join(parts)
+            text += (f"; tokens {self.tokens_before:,} → {self.tokens_after:,} "
+                     f"(−{100 * (1 - self.tokens_after / self.tokens_before):.1f} %)")
+        cost = self.used.cost_usd
+        return f"{text}; {self.used.requests:,} requests{'' if cost is None else f'; ${cost:,.4f}'}"
 
 
 class Outputs:
@@ -232,10 +218,9 @@ def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Itera
                 f"{written.first_lost}): {PRUNED} and the others stay as they were", file=run_dir,
                 fix="Run it again when the teacher answers, or give another -o")
     totals = ledger.totals()
-    summary: dict[str, object] = {**written.tally.summary(), "balanced": written.tally.balanced,
-               "paid": {"requests": totals.replies, "cost_usd": totals.cost_usd and
-                        round(totals.cost_usd, 6)},
-               **{k: settings[k] for k in ("command", "teacher", "decompose", "tokenizer",
-                                           "prompts_hash") if k in settings}}
-    with jsonl.replacing(run_dir / SUMMARY, private=True) as file:
-        file.write(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
+    jsonl.write_json(run_dir / SUMMARY, {
+        **written.tally.summary(), "balanced": written.tally.balanced,
+        "paid": {"requests": totals.replies,
+                 "cost_usd": totals.cost_usd and round(totals.cost_usd, 6)},
+        **{k: settings[k] for k in ("command", "teacher", "decompose", "tokenizer", "prompts_hash")
+           if k in settings}}, private=True)

@@ -77,7 +77,7 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
             tally = await BatchRun(job, client, teacher.batch(), display=display,
                                    poll_s=run.poll_s, batch_size=run.batch_size).run()
         else:
-            tally = await run_live(job, client, ledger, active=settings.active, display=display)
+            tally = await run_live(job, client, active=settings.active, display=display)
     if client.uncounted and price is not None and price.paid:
         say("there are replies without usage: what they cost is not known"
             + ("" if budget is None else ", the most that it can be counts for --max-cost"))

@@ -76,7 +76,7 @@ class _Server(OpenAITeacher):
             text = join_response(thought, reply.text) if thought and reply.text \
                 else thought or reply.text
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise no_reply(self._clean(content[:2000].decode("utf-8", "replace"))) from None
+            raise no_reply(self.clean(content[:2000].decode("utf-8", "replace"))) from None
         said = choice.get("finish_reason")
         if reply.finish_reason == "refusal" or (
                 said is not None and ending(said) not in ("stop", "length")):

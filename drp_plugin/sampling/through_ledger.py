@@ -59,7 +59,7 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
             for place, outcome in sampler.sample(itertools.chain(one, asked)) if one else ():
                 key = claims.taken[place]
                 if isinstance(outcome, Completion):
-                    ledger.put_many([Entry(key, outcome.model_dump(mode="json"), "completion")])
+                    ledger.put(Entry(key, outcome.model_dump(mode="json"), "completion"))
                 else:
                     failed[key] = outcome
                 claims.release(key)

@@ -25,8 +25,8 @@ def path(tmp_path):
 
 def test_an_answer_comes_back_also_from_another_process(path):
     with Ledger(path) as ledger:
-        ledger.put("k", {"text": "π \ud800", "n": 1}, tag="x", cost_usd=0.25)
-        ledger.put_many([Entry("a", {}), Entry("b", {"t": 2}, cost_usd=0.5)])
+        ledger.put(Entry("k", {"text": "π \ud800", "n": 1}, tag="x", cost_usd=0.25))
+        ledger.put(Entry("a", {}), Entry("b", {"t": 2}, cost_usd=0.5))
     with Ledger(path) as ledger:
         assert ledger.get("k") == {"text": "π \ud800", "n": 1}
         assert ledger.get_many(["a", "b", "nothing"]) == {"a": {}, "b": {"t": 2}}
@@ -36,8 +36,8 @@ def test_an_answer_comes_back_also_from_another_process(path):
 
 def test_the_first_answer_stays(path):
     with Ledger(path) as ledger:
-        ledger.put("k", {"n": 1})
-        ledger.put("k", {"n": 2})
+        ledger.put(Entry("k", {"n": 1}))
+        ledger.put(Entry("k", {"n": 2}))
         assert ledger.get("k") == {"n": 1} and len(ledger) == 1
 
 
@@ -55,7 +55,7 @@ def test_keys_depend_on_everything_but_the_order():
 def test_any_json_object_survives(value):
     import tempfile
     with tempfile.TemporaryDirectory() as folder, Ledger(f"{folder}/l.sqlite") as ledger:
-        ledger.put("k", value)
+        ledger.put(Entry("k", value))
         assert ledger.get("k") == value
 
 
@@ -68,7 +68,7 @@ def test_a_claim_excludes_others_until_released(path):
 
 def test_a_dead_process_loses_its_claims_at_once(path):
     child = subprocess.Popen(
-        [sys.executable, "-c", "import sys, time; from drp_plugin.llm.ledger import Ledger\n"
+        [sys.executable, "-c", "import sys, time; from drp_plugin.llm.ledger import Entry, Ledger\n"
          f"l = Ledger({str(path)!r}); print(l.claim('k'), flush=True); time.sleep(60)"],
         stdout=subprocess.PIPE, text=True)
     assert child.stdout.readline() == "True\n"
@@ -82,11 +82,11 @@ def test_a_dead_process_loses_its_claims_at_once(path):
 def test_what_put_returned_for_survives_kill_9(path):
     code = f"""
 import asyncio, sys
-from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger import Entry, Ledger
 ledger = Ledger({str(path)!r})
 async def one(i):
     for j in range(100000):
-        await ledger.aput(f"{{i}}-{{j}}", {{"text": "x" * 500}})
+        await ledger.aput(Entry(f"{{i}}-{{j}}", {{"text": "x" * 500}}))
         sys.stdout.write(f"{{i}}-{{j}}\\n"); sys.stdout.flush()
 async def all(): await asyncio.gather(*[one(i) for i in range(20)])
 asyncio.run(all())
@@ -107,16 +107,16 @@ def test_what_waits_together_is_committed_together(path):
         ledger._writer.set_trace_callback(
             lambda statement: statement == "COMMIT" and commits.append(statement))
         async def many():
-            await asyncio.gather(*[ledger.aput(f"k{i}", {"i": i}) for i in range(3000)])
+            await asyncio.gather(*[ledger.aput(Entry(f"k{i}", {"i": i})) for i in range(3000)])
         asyncio.run(many())
         assert 0 < len(commits) < 300
         assert len(ledger) == 3000
 
 
 def test_two_processes_write_at_once(path):
-    code = ("import sys; from drp_plugin.llm.ledger import Ledger\n"
+    code = ("import sys; from drp_plugin.llm.ledger import Entry, Ledger\n"
             f"l = Ledger({str(path)!r})\n"
-            "for i in range(200): l.put(f'{sys.argv[1]}-{i}', {'i': i})")
+            "for i in range(200): l.put(Entry(f'{sys.argv[1]}-{i}', {'i': i}))")
     children = [subprocess.Popen([sys.executable, "-c", code, str(n)]) for n in range(3)]
     assert [c.wait() for c in children] == [0, 0, 0]
     with Ledger(path) as ledger:
@@ -142,13 +142,13 @@ def test_a_file_that_is_no_ledger_is_refused_in_one_line(path):
 
 def test_a_damaged_ledger_says_so_whatever_is_asked(path):
     with Ledger(path) as ledger:
-        ledger.put_many([Entry(f"k{i}", {"text": "x" * 500}) for i in range(400)])
+        ledger.put(*[Entry(f"k{i}", {"text": "x" * 500}) for i in range(400)])
         ledger.note("n", 1)
     content = path.read_bytes()
     path.write_bytes(content[:4096] + b"\x55" * (len(content) - 4096))
     with Ledger(path) as ledger:
         for use in (lambda: ledger.get("k1"), lambda: ledger.get_many(["k1"]), ledger.totals,
-                    ledger.notes, lambda: ledger.note("n", 2), lambda: ledger.put("new", {}),
+                    ledger.notes, lambda: ledger.note("n", 2), lambda: ledger.put(Entry("new", {})),
                     lambda: list(ledger.unpriced())):
             with pytest.raises(UserError, match=r"ledger\.sqlite: is damaged") as caught:
                 use()
@@ -185,11 +185,11 @@ def test_a_full_disk_wakes_every_writer_and_leaves_the_rest(path, monkeypatch):
     monkeypatch.setattr(Ledger, "_connect", small)
 
     async def many(ledger):
-        return await asyncio.gather(*[ledger.aput(f"k{i}", {"text": "x" * 900})
+        return await asyncio.gather(*[ledger.aput(Entry(f"k{i}", {"text": "x" * 900}))
                                       for i in range(60)], return_exceptions=True)
 
     with Ledger(path) as ledger:
-        ledger.put("before", {"n": 1})
+        ledger.put(Entry("before", {"n": 1}))
         failed = [e for e in asyncio.run(many(ledger)) if e is not None]
         assert failed and all("Free the disk" in str(e) for e in failed)
         assert ledger.get("before") == {"n": 1}
@@ -210,6 +210,6 @@ def test_a_network_disk_is_seen(tmp_path, monkeypatch, mounts, shared, journal):
     with Ledger(tmp_path / "l.sqlite") as ledger:
         assert ledger.shared is shared
         assert ledger._writer.execute("PRAGMA journal_mode").fetchone() == (journal,)
-        ledger.put("k", {"a": 1})
+        ledger.put(Entry("k", {"a": 1}))
     with Ledger(tmp_path / "l.sqlite") as ledger:
         assert ledger.get("k") == {"a": 1}

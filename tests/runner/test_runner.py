@@ -17,7 +17,7 @@ from drp_plugin.llm.ledger_client import LedgerClient, key_of
 from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher
 from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace, Usage
-from drp_plugin.runner.job import Job, in_order, run_live, run_row
+from drp_plugin.runner.job import Job, attempt_row, in_order, run_live
 from drp_plugin.runner.outputs import differences, outputs, prepare, settle
 
 
@@ -118,7 +118,7 @@ def run(folder, rows, teacher):
     async def main():
         with Ledger(folder / "ledger.sqlite") as ledger, Display("test", None) as display:
             client = LedgerClient(teacher, ledger)
-            return await run_live(job, client, ledger, active=4, display=display)
+            return await run_live(job, client, active=4, display=display)
 
     return asyncio.run(main())
 
@@ -201,14 +201,14 @@ def test_keys_change_with_everything_that_is_sent_and_with_nothing_else():
     assert key(tag="decompose") == key(tag="revise") == key()
 
 
-def test_a_stop_is_not_taken_for_a_result():
+def test_a_stop_is_not_taken_for_a_result(tmp_path):
     from drp_plugin.llm.ledger_client import Pending
 
     async def stopped(row, ask):
         raise Pending("k", Request(messages=()))
 
-    with pytest.raises(Pending):
-        asyncio.run(run_row(trace(1), stopped, lambda r: None))
+    job = Job(rows=lambda: iter(()), flow=stopped, run_dir=tmp_path, settings={})
+    assert asyncio.run(attempt_row(trace(1), job, lambda r: None))[1] is None
 
 
 @pytest.mark.parametrize(("value", "text"), [(5, "5 s"), (65, "1 min 5 s"),

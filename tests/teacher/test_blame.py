@@ -133,13 +133,17 @@ def test_an_error_is_the_accounts_the_runs_the_rows_or_the_moments(status, body,
     assert says in str(found) and "\n" not in str(found)
 
 
-def test_what_a_batch_line_says_means_what_it_means_live():
+def test_what_a_batch_line_says_means_what_it_means_live(tmp_path):
     teacher = OpenAITeacher("m", base_url="http://h/v1", persistent=Persistent(Limiter(1)))
-    api = teacher.batch()
-    for status, body, kind, _ in CASES:
-        if status is not None and isinstance(body, dict):
-            row = {"custom_id": "k", "response": {"status_code": status, "body": body}}
-            assert type(api._read(row)) is kind
+    cases = [(status, body, kind) for status, body, kind, _ in CASES
+             if status is not None and isinstance(body, dict)]
+    file = tmp_path / "results.jsonl"
+    file.write_text("".join(json.dumps({"custom_id": str(n), "response": {
+        "status_code": status, "body": body}}) + "\n"
+        for n, (status, body, _) in enumerate(cases)))
+    found = list(teacher.batch().results(file))
+    assert [key for key, _ in found] == [str(n) for n in range(len(cases))]
+    assert [type(fault) for _, fault in found] == [kind for _, _, kind in cases]
 
 
 def test_the_echo_of_a_prompt_decides_nothing():

@@ -18,7 +18,7 @@ from faults import BODIES, CONTENT, MESSAGES, SHORT, Faults, bomb
 from provider import Provider
 from small_runs import KEY, everything_written, rows_of, traces
 
-from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger import Entry, Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, key_of, usable
 from drp_plugin.llm.messages import Message, Reply, Request, TeacherError
 from drp_plugin.llm.retry import Retries
@@ -133,8 +133,8 @@ def test_what_earlier_releases_stored_without_a_good_end_is_asked_again(tmp_path
             Ledger(tmp_path / "l.sqlite") as ledger:
         teacher = make_teacher("openai:m", base_url=provider.url)
         key = key_of(teacher.identity, request)
-        ledger.put(key, {"text": "half", "finish_reason": "other", "prompt_tokens": 1,
-                         "completion_tokens": 1}, cost_usd=2.0)
+        ledger.put(Entry(key, {"text": "half", "finish_reason": "other", "prompt_tokens": 1,
+                         "completion_tokens": 1}, cost_usd=2.0))
 
         async def ask():
             return await LedgerClient(teacher, ledger)(request)
@@ -391,7 +391,7 @@ def test_openings_and_removals_side_by_side(tmp_path):
             if chance.random() < 0.5:
                 ledger.discard()
                 continue
-            ledger.put(f"{number}-{turn}", {})
+            ledger.put(Entry(f"{number}-{turn}", {}))
             ledger.close()
             with Ledger(path) as again:
                 if again.get(f"{number}-{turn}") is None:

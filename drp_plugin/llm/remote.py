@@ -1,0 +1,277 @@
+"""What teachers behind a network have in common, live and in batches."""
+
+import abc
+import hashlib
+import json
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from drp_plugin.errors import UserError
+from drp_plugin.finish import ending
+from drp_plugin.llm.blame import explain, read_error
+from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, TeacherError
+from drp_plugin.llm.retry import Persistent, Transient
+from drp_plugin.redact import redact
+
+LONGEST_BODY = 32 * 2 ** 20  # Bytes, unpacked: many times what a model's longest text takes
+_LOOK_BACK = 1000  # Batches come newest first: one that was begun just now is among so many
+_ENDED = {"completed", "succeeded", "partially_succeeded", "expired", "cancelled"}
+
+
+async def _bounded(response: Any) -> None:
+    """Read a reply's body, unpacked piece by piece, as long as it is no longer than it may be;
+    batches' files, which may be long, go to the disk."""
+    if response.request.url.path.endswith(("/content", ":download")):
+        return
+    parts, size = [], 0
+    async for part in response.aiter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > LONGEST_BODY:
+            await response.aclose()
+            raise Transient(f"the reply is longer than {LONGEST_BODY >> 20} MiB")
+    response._content = b"".join(parts)  # what the library's own `aread` leaves there
+
+
+def http_client() -> Any:
+    """The openai library's aiohttp transport, which takes half the CPU of its other one."""
+    from openai import DefaultAioHttpClient
+
+    return DefaultAioHttpClient(event_hooks={"response": [_bounded]})
+
+
+def finish_of(said: Any) -> Finish:
+    """How a reply ended: `stop` too for no word or one that nobody knows; `other` is no end."""
+    ends: dict[str, Finish] = {"length": "length", "refusal": "refusal", "error": "other"}
+    return ends.get(ending(said), "stop")
+
+
+class RemoteTeacher(Teacher):
+    """A model that a provider's library asks."""
+
+    kind: str
+    variable: str  # The environment variable that holds the key
+    persistent: Persistent
+    client: Any  # The library's
+
+    def __init__(self, model: str, key: str | None, persistent: Persistent) -> None:
+        self.model, self.name = model, f"{self.kind}:{model}"
+        self.persistent, self._key = persistent, key
+        self.identity = {"kind": self.kind, "model": model}
+
+    @abc.abstractmethod
+    def body(self, request: Request) -> Any:
+        """A request as the library takes it."""
+
+    @abc.abstractmethod
+    async def _send(self, body: Any) -> tuple[Any, Mapping[str, str] | None]:
+        """A reply as it came, and its headers; raises whatever the library does."""
+
+    @abc.abstractmethod
+    def read(self, content: Any) -> Reply:
+        """What came with status 200 as a reply; raises what an error in it means."""
+
+    @abc.abstractmethod
+    def _explain(self, error: Exception) -> Exception:
+        """What an error of the library means for this request and for the run."""
+
+    async def ask(self, request: Request) -> Reply:
+        """Answer one request; see `Persistent.run` for what it raises."""
+        body = self.body(request)
+        return await self.persistent.run(lambda: self._once(body), keep=True)
+
+    async def _once(self, body: Any) -> Reply:
+        content, headers = await self.explained(self._send(body))
+        reply = self.read(content)
+        self.persistent.limiter.answered(
+            headers, reply.usage.prompt_tokens + reply.usage.completion_tokens)
+        return reply
+
+    async def explained(self, call: Awaitable[Any], unknown: Sequence[int] = (),
+                        meaning: Callable[[Exception], Exception] | None = None) -> Any:
+        """What a call comes to, with the library's errors explained; None at an HTTP status that
+        is `unknown`."""
+        try:
+            return await call
+        except (TimeoutError, UserError, TeacherError, Transient):
+            raise
+        except Exception as error:  # a peer that is no HTTP server raises whatever it likes
+            if status_of(error) in unknown:
+                return None
+            raise (meaning or self._explain)(error) from None
+
+    def blame(self, status: int | None, body: Any,
+              headers: Mapping[str, str] | None = None) -> Exception:
+        """What a server's error means; see `explain`."""
+        return explain(read_error(status, body, headers), self.name, self.variable)
+
+    def clean(self, text: str) -> str:
+        """`text` for a person."""
+        return redact(text, self._key)[:500]
+
+
+class Limits(NamedTuple):
+    """The most that one batch may hold."""
+
+    requests: int
+    bytes: int
+
+
+class Status(NamedTuple):
+    """Where a batch stands."""
+
+    state: Literal["running", "ended", "too_large", "invalid", "gone"]
+    """`ended`, whether complete, expired or cancelled: what was answered can be had. `too_large`:
+    the account's limit of queued tokens. `invalid`: the provider refused the file. `gone`: the
+    provider does not know it (any more)."""
+    done: int = 0
+    detail: str = ""
+    files: Sequence[str | None] = ()  # The provider's names of the result files
+
+
+class Refused(UserError):
+    """The provider said no: no batch was begun, and nothing is to be paid."""
+
+
+class BatchApi(abc.ABC):
+    """One provider's batch API, by its teacher's client; raises what `Persistent.run` raises."""
+
+    limits: Limits
+    key_field: str  # Where a line holds its request's key
+    unknown: tuple[int, ...] = (404,)  # HTTP statuses for a batch that the provider does not know
+    queue_full: str  # A pattern of what is said where the account's queue takes no more tokens
+
+    def __init__(self, teacher: RemoteTeacher) -> None:
+        self._teacher, self._client = teacher, teacher.client
+
+    @abc.abstractmethod
+    def line(self, key: str, request: Request) -> str:
+        """A request as a line of the input file; its answer comes back under `key`."""
+
+    @abc.abstractmethod
+    async def _upload(self, file: Path, label: str) -> str: ...
+
+    @abc.abstractmethod
+    async def _begin(self, uploaded: str, label: str) -> str: ...
+
+    @abc.abstractmethod
+    def _listed(self) -> AsyncIterator[tuple[str | None, str]]:
+        """Labels and ids of the account's batches, the newest first."""
+
+    @abc.abstractmethod
+    async def _get(self, batch_id: str) -> Status: ...
+
+    @abc.abstractmethod
+    async def _download(self, name: str, target: Path) -> bool: ...
+
+    @abc.abstractmethod
+    def _answer(self, row: dict[str, Any]) -> tuple[int | None, Any]:
+        """HTTP status and body in a result's line."""
+
+    async def upload(self, file: Path, label: str) -> str:
+        """Upload an input file, which costs nothing yet; returns its name for `create`. Raises
+        Refused where there is no batch API."""
+        return str(await self._call(partial(self._upload, file, label), meaning=self._meaning))
+
+    async def create(self, uploaded: str, label: str) -> str:
+        """Begin a batch that can be found by `label`, in as many attempts as it takes, but never
+        twice; returns its id. Raises Refused when it is certain that none was begun; after
+        anything else it may have been."""
+        begun = False  # an attempt whose reply was lost may have begun it
+
+        async def attempt() -> str:
+            nonlocal begun
+            if begun and (found := await self._search(label)) is not None:
+                return found
+            before, begun = begun, True
+            try:
+                return await self._begin(uploaded, label)
+            except Exception as error:
+                status = status_of(error)
+                if not 400 <= status < 500 or status in (408, 409):
+                    raise
+                begun = before  # a reply that certainly began nothing
+                meaning = self._meaning(error)
+                if before or isinstance(meaning, Transient):
+                    raise
+                fix = "" if isinstance(meaning, UserError) else "Run without --batch, or mend it"
+                raise Refused(str(meaning), fix=fix) from None
+
+        return str(await self._call(attempt, meaning=self._meaning))
+
+    async def find(self, label: str) -> str | None:
+        """The id of the batch with this label, if there is one."""
+        # where there is no batch API, there is no batch
+        found = await self._call(partial(self._search, label), unknown=(404,))
+        return None if found is None else str(found)
+
+    async def _search(self, label: str) -> str | None:
+        left = _LOOK_BACK
+        async for named, batch_id in self._listed():
+            left -= 1
+            if named == label or not left:
+                return batch_id if named == label else None
+        return None
+
+    async def status(self, batch_id: str) -> Status:
+        """Where it stands."""
+        found = await self._call(partial(self._get, batch_id), unknown=self.unknown)
+        return found or Status("gone", 0, "the provider does not know it")
+
+    def _status(self, state: str, done: int | None, errors: Sequence[tuple[str, str]],
+                files: Sequence[str | None]) -> Status:
+        """From a provider's word for the state, and its errors by code and text."""
+        if state != "failed":
+            return Status("ended" if state in _ENDED else "running", done or 0, state, files)
+        full = any(re.search(self.queue_full, f"{code} {text}".lower()) for code, text in errors)
+        said = "; ".join(text for _, text in errors) or "it failed"
+        return Status("too_large" if full else "invalid", done or 0, self._teacher.clean(said))
+
+    async def fetch(self, batch_id: str, folder: Path) -> list[Path]:
+        """Download the result files of an ended batch, as many as the provider still has."""
+        # the server's names are no names for files
+        stem, files = hashlib.sha256(batch_id.encode()).hexdigest(), []
+        for number, name in enumerate((await self.status(batch_id)).files):
+            target = folder / f"{stem}-{number}.results.jsonl"
+            if name and await self._call(partial(self._download, name, target), unknown=(404,)):
+                files.append(target)
+        return files
+
+    def results(self, file: Path) -> Iterator[tuple[str, Reply | Exception]]:
+        """The answers in a result file by key, in whatever order, and what the others failed
+        with (see `blame`); unreadable lines left out."""
+        with open(file, encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                try:
+                    row = json.loads(line)
+                    key, (status, answer) = str(row[self.key_field]), self._answer(row)
+                except (ValueError, KeyError, TypeError, IndexError, AttributeError):
+                    continue
+                try:
+                    yield key, (self._teacher.read(answer) if status == 200 else
+                                self._teacher.blame(status, answer))
+                except Exception as fault:
+                    yield key, fault
+
+    async def _call(self, what: Callable[[], Awaitable[Any]], unknown: Sequence[int] = (),
+                    meaning: Callable[[Exception], Exception] | None = None) -> Any:
+        """One API call, retried where that can help (see `RemoteTeacher.explained`)."""
+        return await self._teacher.persistent.run(
+            lambda: self._teacher.explained(what(), unknown, meaning))
+
+    def _meaning(self, error: Exception) -> Exception:
+        """What the failure of a call that begins something means."""
+        status = status_of(error)
+        if status not in (404, 405):
+            return self._teacher._explain(error)
+        text = self._teacher.clean(f"HTTP {status}: {getattr(error, 'message', '') or error}")
+        return Refused(f"{self._teacher.name} has no batch API ({text})", fix="Run without --batch")
+
+
+def status_of(error: Exception) -> int:
+    """The HTTP status of a client's error; 0 where it has none."""
+    codes = (getattr(error, "status_code", None), getattr(error, "code", None))
+    return next((c for c in codes if isinstance(c, int)), 0)
