@@ -5,7 +5,7 @@ from .grading import Grade, grade
 from .pruning.dialogue import PruneOptions
 from .reading import read
 from .records import Pruned, Reject, Trace
-from .runner.prune_job import PruneRun, prune
+from .runner.session import PruneRun, prune
 from .scoring import Measured, Summary, score, summarize
 from .tokens import TokenCount, count
 from .training.sft_set import Built, SetSettings, build

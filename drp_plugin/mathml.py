@@ -21,6 +21,8 @@ from typing import Any
 import jinja2
 import math_core
 
+from drp_plugin.redact import visible
+
 #: Where a formula may stand. Pages' scripts split by the same pattern: Python and JavaScript agree.
 #: Dollars are pandoc's: no space inside at either end, and no digit behind, so $5 and $6 is money.
 _ENVIRONMENT = r"\{(?:align|aligned|equation|gather)\*?\}"
@@ -35,9 +37,6 @@ FORMULA = "|".join((
 STYLE = ("math { max-width: 100%; overflow-x: auto; overflow-y: hidden; } "
          "menclose[notation=box] { border: 1px solid; padding: 0 .2em; }")
 _FORMULA, _START = re.compile(FORMULA), re.compile(r"[$\\]")
-#: Characters that reorder, hide or break the text around them.
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069"
-                     "\ufeff\ufff9-\ufffb\ud800-\udfff]")
 _DOLLARS = re.compile(r"\$\$?|\\[\[\]()]")
 #: Definitions, and row heights in the author's hand.
 _REFUSED = re.compile(r"\\(?:def|let|(?:re|provide)?newcommand)(?![a-zA-Z])|\\\\\[[^\]]*\d{3}")
@@ -53,11 +52,6 @@ _ATTRIBUTE = re.compile(
 _PROSE = re.compile(r"\$\d.*\s\(?[A-Za-z]{2,}", re.DOTALL)
 _DEEP = 50
 _CONVERTER = math_core.LatexToMathML(max_expansions=100, fancy_error=False)
-
-
-def visible(text: str) -> str:
-    """Direction marks and other unseen characters by their code."""
-    return _UNSEEN.sub(lambda m: f"⟨U+{ord(m.group()):04X}⟩", text)
 
 
 def html_with_math(text: str) -> str:
@@ -117,7 +111,7 @@ def mathml(source: str) -> str | None:
     edge = opening.end() if opening else 0
     inside = source[edge:len(source) - edge]
     depth = max(itertools.accumulate((c == "{") - (c == "}") for c in inside), default=0)
-    if depth > _DEEP or _REFUSED.search(inside) or _UNSEEN.search(inside) or (
+    if depth > _DEEP or _REFUSED.search(inside) or visible(inside) != inside or (
             _PROSE.match(re.sub(r"\{[^{}]*\}", "{}", source))):
         return None
     try:

@@ -49,24 +49,19 @@ class Display:
         if self._timer is not None:
             self._timer.cancel()
         if self._bar is not None:
-            self._show()
+            self._refresh()
             self._bar.stop()
 
     def advance(self, by: int = 1) -> None:
         """So many more rows are done."""
         self.done += by
         self._noted = False
-        self._refresh()
+        self._refresh(bar_every_s=0.2)
 
     def note(self, text: str) -> None:
         """What is being waited for: in the bar, or a line now and then."""
-        now = self._clock()
         self._noted = True
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate="", status=text)
-        elif now - self._last >= LINE_EVERY_S:
-            self._last = now
-            self.say(text)
+        self._refresh(text)
 
     def line(self) -> str:
         """The state in one line."""
@@ -84,19 +79,20 @@ class Display:
         elif not self._quiet:
             say(text)
 
-    def _refresh(self) -> None:
+    def _refresh(self, note: str = "", bar_every_s: float = 0.0) -> None:
         now = self._clock()
-        if now - self._last >= (LINE_EVERY_S if self._bar is None else 0.2):
+        if now - self._last >= (LINE_EVERY_S if self._bar is None else bar_every_s):
             self._last = now
             if self._bar is None:
-                self.say(self.line())
+                self.say(note or self.line())
             else:
-                self._show()
+                self._bar.update(self._task, completed=self.done, status=note or self._status(),
+                                 rate="" if note else self._rate())
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """A run that gets nowhere says so, too: look at its state though no row is done."""
         if not self._noted:
-            self._refresh()
+            self._refresh(bar_every_s=0.2)
         self._timer = loop.call_later(_LOOK_EVERY_S, self._look, loop)
 
     def _rate(self) -> str:
@@ -105,11 +101,6 @@ class Display:
             return ""
         rate = self.done / elapsed
         return f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
-
-    def _show(self) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, completed=self.done, rate=self._rate(),
-                             status=self._status())
 
 
 def duration(seconds: float) -> str:

@@ -17,8 +17,9 @@ _IN_AN_ADDRESS = re.compile(
     r"|(?<![^\s/\"'(])[^\s/?#@:\"']+:[^\s/?#@\"']+(?<!\[)(?=@(?!\d+(?:\.\d+)?(?!\w|[.:]\w))\S)"
     r"|(?<=[?&;])(?:[a-z]+[-_])*(?:api)?(?:key|token|secret|password|sig|code)=[^&\s\"'#]+",
     re.IGNORECASE)
-# what commands a terminal, or turns the order of what it shows; lines and tabs do not
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+# what commands a terminal, or turns, hides or breaks the text around it; lines and tabs do not
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069"
+                     "\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
 
 def holds_a_secret(address: str) -> bool:
@@ -33,8 +34,8 @@ def _known(keys: tuple[str | None, ...]) -> list[str]:
 
 
 def visible(text: str) -> str:
-    """`text` with its control characters by their numbers."""
-    return _CONTROL.sub(lambda c: ascii(c[0])[1:-1], text)
+    """`text` with control characters, direction marks and the like by their codes."""
+    return _UNSEEN.sub(lambda c: f"⟨U+{ord(c[0]):04X}⟩", text)
 
 
 def hide(text: str, *keys: str | None) -> str:

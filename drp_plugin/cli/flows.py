@@ -23,8 +23,7 @@ from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.runner import merging
 from drp_plugin.runner.job import Job, Shard, check_input, part, rereadable, said
 from drp_plugin.runner.outputs import prepare
-from drp_plugin.runner.prune_job import method_of, prune_job
-from drp_plugin.runner.session import doubt_run, finish, run_session
+from drp_plugin.runner.session import doubt_run, finish, method_of, prune_job, run_session
 from drp_plugin.sampling import engines, student_traces
 from drp_plugin.sampling.completions import PAPER_STUDENT
 from drp_plugin.sampling.questions import load

@@ -22,9 +22,9 @@ from drp_plugin.inspection.rows import Statistics, Teachings, find_row, not_reac
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient
 from drp_plugin.llm.messages import Teacher
-from drp_plugin.mathml import visible
 from drp_plugin.progress import Display
 from drp_plugin.prompts import Prompts
+from drp_plugin.redact import visible
 from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS
 from drp_plugin.runner.job import in_order, terminable
 from drp_plugin.runner.outputs import prepare

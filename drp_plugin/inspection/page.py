@@ -16,8 +16,9 @@ from typing import IO, Any
 
 from drp_plugin.inspection.edits import written
 from drp_plugin.inspection.rows import Statistics, Teachings, not_reached, readable, rows
-from drp_plugin.mathml import FORMULA, formulas, framed, island, typeset, visible
+from drp_plugin.mathml import FORMULA, formulas, framed, island, typeset
 from drp_plugin.records import Action, Pruned, Reject
+from drp_plugin.redact import visible
 from drp_plugin.thinking import split_response
 
 _PART = 1_000_000  # Characters of a part

@@ -4,7 +4,7 @@
 |---|---|
 | `messages` | what is asked and said, and what a teacher is |
 | `openai_client`, `gemini_client` | the providers' own libraries, live and in batches |
-| `remote`, `servers` | what they, and several servers of one model, have in common |
+| `remote` | what they have in common |
 | `blame` | whose fault an error is: the account's, the run's, the row's, the moment's |
 | `retry`, `limiter` | patience, and how many requests are in flight |
 | `ledger`, `ledger_disk`, `ledger_client` | replies on disk before anything uses them |

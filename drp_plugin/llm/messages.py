@@ -1,7 +1,7 @@
 """What is asked of a teacher and what it says: messages in; text, finish reason, usage out."""
 
 import abc
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
@@ -97,15 +97,9 @@ class Teacher(abc.ABC):
 
     name: str  # `kind:model`, as on the command line
     identity: dict[str, Any]  # What of it determines its answers, for the ledger's keys
-    persistent: "Persistent | None" = None  # The retries of a teacher behind a network
-
+    connections: "Sequence[Persistent]" = ()  # To each server that it asks
     asks_nothing: bool = False  # It prunes without a model, by a method of its own
     local: bool = False  # It runs on the user's own machine: its requests cost nothing
-
-    @property
-    def connections(self) -> "list[Persistent]":
-        """Each server that it asks."""
-        return [] if self.persistent is None else [self.persistent]
 
     @abc.abstractmethod
     async def ask(self, request: Request) -> Reply:

@@ -1,24 +1,27 @@
 """OpenAI and every endpoint that speaks its chat completions API, by the `openai` library, live
-and in batches."""
+and in batches; several such servers of one model, which share the work."""
 
 import json
 import os
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
-from drp_plugin.llm.addresses import client_address, find_base_url, find_key, is_official
-from drp_plugin.llm.messages import Reply, Request, Teacher, plain, usage_of
+from drp_plugin.llm import addresses
+from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, plain, usage_of
 from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of, http_client
-from drp_plugin.llm.retry import Persistent, Transient, no_reply
+from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply, stopping
 
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
 _ENDPOINT = "/v1/chat/completions"  # Of a batch's requests
 # what `with_raw_response` sends: the reply comes back with its headers, unparsed
 RAW = {"X-Stainless-Raw-Response": "true"}
+S = TypeVar("S", bound="OpenAITeacher")
+T = TypeVar("T")
 
 
 class OpenAITeacher(RemoteTeacher):
@@ -28,9 +31,9 @@ class OpenAITeacher(RemoteTeacher):
 
     def __init__(self, model: str, *, base_url: str | None, persistent: Persistent,
                  api_key: str | None = None) -> None:
-        super().__init__(model, api_key or find_key(self.variable), persistent)
-        self.base_url = find_base_url(self.name, base_url or None)
-        self.official = is_official(self.name, self.base_url)
+        super().__init__(model, api_key or addresses.find_key(self.variable), persistent)
+        self.base_url = addresses.find_base_url(self.name, base_url or None)
+        self.official = addresses.is_official(self.name, self.base_url)
         if not self._key and (self.official or self.kind == "azure"):
             raise UserError(f"teacher {self.name} needs an API key",
                             fix=f"Set the environment variable {self.variable}")
@@ -47,7 +50,7 @@ class OpenAITeacher(RemoteTeacher):
                           connect=min(CONNECT_S, self.persistent.timeout_s))
         made = AsyncAzureOpenAI if more else AsyncOpenAI
         return made(api_key=self._key, max_retries=0, http_client=http_client(), timeout=timeout,
-                    **(more or client_address(self.base_url)))
+                    **(more or addresses.client_address(self.base_url)))
 
     def body(self, request: Request) -> dict[str, Any]:
         """The JSON body of a chat completion."""
@@ -117,6 +120,60 @@ class AzureTeacher(OpenAITeacher):
                                api_version=version)
 
     batch = Teacher.batch  # It has none: Azure's batches need a deployment of their own kind
+
+
+class Servers(Generic[S]):
+    """Shares requests out. Each goes to the server that has least to do; where nobody is there, to
+    another one at once. A server that was not there is tried again after a while, by one request
+    first; where none is there, the last one is tried as patiently as if it were the only one."""
+
+    def __init__(self, servers: Sequence[S]) -> None:
+        self.servers = deque(servers)
+        for server in servers:
+            server.persistent.elsewhere = self._elsewhere
+
+    async def ask(self, attempt: Callable[[S], Awaitable[T]]) -> T:
+        """What `attempt` makes of a server. Raises what it raises at the last one."""
+        last, hops = None, 2 * len(self.servers)
+        while True:
+            last, hops = self._next(last), hops - 1
+            try:
+                return await attempt(last)
+            except (TeacherError, Unusable):
+                lost = last.persistent.gone and self._elsewhere() and not stopping()
+                if not lost or not hops:
+                    raise
+
+    def _next(self, last: S | None) -> S:
+        chosen = min(self.servers, key=lambda server: (
+            server.persistent.away, server is last, server.persistent.running))
+        self.servers.rotate(-1)  # where they have equally much to do, they take turns
+        if chosen.persistent.gone:  # the others wait for what becomes of this one
+            chosen.persistent.stay_away(CONNECT_S)
+        return chosen
+
+    def _elsewhere(self) -> bool:
+        return not all(server.persistent.away for server in self.servers)
+
+
+class SharedTeacher(Teacher):
+    """One model behind several OpenAI-compatible servers. Its replies are one model's, whichever
+    server gave them: the ledger does not tell them apart."""
+
+    def __init__(self, servers: Sequence[OpenAITeacher]) -> None:
+        self.name = servers[0].name
+        self.identity = {**servers[0].identity, "base_url": addresses.SEVERAL}
+        self.connections = [server.persistent for server in servers]
+        self._servers = Servers(servers)
+
+    async def ask(self, request: Request) -> Reply:
+        """Answer one request, by any of the servers; raises as `OpenAITeacher.ask`."""
+        return await self._servers.ask(lambda server: server.ask(request))
+
+    async def close(self) -> None:
+        """Close the connections."""
+        for server in self._servers.servers:
+            await server.close()
 
 
 def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]:

@@ -42,10 +42,6 @@ class Price(Record):
         """What a reply cost, in USD; None where the provider did not count its tokens."""
         return self.cost(usage, batch=batch) if counted(usage) or not self.paid else None
 
-    def gone(self, today: datetime.date) -> bool:
-        """Whether the provider has switched the model off."""
-        return self.ends is not None and self.ends <= today
-
     @property
     def remark(self) -> str:
         """What else there is to know of the model, for a person."""
@@ -89,13 +85,11 @@ def find_price(teacher: str, *, override: str | None = None, file: Path | None =
 def _listed(teacher: str, file: Path | None, *, hosted: bool) -> Price | None:
     for table in filter(None, (file, TABLE if hosted else None)):
         content = _load(table)
-        for name in (teacher, _SNAPSHOT.sub("", teacher)):
-            if name not in content["models"]:
-                continue
+        models, own = content["models"], _SNAPSHOT.sub("", teacher)
+        if (name := teacher if teacher in models else own) in models:
             try:
                 return Price.model_validate({"batch": content.get("batch", 0.5),
-                                             "date": str(content.get("date", "")),
-                                             **content["models"][name]})
+                                             "date": str(content.get("date", "")), **models[name]})
             except (ValueError, TypeError):
                 raise UserError(f"model {name}: not a price", file=table,
                                 fix="Give {input: USD, output: USD} for a million tokens") from None

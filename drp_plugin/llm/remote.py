@@ -59,7 +59,7 @@ class RemoteTeacher(Teacher):
 
     def __init__(self, model: str, key: str | None, persistent: Persistent) -> None:
         self.model, self.name = model, f"{self.kind}:{model}"
-        self.persistent, self._key = persistent, key
+        self.persistent, self.connections, self._key = persistent, [persistent], key
         self.identity = {"kind": self.kind, "model": model}
 
     @abc.abstractmethod

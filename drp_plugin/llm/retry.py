@@ -106,9 +106,14 @@ class Persistent:
         """The first successful attempt's value. With `keep` an attempt that is out is not dropped
         when the task is cancelled (see `finished`); nothing new is sent then. Raises TeacherError
         when the attempts are used up, Unusable when no server of the right kind ever answered."""
+        async def timed() -> T:
+            # the clients' own timeouts count silence between bytes; this one counts it all
+            async with asyncio.timeout(self.timeout_s):
+                return await attempt()
+
         self.running += 1
         try:
-            return await self._run(lambda: self._timed(attempt), keep)
+            return await self._run(timed, keep)
         finally:
             self.running -= 1
 
@@ -118,7 +123,6 @@ class Persistent:
         return self.limiter.now() < self._away_until
 
     def stay_away(self, wait_s: float) -> None:
-        """Do not look for it for so long."""
         self._away_until = self.limiter.now() + wait_s
 
     async def _run(self, attempt: Callable[[], Coroutine[Any, Any, T]], keep: bool) -> T:
@@ -187,11 +191,6 @@ class Persistent:
         return Unusable(f"{self.where} refuses every request: {error}",
                         fix="Check the model's name, --base-url and the sampling options")
 
-    async def _timed(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        # the clients' own timeouts count silence between bytes; this one counts it all
-        async with asyncio.timeout(self.timeout_s):
-            return await attempt()
-
     def _silent(self, fault: Transient) -> bool:
         """No reply was ever had from this server, so that the fault is not the request's; those of
         an earlier process count too, but for a server that is not there now."""
@@ -214,14 +213,14 @@ class Persistent:
 
     def _tell(self) -> None:
         """Say once what is waited for, unless it is there in an instant."""
+        def tell() -> None:
+            if out := self.limiter.in_flight:
+                say(f"waiting for {out} answer{'s' if out > 1 else ''}; Ctrl-C again to drop "
+                    f"{'them' if out > 1 else 'it'}")
+
         if not self._told:
             self._told = True
-            asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._say_waiting)
-
-    def _say_waiting(self) -> None:
-        if out := self.limiter.in_flight:
-            say(f"waiting for {out} answer{'s' if out > 1 else ''}; Ctrl-C again to drop "
-                f"{'them' if out > 1 else 'it'}")
+            asyncio.get_running_loop().call_later(_TELL_AFTER_S, tell)
 
     def _wait(self, tried: int, fault: Transient) -> float:
         """How long to wait before the next attempt, after `tried` earlier ones, in seconds: longer

@@ -15,9 +15,9 @@ from drp_plugin.pruning.steps import (
     coverage,
     first_gap,
     locate,
+    nonspace,
     parse_steps,
     stretch,
-    visible,
 )
 from drp_plugin.records import Reason, Step
 from drp_plugin.segment import Span, units
@@ -162,7 +162,7 @@ def _whole_steps(text: str, reply: str, skills: bool) -> list[Located]:
     whole: list[Located] = []
     at = 0
     for place in locate(text, labelled):
-        if place.start is None or place.end is None or visible(text[at : place.start]) > 40:
+        if place.start is None or place.end is None or nonspace(text[at : place.start]) > 40:
             break
         whole.append(place)
         at = place.end

@@ -129,14 +129,14 @@ def _plain(word: str) -> str:
     return word.translate(_QUOTES).strip("*_#.,:;!?\"'").lower() or word
 
 
-def visible(text: str) -> int:
+def nonspace(text: str) -> int:
     """Non-space characters."""
     return sum(map(len, text.split()))
 
 
 def coverage(text: str, located: list[Located]) -> float:
     """Share of `text`'s non-space characters that the steps hold, in order; 1.0 is a partition."""
-    total = visible(text)
+    total = nonspace(text)
     return sum(step.held for step in located) / total if total else 1.0
 
 

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 import jinja2
 
 from drp_plugin import resources
-from drp_plugin.mathml import html_with_math, visible
+from drp_plugin.mathml import html_with_math
+from drp_plugin.redact import visible
 
 TEXTS = resources.table("report_texts.yaml")
 _HEAD, _TAIL = 1_500, 2_500

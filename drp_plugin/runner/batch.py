@@ -123,9 +123,8 @@ class BatchRun:
         return None
 
     async def _submit(self) -> None:
-        self.files.close()
         try:
-            for sent in self.files.collected[:self._at_once]:
+            for sent in self.files.collected()[:self._at_once]:
                 await self._begin(sent)
         except Refused as error:
             if self.files.open():
@@ -135,7 +134,7 @@ class BatchRun:
 
     async def _begin(self, sent: Sent) -> None:
         try:
-            uploaded = await self.api.upload(sent.file, sent.label)
+            uploaded = await self.api.upload(self.files.input(sent), sent.label)
         except TeacherError as error:
             raise Refused(f"{self.client.teacher.name} does not take a batch's file: {error}",
                           fix="Run without --batch, or try again later") from None
@@ -162,11 +161,11 @@ class BatchRun:
                     still.append(sent)
                 elif status.state == "ended":
                     await self._harvest(sent, status.detail)
-                elif status.state == "too_large" and sent.size > 1:
-                    self._shrink(sent)
                 else:
                     self.files.forget(sent)
-                    if status.state == "gone":
+                    if status.state == "too_large" and sent.size > 1:
+                        self._shrink(sent.size)
+                    elif status.state == "gone":
                         self.say(f"batch {sent.id}: {status.detail}; what it was to answer is "
                                  "asked again")
                     elif status.state != "running":
@@ -189,22 +188,19 @@ class BatchRun:
         """The batches that are out, those found again that were noted without an id."""
         waiting = []
         for sent in self.files.open():
-            if sent.id is None:
-                # the process died while submitting: did the provider get it?
-                found = await self.api.find(sent.label)
-                if found is None:
+            if sent.id is None:  # the process died while submitting: did the provider get it?
+                sent = sent._replace(id=await self.api.find(sent.label))
+                if sent.id is None:
                     self.files.forget(sent)
                     continue
-                sent = sent._replace(id=found)
                 self.files.note(sent)
-                self.say(f"found batch {found} again")
+                self.say(f"found batch {sent.id} again")
             waiting.append(sent)
         return waiting
 
-    def _shrink(self, sent: Sent) -> None:
+    def _shrink(self, size: int) -> None:
         """The account may not queue as many tokens: ask for less at a time."""
-        self.files.forget(sent)
-        self.files.limits = Limits(max(1, sent.size // 2), self.files.limits.bytes)
+        self.files.limits = Limits(max(1, size // 2), self.files.limits.bytes)
         self._at_once = 1
         self.say(f"the account's batch queue is full: going on with {self.files.limits.requests} "
                  "requests at a time")
@@ -212,9 +208,10 @@ class BatchRun:
     async def _harvest(self, sent: Sent, how: str) -> None:
         """Store a batch's answers; what was not answered is pending again. Raises Unusable, after
         that, where a request's error is the account's or the run's."""
-        answered, faults = 0, []
-        most = self._most(sent)
-        entries: list[Entry] = []
+        answered, faults, entries = 0, list[tuple[str, Exception]](), list[Entry]()
+        most, budget, asked = 0.0, self.client.budget, self.files.input(sent)
+        if budget is not None and asked.exists():  # the lines' mean is their file's size
+            most = budget.at_most(asked.stat().st_size // max(1, sent.size)) * budget.price.batch
         left = set(self.files.keys(sent))
         lost = not left  # the input file is gone: whatever comes is ours
         # stored by a process that died over it: paid for, and counted, once
@@ -233,8 +230,8 @@ class BatchRun:
                 if name != key:
                     faults.append((key, TeacherError("an empty reply", Reason.EMPTY_REPLY)))
                 if name not in before:
-                    if self.client.budget is not None:
-                        self.client.budget.spent_usd += charge(value, most)
+                    if budget is not None:
+                        budget.spent_usd += charge(value, most)
                     entries.append(Entry(name, value, "batch", value.get("cost_usd")))
                     self.client.count(value)
                 answered += usable(value)
@@ -258,9 +255,3 @@ class BatchRun:
         if last or self._faults[key] >= ATTEMPTS:
             self.client.failed[key] = fault if isinstance(fault, TeacherError) \
                 else TeacherError(str(fault))
-
-    def _most(self, sent: Sent) -> float:
-        """The most that one request of a batch can have cost: their lines' mean is its size."""
-        budget = self.client.budget
-        return 0.0 if budget is None or not sent.file.exists() else (
-            budget.at_most(sent.file.stat().st_size // max(1, sent.size)) * budget.price.batch)

@@ -16,8 +16,7 @@ NOTE = "batch/"
 class Sent(NamedTuple):
     """A batch that is out, or about to be."""
 
-    label: str  # By which it can be found at the provider when its id was lost
-    file: Path
+    label: str  # By which it can be found at the provider when its id was lost; its file's name
     size: int  # Requests in it
     id: str | None = None
     teacher: str | None = None  # Whom it asks; earlier releases did not note it
@@ -29,55 +28,57 @@ class BatchFiles:
     def __init__(self, run_dir: Path, ledger: Ledger, teacher: str, limits: Limits) -> None:
         self.folder = run_dir / "batches"
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.teacher, self.limits = teacher, limits
-        self.collected: list[Sent] = []  # Input files of requests that are to be sent
-        self._ledger = ledger
+        self.limits = limits
+        self._ledger, self._teacher = ledger, teacher
+        self._collected: list[Sent] = []
         self._file: BinaryIO | None = None
 
-    def add(self, text: str) -> None:
-        """Write a request's line into the input files."""
-        line = text.encode() + b"\n"
-        if self._file is None or self.collected[-1].size >= self.limits.requests \
-                or self._file.tell() + len(line) > self.limits.bytes:
-            self.close()
-            path = self.folder / f"drp-{uuid.uuid4().hex}.jsonl"
-            self._file = open(path, "wb")  # noqa: SIM115
-            self.collected.append(Sent(path.stem, path, 0))
-        self._file.write(line)
-        self.collected[-1] = self.collected[-1]._replace(size=self.collected[-1].size + 1)
+    def input(self, sent: Sent) -> Path:
+        """The file of a batch's requests."""
+        return self.folder / f"{sent.label}.jsonl"
 
-    def close(self) -> None:
-        """All that is to be sent is in the files."""
+    def add(self, text: str) -> None:
+        """Collect a request's line, to be sent."""
+        line = text.encode() + b"\n"
+        if self._file is None or self._collected[-1].size >= self.limits.requests \
+                or self._file.tell() + len(line) > self.limits.bytes:
+            self.collected()
+            self._collected.append(Sent(f"drp-{uuid.uuid4().hex}", 0, teacher=self._teacher))
+            self._file = open(self.input(self._collected[-1]), "wb")  # noqa: SIM115
+        self._file.write(line)
+        self._collected[-1] = self._collected[-1]._replace(size=self._collected[-1].size + 1)
+
+    def collected(self) -> list[Sent]:
+        """What is to be sent, all of it in the files."""
         if self._file is not None:
             self._file.close()
             self._file = None
-
-    def note(self, sent: Sent) -> None:
-        """Remember a batch, durably."""
-        self._ledger.note(NOTE + sent.label, {"file": sent.file.name, "size": sent.size,
-                                              "id": sent.id, "teacher": self.teacher})
-
-    def open(self) -> list[Sent]:
-        """The batches of this teacher that are out."""
-        return [sent for sent in self._noted() if sent.teacher in (None, self.teacher)]
-
-    def _noted(self) -> list[Sent]:
-        return [Sent(name.removeprefix(NOTE), self.folder / Path(n["file"]).name, n["size"],
-                     n["id"], n.get("teacher")) for name, n in self._ledger.notes(NOTE).items()]
+        return self._collected
 
     def sweep(self) -> None:
-        """Remove input files that are no batch's: what was collected, also by a process that was
-        killed over it, and not sent."""
-        self.close()
-        self.collected = []
-        kept = {sent.file for sent in self._noted()}
+        """Remove what was collected, also by a process that was killed over it, and not sent."""
+        self.collected().clear()
+        kept = {self.input(sent) for sent in self._noted()}
         for file in self.folder.glob("drp-*.jsonl"):
             if file not in kept:
                 file.unlink(missing_ok=True)
 
+    def note(self, sent: Sent) -> None:
+        """Remember a batch, durably."""
+        self._ledger.note(NOTE + sent.label, {**sent._asdict(), "file": self.input(sent).name})
+
+    def open(self) -> list[Sent]:
+        """The batches of this teacher that are out."""
+        return [sent for sent in self._noted() if sent.teacher in (None, self._teacher)]
+
+    def _noted(self) -> list[Sent]:
+        return [Sent(name.removeprefix(NOTE), n["size"], n["id"], n.get("teacher"))
+                for name, n in self._ledger.notes(NOTE).items()]
+
     def keys(self, sent: Sent) -> Iterator[str]:
         """The keys of a batch's requests, from its input file; none where that is gone."""
-        with contextlib.suppress(FileNotFoundError), open(sent.file, encoding="utf-8") as lines:
+        with contextlib.suppress(FileNotFoundError), \
+                open(self.input(sent), encoding="utf-8") as lines:
             for line in lines:
                 row = json.loads(line)
                 yield row.get("custom_id") or row["key"]
@@ -85,5 +86,5 @@ class BatchFiles:
     def forget(self, sent: Sent) -> None:
         """The batch is done with: drop its note and files."""
         self._ledger.note(NOTE + sent.label, None)
-        for file in (sent.file, *self.folder.glob("*.results.jsonl")):
+        for file in (self.input(sent), *self.folder.glob("*.results.jsonl")):
             file.unlink(missing_ok=True)

@@ -12,9 +12,8 @@ from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import check_address, find_key
 from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
-from drp_plugin.llm.openai_client import KEY, OpenAITeacher, chat_body, read_completion
+from drp_plugin.llm.openai_client import KEY, OpenAITeacher, Servers, chat_body, read_completion
 from drp_plugin.llm.retry import Persistent, Retries, no_reply
-from drp_plugin.llm.servers import Servers
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
 from drp_plugin.terminal import say

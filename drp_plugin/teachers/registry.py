@@ -40,8 +40,7 @@ class TeacherSettings:
                 for url in self.base_urls or (None,)]
         if len(made) == 1:
             return made[0]
-        from drp_plugin.llm.openai_client import OpenAITeacher
-        from drp_plugin.llm.servers import SharedTeacher
+        from drp_plugin.llm.openai_client import OpenAITeacher, SharedTeacher
 
         servers = [teacher for teacher in made if isinstance(teacher, OpenAITeacher)]
         if len(servers) < len(made):

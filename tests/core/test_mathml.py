@@ -7,7 +7,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from drp_plugin.mathml import FORMULA, formulas, html_with_math, mathml, visible
+from drp_plugin.mathml import FORMULA, formulas, html_with_math, mathml
+from drp_plugin.redact import visible
 
 
 @pytest.mark.parametrize("text", [

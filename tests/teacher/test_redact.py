@@ -84,4 +84,4 @@ def test_honest_addresses_pass(address):
 
 
 def test_nothing_of_a_server_writes_to_the_terminal():
-    assert redact("\x1b]0;title\x07 \x9b31m") == r"\x1b]0;title\x07 \x9b31m"
+    assert redact("\x1b]0;title\x07 \x9b31m") == "⟨U+001B⟩]0;title⟨U+0007⟩ ⟨U+009B⟩31m"

@@ -227,7 +227,7 @@ def test_a_page_of_500_is_not_a_server_that_does_not_run(tmp_path, drp, rules):
     with Provider(rules, faults=Faults(rate=1.0, kinds=("brackets",))) as provider:
         ran = drp(*remote(provider, data, tmp_path / "run"))
     assert ran.code == 2 and "Is the server running" not in ran.err and "its log" in ran.err
-    assert "[/INST] [red]boom[/] \\x1b[31m" in ran.err
+    assert "[/INST] [red]boom[/] ⟨U+001B⟩[31m" in ran.err
 
 
 # -- peers that are no servers -------------------------------------------------------------------
