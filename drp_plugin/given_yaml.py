@@ -50,11 +50,10 @@ def load(path: str | Path) -> Any:
 
 
 def _count(value: Any) -> None:
-    left, waiting = MOST, [value]
+    count, waiting = 0, [value]
     while waiting:
         part = waiting.pop()
-        left -= 1
-        if left < 0:
+        if (count := count + 1) > MOST:
             raise ValueError(f"aliases make more than {MOST:,} values of it")
         if isinstance(part, dict):
             waiting += (*part, *part.values())

@@ -21,6 +21,10 @@ R = TypeVar("R", bound=Record)
 MAX_ROW = 64 << 20  # Bytes of the longest row: what has no end of line for so long is no JSONL
 MAX_DEPTH = 100
 """Lists and objects within each other; what writes a row again does not go much deeper."""
+_REFUSED: dict[type[Exception], str] = {
+    FileNotFoundError: "no such file. Check the path",
+    IsADirectoryError: "is a folder, not a JSONL file",
+    PermissionError: "cannot be read: permission denied"}
 _COMMANDS = re.compile("[\x7f-\x9f]")  # Of terminals; JSON itself escapes the others
 
 
@@ -43,12 +47,8 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
             if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
                 raise UserError("is UTF-16, not UTF-8 text", file=path, fix="Convert it to UTF-8")
             yield file
-    except FileNotFoundError:
-        raise UserError("no such file", file=path, fix="Check the path") from None
-    except IsADirectoryError:
-        raise UserError("is a folder, not a JSONL file", file=path) from None
-    except PermissionError:
-        raise UserError("cannot be read: permission denied", file=path) from None
+    except tuple(_REFUSED) as error:
+        raise UserError(_REFUSED[type(error)], file=path) from None
 
 
 def rows(path: str | Path) -> Iterator[Row]:
@@ -69,9 +69,7 @@ def lines(file: IO[bytes], path: str | Path) -> Iterator[tuple[int, bytes]]:
 
 def chunks(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
     """All bytes, line by line; raises UserError at a line without an end."""
-    number = 0
-    while line := file.readline(MAX_ROW + 1):
-        number += 1
+    for number, line in enumerate(iter(lambda: file.readline(MAX_ROW + 1), b""), start=1):
         if len(line) > MAX_ROW:
             raise UserError(f"is longer than {MAX_ROW >> 20} MiB and has no end", file=path,
                             row=number, fix="In JSONL every row is a line of its own")
@@ -184,14 +182,13 @@ def write_json(path: str | Path, value: Any, *, private: bool = False) -> None:
 def write(path: str | Path, values: Iterable[Record | dict[str, Any]]) -> int:
     """Write a JSONL file in one atomic move (or to standard output); returns the rows written."""
     count = 0
-    with contextlib.ExitStack() as stack:
-        file = None if str(path) == "-" else stack.enter_context(replacing(path))
+    with contextlib.nullcontext() if str(path) == "-" else replacing(path) as file:
         for value in values:
             line = dumps(value) + "\n"
+            count += 1
             if file is None:  # a terminal may be there, and an encoding that is not JSON's
                 line = _COMMANDS.sub(lambda c: f"\\u{ord(c[0]):04x}", line)
                 sys.stdout.buffer.write(line.encode())
             else:
                 file.write(line)
-            count += 1
     return count

@@ -97,10 +97,8 @@ class Display:
 
     def _rate(self) -> str:
         elapsed = self._clock() - self._started
-        if not self.done or elapsed <= 0:
-            return ""
-        rate = self.done / elapsed
-        return f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
+        rate = self.done / elapsed if elapsed > 0 else 0.0
+        return "" if not rate else f"{rate:.1f}/s" if rate >= 1 else f"{60 * rate:.1f}/min"
 
 
 def duration(seconds: float) -> str:

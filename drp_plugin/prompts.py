@@ -159,27 +159,19 @@ class Prompts:
 
     def _in_force(self, *, evaluation: bool) -> set[str]:
         """The files that teachers' (or students') prompts are made of, included ones too."""
-        own = self._own()
+        own, found = self._own(), set[str]()
         waiting = [f"{name}.jinja" for name in self._shipped]
         if evaluation:  # a protocol may name prompts of its own
             waiting += own
         waiting = [f for f in waiting if f.startswith(_STUDENTS) == evaluation]
-        found: set[str] = set()
         while waiting:
-            file = waiting.pop()
-            if file not in found:
-                found.add(file)
-                waiting += self._included(file, own) & own
+            if (file := waiting.pop()) in found:
+                continue
+            found.add(file)
+            # `render` says what is wrong with a template that cannot be read
+            with contextlib.suppress(jinja2.TemplateError, UnicodeDecodeError):
+                source = self._path(file).read_text("utf-8") if file in own else ""
+                names = set(jinja2.meta.find_referenced_templates(self._environment.parse(source)))
+                # None stands for a name that is only known when it is rendered: it may be any
+                waiting += own if None in names else own.intersection(filter(None, names))
         return found
-
-    def _included(self, file: str, own: set[str]) -> set[str]:
-        """Templates that a template of the user's folder includes, imports or extends."""
-        if file not in own:
-            return set()
-        try:
-            source = self._environment.parse(self._path(file).read_text("utf-8"))
-        except (jinja2.TemplateError, UnicodeDecodeError):
-            return set()  # `render` says what is wrong with it
-        # None stands for a name that is only known when it is rendered: it may be any
-        names = set(jinja2.meta.find_referenced_templates(source))
-        return own if None in names else names  # type: ignore[return-value]

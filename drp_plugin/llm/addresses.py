@@ -18,12 +18,11 @@ def find_key(*variables: str) -> str | None:
     """The key in the first of these environment variables that holds one, without white space
     around it. Raises UserError, without the key, where it cannot stand in a request's headers."""
     for variable in variables:
-        key = os.environ.get(variable, "").strip()
-        if key and not (key.isascii() and key.isprintable()):
+        if key := os.environ.get(variable, "").strip():
+            if key.isascii() and key.isprintable():
+                return key
             raise UserError(f"the environment variable {variable} holds no key: there are "
                             "characters in it that no key has", fix="Set it again")
-        if key:
-            return key
     return None
 
 
@@ -66,7 +65,7 @@ def client_address(url: str | None) -> dict[str, Any]:
 def find_base_url(spec: str, given: str | None = None) -> str | None:
     """`--base-url`, else what its library's variable says; None for the provider's own address."""
     variable = base_url_variable(spec.partition(":")[0])
-    return given if given is not None or variable is None else os.environ.get(variable) or None
+    return os.environ.get(variable) or None if given is None and variable else given
 
 
 def base_url_variable(kind: str) -> str | None:

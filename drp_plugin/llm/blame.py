@@ -99,12 +99,9 @@ def _leaves(value: Any, depth: int = 0) -> Iterator[str]:
 
 def _wait(error: dict[str, Any], headers: Mapping[str, str] | None) -> float | None:
     """The wait that a provider asks for, in its headers or in Gemini's RetryInfo, in seconds."""
-    if headers is not None:
-        milliseconds = seconds(headers.get("retry-after-ms"))
-        found = milliseconds / 1000 if milliseconds is not None else \
-            seconds(headers.get("retry-after"))
-        if found is not None:
-            return found
+    for header, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
+        if (found := seconds((headers or {}).get(header))) is not None:
+            return found / unit
     details = error.get("details")
     for detail in details if isinstance(details, list) else []:
         if isinstance(detail, dict) and "retryDelay" in detail:

@@ -15,12 +15,12 @@ import contextlib
 import hashlib
 import json
 import os
-import queue
 import sqlite3
 import threading
 import uuid
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,6 +36,7 @@ CREATE TABLE IF NOT EXISTS replies (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _BUSY_S = 60.0
+_Stored = tuple[str, str, str, float | None]  # A row of `replies`
 
 
 def request_key(payload: Mapping[str, Any]) -> str:
@@ -84,11 +85,9 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
             self._reader = self._connect()
         except (sqlite3.Error, OSError) as error:
             raise refusal(error, self.path) from None
-        self._reading = threading.Lock()
-        self._queue = queue.SimpleQueue[tuple[list[Any], Future[None]] | None]()
+        self._reading, self._writing = threading.Lock(), ThreadPoolExecutor(1, "ledger")
+        self._waiting: deque[tuple[list[_Stored], Future[None]]] = deque()
         self._closed = False
-        self._thread = threading.Thread(target=self._write_forever, daemon=True, name="ledger")
-        self._thread.start()
 
     def _connect(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, timeout=_BUSY_S, check_same_thread=False,
@@ -136,35 +135,29 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         await asyncio.wrap_future(self._submit(entries))
 
     def _submit(self, entries: Iterable[Entry]) -> Future[None]:
-        if self._closed:
-            raise RuntimeError("the ledger is closed")
         done: Future[None] = Future()
         # lone surrogates cannot be stored as UTF-8: ASCII escapes keep them as they came
-        self._queue.put(([(e.key, json.dumps(e.value, ensure_ascii=True, separators=(",", ":")),
-                           e.tag, e.cost_usd) for e in entries], done))
+        self._waiting.append(([(e.key, json.dumps(e.value, ensure_ascii=True,
+                                                  separators=(",", ":")), e.tag, e.cost_usd)
+                               for e in entries], done))
+        self._writing.submit(self._write)  # raises RuntimeError when the ledger is closed
         return done
 
-    def _write_forever(self) -> None:
-        closing = False
-        while not closing:
-            batch = [self._queue.get()]
-            with contextlib.suppress(queue.Empty):
-                while len(batch) < 2000:
-                    batch.append(self._queue.get_nowait())
-            closing = None in batch
-            puts = [p for p in batch if p is not None]
-            error: BaseException | None = None
-            try:
-                if puts:
-                    self._commit([row for rows, _ in puts for row in rows])
-            except BaseException as caught:
-                error = refusal(caught, self.path) if isinstance(caught, sqlite3.Error) else caught
-            for _, done in puts:
-                # a caller that was cancelled: the answer is stored all the same
-                with contextlib.suppress(InvalidStateError):
-                    done.set_result(None) if error is None else done.set_exception(error)
+    def _write(self) -> None:
+        """Store all that waits, in one transaction."""
+        puts = [self._waiting.popleft() for _ in range(len(self._waiting))]
+        error: BaseException | None = None
+        try:
+            if puts:
+                self._commit([row for rows, _ in puts for row in rows])
+        except BaseException as caught:
+            error = refusal(caught, self.path) if isinstance(caught, sqlite3.Error) else caught
+        for _, done in puts:
+            # a caller that was cancelled: the answer is stored all the same
+            with contextlib.suppress(InvalidStateError):
+                done.set_result(None) if error is None else done.set_exception(error)
 
-    def _commit(self, rows: list[tuple[str, str, str, float | None]]) -> None:
+    def _commit(self, rows: list[_Stored]) -> None:
         with self._writer:  # commits; at an error it rolls back
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.executemany("INSERT OR IGNORE INTO replies VALUES (?,?,?,?)", rows)
@@ -225,8 +218,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         """Write what is waiting, free the claims and close the file."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
-            self._thread.join()
+            self._writing.shutdown()
             self._reader.close()
             self._writer.close()
             super().close()

@@ -54,8 +54,6 @@ class Limiter:
 
     async def acquire(self) -> None:
         """Wait for the right to send one request; give it back with `release`."""
-        if not self._waiting and self._may_start():
-            return self._start()
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         self._wake()
@@ -125,16 +123,12 @@ class Limiter:
             self._permits = None
         return self._permits is None or self._permits >= 1
 
-    def _start(self) -> None:
-        self.in_flight += 1
-        if self._permits is not None:
-            self._permits -= 1
-
     def _wake(self) -> None:
         while self._waiting and self._may_start():
             turn = self._waiting.popleft()
             if not turn.done():
-                self._start()
+                self.in_flight += 1
+                self._permits = None if self._permits is None else self._permits - 1
                 turn.set_result(None)
         if self._waiting and self.in_flight < int(self.limit) and self._timer is None:
             until = max(self._paused_until, 0.0 if self._permits is None else self._permits_until)

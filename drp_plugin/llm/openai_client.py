@@ -18,6 +18,7 @@ from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply, stop
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
 _ENDPOINT = "/v1/chat/completions"  # Of a batch's requests
+_ERRORS = ("error", "errors", "detail", "message")  # Where a body without an answer says why
 # what `with_raw_response` sends: the reply comes back with its headers, unparsed
 RAW = {"X-Stainless-Raw-Response": "true"}
 S = TypeVar("S", bound="OpenAITeacher")
@@ -69,8 +70,13 @@ class OpenAITeacher(RemoteTeacher):
         """A body with status 200 as a reply; raises what the error in it means."""
         try:
             body = json.loads(content) if isinstance(content, bytes) else content
-            fault = error_within(body)
-            if fault is None:
+            if not body.get("choices") and any(map(body.get, _ERRORS)):
+                fault = body
+            elif error := body["choices"][0].get("error") or body.get("error"):
+                fault = {"error": error}
+            elif ending(said := body["choices"][0].get("finish_reason")) == "error":
+                fault = {"message": f"the reply ended with {said!r}"}
+            else:
                 return read_completion(body)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
             raw = content if isinstance(content, bytes) else json.dumps(content).encode()
@@ -191,19 +197,6 @@ def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]
             "name": "reply", "schema": request.json_schema, "strict": True}}
     body.update(sampling.extra)
     return {key: value for key, value in body.items() if value is not None}
-
-
-def error_within(body: Any) -> Any:
-    """The error that a body with status 200 holds instead of a whole answer; None where it holds
-    none. Raises KeyError, TypeError, … for what is no completion."""
-    if not body.get("choices") and any(map(body.get, ("error", "errors", "detail", "message"))):
-        return body
-    choice = body["choices"][0]
-    error = choice.get("error") or body.get("error")
-    if error:
-        return {"error": error}
-    said = choice.get("finish_reason")
-    return {"message": f"the reply ended with {said!r}"} if ending(said) == "error" else None
 
 
 def read_completion(body: dict[str, Any]) -> Reply:
