@@ -65,13 +65,10 @@ FREE = Price(input=0, output=0, batch=1.0, confirmed=True, note="runs on your ow
 
 def find_price(teacher: str, *, override: str | None = None, file: Path | None = None,
                hosted: bool = True, local: bool = False) -> Price | None:
-    """The price of `kind:model`, or of its dated snapshot; None where it is not known.
-
-    `override` is `IN,OUT` in USD for a million tokens, beside what the tables know. `file` is a
-    table of the shipped one's shape that is looked at first. `hosted` is False for endpoints of
-    the user's own, which the shipped table does not know; `local` is for what costs nothing.
-    Raises UserError for bad overrides.
-    """
+    """The price of `kind:model`, or of its dated snapshot; None where it is not known. `override`
+    is `IN,OUT` in USD for a million tokens, `file` a table of the shipped one's shape that is
+    looked at first. The shipped table does not know endpoints of the user's own, which are not
+    `hosted`; what is `local` costs nothing. Raises UserError for bad overrides."""
     listed = _listed(teacher, file, hosted=hosted)
     if listed is None and local:
         listed = FREE

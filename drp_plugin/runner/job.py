@@ -124,13 +124,10 @@ def rereadable(paths: Sequence[str], run_dir: Path) -> list[str]:
 
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, active: int,
                    window: int | None = None) -> AsyncGenerator[R, None]:
-    """Yield `work(item)` for each item, in their order.
-
-    At most `active` items are worked on at once, and at most `window` are read and not yet
-    yielded, which bounds the memory: enough that a slow one does not stop the rest. An exception
-    of any work ends it all and is raised once the others, which are cancelled and may have an
-    answer to store first, have come to an end.
-    """
+    """Yield `work(item)` for each item, in their order. At most `active` items are worked on at
+    once, and at most `window` are read and not yet yielded, which bounds the memory: enough that a
+    slow one does not stop the rest. An exception of any work ends it all and is raised once the
+    others, which are cancelled and may have an answer to store first, have come to an end."""
     source = ((item,) for item in items)
     queue: deque[asyncio.Task[R]] = deque()
     window = window or max(256, 8 * active)

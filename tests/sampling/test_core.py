@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger import Entry, Ledger
 from drp_plugin.llm.messages import Message
 from drp_plugin.loops import loop_period, token_period
 from drp_plugin.sampling.arguments import check, flag, integer
@@ -107,8 +107,8 @@ def test_what_another_process_draws_is_waited_for_and_taken_over_when_it_fails(
                     threading.Timer(0.3, finish).start()
 
         def finish() -> None:
-            other.put(keys[1], Completion(text="theirs", tokens=1, prompt_tokens=1,
-                                          finish="stop").model_dump())
+            theirs = Completion(text="theirs", tokens=1, prompt_tokens=1, finish="stop")
+            other.put(Entry(keys[1], theirs.model_dump()))
             other.release(keys[1])
             other.release(keys[2])
 

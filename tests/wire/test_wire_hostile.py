@@ -374,7 +374,7 @@ def test_a_folder_with_a_run_in_it_is_not_removed(tmp_path, rules):
     with Ledger(tmp_path / "l.sqlite") as one:
         other = Ledger(tmp_path / "l.sqlite")
         assert not other.discard() and (tmp_path / "l.sqlite").exists()
-        one.put("k", {})
+        one.put(Entry("k", {}))
     last = Ledger(tmp_path / "l.sqlite")
     assert not last.discard(), "it holds a reply"
     empty = Ledger(tmp_path / "e.sqlite")
