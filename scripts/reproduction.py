@@ -121,16 +121,16 @@ def grade(experiment: Experiment, words: Sequence[str]) -> tuple[list[Scored], i
     runs = read_runs(words)
     cutoff = choose_cutoff(runs, experiment.report.get("cutoff"))
     counter = choose_counter(runs, experiment.report.get("tokenizer"))
-    return [s for run in runs for s in score_run(run, counter, cutoff)], cutoff, counter.name
+    return [score_run(run, counter, cutoff) for run in runs], cutoff, counter.name
 
 
 def measure(name: str, folder: Path) -> Measured:
     """Grade what is there."""
     experiment, there, missing = evaluations(name, folder)
     graded, cutoff, counter = grade(experiment, there)
-    graded = [s._replace(run=s.run._replace(name=NAMES.get(s.run.name, s.run.name)))
+    graded = [s._replace(task=s.task._replace(name=NAMES.get(s.task.name, s.task.name)))
               for s in graded]
-    scored = {(s.run.name, s.task.column): s for s in graded}
+    scored = {(s.task.name, s.task.column): s for s in graded}
     return Measured(experiment, name, scored,
                     {key: row(s, cutoff, counter) for key, s in scored.items()}, cutoff,
                     [w.partition("=")[2] for w in missing])

@@ -58,9 +58,8 @@ def report(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: s
     limit = choose_cutoff(found, cutoff)
     counter = choose_counter(found, tokenizer)
     status = Console(stderr=True)
-    scored = [s for run in track(found, "Grading", console=status, transient=True,
-                                 disable=not sys.stderr.isatty())
-              for s in score_run(run, counter, limit)]
+    scored = [score_run(run, counter, limit) for run in track(
+        found, "Grading", console=status, transient=True, disable=not sys.stderr.isatty())]
     made = make_report(scored, limit, counter.name, base, dict(ablations))
     files, missing = write_report(made, scored, output, figures=not no_figures)
     print(*made.headline, sep="\n", end="\n\n")

@@ -96,7 +96,7 @@ def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any
     found: list[dict[str, Any]] = []
     alike: dict[tuple[str, str], list[Scored]] = {}
     for one in scored:
-        alike.setdefault((one.run.group, one.task.column), []).append(one)
+        alike.setdefault((one.task.group, one.task.column), []).append(one)
     for members in alike.values():
         base, *others = ({sample.doc: (one, sample, reading) for sample, (reading, *_) in zip(
             one.task.samples, readings(one, cutoff), strict=True)} for one in members)

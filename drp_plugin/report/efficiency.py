@@ -12,21 +12,11 @@ from statistics import fmean
 from typing import Any
 
 from drp_plugin.methods.dropping import first_correct
-from drp_plugin.records import Record
 from drp_plugin.report.regrading import BUDGETS, Scored, readings
 from drp_plugin.scoring import Reading
 from drp_plugin.segment import texts, units
 from drp_plugin.teachers.offline_cues import says
 from drp_plugin.thinking import CLOSE, split_response
-
-
-class Difficulty(Record):
-    """The problems of one difficulty."""
-
-    level: str
-    n: int
-    accuracy: float
-    tokens: float
 
 
 def share(samples: Sequence[Reading]) -> float:
@@ -75,9 +65,9 @@ def bought(scored: Scored, cutoff: int | None, accuracy: float, tokens: float) -
     return {"tokens_per_correct": tokens / accuracy if accuracy else None,
             "ockscore": 100 * accuracy - 10 * math.log(1 + tokens / 10_000), "at_budget": curve,
             "budget_area": area, "budget_99": budget_99(right_lengths(scored)),
-            "levels": tuple(Difficulty(level=level, n=len(problems),
-                                  accuracy=mean([share(p) for p in problems]),
-                                  tokens=mean([r.tokens for p in problems for r in p]))
+            "levels": tuple({"level": level, "n": len(problems),
+                             "accuracy": mean([share(p) for p in problems]),
+                             "tokens": mean([r.tokens for p in problems for r in p])}
                             for level, problems in sorted(found.items()))}
 
 

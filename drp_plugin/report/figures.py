@@ -68,7 +68,7 @@ def tradeoff(scored: Sequence[Scored], rows: Sequence[ResultRow],
     """Accuracy against tokens, one panel a task, with 95 % intervals."""
     found = {r.key: r for r in rows if r.cutoff == cutoff}
     mine = [s for s in scored if s.key in found]
-    students = paper_figures("table1", [s.run.group for s in mine])
+    students = paper_figures("table1", [s.task.group for s in mine])
     paper = {f"{student.rpartition('-')[2]} {method} (paper)": told
              for student, methods in students.items() for method, told in methods.items()}
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from drp_plugin.errors import UserError
-from drp_plugin.report.runs import Run, TaskRun
+from drp_plugin.report.runs import TaskRun
 from drp_plugin.scoring import DEFAULT_CUTOFF, Measured, Reading, measure_at, measure_many
 from drp_plugin.scoring.samples import Sample, dataset_of
 from drp_plugin.tokens import QWEN, TokenCounter
@@ -15,10 +15,9 @@ BUDGETS = (62, 125, 250, 500, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 1
            24_000, 32_000)
 
 
-def choose_cutoff(runs: Sequence[Run], asked: int | None) -> int | None:
+def choose_cutoff(tasks: Sequence[TaskRun], asked: int | None) -> int | None:
     """`asked` (0 is none), else the one that all runs recorded, else the paper's 12,000. Raises
     UserError where the runs disagree, or where generation was stopped before `asked`."""
-    tasks = [task for run in runs for task in run.tasks.values()]
     recorded = {task.told["cutoff"] for task in tasks if "cutoff" in task.told}
     if asked is None:
         if len(recorded) > 1:
@@ -35,13 +34,12 @@ def choose_cutoff(runs: Sequence[Run], asked: int | None) -> int | None:
     return asked or None
 
 
-def choose_counter(runs: Sequence[Run], asked: str | None) -> TokenCounter:
+def choose_counter(tasks: Sequence[TaskRun], asked: str | None) -> TokenCounter:
     """The counter `asked` for, else the one that all runs recorded, else Qwen's. Two folders count
     as one tokenizer when the files in them are the same."""
     if asked is not None:
         return TokenCounter.load(asked)
-    names = sorted({str(task.told["tokenizer"]) for run in runs for task in run.tasks.values()
-                    if task.told.get("tokenizer")})
+    names = sorted({str(task.told["tokenizer"]) for task in tasks if task.told.get("tokenizer")})
     counters = [TokenCounter.load(name) for name in names or [QWEN]]
     if any(not counter.same_as(counters[0]) for counter in counters[1:]):
         raise UserError(f"the runs were counted with different tokenizers ({', '.join(names)})",
@@ -52,7 +50,6 @@ def choose_counter(runs: Sequence[Run], asked: str | None) -> TokenCounter:
 class Scored(NamedTuple):
     """A run on a task, regraded: `measured[i][k]` is sample k of document i."""
 
-    run: Run
     task: TaskRun
     measured: tuple[tuple[Measured, ...], ...]
     within: tuple[tuple[tuple[bool, ...], ...], ...]
@@ -60,11 +57,11 @@ class Scored(NamedTuple):
 
     @property
     def label(self) -> str:
-        return labelled(self.run.group, self.run.name)
+        return labelled(self.task.group, self.task.name)
 
     @property
     def key(self) -> tuple[str, str, str]:
-        return self.run.group, self.run.name, self.task.column
+        return self.task.group, self.task.name, self.task.column
 
     @property
     def early(self) -> bool:
@@ -77,12 +74,8 @@ def labelled(group: str, method: str) -> str:
     return f"{group}/{method}" if group else method
 
 
-def score_run(run: Run, counter: TokenCounter, cutoff: int | None) -> list[Scored]:
+def score_run(task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
     """Grade and count every completion of a run: with and without the cutoff, at every budget."""
-    return [_score_task(run, task, counter, cutoff) for task in run.tasks.values()]
-
-
-def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
     flat = [(sample, sample.dataset or dataset_of(task.task), *each) for sample in task.samples
             for each in zip(sample.completions, sample.backend_tokens, sample.ended, strict=True)]
     measured: list[Measured] = []
@@ -96,7 +89,7 @@ def _score_task(run: Run, task: TaskRun, counter: TokenCounter, cutoff: int | No
         within += map(_within, samples, datasets, texts, found, itertools.repeat(counter))
     ends = itertools.accumulate((len(s.completions) for s in task.samples), initial=0)
     spans = list(itertools.pairwise(ends))
-    return Scored(run, task, tuple(tuple(measured[a:b]) for a, b in spans),
+    return Scored(task, tuple(tuple(measured[a:b]) for a, b in spans),
                   tuple(tuple(within[a:b]) for a, b in spans))
 
 

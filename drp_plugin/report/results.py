@@ -10,7 +10,7 @@ from typing import Any
 from drp_plugin import statistics
 from drp_plugin.grading import equal
 from drp_plugin.records import Record
-from drp_plugin.report.efficiency import Difficulty, aes, bought, habits, mean, share
+from drp_plugin.report.efficiency import aes, bought, habits, mean, share
 from drp_plugin.report.regrading import Scored, labelled, readings
 from drp_plugin.scoring import Reading
 
@@ -53,7 +53,7 @@ class ResultRow(Record):
     at_budget: dict[int, float]
     budget_area: float | None
     budget_99: int | None
-    levels: tuple[Difficulty, ...]
+    levels: tuple[dict[str, Any], ...]  # Of each difficulty: `level`, `n`, `accuracy`, `tokens`
     truncated: int
     no_answer: int
     loops: int
@@ -144,7 +144,7 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
               if m.backend_tokens is not None]
     interval = statistics.mean_share(shares, max((len(s) for s in problems), default=0))
     return ResultRow(
-        method=scored.run.name, group=scored.run.group, task=task.column, variant=task.task,
+        method=scored.task.name, group=scored.task.group, task=task.column, variant=task.task,
         n=len(problems), correct=math.fsum(shares),
         **_interval("accuracy", interval._replace(value=accuracy)),
         tokens=tokens, think_tokens=mean([r.think_tokens for r in flat]),
@@ -211,7 +211,7 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
     accuracy, tokens = (mean(one), mean(two)), (mean(long_one), mean(long_two))
     change = statistics.paired_difference(one, two, samples)
     return Comparison(
-        before=before.run.name, after=after.run.name, group=before.run.group,
+        before=before.task.name, after=after.task.name, group=before.task.group,
         task=before.task.column, cutoff=cutoff, n=len(pairs), repeats=max(samples),
         accuracy_before=accuracy[0], accuracy_after=accuracy[1],
         **_interval("accuracy_change", change),
@@ -231,12 +231,12 @@ def comparisons(scored: Sequence[Scored], cutoffs: Sequence[int | None],
                 base: str | None = None) -> list[Comparison]:
     """Every method against its group's base: the one named so, else the group's first."""
     found: list[Comparison] = []
-    for group in dict.fromkeys(s.run.group for s in scored):
-        members = [s for s in scored if s.run.group == group]
-        first = base if any(s.run.name == base for s in members) else members[0].run.name
-        bases = {s.task.column: s for s in members if s.run.name == first}
+    for group in dict.fromkeys(s.task.group for s in scored):
+        members = [s for s in scored if s.task.group == group]
+        first = base if any(s.task.name == base for s in members) else members[0].task.name
+        bases = {s.task.column: s for s in members if s.task.name == first}
         pairs = [(bases[s.task.column], s) for s in members
-                 if s.run.name != first and s.task.column in bases]
+                 if s.task.name != first and s.task.column in bases]
         found += filter(None, (compare(*pair, cutoff) for pair in pairs for cutoff in cutoffs
                                if cutoff is not None or not any(s.early for s in pair)))
     # Holm's p over the methods of each group, task and cutoff

@@ -13,8 +13,10 @@ from drp_plugin.scoring.samples import FAILED, SAMPLES, Sample, read_sample
 
 
 class TaskRun(NamedTuple):
-    """The samples of one task of one method, of all its runs that were pooled."""
+    """A method on a task: its samples, of all its runs that were pooled."""
 
+    name: str  # The method
+    group: str  # The student that methods are compared on, e.g. R1-Distill-Qwen-7B; may be empty.
     task: str
     samples: tuple[Sample, ...]
     protocol: Conditions
@@ -25,33 +27,30 @@ class TaskRun(NamedTuple):
     sizes: tuple[int, ...]  # Completions of a problem in each run
 
 
-class Run(NamedTuple):
-    """A method: the completions of one model on some tasks."""
-
-    name: str
-    group: str  # The student that methods are compared on, e.g. R1-Distill-Qwen-7B; may be empty.
-    tasks: dict[str, TaskRun]
-
-
-def read_runs(arguments: Iterable[str]) -> list[Run]:
-    """The methods that the arguments name; runs to which the user gave one name are its seeds.
-    Raises UserError that lists everything that is missing where runs are not complete, and where
-    two runs are called alike by chance or those of one name cannot be pooled."""
+def read_runs(arguments: Iterable[str]) -> list[TaskRun]:
+    """The methods that the arguments name, on each of their tasks; runs to which the user gave one
+    name are its seeds. Raises UserError that lists everything that is missing where runs are not
+    complete, and where two runs are called alike by chance or those of one name cannot be
+    pooled."""
     problems: list[str] = []
-    read = [(run, bool(name)) for group, name, folder in map(_place, arguments)
-            for run in _read(group, name, folder, problems)]
+    read = [(group, label, tasks, bool(name)) for group, name, folder in map(_place, arguments)
+            for label, tasks in _read(group, name, folder, problems)]
     if problems:
         raise UserError("incomplete runs: " + "; ".join(problems),
                         fix="Run lmms-eval to its end with --log_samples and --output_path")
-    found: dict[tuple[str, str], list[Run]] = {}
-    for run, named in read:
-        same = found.setdefault((run.group, run.name), [])
+    found: dict[tuple[str, str], list[dict[str, TaskRun]]] = {}
+    for group, label, tasks, named in read:
+        same = found.setdefault((group, label), [])
         if same and not named:
-            raise UserError(f"two runs are called {run.name!r}",
+            raise UserError(f"two runs are called {label!r}",
                             fix="Tell them apart with NAME=FOLDER; the same NAME twice means two "
                             "seeds of one method")
-        same.append(run)
-    return [_pooled(same) for same in found.values()]
+        if same and (other := set(tasks) ^ set(same[0])):
+            raise UserError(f"the runs called {label!r} are of different tasks "
+                            f"({', '.join(sorted(other))})",
+                            fix="Give every seed the same tasks, or another name")
+        same.append(tasks)
+    return [_pooled([tasks[task] for tasks in same]) for same in found.values() for task in same[0]]
 
 
 def _place(argument: str) -> tuple[str, str, Path]:
@@ -68,8 +67,9 @@ def _place(argument: str) -> tuple[str, str, Path]:
     return group, name, Path(folder)
 
 
-def _read(group: str, name: str, place: Path, problems: list[str]) -> Iterator[Run]:
-    """The run of a folder, or several: of each model, and of each variant of a task."""
+def _read(group: str, name: str, place: Path, problems: list[str]
+          ) -> Iterator[tuple[str, dict[str, TaskRun]]]:
+    """Label and tasks of each method in a folder: of each model, and of each variant of a task."""
     folders = sorted({f.parent for pattern in ("*_results.json", "*_samples_*.jsonl")
                       for f in place.rglob(pattern)})
     if not folders:
@@ -78,14 +78,14 @@ def _read(group: str, name: str, place: Path, problems: list[str]) -> Iterator[R
         raise UserError(f"holds {len(folders)} models ({', '.join(f.name for f in folders)})",
                         file=place, fix=f"Give one of them: {name}={folders[0]}")
     for folder in folders:
-        runs: dict[str, Run] = {}
+        runs: dict[str, dict[str, TaskRun]] = {}
         tasks = _read_model(folder, problems)
         beside = len({task.column for task in tasks.values()}) < len(tasks)
         for told, task in tasks.items():    # with a variant beside it: base and base [tale]
             variant = told[len(task.column):].lstrip("_") if beside else ""
             label = (name or folder.name) + (f" [{variant}]" if variant else "")
-            runs.setdefault(label, Run(label, group, {})).tasks[told] = task
-        yield from runs.values()
+            runs.setdefault(label, {})[told] = task._replace(name=label, group=group)
+        yield from runs.items()
 
 
 def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
@@ -147,25 +147,14 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
     if failed := sum(FAILED in text for s in kept for text in s.completions):
         problems.append(f"{file}: {failed} requests failed and have no completion")
     told = kept[0].told if kept else {}
-    return TaskRun(task, tuple(kept), conditions_of(task, results, len(kept), told),
+    return TaskRun("", "", task, tuple(kept), conditions_of(task, results, len(kept), told),
                    re.sub(r"_(?:answer|sampled|tale|thinkprune)$", "", task), told, file,
                    (provenance_of(results, told, file.name.partition("_samples_")[0]),),
                    (max((len(s.completions) for s in kept), default=0),))
 
 
-def _pooled(runs: Sequence[Run]) -> Run:
-    """Several runs of one method, such as training seeds, taken together as one."""
-    first = runs[0]
-    for run in runs[1:]:
-        if other := set(run.tasks) ^ set(first.tasks):
-            raise UserError(f"the runs called {first.name!r} are of different tasks "
-                            f"({', '.join(sorted(other))})",
-                            fix="Give every seed the same tasks, or another name")
-    return first._replace(tasks={name: _pooled_task([run.tasks[name] for run in runs])
-                                 for name in first.tasks})
-
-
-def _pooled_task(parts: Sequence[TaskRun]) -> Any:
+def _pooled(parts: Sequence[TaskRun]) -> Any:
+    """Several runs of one method on a task, such as training seeds, taken together as one."""
     first = parts[0]
     for other in parts[1:]:
         if other.file.resolve() in {p.file.resolve() for p in parts if p is not other}:

@@ -221,8 +221,8 @@ def sample_table(rows: Sequence[ResultRow]) -> Table | None:
 
 def level_table(rows: Sequence[ResultRow]) -> Table | None:
     """Accuracy and tokens by difficulty, where the samples carry one."""
-    names = sorted({level.level for r in rows for level in r.levels})
-    by_level = [(r, {level.level: dict(level) for level in r.levels}) for r in rows if r.levels]
+    names = sorted({level["level"] for r in rows for level in r.levels})
+    by_level = [(r, {level["level"]: level for level in r.levels}) for r in rows if r.levels]
     return filled("levels", [figures(r, cells=[found.get(name, {}) for name in names])
                              for r, found in by_level],
                   [{"level": name} for name in names]) if names else None

@@ -18,7 +18,7 @@ from .conftest import GREEDY, Writer, documents
 
 def scored(folder: object, counter: TokenCounter) -> Scored:
     (run,) = read_runs([f"A={folder}"])
-    (found,) = score_run(run, counter, 12_000)
+    found = score_run(run, counter, 12_000)
     return found
 
 
@@ -99,9 +99,9 @@ def test_tokens_of_right_and_wrong_and_levels(write: Writer, counter: TokenCount
     assert found.tokens_wrong == pytest.approx(sum(tokens[:2]) / 2)
     assert found.tokens_right == pytest.approx(sum(tokens[2:]) / 4)
     assert found.tokens_per_correct == pytest.approx(sum(tokens) / 4)
-    assert [(lv.level, lv.n, lv.accuracy) for lv in found.levels] == [
+    assert [(lv["level"], lv["n"], lv["accuracy"]) for lv in found.levels] == [
         ("1", 3, pytest.approx(1 / 3)), ("2", 3, 1.0)]
-    assert found.levels[1].tokens == pytest.approx(sum(tokens[3:]) / 3)
+    assert found.levels[1]["tokens"] == pytest.approx(sum(tokens[3:]) / 3)
     nothing = row(scored(write("none", {"drp_math500": documents(3, {0, 1, 2}, 5)}), counter),
                   None, "qwen")
     assert (nothing.tokens_right, nothing.tokens_per_correct, nothing.budget_99) == (None,) * 3

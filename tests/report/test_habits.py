@@ -24,7 +24,7 @@ def test_habits(write: Writer, counter: TokenCounter) -> None:
         sample["target"] = "7"
         sample["filtered_resps"] = f"<think>\n{thought}\n</think>\n\nThe answer is \\boxed{{7}}."
     (run,) = read_runs([f"A={write('run', {'drp_gsm8k': rows})}"])
-    (scored,) = score_run(run, counter, 12_000)
+    scored = score_run(run, counter, 12_000)
     found = habits(scored)
     assert found["skips"] == pytest.approx(1 / 3) and found["first_found"] == pytest.approx(1 / 3)
     assert found["first_correct"] == pytest.approx(39 / 78, abs=0.02)

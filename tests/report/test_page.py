@@ -43,7 +43,7 @@ def page(tmp_path_factory: pytest.TempPathFactory, counter: TokenCounter) -> Pat
         rows[5]["filtered_resps"] = "<think>\n" + "Wait, once more. " * 900
         folder = write_run(root, f"run{number}", {"drp_math500": rows, "drp_aime24": rows})
         runs.append(f"{name}={folder}")
-    scored = [s for run in read_runs(runs) for s in score_run(run, counter, 12_000)]
+    scored = [score_run(run, counter, 12_000) for run in read_runs(runs)]
     files, missing = write_report(make_report(scored, 12_000, "qwen"), scored, root / "out")
     assert not missing
     assert {f.name for f in files} >= {
@@ -111,7 +111,7 @@ def test_pages_are_the_same_bytes_each_time(write: Writer, tmp_path: Path,
     folder = write("same", {"drp_gsm8k": documents(3, set(), 5)})
     (run,) = read_runs([f"A={folder}"])
     for out in ("one", "two"):
-        scored = score_run(run, counter, 12_000)
+        scored = [score_run(run, counter, 12_000)]
         write_report(make_report(scored, 12_000, "qwen"), scored, tmp_path / out)
     for file in (tmp_path / "one").iterdir():
         assert file.read_bytes() == (tmp_path / "two" / file.name).read_bytes(), file.name

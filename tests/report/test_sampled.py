@@ -27,7 +27,7 @@ def sampled(answers: list[list[int]], words: int = 10) -> list[dict]:
 
 
 def report_of(runs: list[str], counter: TokenCounter) -> Results:
-    scored = [s for run in read_runs(runs) for s in score_run(run, counter, 12_000)]
+    scored = [score_run(run, counter, 12_000) for run in read_runs(runs)]
     return make_report(scored, 12_000, "qwen")
 
 

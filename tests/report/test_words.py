@@ -20,7 +20,7 @@ from .conftest import Writer, completion, documents
 
 
 def scored_of(runs: list[str], counter: TokenCounter, cutoff: int | None = 12_000) -> list[Scored]:
-    return [s for run in read_runs(runs) for s in score_run(run, counter, cutoff)]
+    return [score_run(run, counter, cutoff) for run in read_runs(runs)]
 
 
 def report_of(runs: list[str], counter: TokenCounter, cutoff: int | None = 12_000) -> Results:
@@ -99,7 +99,7 @@ def test_provenance(write: Writer, counter: TokenCounter) -> None:
     results["config"] |= {"gen_kwargs": {"temperature": 0.6}, "limit": 3.0,
                           "resolved_cli_args": {"seed": [7, 7, 7, 7], "tasks": "drp_gsm8k"}}
     file.write_text(json.dumps(results))
-    (origin,) = read_runs([f"A={folder}"])[0].tasks["drp_gsm8k"].origin
+    (origin,) = read_runs([f"A={folder}"])[0].origin
     assert [origin[k] for k in ("model", "adapter", "seed", "date", "versions")] == [
         "org/Student-7B", "saves/drp seed 1", "7", "20260102_030405", "lmms-eval 0.7.3"]
     assert origin["command"] == (
