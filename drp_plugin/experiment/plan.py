@@ -106,6 +106,7 @@ class _Way:
         stage = Stage(**{
             "name": f"{self.home.name}/{name}", "title": title, "kind": kind, "outputs": outputs,
             "command": (*launcher.prefix.split(), *_tool(tool, launcher.env), *rest),
+            "asked": tuple(command),
             "method": self.label, "still": self.still, **more})
         return self.stages.setdefault(stage.name, stage).name
 

@@ -38,6 +38,7 @@ class Stage:
     title: str
     command: tuple[str, ...]
     outputs: tuple[Path, ...]  # What a finished stage has made; parts with a `*` are patterns
+    asked: tuple[str, ...] = ()  # The same without what starts it: tool and arguments alone
     kind: str = ""  # `file.Kind`: what it does.
     needs: tuple[str, ...] = ()  # Names of the stages whose outputs it reads
     method: str = ""  # The method that it is for; empty where it is for all
@@ -62,14 +63,16 @@ def _exists(path: Path) -> bool:
 class Marks:
     """Which stages are done, on disk. A mark is a digest over the command and those of all that
     it needs, which stand before it: a changed setting redoes the stage and what stands on it,
-    nothing else."""
+    nothing else. What a stage is started with (a launcher, an environment) does not count, nor
+    where the experiment's folder lies."""
 
     def __init__(self, folder: Path, stages: Iterable[Stage]) -> None:
         self.folder = folder
         self._digests: dict[str, str] = {}
         for stage in stages:
             needed = [self._digests[name] for name in stage.needs if name in self._digests]
-            text = json.dumps([needed, stage.command, _read(stage)])
+            text = json.dumps([needed, stage.asked or stage.command, _read(stage)])
+            text = text.replace(str(folder.resolve().parent), ".")
             self._digests[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def done(self, stage: Stage) -> bool:
@@ -98,7 +101,8 @@ def _read(stage: Stage) -> list[str]:
     """Size and time of the files that a command names and no stage makes: the user's own input."""
     if stage.needs or stage.kind not in ("generate", "prune"):
         return []
-    files = [Path(w) for w in stage.command[1:] if len(w) < 1000 and Path(w).is_file()]
+    files = [Path(word) for word in (stage.asked or stage.command)[1:]
+             if len(word) < 1000 and Path(word).is_file()]
     return [f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
 
 

@@ -159,3 +159,19 @@ def test_what_a_scheduler_sends_ends_the_stages_too(tmp_path):
 def test_fraction_reads_the_last_percentage(tmp_path, text, expected):
     (tmp_path / "log").write_text(text)
     assert fraction(tmp_path / "log") == expected
+
+
+def test_another_launcher_or_place_redoes_nothing(tmp_path):
+    """Nobody loses a week of GPU time to the name of a Slurm partition."""
+    def experiment(folder, start):
+        out = folder / "one.out"
+        asked = ("write", str(out))
+        code = "import sys; open(sys.argv[-1], 'a').write('x')"
+        return Stage("one", "one", (*start, sys.executable, "-c", code, *asked), (out,),
+                     asked=asked, kind="generate")
+
+    here, there = tmp_path / "here", tmp_path / "there"
+    run(here, [experiment(here, ())])
+    here.rename(there)
+    run(there, [experiment(there, ("env", "PARTITION=long"))])
+    assert (there / "one.out").read_text() == "x"
