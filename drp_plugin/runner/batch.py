@@ -119,7 +119,7 @@ class BatchRun:
                     self.display.advance()
             if collected:
                 raise _NotYet
-            return written.tally
+            return written
         return None
 
     async def _submit(self) -> None:

@@ -172,7 +172,7 @@ async def run_live(job: Job, client: LedgerClient, *, active: int, display: Disp
             async for row, result, used in results:
                 written.add(row, result, used.replies)
                 display.advance()
-    return written.tally
+    return written
 
 
 @contextlib.contextmanager

@@ -13,7 +13,7 @@ from drp_plugin.records import Pruned, Reject, Usage
 from drp_plugin.run_dir import EDITS, LEDGER, PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.runner.batch_files import NOTE
 from drp_plugin.runner.job import said
-from drp_plugin.runner.outputs import Outputs, check_rows, differences, outputs, prepare, same
+from drp_plugin.runner.outputs import Tally, check_rows, differences, outputs, prepare, same
 from drp_plugin.seen import Numbers
 
 DUPLICATES = "duplicates.jsonl"
@@ -50,7 +50,7 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[str, list[str]]:
     if edits:
         jsonl.write(out / EDITS, (row.value for file in edits for row in jsonl.rows(file)
                                   if row.value is not None))
-    return written.tally.line(), notes
+    return written.line(), notes
 
 
 def _run(folder: Path) -> _Run:
@@ -121,7 +121,7 @@ def _rows(run: _Run, name: str, record: type[Any]) -> Iterator[Any]:
         yield from jsonl.read(run.folder / name, record)
 
 
-def _add(runs: Sequence[_Run], written: Outputs, twice: Any, notes: list[str]) -> None:
+def _add(runs: Sequence[_Run], written: Tally, twice: Any, notes: list[str]) -> None:
     """All rows, run after run: the pruned ones first, as a row that came through in one run is
     none that was rejected in another."""
     stood = Numbers()
@@ -143,6 +143,6 @@ def _add(runs: Sequence[_Run], written: Outputs, twice: Any, notes: list[str]) -
                              f"first: {example}): they are in {DUPLICATES}")
     for run in runs:
         absent = run.summary.get("not_reached") or 0
-        written.tally.not_reached += absent
-        written.tally.rows += absent
-        written.tally.used += Usage.model_validate(run.summary)
+        written.not_reached += absent
+        written.rows += absent
+        written.used += Usage.model_validate(run.summary)

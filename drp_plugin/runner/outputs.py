@@ -112,48 +112,56 @@ def check_rows(run_dir: Path, rows: Callable[[], Iterable[Question | Reject]]) -
 
 
 class Tally:
-    """The figures of `summary.json`, added up row by row."""
+    """Takes results in the order of the input, writes and counts them."""
 
-    def __init__(self) -> None:
+    def __init__(self, pruned: IO[str], rejects: IO[str], before: Numbers) -> None:
+        self._pruned, self._rejects, self._before = pruned, rejects, before
         self.rows = self.pruned = self.steps = self.tokens_before = self.tokens_after = 0
         self.not_reached = 0  # Rows without a result because the run was stopped (budget, pilot)
         self.first_reject, self.used = "", Usage()
         self.reasons, self.stages, self.actions = Counter[str](), Counter[str](), Counter[str]()
+        self.lost, self.first_lost = 0, ""  # Rows pruned before that could not be asked now
         self._counted = Numbers()
 
     @property
     def rejected(self) -> int:
         return sum(self.reasons.values())
 
-    def add(self, result: Pruned | Reject | None, replies: Iterable[Reply] = ()) -> None:
-        """Count one row's result; None for a row that was not reached. `replies` are those that it
-        came from; one that several rows share is counted once."""
-        self.rows += 1
-        if result is None:
-            self.not_reached += 1
-            return
-        for reply in replies:
-            if not reply.key or self._counted.first(digest(reply.key), 1) is None:
-                self.used += reply.usage
-        if isinstance(result, Reject):
-            self.reasons[result.reason.value] += 1
-            self.first_reject = self.first_reject or f"{result.reason.value}: {result.detail}"
-            self.stages[result.stage] += 1
-            return
-        self.pruned += 1
-        self.steps += len(result.steps)
-        self.actions.update(r.action.value for r in result.revisions)
-        self.tokens_before += result.tokens_before
-        self.tokens_after += result.tokens_after
-
     @property
     def balanced(self) -> bool:
         """Every row that came in is accounted for."""
         return self.rows == self.pruned + self.rejected + self.not_reached
 
+    def add(self, row: Question | Reject, result: Pruned | Reject | None,
+            replies: Iterable[Reply] = ()) -> None:
+        """One row's result; None for a row that was not reached. `replies` are those that it came
+        from; one that several rows share is counted once."""
+        self.rows += 1
+        for reply in replies if result is not None else ():
+            if not reply.key or self._counted.first(digest(reply.key), 1) is None:
+                self.used += reply.usage
+        unasked = result is None or (isinstance(result, Reject) and result.reason in _UNASKED)
+        if unasked and isinstance(row, Trace) and \
+                self._before.get(same(row.id, row.question)) is not None:
+            self.lost += 1
+            self.first_lost = self.first_lost or getattr(result, "detail", "not reached")
+        if result is None:
+            self.not_reached += 1
+        elif isinstance(result, Reject):
+            self._rejects.write(jsonl.dumps(result) + "\n")
+            self.reasons[result.reason.value] += 1
+            self.first_reject = self.first_reject or f"{result.reason.value}: {result.detail}"
+            self.stages[result.stage] += 1
+        else:
+            self._pruned.write(jsonl.dumps(result) + "\n")
+            self.pruned += 1
+            self.steps += len(result.steps)
+            self.actions.update(r.action.value for r in result.revisions)
+            self.tokens_before += result.tokens_before
+            self.tokens_after += result.tokens_after
+
     def summary(self) -> dict[str, Any]:
         """The figures as one JSON object. Equal results give an equal summary: no times in it."""
-        cost = self.used.cost_usd
         return {
             "complete": self.not_reached == 0,
             **{name: getattr(self, name) for name in ("rows", "pruned", "rejected", "not_reached")},
@@ -164,9 +172,8 @@ class Tally:
                              if self.tokens_before else None),
             "steps_per_row": round(self.steps / self.pruned, 2) if self.pruned else None,
             "actions": dict(sorted(self.actions.items())),
-            **self.used.model_dump(exclude={"keys"}),
-            "cost_usd": None if cost is None else round(cost, 6),
-        }
+            **self.used.model_dump(exclude={"keys", "cost_usd"}),
+            "cost_usd": _rounded(self.used.cost_usd), "balanced": self.balanced}
 
     def line(self) -> str:
         """The figures in one line for a person."""
@@ -182,35 +189,17 @@ class Tally:
         return f"{text}; {self.used.requests:,} requests{'' if cost is None else f'; ${cost:,.4f}'}"
 
 
-class Outputs:
-    """Takes results in input order; the files appear when the run ends."""
-
-    def __init__(self, pruned: IO[str], rejects: IO[str], before: Numbers) -> None:
-        self._pruned, self._rejects, self._before = pruned, rejects, before
-        self.lost, self.first_lost = 0, ""  # Rows pruned before that could not be asked now
-        self.tally = Tally()
-
-    def add(self, row: Question | Reject, result: Pruned | Reject | None,
-            replies: Iterable[Reply] = ()) -> None:
-        """Write and count one row's result (see `Tally.add`)."""
-        self.tally.add(result, replies)
-        unasked = result is None or (isinstance(result, Reject) and result.reason in _UNASKED)
-        if unasked and isinstance(row, Trace) and \
-                self._before.get(same(row.id, row.question)) is not None:
-            self.lost += 1
-            self.first_lost = self.first_lost or getattr(result, "detail", "not reached")
-        if result is not None:
-            file = self._rejects if isinstance(result, Reject) else self._pruned
-            file.write(jsonl.dumps(result) + "\n")
+def _rounded(cost: float | None) -> float | None:
+    return None if cost is None else round(cost, 6)
 
 
 @contextlib.contextmanager
-def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Iterator[Outputs]:
+def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Iterator[Tally]:
     """The run's outputs: replaced all together when the block ends without an exception; until
     then what an earlier run left stays."""
     with (jsonl.replacing(run_dir / PRUNED, private=True) as pruned,
           jsonl.replacing(run_dir / REJECTS, private=True) as rejects):
-        written = Outputs(pruned, rejects, pruned_before(run_dir))
+        written = Tally(pruned, rejects, pruned_before(run_dir))
         yield written
         if written.lost:
             raise UserError(
@@ -219,8 +208,7 @@ def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Itera
                 fix="Run it again when the teacher answers, or give another -o")
     totals = ledger.totals()
     jsonl.write_json(run_dir / SUMMARY, {
-        **written.tally.summary(), "balanced": written.tally.balanced,
-        "paid": {"requests": totals.replies,
-                 "cost_usd": totals.cost_usd and round(totals.cost_usd, 6)},
+        **written.summary(),
+        "paid": {"requests": totals.replies, "cost_usd": _rounded(totals.cost_usd)},
         **{k: settings[k] for k in ("command", "teacher", "decompose", "tokenizer", "prompts_hash")
            if k in settings}}, private=True)
