@@ -14,7 +14,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.addresses import find_base_url
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, RowClient, from_value
-from drp_plugin.llm.messages import Request, Teacher
+from drp_plugin.llm.messages import Teacher
 from drp_plugin.llm.prices import Budget, Price
 from drp_plugin.methods import Given, Method, is_method, make
 from drp_plugin.progress import Display
@@ -112,9 +112,8 @@ def _check_budget(teacher: Teacher, price: Price | None, settings: TeacherSettin
         raise UserError(f"--max-cost: no price is known for {teacher.name}",
                         fix="Give --price IN,OUT (USD for a million tokens)")
     budget = Budget(run.max_cost_usd, price)
-    least = budget.most(Request(messages=(), sampling=settings.sampling))
-    if run.batch and run.pilot is None:
-        least *= price.batch
+    least = budget.at_most(0, settings.sampling.max_tokens)
+    least *= price.batch if run.batch and run.pilot is None else 1.0
     if least > run.max_cost_usd:
         tokens = settings.sampling.max_tokens or budget.output_limit
         raise UserError(
