@@ -5,7 +5,6 @@ import contextlib
 import io
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -153,7 +152,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
     judged = asyncio.run(_judge(pairs, folder, teacher, settings, prompts))
     summary = {"judge": teacher.name, "run_a": str(run_a), "run_b": str(run_b),
                "prompts_hash": prompts.hash, **pairwise.summarize(judged, one, two)}
-    jsonl.write(folder / "judgements.jsonl", ({**asdict(j), "winner": j.winner} for j in judged))
+    jsonl.write(folder / "judgements.jsonl", judged)
     jsonl.write_json(folder / "judge.json", summary)
     click.echo(_printed("judge", s=summary, one=run_a.name, two=run_b.name), nl=False)
     if summary["both_orders"]["invalid"]:
@@ -163,7 +162,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
 
 
 async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,
-                 settings: TeacherSettings, prompts: Prompts) -> list[pairwise.Judged]:
+                 settings: TeacherSettings, prompts: Prompts) -> list[dict[str, Any]]:
     """What the judge says of each pair, in order."""
     judged = []
     with (Ledger(folder / LEDGER) as ledger,
@@ -171,7 +170,7 @@ async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,
           terminable()):
         client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))
 
-        async def work(pair: pairwise.Pair) -> pairwise.Judged:
+        async def work(pair: pairwise.Pair) -> dict[str, Any]:
             return await pairwise.judge_pair(pair, client, prompts, settings.sampling)
 
         try:

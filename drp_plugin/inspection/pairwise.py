@@ -36,27 +36,14 @@ class Pair:
     swapped: bool
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What the judge said of a pair: `one`, `two`, `same`, or None where it said nothing usable,
-    in the first order and with the sides swapped."""
-
-    id: str
-    first: str | None
-    second: str | None
-    first_side: Verdict | None
-    second_side: Verdict | None
-    detail: str = ""
-
-    @property
-    def winner(self) -> str:
-        """`one` or `two` where both orders agree on it; else `same`, or `contradiction` where
-        the judge chose the same side, and so another text, in each order."""
-        if self.first == self.second and self.first in ("one", "two"):
-            return self.first
-        if {self.first, self.second} == {"one", "two"}:
-            return "contradiction"
-        return "invalid" if self.first is None or self.second is None else "same"
+def winner(first: str | None, second: str | None) -> str:
+    """`one` or `two` where both orders agree on it; else `same`, `invalid`, or `contradiction`
+    where the judge chose the same side, and so another text, in each order."""
+    if first == second and first in ("one", "two"):
+        return first
+    if {first, second} == {"one", "two"}:
+        return "contradiction"
+    return "invalid" if first is None or second is None else "same"
 
 
 def parse_verdict(text: str) -> Verdict | None:
@@ -95,8 +82,10 @@ def make_pairs(one: dict[str, Pruned], two: dict[str, Pruned], *, sample: int | 
                  swapped=generator.random() < 0.5) for i in common]
 
 
-async def judge_pair(pair: Pair, ask: Ask, prompts: Prompts, sampling: Sampling) -> Judged:
-    """Both orders of one pair."""
+async def judge_pair(pair: Pair, ask: Ask, prompts: Prompts, sampling: Sampling
+                     ) -> dict[str, Any]:
+    """What the judge said of a pair in the first order and with the sides swapped: `one`, `two`,
+    `same`, or None where it said nothing usable; the sides that it chose, and the `winner`."""
     details: list[str] = []
 
     async def once(two_is_a: bool) -> tuple[str | None, Verdict | None]:
@@ -116,22 +105,23 @@ async def judge_pair(pair: Pair, ask: Ask, prompts: Prompts, sampling: Sampling)
 
     first, first_side = await once(pair.swapped)
     second, second_side = await once(not pair.swapped)
-    return Judged(pair.id, first, second, first_side, second_side, "; ".join(details))
+    return {"id": pair.id, "first": first, "second": second, "first_side": first_side,
+            "second_side": second_side, "detail": "; ".join(details),
+            "winner": winner(first, second)}
 
 
-def summarize(judged: list[Judged], one: dict[str, Pruned],
+def summarize(judged: list[dict[str, Any]], one: dict[str, Pruned],
               two: dict[str, Pruned]) -> dict[str, Any]:
     """The comparison's figures; shares with 95 % Wilson intervals."""
-    winners = Counter(j.winner for j in judged)
-    sides = Counter(s for j in judged for s in (j.first_side, j.second_side) if s)
-    firsts = Counter(j.first for j in judged)
+    winners, firsts = (Counter(j[key] for j in judged) for key in ("winner", "first"))
+    sides = Counter(j[key] for j in judged for key in ("first_side", "second_side"))
 
     def share(number: int, n: int) -> dict[str, Any]:
         value, *interval = (round(x, 4) for x in wilson(number, n))
         return {"share": value if n else None, "interval": interval, "n": n}
 
     def steps(rows: dict[str, Pruned]) -> float:
-        return round(sum(len(rows[j.id].steps) for j in judged) / max(1, len(judged)), 2)
+        return round(sum(len(rows[j["id"]].steps) for j in judged) / max(1, len(judged)), 2)
 
     return {
         "pairs": len(judged),
