@@ -40,8 +40,8 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
                 for i, (entry, _) in enumerate(part)],
               "methods": [methods.index(s.label) for s in own]} for task, own in members.items()]
     # the index and the script come first, so that the list is there while the rest is read
-    yield head + _island("index", {"methods": methods, "tasks": tasks, "formula": FORMULA})
-    yield script
+    index = {"methods": methods, "tasks": tasks, "formula": FORMULA}
+    yield head + island("index", json.dumps(index, separators=(",", ":")), 6) + script
     for number, (_, part) in enumerate(parts):
         rows = [texts for _, texts in part]
         math: dict[str, str] = {}
@@ -50,7 +50,8 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
             for text in (question, typeset(gold), *(text for text, _ in answers),
                          *(typeset(extracted or "") for _, extracted in answers)):
                 math |= formulas(text)
-        yield _island(f"part-{number}", {"rows": rows, "math": math})
+        text = json.dumps({"rows": rows, "math": math}, separators=(",", ":"))
+        yield island(f"part-{number}", text, 6)
     yield tail
 
 
@@ -83,10 +84,6 @@ def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
             part, size = [], 0
     if part:
         yield part
-
-
-def _island(name: str, value: Any) -> str:
-    return island(name, json.dumps(value, separators=(",", ":")), 6)
 
 
 def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any]]:

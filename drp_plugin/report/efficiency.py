@@ -42,7 +42,7 @@ def at_budgets(scored: Scored) -> dict[int, float]:
 
 def right_lengths(scored: Scored) -> list[int]:
     """Lengths of the completions that are right without a cutoff, ascending."""
-    return [] if scored.early else sorted(
+    return [] if scored.task.protocol.early else sorted(
         r.tokens for samples in readings(scored, None) for r in samples if r.correct)
 
 

@@ -42,10 +42,6 @@ class Cell(NamedTuple):
     small: str = ""
     numbers: tuple[float | None, ...] = ()
 
-    def line(self) -> str:
-        """Text and small print in one line."""
-        return f"{self.text} ({self.small})" if self.small else self.text
-
 
 class _Filler(string.Formatter):
     """`str.format`, and `p` for points, a hundred times the value; TypeError for None, KeyError for
@@ -141,7 +137,6 @@ def templates() -> jinja2.Environment:
     found.filters |= {
         "base64": lambda data: base64.b64encode(data).decode(), "shown": shown,
         "math": html_with_math,
-        "line": lambda c: (c if isinstance(c, Cell) else Cell(c.name, c.small)).line(),
         "tex": lambda text: "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " ")),
         "md": lambda text: shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace(
             "<", "&lt;").replace("\n", " ")}

@@ -63,11 +63,6 @@ class Scored(NamedTuple):
     def key(self) -> tuple[str, str, str]:
         return self.task.group, self.task.name, self.task.column
 
-    @property
-    def early(self) -> bool:
-        """Whether generation was stopped early, so that nothing is known without a cutoff."""
-        return self.task.protocol.early
-
 
 def labelled(group: str, method: str) -> str:
     """A method with its group, where it has one."""

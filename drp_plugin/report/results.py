@@ -237,8 +237,9 @@ def comparisons(scored: Sequence[Scored], cutoffs: Sequence[int | None],
         bases = {s.task.column: s for s in members if s.task.name == first}
         pairs = [(bases[s.task.column], s) for s in members
                  if s.task.name != first and s.task.column in bases]
-        found += filter(None, (compare(*pair, cutoff) for pair in pairs for cutoff in cutoffs
-                               if cutoff is not None or not any(s.early for s in pair)))
+        found += filter(None, (
+            compare(*pair, cutoff) for pair in pairs for cutoff in cutoffs
+            if cutoff is not None or not any(s.task.protocol.early for s in pair)))
     # Holm's p over the methods of each group, task and cutoff
     families: dict[tuple[str, str, int | None], list[int]] = {}
     for i, c in enumerate(found):

@@ -41,7 +41,8 @@ def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
     """Rows, comparisons and tables of regraded runs. `ablations` says which methods stand in which
     of the paper's Tables 2 to 4."""
     cutoffs = [None] if cutoff is None else [cutoff, None]
-    rows = [row(s, c, tokenizer) for c in cutoffs for s in scored if c is not None or not s.early]
+    rows = [row(s, c, tokenizer) for c in cutoffs for s in scored
+            if c is not None or not s.task.protocol.early]
     compared = comparisons(scored, cutoffs, base)
     # what the tables are of, and beside a cutoff the same without it
     shown_rows, whole_rows = ([r for r in rows if r.cutoff == c] for c in (cutoff, None))
