@@ -102,7 +102,7 @@ def _read(stage: Stage) -> list[str]:
     if stage.needs or stage.kind not in ("generate", "prune"):
         return []
     files = [Path(word) for word in (stage.asked or stage.command)[1:]
-             if len(word) < 1000 and Path(word).is_file()]
+             if len(word) < 1000 and Path(word) not in stage.outputs and Path(word).is_file()]
     return [f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
 
 

@@ -175,3 +175,18 @@ def test_another_launcher_or_place_redoes_nothing(tmp_path):
     here.rename(there)
     run(there, [experiment(there, ("env", "PARTITION=long"))])
     assert (there / "one.out").read_text() == "x"
+
+
+def test_what_a_stage_writes_is_not_what_it_reads(tmp_path):
+    """Else its own output redoes it, and every training that stands on it."""
+    out, given = tmp_path / "one.out", tmp_path / "questions.jsonl"
+    given.write_text("1")
+    code = "import sys; open(sys.argv[-1], 'a').write('x')"
+    one = Stage("one", "one", (sys.executable, "-c", code, str(given), str(out)), (out,),
+                kind="generate")
+    for _ in range(3):
+        run(tmp_path, [one])
+    assert out.read_text() == "x"
+    given.write_text("12")
+    run(tmp_path, [one])
+    assert out.read_text() == "xx"
