@@ -105,8 +105,6 @@ def _run(arguments: list[str] | None) -> None:
     try:
         code = group.main(arguments, prog_name="drp", standalone_mode=False)
         sys.stdout.flush()  # a disk that is full by now is told as any other
-    except UserError as error:
-        fail(str(error))
     except ModuleNotFoundError as error:
         if (said := absent(error)) is None:
             raise
@@ -120,7 +118,7 @@ def _run(arguments: list[str] | None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)  # the reader (head, less) has gone: nothing to say, and nobody to say it to
-    except (OSError, UnicodeEncodeError) as error:  # a full disk, a file where a folder must be
+    except (UserError, OSError, UnicodeEncodeError) as error:  # a full disk is told as a mistake is
         fail(refusal(error))
     except RuntimeError as error:
         if Path(extract_tb(error.__traceback__)[-1].filename).stem != "pathlib":

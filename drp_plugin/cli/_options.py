@@ -74,12 +74,9 @@ def temperature(value: Any) -> float | str:
     if str(value).lower() == "none":
         return "none"
     try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    if not 0 <= number <= 2:
-        raise click.BadParameter(f"{value!r} is not a temperature from 0 to 2, or none")
-    return number
+        return Number(0, 2).convert(value, None, None)
+    except click.BadParameter as error:
+        raise click.BadParameter(f"{error.message} Or give none.") from None
 
 
 def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:

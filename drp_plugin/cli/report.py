@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from drp_plugin.cli import page
-from drp_plugin.cli.score import Cutoff, check_folder
+from drp_plugin.cli.score import check_folder, tokens
 from drp_plugin.errors import UserError
 from drp_plugin.report.layout import Table
 from drp_plugin.report.tables import ABLATIONS
@@ -27,8 +27,8 @@ def ablation(value: str) -> tuple[int, tuple[str, ...]]:
 @click.argument("runs", metavar="EVAL_DIR...", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
               metavar="OUT", help="Folder for results.json, tables, figures and report.html.")
-@click.option("--cutoff", type=Cutoff(), help="Tokens after which a completion is cut "
-              "[default: what the runs recorded, else 12000].")
+@click.option("--cutoff", type=tokens, metavar="N|none", help="Tokens after which a completion is "
+              "cut [default: what the runs recorded, else 12000].")
 @click.option("--tokenizer", metavar="SPEC", help="qwen, student, a model folder, a "
               "tokenizer.json, or a hub name [default: what the runs recorded, else qwen].")
 @click.option("--base", metavar="NAME", help="The method that others are compared with "

@@ -39,26 +39,19 @@ class ScoreRow(NamedTuple):
     thinking: bool
 
 
-class Cutoff(click.ParamType):
-    """A number of tokens, or `none`."""
-
-    name = "N|none"
-
-    def convert(self, value: Any, param: click.Parameter | None,
-                ctx: click.Context | None) -> int:
-        """Zero stands for `none`: click takes None for a missing value."""
-        text = str(value).strip().lower().replace("_", "")
-        if text in ("none", "0"):
-            return 0
-        if not text.isdecimal() or len(text) > 12:
-            self.fail(f"{text[:40]!r} is neither a number of tokens nor none", param, ctx)
-        return int(text)
+def tokens(value: Any) -> int:
+    """A number of tokens; 0 for `none`, as click takes None for a missing value."""
+    text = str(value).strip().lower().replace("_", "")
+    text = "0" if text == "none" else text
+    if not text.isdecimal() or len(text) > 12:
+        raise click.BadParameter(f"{text[:40]!r} is neither a number of tokens nor none")
+    return int(text)
 
 
 @click.command(help=page("score"))
 @click.argument("completions", metavar="COMPLETIONS")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write.")
-@click.option("--cutoff", type=Cutoff(), default=DEFAULT_CUTOFF,
+@click.option("--cutoff", type=tokens, metavar="N|none", default=DEFAULT_CUTOFF,
               help="Clip tokens here; an answer that is not complete by then is wrong.")
 @click.option("--cutoffs", metavar="N,N,…,none",
               help="Write one line of figures for each of these cutoffs instead of the rows.")
@@ -129,9 +122,8 @@ def check_folder(folder: Path) -> None:
 
 
 def _limits(text: str) -> list[int | None]:
-    kind = Cutoff()
     try:
-        found = [kind.convert(p, None, None) or None for p in text.split(",") if p.strip()]
+        found = [tokens(p) or None for p in text.split(",") if p.strip()]
     except click.BadParameter as error:
         raise UserError(f"--cutoffs: {error.message}", fix="Give e.g. 1000,4000,none") from None
     if not found:

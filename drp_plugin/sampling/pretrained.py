@@ -1,9 +1,10 @@
-"""A model before it is loaded: its tokenizer with chat template and stop tokens, and what tells it,
-its completions (in the ledger's keys) and their seeds from others."""
+"""A model before it is loaded: its tokenizer with chat template and stop tokens, what it has drawn
+of a completion, and what tells it, its completions (in the ledger's keys) and their seeds apart."""
 
 import contextlib
 import hashlib
 import os
+import random
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message
+from drp_plugin.loops import EVERY, token_period
 from drp_plugin.resources import table
+from drp_plugin.sampling.completions import Completion, Failed, Finish, SampleRequest
 from drp_plugin.thinking import OPEN
 
 _PROOF = "Okay, so 12 + 7 = 19.\n\nWait, let me check:  19 - 7 is 12.\n"
@@ -66,6 +69,35 @@ class Chat:
             ids = GenerationConfig.from_pretrained(self.model).eos_token_id
             found |= set(ids) if isinstance(ids, list) else {ids}
         return frozenset(i for i in found if i is not None)
+
+
+class Drawn:
+    """A completion in the making: the ids of the prompt, and those that were generated."""
+
+    def __init__(self, index: int, request: SampleRequest, chat: Chat, context: int) -> None:
+        self.index, self.request, self.chat = index, request, chat
+        self.prompt, self.ids = chat.encode(request.messages), list[int]()
+        self.limit = min(request.limit, context - len(self.prompt))  # most new tokens
+        self.failed = Failed.too_long(len(self.prompt), context) if self.limit < 1 else None
+        self.random = random.Random(request.seed)
+        self._checked = 0
+
+    @property
+    def length(self) -> int:
+        """Ids so far, those of the prompt included."""
+        return len(self.prompt) + len(self.ids)
+
+    def loops(self) -> bool:
+        """Whether it is asked for, time to look, and the tail goes round in circles."""
+        if not self.request.stop_loops or len(self.ids) - self._checked < EVERY:
+            return False
+        self._checked = len(self.ids)
+        return token_period(self.ids) is not None
+
+    def ended(self, finish: Finish) -> Completion:
+        """The completion, which ended so."""
+        return Completion(text=self.chat.decode(self.ids), tokens=len(self.ids),
+                          prompt_tokens=len(self.prompt), finish=finish)
 
 
 def identity(engine: str, model: str, *, revision: str | None = None,

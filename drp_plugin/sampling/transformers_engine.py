@@ -4,7 +4,6 @@ A batch is refilled as soon as rows finish. Rows that run long are set aside and
 together later, so that one endless loop never holds the others up.
 """
 
-import random
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -12,27 +11,12 @@ from typing import Any
 import torch
 
 from drp_plugin.errors import UserError
-from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling import pool
 from drp_plugin.sampling.batching import Picker, RowCache
-from drp_plugin.sampling.completions import Completion, Failed, Finish, Sampler, SampleRequest
-from drp_plugin.sampling.pretrained import Chat, identity
+from drp_plugin.sampling.completions import Finish, Outcome, Sampler, SampleRequest
+from drp_plugin.sampling.pretrained import Chat, Drawn, identity
 
 TIER = 512  # columns of the first pass; rows that need more wait for a later one, with 4 times more
-
-
-class _Row:
-    """A completion in the making."""
-
-    def __init__(self, index: int, request: SampleRequest, prompt: list[int], limit: int) -> None:
-        self.index, self.request, self.prompt = index, request, prompt
-        self.limit = limit  # most new tokens, by the request and the model's context
-        self.new: list[int] = []
-        self.random = random.Random(request.seed)
-
-    @property
-    def length(self) -> int:
-        return len(self.prompt) + len(self.new)
 
 
 class HFSampler(Sampler):
@@ -87,23 +71,17 @@ class HFSampler(Sampler):
             "hf", model, revision=revision, chat_template=chat_template, adapter=peft,
             dtype=str(next(self.model.parameters()).dtype).removeprefix("torch."))
 
-    def sample(self, requests: Iterable[SampleRequest]
-               ) -> Iterator[tuple[int, Completion | Failed]]:
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`."""
         requests = list(requests)
         workers = min(self.workers, len(requests) // pool.LEAST)
         if workers > 1:
             yield from pool.run(HFSampler, self._again, requests, workers)
             return
-        rows = []
-        for index, request in enumerate(requests):
-            prompt = self.chat.encode(request.messages)
-            room = self.context - len(prompt)
-            if room < 1:
-                yield index, Failed.too_long(len(prompt), self.context)
-                continue
-            rows.append(_Row(index, request, prompt, min(request.limit, room)))
-        rows.sort(key=lambda row: len(row.prompt))
+        every = [Drawn(index, request, self.chat, self.context)
+                 for index, request in enumerate(requests)]
+        yield from ((row.index, row.failed) for row in every if row.failed)
+        rows = sorted((row for row in every if not row.failed), key=lambda row: row.length)
         tier = TIER
         while rows:
             later = [row for row in rows if row.length + TIER // 4 > tier]
@@ -112,9 +90,7 @@ class HFSampler(Sampler):
                 if finish is None:
                     later.append(row)
                 else:
-                    yield row.index, Completion(
-                        text=self.chat.decode(row.new), tokens=len(row.new),
-                        prompt_tokens=len(row.prompt), finish=finish)
+                    yield row.index, row.ended(finish)
             rows, tier = later, tier * 4
 
     @torch.inference_mode()
@@ -131,12 +107,12 @@ class HFSampler(Sampler):
         return out.logits[:, -1]
 
     @torch.inference_mode()
-    def _prefill(self, rows: Sequence[_Row], first: int, cache: RowCache) -> torch.Tensor:
+    def _prefill(self, rows: Sequence[Drawn], first: int, cache: RowCache) -> torch.Tensor:
         """Put rows into the cache from place `first` on; logits of each one's next token."""
         lengths = torch.tensor([row.length for row in rows], device=self.device)
         ids = torch.zeros((len(rows), int(lengths.max())), dtype=torch.long)
         for place, row in enumerate(rows):
-            ids[place, :row.length] = torch.tensor(row.prompt + row.new)
+            ids[place, :row.length] = torch.tensor(row.prompt + row.ids)
         # padding stands on the right, where causal attention does not look
         ends, which = (lengths - 1).unique(return_inverse=True)
         out = self.model(input_ids=ids.to(self.device), use_cache=True, logits_to_keep=ends)
@@ -144,10 +120,10 @@ class HFSampler(Sampler):
         cache.fill(first + places, out.past_key_values)
         return out.logits[places, which]
 
-    def _run(self, queue: deque[_Row], tier: int) -> Iterator[tuple[_Row, Finish | None]]:
+    def _run(self, queue: deque[Drawn], tier: int) -> Iterator[tuple[Drawn, Finish | None]]:
         """Rows with how they finished; None for one that has filled the tier's columns."""
         cache = RowCache(self.batch_size)
-        live: list[_Row] = []
+        live: list[Drawn] = []
         picker: Picker | None = None
         chunk = max(1, self.batch_size // 8)
         columns = torch.empty(0, dtype=torch.long, device=self.device)
@@ -164,7 +140,7 @@ class HFSampler(Sampler):
             if fresh:
                 added = torch.tensor([row.length for row in live[old:]], device=self.device)
                 picker = Picker([row.request for row in live], self.device)
-            last = [row.new[-1] for row in live[:old]]
+            last = [row.ids[-1] for row in live[:old]]
             logits = [self._step(last, columns, cache)] if old else []
             columns = torch.cat([columns + 1, added]) if fresh else columns + 1
             assert picker is not None
@@ -179,17 +155,16 @@ class HFSampler(Sampler):
                 columns = self._drop(ended, live, columns, cache)
                 picker = Picker([row.request for row in live], self.device) if live else None
 
-    def _append(self, row: _Row, token: int) -> Finish | None:
+    def _append(self, row: Drawn, token: int) -> Finish | None:
         if token in self.chat.stop_ids:
             return "stop"
-        row.new.append(token)
-        made = len(row.new)
-        if row.request.stop_loops and made % EVERY == 0 and token_period(row.new) is not None:
+        row.ids.append(token)
+        if row.loops():
             return "loop"
-        return None if made < row.limit else row.request.cut(made)
+        return None if len(row.ids) < row.limit else row.request.cut(len(row.ids))
 
     @staticmethod
-    def _drop(ended: list[int], live: list[_Row], columns: torch.Tensor,
+    def _drop(ended: list[int], live: list[Drawn], columns: torch.Tensor,
               cache: RowCache) -> torch.Tensor:
         """Close the gaps: the last rows move into the places of those that ended."""
         places = columns.tolist()

@@ -16,11 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
-from drp_plugin.loops import EVERY, token_period
 from drp_plugin.sampling.arguments import check
-from drp_plugin.sampling.completions import Completion, Failed, Finish, Sampler, SampleRequest
+from drp_plugin.sampling.completions import Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
-from drp_plugin.sampling.pretrained import Chat, identity
+from drp_plugin.sampling.pretrained import Chat, Drawn, identity
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 
@@ -47,8 +46,7 @@ class VLLMSampler(Sampler):
             **{"dtype": self.arguments["dtype"], **engine})
         self._engine: Any = None
 
-    def sample(self, requests: Iterable[SampleRequest]
-               ) -> Iterator[tuple[int, Completion | Failed]]:
+    def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`."""
         if self.parallel > 1:  # vLLM's own data parallelism, which its asynchronous engine has
             yield from in_thread(lambda results: self._all(requests, results))
@@ -62,11 +60,11 @@ class VLLMSampler(Sampler):
                   file=sys.stderr, flush=True)
         engine = self._engine
         longest = _longest(engine)
-        open_: dict[str, _Open] = {}
+        open_: dict[str, Drawn] = {}
         for index, request in enumerate(requests):
-            item = _Open(index, request, self.chat.encode(request.messages))
-            if len(item.prompt) >= longest:
-                yield index, Failed.too_long(len(item.prompt), longest)
+            item = Drawn(index, request, self.chat, longest)
+            if item.failed:
+                yield index, item.failed
                 continue
             open_[str(index)] = item
             engine.add_request(str(index), {"prompt_token_ids": item.prompt},
@@ -75,7 +73,7 @@ class VLLMSampler(Sampler):
             while open_:
                 for output in engine.step():
                     item = open_[output.request_id]
-                    outcome = item.take(output, self.chat)
+                    outcome = _take(item, output)
                     if outcome is not None:
                         if not output.finished:
                             engine.abort_request([output.request_id])
@@ -112,17 +110,14 @@ class VLLMSampler(Sampler):
             longest = _longest(engine)
 
             async def one(index: int, request: SampleRequest) -> None:
-                item = _Open(index, request, self.chat.encode(request.messages))
-                if len(item.prompt) >= longest:
-                    results.put((index, Failed.too_long(len(item.prompt), longest)))
-                    return
-                outcome: Completion | Failed | None = None
-                async for output in engine.generate(
-                        {"prompt_token_ids": item.prompt}, self._params(request), str(index),
-                        lora_request=self._lora()):
-                    outcome = item.take(output, self.chat)
-                    if outcome is not None:
-                        break
+                item = Drawn(index, request, self.chat, longest)
+                outcome: Outcome | None = item.failed
+                if outcome is None:
+                    async for output in engine.generate(
+                            {"prompt_token_ids": item.prompt}, self._params(request), str(index),
+                            lora_request=self._lora()):
+                        if (outcome := _take(item, output)) is not None:
+                            break
                 results.put((index, outcome or Failed(error="vLLM gave no completion")))
 
             await asyncio.gather(*(one(i, r) for i, r in enumerate(requests)))
@@ -130,33 +125,19 @@ class VLLMSampler(Sampler):
             engine.shutdown()
 
 
-class _Open:
-    """A request that vLLM is working on."""
-
-    def __init__(self, index: int, request: SampleRequest, prompt: list[int]) -> None:
-        self.index, self.request, self.prompt = index, request, prompt
-        self.ids: list[int] = []
-        self.checked = 0
-
-    def take(self, output: Any, chat: Chat) -> Completion | Failed | None:
-        """An outcome once there is one."""
-        finish: Finish | None = None
-        part = output.outputs[0]
-        self.ids += part.token_ids
-        if output.finished:
-            if part.finish_reason not in ("stop", "length"):
-                return Failed(error=f"vLLM ended the request with {part.finish_reason!r}")
-            finish = self.request.cut(len(self.ids))
-            if part.finish_reason == "stop":
-                finish = "stop"
-                if self.ids and self.ids[-1] in chat.stop_ids:
-                    self.ids.pop()
-        elif self.request.stop_loops and len(self.ids) - self.checked >= EVERY:
-            self.checked = len(self.ids)
-            finish = "loop" if token_period(self.ids) is not None else None
-        return None if finish is None else Completion(
-            text=chat.decode(self.ids), tokens=len(self.ids), prompt_tokens=len(self.prompt),
-            finish=finish)
+def _take(item: Drawn, output: Any) -> Outcome | None:
+    """An outcome once there is one."""
+    part = output.outputs[0]
+    item.ids += part.token_ids
+    if not output.finished:
+        return item.ended("loop") if item.loops() else None
+    if part.finish_reason == "length":
+        return item.ended(item.request.cut(len(item.ids)))
+    if part.finish_reason != "stop":
+        return Failed(error=f"vLLM ended the request with {part.finish_reason!r}")
+    if item.ids and item.ids[-1] in item.chat.stop_ids:
+        item.ids.pop()
+    return item.ended("stop")
 
 
 def engine_arguments() -> list[str]:
