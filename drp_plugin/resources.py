@@ -25,6 +25,15 @@ def table(name: str) -> Any:
                      getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
+def filled(name: str, /, **values: Any) -> str:
+    """The text that a template of `drp_plugin/data` makes of the values."""
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_PACKAGE / "data"), trim_blocks=True, lstrip_blocks=True,
+        keep_trailing_newline=True).get_template(name).render(values)
+
+
 class Patterns:
     """The regular expressions in a part of a YAML file of `drp_plugin/data`, each by its name and
     compiled when it is first used. One may be a list, which is joined."""

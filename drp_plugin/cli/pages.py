@@ -10,7 +10,6 @@ from statistics import mean, median
 from typing import Any
 
 import click
-import jinja2
 
 from drp_plugin import jsonl
 from drp_plugin.cli import _options, page
@@ -24,6 +23,7 @@ from drp_plugin.llm.messages import Teacher
 from drp_plugin.progress import Display
 from drp_plugin.prompts import Prompts
 from drp_plugin.redact import visible
+from drp_plugin.resources import filled
 from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS
 from drp_plugin.runner.job import in_order, terminable
 from drp_plugin.runner.outputs import prepare
@@ -96,16 +96,9 @@ def show(run_dir: Path, row_id: str, messages: bool) -> None:
     row = find_row(run_dir, row_id)
     with Teachings(run_dir) as teachings:
         asked = teachings.of(row) if messages else []
-    click.echo(_printed("show", row=row, checks=readable(getattr(row, "verdict", {})), asked=asked,
-                        style=click.style, colours=_COLOURS), nl=False)
-
-
-def _printed(name: str, **values: Any) -> str:
-    """The text that a template of this name in data/ makes of the values."""
-    shapes = jinja2.Environment(loader=jinja2.PackageLoader("drp_plugin", "data"),
-                                trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    shapes.filters["zip"] = zip
-    return shapes.get_template(f"{name}.txt.jinja").render(values, visible=visible)
+    click.echo(filled("show.txt.jinja", row=row, asked=asked, style=click.style, colours=_COLOURS,
+                      checks=readable(getattr(row, "verdict", {})), visible=visible,
+                      steps={step.index: step for step in getattr(row, "steps", ())}), nl=False)
 
 
 @click.command(help=page("stats"))
@@ -125,7 +118,7 @@ def stats(run_dir: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(facts | counts, ensure_ascii=False))
     else:
-        click.echo(_printed("stats", facts=facts, counts=counts), nl=False)
+        click.echo(filled("stats.txt.jinja", facts=facts, counts=counts, visible=visible), nl=False)
 
 
 @click.command(help=page("judge"))
@@ -154,7 +147,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
                "prompts_hash": prompts.hash, **pairwise.summarize(judged, one, two)}
     jsonl.write(folder / "judgements.jsonl", judged)
     jsonl.write_json(folder / "judge.json", summary)
-    click.echo(_printed("judge", s=summary, one=run_a.name, two=run_b.name), nl=False)
+    click.echo(filled("judge.txt.jinja", s=summary, one=run_a.name, two=run_b.name), nl=False)
     if summary["both_orders"]["invalid"]:
         say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
             f"{folder / 'judgements.jsonl'}")

@@ -7,12 +7,10 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
-
-import jinja2
 
 import drp_plugin
 from drp_plugin.errors import UserError
@@ -95,13 +93,6 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
         "tokenizer": tokenizer,
         **{title: spread(found) for title, found in lengths.items()},
     }
-
-
-def markdown(facts: Mapping[str, Any]) -> str:
-    """The card for people; with the header that the Hugging Face hub reads."""
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("drp_plugin", "data"), trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True).get_template("card.md.jinja").render(facts)
 
 
 def check_name(name: str) -> str:
