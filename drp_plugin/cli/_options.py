@@ -81,9 +81,7 @@ def temperature(value: Any) -> float | str:
 
 def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
     """Take the options of a YAML file; the command line wins. Raises UserError."""
-    if value is None:
-        return
-    content = load(value)
+    content = None if value is None else load(value)
     if content is None:
         return
     if not isinstance(content, dict):
@@ -97,15 +95,14 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
             raise UserError(f"unknown key {str(key)!r}", file=value,
                             fix=meant(name, known, f"See {ctx.command_path} --help"))
         option = known[name]
-        assert option.name is not None
-        if option.name in defaults:
-            raise UserError(f"key {str(key)!r}: this option stands there twice", file=value)
         try:
+            if option.name in defaults:
+                raise ValueError("this option stands there twice")
             found = _given(option, given, off=f"--{name}" in option.secondary_opts)
         except ValueError as error:
             raise UserError(f"key {str(key)!r}: {error}", file=value) from None
         if found is not None:
-            defaults[option.name] = found
+            defaults[str(option.name)] = found
     ctx.default_map = {**(ctx.default_map or {}), **defaults}
 
 

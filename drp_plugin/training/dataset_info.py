@@ -2,7 +2,6 @@
 among those of others; and how it goes to the Hugging Face hub."""
 
 import contextlib
-import json
 import re
 import shutil
 import tempfile
@@ -13,10 +12,11 @@ from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
 import drp_plugin
+from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import replacing
 from drp_plugin.resources import table
 from drp_plugin.training.mixing import Fit
+from drp_plugin.training.preflight.files import read_object
 from drp_plugin.training.sources import Dropped
 
 if TYPE_CHECKING:
@@ -129,17 +129,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 def read_info(folder: Path) -> dict[str, Any]:
     """What is registered in `folder`. Raises UserError for a file that is not a JSON object."""
-    path = folder / INFO
     try:
-        info = json.loads(path.read_text(encoding="utf-8-sig"))
+        return read_object(folder / INFO, encoding="utf-8-sig")
     except FileNotFoundError:
         return {}
     except ValueError as error:
-        raise UserError(f"is not JSON ({error})", file=path,
+        raise UserError(str(error), file=folder / INFO,
                         fix="Mend it by hand; it is left as it is") from None
-    if not isinstance(info, dict):
-        raise UserError("is not a JSON object", file=path, fix="Mend it by hand")
-    return info
 
 
 def check_free(folder: Path, name: str) -> None:
@@ -159,8 +155,7 @@ def register(folder: Path, name: str, entry: dict[str, Any]) -> None:
     old = info.get(name)
     kept = {k: v for k, v in old.items() if k not in _OURS} if isinstance(old, dict) else {}
     info[name] = {"file_name": f"{name}.json", **entry, **kept}
-    with replacing(folder / INFO) as file:
-        file.write(json.dumps(info, ensure_ascii=False, indent=2) + "\n")
+    jsonl.write_json(folder / INFO, info)
 
 
 def push(folder: Path, name: str, repository: str, *, private: bool = True) -> str:

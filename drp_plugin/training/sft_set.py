@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Any
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import replacing
 from drp_plugin.resources import filled
 from drp_plugin.shape import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import dataset_info
@@ -223,17 +221,16 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
         if file.exists() and not same and not replace_set:
             raise UserError("is there already, with other rows", file=file,
                             fix="Give --replace to write over it, or another --name")
-        with replacing(folder / f"{name}.card.json") as out:
-            out.write(json.dumps(facts, ensure_ascii=False, indent=2) + "\n")
+        jsonl.write_json(folder / f"{name}.card.json", facts)
         if not same:  # a set that is as it was keeps its date, by which `drp check` knows it
-            with replacing(file) as out:
+            with jsonl.replacing(file) as out:
                 out.writelines(_text(spool, chosen))
         jsonl.write(folder / f"{name}.provenance.jsonl", (
             {"row": i, "id": f.id, "group": f.group, "source": f.source, "line": f.row,
              "tokens": f.tokens} | known
             for i, (f, _, (_, _, known)) in enumerate(spool.read(chosen))))
         jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, dropped))
-        with replacing(folder / f"{name}.md") as out:
+        with jsonl.replacing(folder / f"{name}.md") as out:
             out.write(filled("card.md.jinja", **facts))
         dataset_info.register(folder, name, dataset_info.PAIR_ENTRY if settings.pairs
                               else dataset_info.SFT_ENTRY)

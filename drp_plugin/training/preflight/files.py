@@ -88,11 +88,11 @@ def is_local(name: str) -> bool:
     return looks_local(name) or name.startswith("saves/") or Path(name).exists()
 
 
-def read_object(source: str | Path) -> dict[str, Any]:
+def read_object(source: str | Path, encoding: str = "utf-8") -> dict[str, Any]:
     """A JSON object, from a file or (`{...}`) the text itself. Raises OSError or ValueError."""
     inline = isinstance(source, str) and source.startswith("{")
     try:
-        value = json.loads(str(source) if inline else Path(source).read_text(encoding="utf-8"))
+        value = json.loads(str(source) if inline else Path(source).read_text(encoding))
     except ValueError as error:
         raise ValueError(f"is not JSON ({error})") from None
     if not isinstance(value, dict):
