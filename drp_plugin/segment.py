@@ -5,6 +5,7 @@ before it) included. Every pass is linear in the length of the text.
 """
 
 import re
+import sys
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
@@ -41,7 +42,7 @@ def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
     if not text:
         return ()
     starts = [0]
-    guarded = _Regions(protected(text))
+    guarded = protected(text)
     line = 0
     for match in _P.candidate.finditer(text):
         at, start = match.span()
@@ -49,11 +50,11 @@ def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
         line_before = line
         if newline:
             line = start
-        if guarded.inside(at):
+        if _inside(guarded, at):
             continue
         while not newline and text[start : start + 1].isspace():
             start += 1
-        if start >= len(text) or start <= starts[-1] or guarded.inside(start, strictly=True):
+        if start >= len(text) or start <= starts[-1] or _inside(guarded, start, strictly=True):
             continue
         if newline:
             cut = _breaks_at_newline(text, match, line_before)
@@ -119,13 +120,12 @@ def _is_inline(text: str, start: int, close: int) -> bool:
 
 def _brackets(text: str, breaks: list[int], formulas: list[Span]) -> list[Span]:
     """Pairs of round or square brackets within a paragraph, outermost ones."""
-    guarded = _Regions(formulas)
     open_at: dict[str, list[int]] = {}
     found: list[Span] = []
     paragraph = -1
     for bracket in _P.bracket.finditer(text):
         at, mark = bracket.start(), bracket[0]
-        if guarded.inside(at) or (at and text[at - 1] == "\\"):
+        if _inside(formulas, at) or (at and text[at - 1] == "\\"):
             continue
         index = bisect_left(breaks, at)
         if index != paragraph:
@@ -147,18 +147,12 @@ def _merged(spans: list[Span]) -> list[Span]:
     return merged
 
 
-class _Regions:
-    """Membership in sorted, disjoint spans."""
-
-    def __init__(self, spans: list[Span]) -> None:
-        self._spans = spans
-        self._starts = [span.start for span in spans]
-
-    def inside(self, position: int, *, strictly: bool = False) -> bool:
-        """Whether a span holds the position (`strictly`: does not merely start there)."""
-        index = bisect_right(self._starts, position) - 1
-        start, end = self._spans[index] if index >= 0 else (0, 0)
-        return position < end and (not strictly or position > start)
+def _inside(spans: list[Span], position: int, *, strictly: bool = False) -> bool:
+    """Whether one of the spans, which are sorted and apart, holds the position (`strictly`: does
+    not merely start there)."""
+    index = bisect_right(spans, (position, sys.maxsize)) - 1
+    return index >= 0 and position < spans[index].end \
+        and not (strictly and position == spans[index].start)
 
 
 def _breaks_at_newline(text: str, match: re.Match[str], line: int) -> bool:

@@ -4,6 +4,7 @@
 BPE plus added tokens: the counts equal the ids that the student itself generated.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -191,23 +192,17 @@ def _clean(text: str) -> str:
 
 @lru_cache(maxsize=8)
 def _counter(spec: str) -> TokenCounter:
-    return TokenCounter(*_load(spec))
+    return TokenCounter(_pieces() if spec == PIECES else _from_file(_file(spec)), spec)
 
 
-def _load(spec: str) -> "tuple[Tokenizer, str]":
+def _file(spec: str) -> Path:
+    """The tokenizer.json that `spec` stands for."""
     if spec == QWEN:
-        if found := _qwen():
-            return found, QWEN
-        raise _Absent(
-            "the Qwen tokenizer is neither on this machine nor can the hub be reached",
-            fix=f"Set {QWEN_VARIABLE} to R1-Distill-Qwen's tokenizer.json, or run "
-                "scripts/qwen_tokenizer.py of a checkout")
-    if spec == PIECES:
-        return _pieces(), spec
+        return _qwen()
     if spec == STUDENT:
         from drp_plugin.student import model_path
 
-        return _from_file(model_path() / "tokenizer.json"), spec
+        return model_path() / "tokenizer.json"
     path = Path(spec)
     if path.is_dir():
         path = path / "tokenizer.json"
@@ -215,11 +210,10 @@ def _load(spec: str) -> "tuple[Tokenizer, str]":
             raise UserError("no tokenizer.json in this folder", file=spec,
                             fix="Give a model folder that has one, or --tokenizer qwen")
     if path.is_file():
-        return _from_file(path), spec
+        return path
     if re.fullmatch(r"[\w-][\w.-]*/[\w.-]*[\w-]", spec, re.ASCII) and len(spec) <= 96:
-        found = _cached(spec) or _download(spec)
-        if found:
-            return _from_file(found), spec
+        if found := _from_hub(spec):
+            return found
         raise UserError(f"tokenizer {spec!r} is neither in the hub cache nor can the hub be "
                         "reached", fix="Give a folder that holds its tokenizer.json")
     raise UserError(f"no tokenizer {spec!r}",
@@ -239,23 +233,18 @@ def _from_file(path: Path) -> "Tokenizer":
     return tokenizer
 
 
-def _cached(repository: str) -> Path | None:
-    from huggingface_hub import try_to_load_from_cache
+def _from_hub(*repositories: str) -> Path | None:
+    """tokenizer.json of one of them from the hub's cache, else from the hub; None within seconds
+    when it cannot be reached."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
-    found = try_to_load_from_cache(repository, "tokenizer.json")
-    return Path(found) if isinstance(found, str) else None
-
-
-def _download(repository: str) -> Path | None:
-    """tokenizer.json from the hub, or None within seconds when it cannot be reached."""
-    from huggingface_hub import hf_hub_download
-
-    if not hub.reachable():
-        return None
-    try:
-        return Path(hf_hub_download(repository, "tokenizer.json", etag_timeout=hub.WAIT_S))
-    except Exception:  # whatever failed, the caller says what to give instead
-        return None
+    for repository in repositories:
+        if isinstance(found := try_to_load_from_cache(repository, "tokenizer.json"), str):
+            return Path(found)
+    for repository in repositories if hub.reachable() else ():
+        with contextlib.suppress(Exception):  # the caller says what to give instead
+            return Path(hf_hub_download(repository, "tokenizer.json", etag_timeout=hub.WAIT_S))
+    return None
 
 
 def qwen_file() -> Path:
@@ -268,18 +257,18 @@ def qwen_file() -> Path:
     return Path(cache) / "drp_plugin" / "qwen" / "tokenizer.json"
 
 
-def _qwen() -> "Tokenizer | None":
+def _qwen() -> Path:
     here = qwen_file()
     if here.is_file():
-        return _from_file(here)
+        return here
     if os.environ.get(QWEN_VARIABLE):
         raise UserError(f"no such file, and {QWEN_VARIABLE} names it", file=here,
                         fix="Name a tokenizer.json of R1-Distill-Qwen, or its folder")
-    for find in (_cached, _download):
-        for repository in R1_REPOSITORIES:
-            if found := find(repository):
-                return _from_file(found)
-    return None
+    if found := _from_hub(*R1_REPOSITORIES):
+        return found
+    raise _Absent("the Qwen tokenizer is neither on this machine nor can the hub be reached",
+                  fix=f"Set {QWEN_VARIABLE} to R1-Distill-Qwen's tokenizer.json, or run "
+                      "scripts/qwen_tokenizer.py of a checkout")
 
 
 def _pieces() -> "Tokenizer":

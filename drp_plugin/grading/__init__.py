@@ -2,9 +2,10 @@
 
 from typing import Literal, NamedTuple
 
-from drp_plugin.grading.compare import equal
+from drp_plugin.grading.compare import base_name, equal
 from drp_plugin.grading.extract import Extraction, How, extract, last_box
-from drp_plugin.grading.rules import Suspect, suspects
+from drp_plugin.records import Record
+from drp_plugin.resources import table
 
 Outcome = Literal["right", "wrong", "no_answer", "truncated"]
 
@@ -32,6 +33,23 @@ def grade(completion: str, gold: str, dataset: str | None = None, *, thinking: b
         return Grade("truncated" if cut else "no_answer", False, None, None)
     right = equal(found.text, gold, dataset)
     return Grade("right" if right else "wrong", right, found.text, found.how)
+
+
+class Suspect(Record):
+    """An official answer that does not follow from its question; it stays in force all the same."""
+
+    dataset: str
+    split: str
+    index: int  # Row of the official file, from 0
+    official: str
+    suspected: str
+    why: str
+
+
+def suspects(dataset: str) -> tuple[Suspect, ...]:
+    """The suspect golds of a set, by any of its names."""
+    return tuple(Suspect(**entry) for entry in table("grading.yaml")["tables"]["suspect_golds"]
+                 if base_name(dataset).startswith(entry["dataset"]))
 
 
 __all__ = ["Extraction", "Grade", "How", "Outcome", "Suspect", "equal", "extract", "grade",

@@ -7,20 +7,21 @@ Math-Verify in a process of its own.
 import re
 from fractions import Fraction
 from functools import lru_cache
+from typing import Literal, cast
 
 from drp_plugin.grading import worker
 from drp_plugin.grading.match import same_answer
 from drp_plugin.grading.normal import WORD_CLOSE, WORD_OPEN, plain, tidy
 from drp_plugin.grading.reading import read
-from drp_plugin.grading.rules import Rule, rule_of
 from drp_plugin.grading.wording import announced, explained
-from drp_plugin.resources import Patterns
+from drp_plugin.resources import Patterns, table
 
 #: A longer text is no final answer; it can only be right by being the gold one, letter by letter.
 MAX_LENGTH = 2_000
 #: Math-Verify is asked about commands that our grammar lacks, in answers up to this length.
 MAX_ASKED = 400
 _P, _CHOICE = Patterns("grading.yaml", "compare"), Patterns("grading.yaml", "choices")
+Rule = Literal["number", "integer", "choice", "symbolic"]
 
 
 def equal(candidate: str, gold: str, dataset: str | None = None) -> bool:
@@ -82,8 +83,6 @@ def _same(one: str, two: str) -> bool | None:
 def _shorter(text: str) -> list[str]:
     if re.match(r"[-+]?\d+,\d+", text):
         return [_P.decimal_comma.sub(lambda m: m.group().replace(",", "."), text)]
-    if not re.search("[A-Za-z]{2}", text) or _P.negated.search(text):
-        return []
     without = announced(text)
     return [without, explained(without)]
 
@@ -136,3 +135,21 @@ def _same_choice(candidate: str, gold: str) -> bool:
     if (found := _chosen_letter(candidate)) is None and text is not None:
         return plain(candidate).lower() == text[2].strip().lower()
     return letter is not None and found == letter
+
+
+def base_name(dataset: str) -> str:
+    """drp_gsm8k, GSM8K-test and gsm8k_test all begin with gsm8k here."""
+    return re.sub(r"[^a-z0-9]+", "_", dataset.lower()).removeprefix("drp_")
+
+
+def rule_of(dataset: str | None) -> Rule:
+    """The rule for a set's name, as a task (drp_gsm8k), a file (gsm8k_test) or plain (gsm8k).
+
+    `number`: exact decimal value after commas, currency and units. `integer`: the same, and the
+    gold may be written as a float (AMC) or the candidate with leading zeros (AIME). `choice`: the
+    letter of a multiple choice. `symbolic`: any mathematical object, and sets that are not known.
+    """
+    name = base_name(dataset or "")
+    rules = table("grading.yaml")["tables"]["rules"]
+    return cast(Rule, next((rules[prefix] for prefix in rules if name.startswith(prefix)),
+                           "symbolic"))

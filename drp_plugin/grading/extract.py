@@ -3,9 +3,8 @@
 import re
 from typing import Literal, NamedTuple
 
-from drp_plugin.grading.answer import Opaque, Words
 from drp_plugin.grading.normal import tidy
-from drp_plugin.grading.reading import read
+from drp_plugin.grading.reading import Opaque, Words, read
 from drp_plugin.grading.units import canonical
 from drp_plugin.resources import Patterns
 from drp_plugin.thinking import CLOSE, OPEN

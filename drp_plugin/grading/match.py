@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from drp_plugin.grading.answer import Answer, Expression, Group, Opaque, Ratio, Relation, Words
 from drp_plugin.grading.latex import Node, num, parse
-from drp_plugin.grading.regions import EVERYTHING, is_range, same_region
+from drp_plugin.grading.reading import Answer, Expression, Group, Opaque, Ratio, Relation, Words
+from drp_plugin.grading.regions import is_range, same_region
 from drp_plugin.grading.relations import Verdict, definition, names, same_zeros, states_no_value
 from drp_plugin.grading.units import PERCENT, conflict, lettered
 from drp_plugin.grading.value import same, value_of, variables
@@ -29,7 +29,9 @@ def same_answer(candidate: Answer, gold: Answer) -> Verdict:
     tuples = [side for side in both if isinstance(side, Group) and side.kind == "tuple"]
     if len(tuples) == 2:
         return _same_tuple(*tuples)
-    return _assignments(candidate, gold) if tuples else _same_items(candidate, gold)
+    if tuples:
+        return _same_listed(gold if tuples[0] is candidate else candidate, tuples[0])
+    return _same_items(candidate, gold)
 
 
 def _same_words(candidate: Answer, gold: Answer) -> Verdict:
@@ -37,11 +39,9 @@ def _same_words(candidate: Answer, gold: Answer) -> Verdict:
     assert isinstance(words, Words)
     if isinstance(other, Words):
         return word_key(other.text) == word_key(words.text)
-    if isinstance(other, Expression):
-        return other.node.op == "var" and other.node.name.lower() == word_key(words.text)
     if isinstance(other, Relation) and other.signs == ("=",):
         return _same_words(other.sides[1], words)
-    return words.text in EVERYTHING and same_region(words, other) is True
+    return same_region(words, other) is True
 
 
 def _same_ranges(candidate: Answer, gold: Answer) -> Verdict:
@@ -51,10 +51,6 @@ def _same_ranges(candidate: Answer, gold: Answer) -> Verdict:
     verdict = same_region(candidate, gold)
     if verdict is None and isinstance(candidate, Relation) and isinstance(gold, Relation):
         return same_zeros(candidate, gold)
-    if verdict is None and isinstance(candidate, Group) and isinstance(gold, Group) \
-            and (candidate.kind, candidate.joint) == (gold.kind, gold.joint):
-        same_parts = _same_tuple if gold.kind == "tuple" else _same_items
-        return same_parts(candidate, gold)
     return bool(verdict)
 
 
@@ -67,19 +63,12 @@ def _same_relation(candidate: Answer, gold: Answer) -> Verdict:
         named = gold.signs == ("\\in",) or (
             gold.signs == ("=",) and (names(gold.sides[0]) or _twice(gold)))
         return same_answer(candidate, gold.sides[1]) if named else False
-    equation = set(candidate.signs) <= {"=", "\\approx"}
     if isinstance(gold, Relation):
-        if not equation or not set(gold.signs) <= {"=", "\\approx"}:
-            return None
-        if names(candidate.sides[0]) and candidate.sides[0] == gold.sides[0]:
-            return same_answer(candidate.sides[-1], gold.sides[-1])
         ours, theirs = definition(candidate), definition(gold)
         if ours is None or theirs is None:
             return same_zeros(candidate, gold)
         return same(ours[1], theirs[1]) if ours[0] == theirs[0] or "y" in (ours[0], theirs[0]) \
             else False
-    if not equation:
-        return False
     if states_no_value(candidate):
         # but x² − 5x + 6 = (x − 2)(x − 3) may state one formula twice
         return isinstance(gold, Expression) and bool(variables(gold.node)) and _all(
@@ -87,8 +76,6 @@ def _same_relation(candidate: Answer, gold: Answer) -> Verdict:
     stated = [candidate.sides[-1]]
     if "\\approx" in candidate.signs:
         stated.append(candidate.sides[candidate.signs.index("\\approx")])
-    if _twice(candidate):
-        stated.append(candidate.sides[0])
     return _any(same_answer(side, gold) for side in stated)
 
 
@@ -167,23 +154,12 @@ def _same_tuple(candidate: Group, gold: Group) -> Verdict:
     return _all(map(same_answer, candidate.items, gold.items))
 
 
-def _assignments(candidate: Answer, gold: Answer) -> Verdict:
-    """x = 1, y = 2 for (1, 2): a list that names each coordinate, in alphabetical order."""
-    flipped = isinstance(candidate, Group) and candidate.kind == "tuple"
-    listed, ordered = (gold, candidate) if flipped else (candidate, gold)
-    if not isinstance(listed, Group) or not isinstance(ordered, Group):
-        return False
-    named = {}
-    for item in listed.items:
-        if not (isinstance(item, Relation) and item.signs == ("=",) and names(item.sides[0])
-                and isinstance(item.sides[0], Expression)):
-            # a set of one pair, (2, 3) for {(2, 3)}
-            return len(listed.items) == 1 and same_answer(
-                *((candidate, item) if flipped else (item, gold)))
-        named["".join(sorted(variables(item.sides[0].node)))] = item.sides[1]
-    return len(named) == len(ordered.items) and _all(
-        same_answer(named[name], value) for name, value
-        in zip(sorted(named), ordered.items, strict=True))
+def _same_listed(listed: Answer, ordered: Answer) -> Verdict:
+    """A set of one pair, {(2, 3)}, is the pair. Math-Verify decides on a list that names each
+    coordinate: x = 1, y = 2."""
+    if not isinstance(listed, Group) or all(isinstance(i, Relation) for i in listed.items):
+        return None if isinstance(listed, Group) else False
+    return len(listed.items) == 1 and same_answer(listed.items[0], ordered)
 
 
 def _same_items(candidate: Answer, gold: Answer) -> Verdict:

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 from itertools import accumulate
 
@@ -66,7 +67,10 @@ def tidy(text: str) -> str:
         text = _without_commands(text)
     text = " ".join(text.split())
     text = _unwrap(_P.dots.sub(r"\1\\ldots", text)).rstrip(".,;: ").strip()
-    return _numbers(text)
+    text = _rewritten(text, "separators")
+    if text[:1] == WORD_OPEN and text[-1:] == WORD_CLOSE and _P.starts_number.match(text):
+        text = text[1:-1].strip()       # \\text{5 hours}: a number, not words
+    return _rewritten(text, "numbers")      # and functions, from plain text's forms to LaTeX's
 
 
 def _without_commands(text: str) -> str:
@@ -74,39 +78,16 @@ def _without_commands(text: str) -> str:
         text = _unwrap(_P.colour.sub("", text).strip())
     for old, new in _TABLES["commands"].items():
         text = text.replace(old, new)
-    text = _P.leq.sub(r"\\\1", text)
     if _P.lines.search(text):
         text = _unwrap(_P.lines.sub("", text).replace("\\\\", ", ").replace("&", " ").strip())
-    text = _P.grouped.sub("", text).replace("\\!", "")
-    text = re.sub(r"(?<=\d)\{,\}(?=\d)", ".", text)     # what is left is a decimal comma
-    text = _P.sizes.sub("", text)
-    for _ in range(3):
-        text, changed = _P.wrapped.subn(_words, text)
-        if not changed:
-            break
-    return _P.space.sub(" ", _P.switch.sub(" ", text))
+    return _rewritten(text, "markup")
 
 
-def _numbers(text: str) -> str:
-    """The forms of numbers and functions that plain text has, as LaTeX has them."""
-    text = _P.about.sub(r"\1", text)
-    text = _P.head.sub(lambda m: m.group(1).replace(",", ""), text)
-    if text[:1] == WORD_OPEN and text[-1:] == WORD_CLOSE and _P.starts_number.match(text):
-        text = text[1:-1].strip()       # \\text{5 hours}: a number, not words
-    text = _P.spaced.sub(lambda m: m.group().replace(" ", ""), text)
-    if re.search("[A-Za-z]", text):
-        text = _P.infinite.sub(lambda m: "-\\infty" if m[2] else "\\infty", text)
-        text = _P.named.sub(lambda m: f"\\{m[1] or m[2]} " if m[1] or m[2] else m[0], text)
-        text = _P.out_of.sub(r"\\frac{\1}{\2}", text)
-        text = _P.modulo.sub(r"\\pmod{\1}", _P.choose.sub(_chosen, text))
-    text = _P.mixed.sub(r"\1\\frac{\2}{\3}", text).replace("**", "^")
-    if "\\frac" in text:
-        text = _P.proper.sub(_improper, text)
-    if "." in text:
-        text = _P.repeating.sub(_repeating, _P.dotted.sub(r"\\overline{\1\2\3}", text))
-    if "\\circ" in text:
-        text = _P.minutes.sub(_minutes, text)
-    return _P.scientific.sub(r"\1 \\times 10^{\2}", text)
+def _rewritten(text: str, stage: str) -> str:
+    """The text after the rewritings of a stage, in their order."""
+    for name, new in _TABLES["rewritings"][stage]:
+        text = getattr(_P, name).sub(_MADE[name] if new is None else new, text)
+    return text
 
 
 def _improper(match: re.Match[str]) -> str:
@@ -144,6 +125,13 @@ def _minutes(match: re.Match[str]) -> str:
 def _words(match: re.Match[str]) -> str:
     inner = re.sub(r"\\([ $%])", r"\1", match[1])
     return f" {WORD_OPEN}{inner}{WORD_CLOSE} " if re.search(r"[A-Za-z]", inner) else f" {inner} "
+
+
+_MADE: dict[str, Callable[[re.Match[str]], str]] = {
+    "wrapped": _words, "choose": _chosen, "proper": _improper, "repeating": _repeating,
+    "minutes": _minutes, "head": lambda match: match[0].replace(",", ""),
+    "spaced": lambda match: match[0].replace(" ", ""),
+    "named": lambda match: f"\\{match[1] or match[2]} " if match[1] or match[2] else match[0]}
 
 
 def _unwrap(text: str) -> str:

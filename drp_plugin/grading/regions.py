@@ -8,8 +8,8 @@ import itertools
 from fractions import Fraction
 from functools import lru_cache
 
-from drp_plugin.grading.answer import Answer, Expression, Group, Relation, Words
 from drp_plugin.grading.latex import Node, NotUnderstood
+from drp_plugin.grading.reading import Answer, Expression, Group, Relation, Words
 from drp_plugin.grading.units import Quantity
 from drp_plugin.grading.value import Undefined, Value, close, value_of, variables
 

@@ -2,8 +2,8 @@
 
 import re
 
-from drp_plugin.grading.answer import Answer, Expression, Group, Relation, Words
 from drp_plugin.grading.latex import Node
+from drp_plugin.grading.reading import Answer, Expression, Group, Relation, Words
 from drp_plugin.grading.value import proportional, same, variables
 from drp_plugin.resources import Patterns
 

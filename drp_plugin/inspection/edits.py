@@ -13,8 +13,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.pruning.dialogue import PruneOptions
 from drp_plugin.records import Pruned, Record, Reject, Trace
 from drp_plugin.run_dir import EDITS, REJECTS, SETTINGS
-from drp_plugin.shape import Unfit, shaped
-from drp_plugin.thinking import split_response
+from drp_plugin.thinking import Unfit, shaped, split_response
 
 CHECKS = ("complete", "answer", "numbers", "length", "language")
 

@@ -20,7 +20,7 @@ from drp_plugin.inspection.edits import Decisions, Edit, check_edit, read_edits,
 from drp_plugin.inspection.rows import find_row, readable
 from drp_plugin.records import Reject
 from drp_plugin.run_dir import EDITS
-from drp_plugin.shape import Unfit
+from drp_plugin.thinking import Unfit
 
 _MOST = 4 << 20  # Bytes of a decision
 

@@ -14,11 +14,11 @@ from drp_plugin.pruning.dialogue import Prune, PruneOptions
 from drp_plugin.records import Reject, Trace
 
 METHODS = {
-    "earliest-correct": ("dropping", "the shortest prefix that states the answer"),
+    "earliest-correct": ("earliest_correct", "the shortest prefix that states the answer"),
     "shortest-correct": ("own_samples", "each question's shortest correct sample"),
     "mixchain:K": ("own_samples", "CoT-Valve's solution K, 4 (longest sample) to 0 (shortest)"),
-    "random:RATIO": ("dropping", "control: random steps go, RATIO of the tokens stay"),
-    "no-thinking": ("dropping", "control: the answer part alone"),
+    "random:RATIO": ("controls", "control: random steps go, RATIO of the tokens stay"),
+    "no-thinking": ("controls", "control: the answer part alone"),
     "entropy:MODEL[@RATIO]": ("importance", "the steps of lowest entropy go"),
     "perplexity:MODEL[@RATIO]": ("importance", "steps that the answer does not need go"),
     "pir:MODEL[@RATIO]": ("importance", "the same, for steps of checking alone"),

@@ -15,8 +15,7 @@ from drp_plugin.pruning.dialogue import (
     unbraced,
 )
 from drp_plugin.records import Pruned, Reason, Reject, Trace
-from drp_plugin.shape import Unfit, check_question
-from drp_plugin.thinking import join_response
+from drp_plugin.thinking import Unfit, check_question, join_response
 
 _PARTS = re.compile(r"^[ \t]*#{0,4}[ \t]*\**(REASONING|ANSWER)\**:?[ \t]*$", re.MULTILINE)
 

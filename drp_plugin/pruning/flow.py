@@ -26,8 +26,16 @@ from drp_plugin.pruning.numbers import new_numbers
 from drp_plugin.pruning.revise import revise
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.resources import table
-from drp_plugin.shape import CONTROL_TOKENS, Unfit, check_controls, check_question, shaped
-from drp_plugin.thinking import OPEN, join_response, split_response
+from drp_plugin.thinking import (
+    CONTROL_TOKENS,
+    OPEN,
+    Unfit,
+    check_controls,
+    check_question,
+    join_response,
+    shaped,
+    split_response,
+)
 
 _TAIL = 400  # Characters at T̂'s end in which its statement of the answer is looked for
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"

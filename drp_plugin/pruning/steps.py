@@ -37,27 +37,31 @@ class Located(NamedTuple):
 
 
 def parse_steps(reply: str, *, skills: bool) -> list[Located]:
-    """The steps of a reply, in order.
-
-    Markers count only in their turn (1, 2, 3 …), because the reasoning itself may say
-    "Step 2:". Bold marks, headings and the braces of the format are taken off. Raises
-    FormatError for a reply without steps, a step without text, or (`skills`) without skills.
-    """
-    turns: list[re.Match[str]] = []
-    for match in _P.step.finditer(reply):
-        if int(match[1]) == len(turns) + 1:
-            turns.append(match)
-    if not turns:
+    """The steps of a reply, in order. Bold marks, headings and the braces of the format are taken
+    off. Raises FormatError for a reply without steps, a step without text, or (`skills`) without
+    skills."""
+    steps = [_labelled(chunk, skills) for _, chunk in numbered(reply, _P.step, 1)]
+    if not steps:
         raise FormatError('it has no line that starts with "Step 1:".')
-    steps: list[Located] = []
-    ends = [match.start() for match in turns[1:]] + [len(reply)]
-    for match, end in zip(turns, ends, strict=True):
-        steps.append(_labelled(reply[match.end() : end], skills))
-        if not steps[-1].text:
-            raise FormatError(f"step {len(steps)} has no text.")
+    for number, step in enumerate(steps, start=1):
+        if not step.text:
+            raise FormatError(f"step {number} has no text.")
     if skills and sum(step.skill is None for step in steps) > len(steps) / 2:
         raise FormatError('the steps have no "Skill:" lines.')
     return steps
+
+
+def numbered(text: str, marker: re.Pattern[str], first: int | None = None
+             ) -> list[tuple[int, str]]:
+    """The markers' numbers, from `first` on, and what follows each. A marker counts only in its
+    turn (1, 2, 3 …), because the reasoning itself may say "Step 2:"."""
+    turns: list[re.Match[str]] = []
+    for match in marker.finditer(text):
+        if (int(turns[-1][1]) + 1 if turns else first) in (int(match[1]), None):
+            turns.append(match)
+    ends = [match.start() for match in turns] + [len(text)]
+    return [(int(match[1]), text[match.end() : end])
+            for match, end in zip(turns, ends[1:], strict=True)]
 
 
 def _labelled(chunk: str, skills: bool) -> Located:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
-from drp_plugin.methods.dropping import first_correct
+from drp_plugin.methods.earliest_correct import first_correct
 from drp_plugin.report.regrading import BUDGETS, Scored, readings
 from drp_plugin.scoring import Reading
 from drp_plugin.segment import texts, units

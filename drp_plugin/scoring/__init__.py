@@ -3,7 +3,9 @@
 The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import fmean
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended as ended_by_itself
@@ -135,25 +137,20 @@ class Figures:
 
     def __init__(self, cutoff: int | None) -> None:
         self._cutoff = cutoff
-        self._counts = dict.fromkeys(("n", "samples", "graded", "truncated", "no_answer", "boxed",
-                                      "stated", "last_number"), 0)
+        self._counts = Counter(n=0, samples=0, graded=0, truncated=0, no_answer=0, boxed=0,
+                               stated=0, last_number=0)
         self._shares = self._tokens = self._think = 0.0
 
     def add(self, readings: Sequence[Reading]) -> None:
         """Count a problem, by the readings of its samples."""
-        counts = self._counts
-        counts["n"] += 1
-        counts["samples"] += len(readings)
-        self._tokens += sum(r.tokens for r in readings) / len(readings)
-        self._think += sum(r.think_tokens for r in readings) / len(readings)
-        if readings[0].correct is not None:
-            counts["graded"] += 1
-            self._shares += sum(bool(r.correct) for r in readings) / len(readings)
-        for reading in readings:
-            counts["truncated"] += reading.truncated
-            counts["no_answer"] += reading.extracted is None and not reading.truncated
-            if reading.extraction:
-                counts[reading.extraction] += 1
+        self._counts.update(
+            n=1, samples=len(readings), graded=readings[0].correct is not None,
+            truncated=sum(r.truncated for r in readings),
+            no_answer=sum(r.extracted is None and not r.truncated for r in readings))
+        self._counts.update(r.extraction for r in readings if r.extraction)
+        self._tokens += fmean(r.tokens for r in readings)
+        self._think += fmean(r.think_tokens for r in readings)
+        self._shares += fmean(bool(r.correct) for r in readings)
 
     def summary(self) -> Summary:
         """The figures."""

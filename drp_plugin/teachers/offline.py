@@ -15,12 +15,11 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, islice
 from pathlib import Path
-from typing import NamedTuple
 
 from drp_plugin import segment
 from drp_plugin.grading import extract
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError
-from drp_plugin.pruning.steps import Part, Piece, assemble, gap
+from drp_plugin.pruning.steps import Part, Piece, assemble, gap, numbered
 from drp_plugin.records import Action, Reason, Step, Usage
 from drp_plugin.teachers.offline_cues import Clause, says, statement, tighten
 from drp_plugin.teachers.offline_plan import Judge
@@ -35,30 +34,17 @@ _SKILL = re.compile(r"\nSkill: ([^\n]*)\s*\Z")
 _UNIT = re.compile(r"^\[(\d+)\] ", re.MULTILINE)
 
 
-class Section(NamedTuple):
-    """A part of a prompt, and the attributes of its tag."""
-
-    text: str
-    attributes: str
-
-    def says(self, attribute: str) -> bool:
-        """Whether the tag has `attribute`, written as in the prompt: `more="true"`."""
-        return attribute in self.attributes.split()
-
-
-def section(prompt: str, name: str) -> Section | None:
-    """What stands between `<name>` and the last `</name>`, each on a line of its own."""
-    opening = re.search(rf"\n<{name}((?: [a-z]+=\"[a-z]*\")*)>\n", prompt)
-    closing = prompt.rfind(f"\n</{name}>")
-    if opening is None or closing < opening.start():
-        return None
-    return Section(prompt[opening.end():closing] if closing >= opening.end() else "", opening[1])
+def section(prompt: str, name: str) -> re.Match[str] | None:
+    """What stands between `<name>` and the last `</name>`, each on a line of its own: the `text`,
+    and the `attributes` of the tag."""
+    return re.search(rf"(?s)\n<{name}(?P<attributes>(?: [a-z]+=\"[a-z]*\")*)>"
+                     rf"(?:\n(?P<text>.*))?\n</{name}>", prompt)
 
 
 def read_steps(listing: str) -> list[Step]:
     """The numbered steps of a revision prompt."""
     found = []
-    for index, text in _numbered(listing, _STEP):
+    for index, text in numbered(listing, _STEP):
         label = _SKILL.search(text.rstrip())
         body = text[: label.start()] if label else text
         found.append(Step(index=index, text=body.strip(), skill=label[1] if label else None))
@@ -68,21 +54,11 @@ def read_steps(listing: str) -> list[Step]:
 def read_units(listing: str) -> list[Step]:
     """The numbered units of an indexed prompt, each with the white space behind it."""
     found = []
-    for index, text in _numbered(listing, _UNIT):
+    for index, text in numbered(listing, _UNIT):
         space = "\n\n" if text.endswith("\n\n") else \
             " " if text.rstrip()[-1:] in (".", "!", "?", ",", ":", ";") else "\n"
         found.append(Step(index=index, text=text.strip() + space))
     return found
-
-
-def _numbered(listing: str, marker: re.Pattern[str]) -> list[tuple[int, str]]:
-    turns: list[re.Match[str]] = []
-    for match in marker.finditer(listing):
-        if not turns or int(match[1]) == int(turns[-1][1]) + 1:
-            turns.append(match)
-    ends = [match.start() for match in turns[1:]] + [len(listing)]
-    return [(int(match[1]), listing[match.end() : end])
-            for match, end in zip(turns, ends, strict=True)]
 
 
 def write_steps(parts: Sequence[tuple[str, str]], *, skills: bool) -> str:
@@ -162,15 +138,15 @@ def source_digest() -> str:
 
 def answer(prompt: str, quality: float = 1.0) -> str:
     """The reply to a prompt; raises TeacherError for one that rules cannot answer."""
-    question, student = (found.text if (found := section(prompt, name)) else ""
+    question, student = (((found := section(prompt, name)) and found["text"]) or ""
                          for name in ("question", "answer"))
     for name, read, reply in (("units", read_units, _indexed),
                               ("steps", read_steps, _revision)):
         if listed := section(prompt, name):
-            if not (given := read(listed.text)):
+            if not (given := read(listed["text"] or "")):
                 raise TeacherError(f"the prompt shows no {name}", Reason.BAD_FORMAT)
             final = extract(student, thinking=False).text
-            whole = not listed.says('more="true"')  # which says that others follow
+            whole = 'more="true"' not in listed["attributes"]  # which says that others follow
 
             def judge(clauses: Iterable[str], final: str | None = final,
                       whole: bool = whole) -> list[str]:
@@ -183,7 +159,8 @@ def answer(prompt: str, quality: float = 1.0) -> str:
 
             return reply(given, judge, final if whole else None)
     if reasoning := section(prompt, "reasoning"):
-        return _decomposition(reasoning.text, skills=not reasoning.says('labels="none"'))
+        return _decomposition(reasoning["text"] or "",
+                              skills='labels="none"' not in reasoning["attributes"])
     raise TeacherError(
         "the offline teacher is rules, no language model: it knows only the shipped prompts for "
         "decomposing and revising. Give another teacher for this", Reason.REFUSED)

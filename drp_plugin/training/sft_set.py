@@ -10,7 +10,7 @@ from typing import Any
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.resources import filled
-from drp_plugin.shape import Unfit, check_controls, check_question, shaped
+from drp_plugin.thinking import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import dataset_info
 from drp_plugin.training.mixing import Fit, Spool, digest, mix
 from drp_plugin.training.sources import Candidate, Dropped, HeldOut, Why, read_source

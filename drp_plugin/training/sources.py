@@ -27,7 +27,7 @@ from drp_plugin.records import Pruned
 from drp_plugin.resources import resource
 from drp_plugin.run_dir import PRUNED, REJECTS
 from drp_plugin.sampling.questions import load
-from drp_plugin.shape import Unfit
+from drp_plugin.thinking import Unfit
 
 _FACTS = ("answer", "dataset", "model", "teacher", "prompts_hash", "tokens_before", "tokens_after",
           "edited")

@@ -23,7 +23,7 @@ from drp_plugin.inspection.page import write_page
 from drp_plugin.inspection.rows import Statistics, Teachings, rows
 from drp_plugin.pruning.dialogue import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step, Usage
-from drp_plugin.shape import Unfit
+from drp_plugin.thinking import Unfit
 from drp_plugin.tokens import TokenCounter
 from drp_plugin.training.sft_set import SetSettings, build
 

@@ -297,7 +297,7 @@ def test_what_build_refuses_is_not_paid_for(change: dict, reason: Reason,
 
 
 def test_every_layouts_control_tokens_are_known() -> None:
-    from drp_plugin.shape import CONTROL_TOKENS
+    from drp_plugin.thinking import CONTROL_TOKENS
     from drp_plugin.training.templates import FAMILIES
 
     assert {mark for family in FAMILIES.values() for mark in family.marks()} <= set(CONTROL_TOKENS)

@@ -142,7 +142,7 @@ def no_qwen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """A machine on which Qwen's tokenizer cannot be had."""
     monkeypatch.delenv(QWEN_VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("drp_plugin.tokens._cached", lambda repository: None)
+    monkeypatch.setattr("drp_plugin.tokens._from_hub", lambda *repositories: None)
     _counter.cache_clear()
     yield
     _counter.cache_clear()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from drp_plugin.cli.sets import build as command
 from drp_plugin.errors import UserError
-from drp_plugin.shape import Unfit, shaped
+from drp_plugin.thinking import Unfit, shaped
 from drp_plugin.training.mixing import parse_ratio, quotas
 from drp_plugin.training.sft_set import SetSettings, build
 from drp_plugin.training.sources import Why
