@@ -28,7 +28,7 @@ from drp_plugin import jsonl
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Reply, Request
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import Mode, PruneOptions
+from drp_plugin.pruning import Mode, PruneOptions
 from drp_plugin.pruning.flow import prune_trace
 from drp_plugin.reading import traces
 from drp_plugin.records import Pruned, Reject, Trace

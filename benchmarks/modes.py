@@ -25,7 +25,7 @@ from pathlib import Path
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.prices import find_price
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import PruneOptions
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.flow import prune_trace
 from drp_plugin.pruning.steps import Part
 from drp_plugin.reading import traces

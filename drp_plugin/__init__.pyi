@@ -2,7 +2,7 @@
 
 from .errors import UserError
 from .grading import Grade, grade
-from .pruning.dialogue import PruneOptions
+from .pruning import PruneOptions
 from .reading import read
 from .records import Pruned, Reject, Trace
 from .runner.session import PruneRun, prune

@@ -16,7 +16,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.methods import direct_distillation, is_method, listing
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import PruneOptions
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.reading import Reader
 from drp_plugin.reading import traces as read_traces
 from drp_plugin.records import Pruned, Reject, Trace

@@ -20,7 +20,7 @@ from drp_plugin.loops import loop_period
 from drp_plugin.progress import Display
 from drp_plugin.reading import Item, Reader
 from drp_plugin.scoring import DEFAULT_CUTOFF, Figures, Reading, Summary, measure_at
-from drp_plugin.scoring.samples import dataset_of, one_repeat, read_sample, task_of
+from drp_plugin.scoring.samples import one_repeat, read_sample, task_of
 from drp_plugin.terminal import say
 from drp_plugin.tokens import PIECES, QWEN, TokenCounter
 
@@ -146,7 +146,7 @@ def _samples(value: dict[str, Any], path: str, number: int, dataset: str | None,
              thinking: bool) -> Iterator[ScoreRow]:
     """Every completion of a row that lmms-eval wrote, as `drp report` reads it."""
     sample = read_sample(value, path, number)
-    name = sample.dataset or value.get("dataset") or dataset or dataset_of(task_of(path) or "")
+    name = sample.dataset or value.get("dataset") or dataset or task_of(path)
     single = len(sample.completions) == 1
     problem = sample.doc if "repeat" in value else number
     for i, (text, end) in enumerate(zip(sample.completions, sample.ended, strict=True)):

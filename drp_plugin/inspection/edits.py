@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.pruning.dialogue import PruneOptions
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.records import Pruned, Record, Reject, Trace
 from drp_plugin.run_dir import EDITS, REJECTS, SETTINGS
 from drp_plugin.thinking import Unfit, shaped, split_response

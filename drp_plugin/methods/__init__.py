@@ -10,7 +10,8 @@ from typing import Any, NamedTuple, NoReturn
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Request, Teacher
-from drp_plugin.pruning.dialogue import Prune, PruneOptions
+from drp_plugin.pruning import PruneOptions
+from drp_plugin.pruning.dialogue import Prune
 from drp_plugin.records import Reject, Trace
 
 METHODS = {

@@ -6,14 +6,8 @@ from collections.abc import Callable
 from drp_plugin.grading import equal, extract
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import (
-    CutReply,
-    Dialogue,
-    FormatError,
-    PruneOptions,
-    Rejection,
-    unbraced,
-)
+from drp_plugin.pruning import PruneOptions
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, unbraced
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.thinking import Unfit, check_question, join_response
 

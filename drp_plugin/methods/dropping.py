@@ -57,7 +57,7 @@ def parse_ratio(text: str) -> float:
 def sentences(checked: CheckedTrace) -> tuple[tuple[Step, ...], int]:
     """The sentences of T, and the number of the one that must stay. That is the last that states
     the final answer, or simply the last."""
-    steps = decompose_sentences(checked.thinking).steps
+    steps = decompose_sentences(checked.thinking)
     for step in reversed(steps):
         result = stated_result(step.text)
         if result and checked.final and close_to(result, checked.final, checked.trace.dataset):

@@ -37,7 +37,7 @@ async def earliest_correct(checked: CheckedTrace, _: Dialogue) -> Result:
     if final is None:
         raise Rejection("trace", Reason.NO_ANSWER, "no final answer to look for")
     right, dataset = trace.answer if trace.answer is not None else final, trace.dataset
-    steps = decompose_sentences(thinking).steps
+    steps = decompose_sentences(thinking)
     place = first_correct([s.text for s in steps], right, dataset, trace.question)
     if place is None:
         raise Rejection("revise", Reason.NO_ANSWER,

@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
 from itertools import accumulate
-from typing import NamedTuple
 
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, check_loop
 from drp_plugin.pruning.steps import (
@@ -66,21 +65,16 @@ _SMALLEST_WINDOW = 64
 """Tokens; a teacher that cannot segment even this within its output limit is given up."""
 
 
-class Decomposition(NamedTuple):
-    """The steps, and the share of T that they hold."""
-
-    steps: tuple[Step, ...]
-    coverage: float
-
-
-def decompose_sentences(thinking: str) -> Decomposition:
+def decompose_sentences(thinking: str) -> tuple[Step, ...]:
     """Appendix D's baseline: split at sentence boundaries, no skills, no request."""
     spans = enumerate(units(thinking, "sentence"), start=1)
-    return Decomposition(tuple(stretch(index, thinking, *span) for index, span in spans), 1.0)
+    return tuple(stretch(index, thinking, *span) for index, span in spans)
 
 
-async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decomposition:
-    """Have the teacher segment T, in windows where it is long.
+async def decompose(question: str, thinking: str, dialogue: Dialogue
+                    ) -> tuple[tuple[Step, ...], float]:
+    """The steps into which the teacher segments T, in windows where it is long, and the share of T
+    that they hold.
 
     The last step of a window that is not the last is dropped and its text opens the next one,
     so that windows meet where a step ends. Steps that a cut reply holds whole are kept, and the
@@ -126,7 +120,7 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue) -> Decompo
         raise Rejection("decompose", Reason.LOW_COVERAGE,
                         f"the steps hold {share:.0%} of the thinking, less than "
                         f"{options.min_coverage:.0%}")
-    return Decomposition(steps, share)
+    return steps, share
 
 
 def _checked(reply: str, text: str, skills: bool, least: float) -> list[Located]:
@@ -154,9 +148,7 @@ def _before_last(found: list[Located]) -> list[Located]:
 def _whole_steps(text: str, reply: str, skills: bool) -> list[Located]:
     """The steps of a cut reply that are complete and follow on each other without a gap."""
     try:
-        labelled = parse_steps(reply, skills=False)[:-1]
-        if skills:
-            labelled = parse_steps(reply, skills=True)[: len(labelled)]
+        labelled = parse_steps(reply, skills=skills)[:-1]
     except FormatError:
         return []
     whole: list[Located] = []

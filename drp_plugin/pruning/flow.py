@@ -12,15 +12,9 @@ from typing import Any
 from drp_plugin.grading import equal, extract
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.prompts import Prompts
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.decompose import decompose, decompose_sentences
-from drp_plugin.pruning.dialogue import (
-    CheckedTrace,
-    Dialogue,
-    Prune,
-    PruneOptions,
-    Rejection,
-    Result,
-)
+from drp_plugin.pruning.dialogue import CheckedTrace, Dialogue, Prune, Rejection, Result
 from drp_plugin.pruning.indexed import prune_indexed
 from drp_plugin.pruning.numbers import new_numbers
 from drp_plugin.pruning.revise import revise
@@ -179,7 +173,7 @@ async def prune_with_teacher(checked: CheckedTrace, dialogue: Dialogue) -> Resul
     mode = dialogue.options.decompose
     if mode == "indexed":
         return await prune_indexed(checked, dialogue)
-    steps, coverage = decompose_sentences(checked.thinking) if mode == "sentence" \
+    steps, coverage = (decompose_sentences(checked.thinking), 1.0) if mode == "sentence" \
         else await decompose(checked.trace.question, checked.thinking, dialogue)
     result = await revise(checked, steps, dialogue)
     return result._replace(coverage=coverage)

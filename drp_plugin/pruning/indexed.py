@@ -7,7 +7,7 @@ the teacher never writes T again: what it is paid for is ranges, skills, actions
 import json
 import re
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from drp_plugin.pruning.decompose import Windows
 from drp_plugin.pruning.dialogue import (
@@ -30,15 +30,9 @@ SCHEMA = table("indexed_schema.json")
 """The reply's JSON schema, within what OpenAI's strict mode and Gemini take."""
 
 
-class Indexed(NamedTuple):
-    """A window's reply."""
-
-    parts: tuple[Part, ...]
-    answer: str | None
-
-
-def parse_indexed(reply: str, first: int, last: int) -> Indexed:
-    """The reply for units `first` to `last`; raises FormatError that names what is wrong."""
+def parse_indexed(reply: str, first: int, last: int) -> tuple[tuple[Part, ...], str | None]:
+    """The steps and the new answer part of a reply for units `first` to `last`; raises FormatError
+    that names what is wrong."""
     body = reply.strip()
     start = body.find("{")
     if start < 0:
@@ -60,7 +54,7 @@ def parse_indexed(reply: str, first: int, last: int) -> Indexed:
     answer = value.get("answer")
     if answer is not None and not isinstance(answer, str):
         raise FormatError('"answer" is neither a text nor null.')
-    return Indexed(tuple(parts), answer.strip() or None if answer else None)
+    return tuple(parts), answer.strip() or None if answer else None
 
 
 def _part(item: Any, before: list[Part], first: int, last: int) -> Part:
@@ -178,13 +172,11 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
                 for i in range(first, last + 1)])
         limits: dict[str, Any] = {"first": first, "last": last}
         try:
-            reply = await dialogue.ask("indexed", message, partial(parse_indexed, **limits),
-                                       schema=SCHEMA, check_cut=partial(check_cut, **limits))
-            found = reply.parts
+            found, new_answer = await dialogue.ask(
+                "indexed", message, partial(parse_indexed, **limits), schema=SCHEMA,
+                check_cut=partial(check_cut, **limits))
             if more:
                 found = _settled(list(found)) or found
-            else:
-                new_answer = reply.answer
         except CutReply as cut:
             found = whole_parts(cut.reply.text, first, last)
             if not found:

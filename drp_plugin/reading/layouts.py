@@ -11,18 +11,9 @@ from drp_plugin.thinking import CLOSE, OPEN, as_published, join_response
 
 _ASSISTANT, _USER = ("assistant", "gpt", "model", "bot"), ("user", "human")
 _P = Patterns("layouts.yaml", "patterns")
-
-
-def names() -> dict[str, list[str]]:
-    """What each field of the contract is called elsewhere, itself first."""
-    found: dict[str, list[str]] = resources.layouts("fields")
-    return found
-
-
-def conversations() -> list[str]:
-    """Fields in which messages stand."""
-    found: list[str] = resources.layouts("conversations")
-    return found
+FIELDS: dict[str, list[str]] = resources.layouts("fields")
+"""What each field of the contract is called elsewhere, itself first."""
+CONVERSATIONS: list[str] = resources.layouts("conversations")  # Fields in which messages stand
 
 
 class Response(NamedTuple):
@@ -51,10 +42,9 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
     not found is left out, a field of a wrong type stays as it is. Raises Unreadable."""
     row = {**{name.lower(): part for name, part in value.items()}, **value}
     found: dict[str, str] = {}
-    known = names()
 
     def first(field: str) -> Any:
-        for name in (columns[field],) if field in columns else known[field]:
+        for name in (columns[field],) if field in columns else FIELDS[field]:
             part = at(row, name)
             if part not in (None, "", []):
                 found[field] = name
@@ -112,7 +102,7 @@ def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: lis
         said = completions(row.get("answer")) or [Response("")]
         found["response"] = "answer"
     whole = all(CLOSE in one.text for one in said)
-    if whole and found.get("response") in ("response", *conversations()):
+    if whole and found.get("response") in ("response", *CONVERSATIONS):
         thoughts = None
     failed = row.get("error") or at(row, "response.body.error")
     if not said and failed:
@@ -152,7 +142,7 @@ def completions(value: Any) -> list[Response]:
         if value.get(inner):
             return [one if one.finish is not None else one._replace(finish=told(value))
                     for one in completions(value[inner])]
-    thought = next((value[n] for n in names()["thinking"] if _is_thought(value.get(n))), None)
+    thought = next((value[n] for n in FIELDS["thinking"] if _is_thought(value.get(n))), None)
     content = next((value[n] for n in ("content", "text", "value", "generated_text", "response")
                     if value.get(n) is not None), None)
     parts = value.get("parts", content)  # Gemini's are parts without a type
@@ -214,7 +204,7 @@ def _role(part: Any) -> str:
 
 def _conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[list[Any], str]:
     """The row's messages and the field they stand in; raises Unreadable for several turns."""
-    for name in conversations():
+    for name in CONVERSATIONS:
         talk = row.get(name)
         if isinstance(talk, list) and talk and all(_role(part) for part in talk):
             turns = sum(_role(part) in _ASSISTANT for part in talk[:-1])
@@ -240,7 +230,7 @@ def _published_gold(row: Mapping[str, Any], first: Any, found: dict[str, str],
         found["answer"] = "doc.choices"
         return choices[right] if isinstance(right, int) and right < len(choices) else None
     if found.get("response") == "answer":
-        return next((row[name] for name in names()["answer"][1:] if row.get(name)), None)
+        return next((row[name] for name in FIELDS["answer"][1:] if row.get(name)), None)
     published = first("answer")
     name = found.get("answer")
     if name != "answer" and "answer" not in columns and (

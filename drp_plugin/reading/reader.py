@@ -136,7 +136,7 @@ def kind_of(row: Mapping[str, Any]) -> str:
     for kind, marks in resources.layouts("kinds").items():
         if any(row.keys() >= set(fields) for fields in marks):
             return str(kind)
-    talks = any(isinstance(row.get(name), list) for name in layouts.conversations())
+    talks = any(isinstance(row.get(name), list) for name in layouts.CONVERSATIONS)
     return "conversations" if talks else "fields of other names"
 
 
@@ -145,10 +145,10 @@ def parse_columns(text: str) -> dict[str, str]:
     found = {}
     for part in filter(None, (piece.strip() for piece in text.split(","))):
         field, _, name = (piece.strip() for piece in part.partition("="))
-        if field not in layouts.names() or not name:
+        if field not in layouts.FIELDS or not name:
             raise UserError(f"--columns: cannot read {part!r}",
                             fix=f"Write e.g. question=problem,response=output; the fields are "
-                                f"{', '.join(layouts.names())}")
+                                f"{', '.join(layouts.FIELDS)}")
         found[field] = name
     return found
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from drp_plugin.errors import UserError
 from drp_plugin.report.runs import TaskRun
 from drp_plugin.scoring import DEFAULT_CUTOFF, Measured, Reading, measure_at, measure_many
-from drp_plugin.scoring.samples import Sample, dataset_of
+from drp_plugin.scoring.samples import Sample
 from drp_plugin.tokens import QWEN, TokenCounter
 
 #: Token budgets at which accuracy is told; those below 1,000 are for small models.
@@ -71,7 +71,7 @@ def labelled(group: str, method: str) -> str:
 
 def score_run(task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Scored:
     """Grade and count every completion of a run: with and without the cutoff, at every budget."""
-    flat = [(sample, sample.dataset or dataset_of(task.task), *each) for sample in task.samples
+    flat = [(sample, sample.dataset or task.task, *each) for sample in task.samples
             for each in zip(sample.completions, sample.backend_tokens, sample.ended, strict=True)]
     measured: list[Measured] = []
     within: list[tuple[bool, ...]] = []

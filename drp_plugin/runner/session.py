@@ -19,7 +19,7 @@ from drp_plugin.llm.prices import Budget, Price
 from drp_plugin.methods import Given, Method, is_method, make
 from drp_plugin.progress import Display
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import PruneOptions
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
 from drp_plugin.reading import Reader, traces
 from drp_plugin.records import Pruned, Reject, Trace

@@ -98,11 +98,6 @@ def _completions(value: dict[str, Any]) -> tuple[str, ...]:
     return tuple(texts) if all(isinstance(text, str) for text in texts) else ()
 
 
-def dataset_of(task: str) -> str:
-    """The set whose grading rule a task's name asks for: drp_gsm8k_tale is gsm8k."""
-    return task.removeprefix("drp_")
-
-
 def task_of(file: str | Path) -> str | None:
     """The task that a samples file is of, by its name."""
     match = SAMPLES.fullmatch(Path(file).name)

@@ -48,7 +48,10 @@ class Clause:
     @cached_property
     def plain(self) -> str:
         """The body such that the same value looks the same: `$\\dfrac{1}{4}$` and `1/4`."""
-        return plain(self.body)
+        text = self.body
+        for pattern, new in _PLAIN:
+            text = pattern.sub(new, text)
+        return text.strip().lower()
 
     @cached_property
     def numbers(self) -> tuple[str, ...]:
@@ -63,7 +66,10 @@ class Clause:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        return content_words(self.body)
+        """Words that carry meaning, in lower case, plurals cut."""
+        return frozenset(w[:-1] if w.endswith("s") and len(w) > 4 else w
+                         for w in map(str.lower, re.findall("[A-Za-z]{3,}", self.body))
+                         if w not in _STOP_WORDS)
 
     @cached_property
     def equations(self) -> tuple[str, ...]:
@@ -86,20 +92,6 @@ class Clause:
 def says(text: str, *cues: str) -> bool:
     """Whether a text has the wording of one of these cues."""
     return any(_CUES[cue].search(text) for cue in cues)
-
-
-def content_words(text: str) -> frozenset[str]:
-    """Words that carry meaning, in lower case, plurals cut."""
-    return frozenset(w[:-1] if w.endswith("s") and len(w) > 4 else w
-                     for w in map(str.lower, re.findall("[A-Za-z]{3,}", text))
-                     if w not in _STOP_WORDS)
-
-
-def plain(text: str) -> str:
-    """Text in which the same value looks the same."""
-    for pattern, new in _PLAIN:
-        text = pattern.sub(new, text)
-    return text.strip().lower()
 
 
 def _joined(text: str) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from itertools import groupby
 
-from drp_plugin.teachers.offline_cues import Clause, Stated, content_words
+from drp_plugin.teachers.offline_cues import Clause, Stated
 from drp_plugin.teachers.offline_steps import Goal, reach
 
 _LONGEST_ASIDE = 60  # Clauses; a re-check that runs on longer is taken for a part of the reasoning
@@ -23,8 +23,7 @@ class Judge:
         self.question = Clause(question)
         self.goal = Goal(final)
         self.given = set(self.question.numbers)
-        self.answer_words = content_words(answer)
-        self.answered = set(Clause(answer).numbers)
+        self.answer = Clause(answer)
         # A part of a longer trace ends where it ends, unless the answer is in it.
         self.reached = reach(clauses, self.goal, question, answer) \
             if clauses and (whole or any(map(self.goal.stated, clauses))) else len(clauses) - 1
@@ -53,8 +52,6 @@ class Judge:
 
     def _closing(self) -> int | None:
         """The student's own sentence that states the answer, where it comes soon after it."""
-        if not self.clauses or self.clauses[self.reached].says("concludes"):
-            return None
         after = self.clauses[self.reached + 1 : self.reached + _LOOKAHEAD]
         return next((i for i, clause in enumerate(after, start=self.reached + 1)
                      if clause.says("concludes") and self.goal.stated(clause)
@@ -63,7 +60,7 @@ class Judge:
     def _brings(self, i: int) -> bool:
         """Whether clause `i` is the first to have a number that is used behind it."""
         return any(self.places[number][0] == i and number not in self.given
-                   and (self.places[number][-1] > i or number in self.answered)
+                   and (self.places[number][-1] > i or number in self.answer.numbers)
                    for number in self.clauses[i].numbers)
 
     def _asides(self) -> None:
@@ -144,7 +141,7 @@ class Judge:
         words = clause.words
         if len(words) < 3:
             return "" if clause.body.endswith(":") else "hesitation"
-        shared = len(words & self.answer_words) / len(words)
+        shared = len(words & self.answer.words) / len(words)
         return "" if shared >= 0.6 and not self._restates(clause) else "aside"
 
     def _restates(self, clause: Clause) -> bool:

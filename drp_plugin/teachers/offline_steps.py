@@ -7,7 +7,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from drp_plugin.resources import table
-from drp_plugin.teachers.offline_cues import RULES, Clause, plain, skill
+from drp_plugin.teachers.offline_cues import RULES, Clause, skill
 
 _LONGEST_STEP = 600
 _LONGEST_TALK = 1500
@@ -94,7 +94,7 @@ class Goal:
     """The final answer, and how to see that a clause states it."""
 
     def __init__(self, final: str | None) -> None:
-        self.key = plain((final or "")[:500]).strip(" .")
+        self.key = Clause((final or "")[:500]).plain.strip(" .")
         if self.key.count("=") == 1 and len(self.key.split("=")[0]) <= 4:
             self.key = self.key.split("=")[1]
         word = re.escape(self.key) + r"(?![\w/^·]|\.\d|,\d|[-+]\w)"
@@ -153,7 +153,7 @@ def _last_step(clauses: Sequence[Clause], goal: Goal, answer: str) -> int:
     body = re.split(r"\b(?:verif|check|confirm)", answer, maxsplit=1, flags=re.IGNORECASE)[0]
     ending = re.compile(rf"([^=≈,;:]{{1,120}})[=≈] ?{re.escape(goal.key)}(?![\w/^]|\.\d)")
     for line in reversed(body[-20_000:].split("\n")):
-        for match in reversed(list(ending.finditer(plain(line)))):
+        for match in reversed(list(ending.finditer(Clause(line).plain))):
             numbers = set(re.findall(r"\d+(?:\.\d+)?", f"{match[1]} {goal.key}"))
             if len(numbers) > 1 and re.search(r"[-+/^·÷(]", match[1]):
                 return next((i for i, clause in enumerate(clauses) if goal.stated(clause)

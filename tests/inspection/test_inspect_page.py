@@ -21,7 +21,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions, check_edit, read_edits
 from drp_plugin.inspection.page import write_page
 from drp_plugin.inspection.rows import Statistics, Teachings, rows
-from drp_plugin.pruning.dialogue import PruneOptions
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step, Usage
 from drp_plugin.thinking import Unfit
 from drp_plugin.tokens import TokenCounter

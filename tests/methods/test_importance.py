@@ -13,8 +13,9 @@ from drp_plugin.llm.messages import Reply, Request
 from drp_plugin.methods import Given, importance, make
 from drp_plugin.methods.importance import CHECKING
 from drp_plugin.prompts import Prompts
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.decompose import decompose_sentences
-from drp_plugin.pruning.dialogue import Dialogue, PruneOptions
+from drp_plugin.pruning.dialogue import Dialogue
 from drp_plugin.pruning.flow import check_trace
 from drp_plugin.records import Trace
 from drp_plugin.student import model_path
@@ -68,7 +69,7 @@ def test_scores_are_those_of_a_plain_forward_pass(monkeypatch):
 
     monkeypatch.setattr(importance, "_CHUNK", 7)
     checked = check_trace(TRACE, OPTIONS)
-    steps = decompose_sentences(checked.thinking).steps
+    steps = decompose_sentences(checked.thinking)
     rater = importance.Scorer(MODEL)
     dialogue = Dialogue(RowClient(rater.ask), OPTIONS, Prompts(), len)
     found = asyncio.run(importance.scores("entropy", checked, steps, dialogue))

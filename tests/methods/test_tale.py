@@ -11,7 +11,8 @@ from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Reply, Request, TeacherError
 from drp_plugin.methods.tale import estimate, search
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import Dialogue, Prune, PruneOptions, Rejection, Result
+from drp_plugin.pruning import PruneOptions
+from drp_plugin.pruning.dialogue import Dialogue, Prune, Rejection, Result
 from drp_plugin.pruning.flow import check_trace
 from drp_plugin.records import Reason, Trace
 from drp_plugin.student import model_path

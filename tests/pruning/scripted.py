@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Reply, Request, Teacher
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import Prune, PruneOptions
+from drp_plugin.pruning import PruneOptions
+from drp_plugin.pruning.dialogue import Prune
 from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
 from drp_plugin.records import Pruned, Reject, Trace, Usage
 

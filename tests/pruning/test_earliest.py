@@ -7,7 +7,7 @@ from scripted import TRACE, Scripted, prune
 
 from drp_plugin.methods.dropping import stated_result
 from drp_plugin.methods.earliest_correct import earliest_correct
-from drp_plugin.pruning.dialogue import PruneOptions
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject, Trace
 from drp_plugin.thinking import split_response
 

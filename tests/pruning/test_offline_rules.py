@@ -16,7 +16,7 @@ from drp_plugin.grading import equal, extract
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.messages import Message, Request, Sampling, TeacherError
 from drp_plugin.prompts import Prompts
-from drp_plugin.pruning.dialogue import PruneOptions
+from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.flow import prune_trace
 from drp_plugin.reading import traces
 from drp_plugin.records import Pruned, Reason, Reject, Trace

@@ -206,7 +206,7 @@ def test_windows_meet_where_a_step_ends() -> None:
             prompt = request.messages[0].content
             if "<reasoning>" in prompt:
                 text = prompt.split("<reasoning>\n")[1].rsplit("\n</reasoning>", 1)[0]
-                steps = decompose_sentences(text).steps
+                steps = decompose_sentences(text)
                 self.replies.insert(0, "\n\n".join(f"Step {s.index}: {s.text}\nSkill: S"
                                                    for s in steps))
             else:

@@ -110,9 +110,9 @@ def item(u: object, a: str = "KEEP", **more: object) -> dict[str, object]:
 
 @pytest.mark.parametrize("ranges", [["1-2", "3"], [[1, 2], 3], ["1–2", "[3]"], ["1 to 2", [3, 3]]])
 def test_ranges_as_models_write_them(ranges: list[object]) -> None:
-    found = parse_indexed("```json\n" + json.dumps({"steps": [item(u) for u in ranges]}) + "\n```",
-                          1, 3)
-    assert [(p.first, p.last) for p in found.parts] == [(1, 2), (3, 3)]
+    found, _ = parse_indexed("```json\n" + json.dumps({"steps": [item(u) for u in ranges]})
+                             + "\n```", 1, 3)
+    assert [(p.first, p.last) for p in found] == [(1, 2), (3, 3)]
 
 
 @pytest.mark.parametrize(("value", "says"), [
@@ -187,7 +187,7 @@ def test_no_reply_breaks_a_parser(reply: str, skills: bool, last: int, text: str
     except FormatError:
         pass
     try:
-        parts = parse_indexed(reply, 1, last).parts
+        parts, _ = parse_indexed(reply, 1, last)
         assert [n for p in parts for n in range(p.first, p.last + 1)] == list(range(1, last + 1))
     except FormatError:
         pass
