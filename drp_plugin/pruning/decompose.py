@@ -43,13 +43,9 @@ class Windows:
         if last >= len(self.spans) - 1:
             return len(self.text)
         floor = base + (self._tokens[last + 1] - base) * 3 // 4
-        for index in range(last, first, -1):
-            if self._tokens[index + 1] < floor:
-                break
-            span = self.spans[index]
-            if "\n\n" in self.text[max(span.start, span.end - 8) : span.end]:
-                return span.end
-        return self.spans[last].end
+        late = (self.spans[i] for i in range(last, first, -1) if self._tokens[i + 1] >= floor)
+        return next((span.end for span in late if "\n\n" in self.text[
+            max(span.start, span.end - 8) : span.end]), self.spans[last].end)
 
     def units_until(self, position: int) -> int:
         """How many units end at or before character `position`."""

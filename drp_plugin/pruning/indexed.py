@@ -85,13 +85,8 @@ def _part(item: Any, before: list[Part], first: int, last: int) -> Part:
 
 
 def _range(value: Any, number: int) -> tuple[int, int]:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return value, value
-    if isinstance(value, list) and 1 <= len(value) <= 2 and \
-            all(isinstance(v, int) and not isinstance(v, bool) for v in value):
-        return value[0], value[-1]
     match = re.fullmatch(r"\s*\[?(\d{1,7})\]?(?:\s*(?:-|–|to|,|\.\.)\s*\[?(\d{1,7})\]?)?\s*",
-                         value if isinstance(value, str) else "")
+                         "-".join(map(str, value if isinstance(value, list) else [value])))
     if not match:
         raise FormatError(f'"u" of step {number} is not a range of units like "3-6".')
     return int(match[1]), int(match[2] or match[1])

@@ -108,9 +108,8 @@ def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: lis
     if not said and failed:
         raise Unreadable(f"the request failed: {at(failed, 'message') or failed}"[:300])
     ends = at(row, columns["finish"]) if "finish" in columns else told(row)
-    if ends is None:
-        ends = [part.get("finish") for part in at(row, "drp.completions") or []
-                if isinstance(part, dict)] if isinstance(at(row, "drp.completions"), list) else None
+    if ends is None and isinstance(made := at(row, "drp.completions"), list):
+        ends = [part.get("finish") for part in made if isinstance(part, dict)]
     each = _spread(thoughts, len(said)), _spread(ends, len(said))
     if thoughts is None:
         found.pop("thinking", None)

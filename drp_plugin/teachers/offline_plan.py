@@ -52,6 +52,8 @@ class Judge:
 
     def _closing(self) -> int | None:
         """The student's own sentence that states the answer, where it comes soon after it."""
+        if not self.clauses or self.clauses[self.reached].says("concludes"):
+            return None
         after = self.clauses[self.reached + 1 : self.reached + _LOOKAHEAD]
         return next((i for i, clause in enumerate(after, start=self.reached + 1)
                      if clause.says("concludes") and self.goal.stated(clause)
