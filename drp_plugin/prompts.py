@@ -79,10 +79,7 @@ class Prompts:
         )
 
     def _check_folder(self, folder: Path) -> None:
-        if not folder.is_dir():
-            raise UserError("no such folder of prompts", file=folder,
-                            fix="Give a folder with *.jinja files, or leave --prompts out")
-        names = sorted(f.name for f in folder.iterdir())
+        names = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
         for name in names:
             # as a shipped prompt is called but for case, dashes or the ending
             meant = name.split(".")[0].lower().replace("-", "_").replace(" ", "_")
@@ -90,7 +87,8 @@ class Prompts:
                 raise UserError("takes no prompt's place under this name", file=folder / name,
                                 fix=f"Call it {meant}.jinja")
         if not any(name.endswith(".jinja") for name in names):
-            raise UserError("holds no *.jinja file", file=folder,
+            what = "holds no *.jinja file" if folder.is_dir() else "no such folder of prompts"
+            raise UserError(what, file=folder,
                             fix="Give a folder with *.jinja files, or leave --prompts out")
 
     def check(self, needed: Iterable[str]) -> None:

@@ -6,10 +6,8 @@ import sqlite3
 
 def digest(*parts: str) -> bytes:
     """12 bytes that stand for these texts."""
-    made = hashlib.blake2b(digest_size=12)
-    for part in parts:
-        made.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return made.digest()
+    texts = b"".join(part.encode("utf-8", "surrogatepass") + b"\0" for part in parts)
+    return hashlib.blake2b(texts, digest_size=12).digest()
 
 
 class Numbers:

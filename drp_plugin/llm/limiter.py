@@ -43,7 +43,6 @@ class Limiter:
         self.ceiling = max(1, ceiling)
         self.limit = float(min(start, self.ceiling))
         self.in_flight = 0
-        self.throttles = 0  # How many times the provider said 429
         self.now = clock  # In seconds
         self._probing = True
         self._paused_until = self._last_cut = self._permits_until = self._mean_tokens = 0.0
@@ -83,16 +82,15 @@ class Limiter:
     def throttled(self, after_s: float | None, sent_at: float) -> None:
         """The provider said 429, with or without a wait, to a request sent at `sent_at`."""
         now = self.now()
-        self.throttles += 1
         self._probing = False
-        wait = 1.0 if after_s is None else after_s
         # requests that were in flight together are refused together: that is one signal
         if sent_at >= self._last_cut:
             self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
             self._last_cut = now
             self._refused += 1
         # "again at once" is not taken at its word for ever
-        wait = max(wait, min(LONGEST_WAIT_S, _FIRST_PAUSE_S * 2 ** min(self._refused, 16)))
+        wait = max(1.0 if after_s is None else after_s,
+                   _FIRST_PAUSE_S * 2 ** min(self._refused, 16))
         self._paused_until = max(self._paused_until, now + min(wait, LONGEST_WAIT_S))
 
     def paused_s(self) -> float:

@@ -91,7 +91,6 @@ class Persistent:
                  timeout_s: float = 600.0, where: str = "the teacher") -> None:
         self.limiter, self.retries = limiter, retries or Retries()
         self.timeout_s, self.where = timeout_s, where
-        self.retried = 0  # Attempts made again so far
         self.answered_before = False  # An earlier process had replies from this server
         self.fault = ""  # What went wrong last, while nothing has gone right since
         # whether another server can be asked at once where this one is gone
@@ -171,7 +170,6 @@ class Persistent:
                 if tried >= self.retries.attempts:
                     raise TeacherError(f"gave up after {tried} attempts: {fault}",
                                        Reason.REQUEST_FAILED)
-            self.retried += 1
             await asyncio.sleep(self._wait(tried + throttles - 1, fault))
 
     def _left(self, fault: Transient, sent_at: float) -> bool:

@@ -150,8 +150,7 @@ class BatchRun:
     async def _settle_open(self, *, wait: bool = True, leave: bool = False) -> None:
         """Store the answers of every batch that is out, waiting for those that still run. Raises
         UserError where the provider refused one, but not before the others are in."""
-        waiting, refused = await self._found(), list[str]()
-        wait_s = min(1.0, self.poll_s)
+        waiting, refused, wait_s = await self._found(), list[str](), min(1.0, self.poll_s)
         while waiting:
             still, done = [], 0
             for sent in waiting:

@@ -88,7 +88,7 @@ def test_what_can_be_retried_is(kind, fault, monkeypatch):
         teacher = teacher_at(provider, kind, monkeypatch, timeout_s=2 if fault == "silence" else 60)
         reply = run(teacher, question())
     assert reply.text == "HELLO"
-    assert provider.received == 3 and teacher.persistent.retried == 2
+    assert provider.received == 3
 
 
 @both
