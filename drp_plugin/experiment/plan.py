@@ -3,7 +3,7 @@
 import json
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -76,7 +76,7 @@ class _Product(NamedTuple):
     """A file or folder, and the stages that make it."""
 
     path: Path | str
-    needs: tuple[str, ...] = ()
+    stages: tuple[str, ...] = ()
 
 
 @dataclass
@@ -98,17 +98,20 @@ class _Way:
         self.slug = slug(self.label)
         self.model = str(model_path()) if self.student.model == "tiny" else self.student.model
 
-    def add(self, kind: Kind, name: str, title: str, command: list[str], *outputs: Path,
-            **more: Any) -> str:
-        """Add a stage, with `more` of its fields, whose command begins with a tool's name."""
+    def add(self, kind: Kind, name: str, title: str, command: list[str], made: Path, *inside: str,
+            needs: Iterable[_Product] = (), **more: Any) -> _Product:
+        """Add a stage, with `more` of its fields, whose command begins with a tool's name. What it
+        has `made` is told by what lies `inside`, where that is named."""
         launcher = self.experiment.launcher.get(kind, Launcher())
         tool, *rest = command
         stage = Stage(**{
-            "name": f"{self.home.name}/{name}", "title": title, "kind": kind, "outputs": outputs,
+            "name": f"{self.home.name}/{name}", "title": title, "kind": kind,
+            "outputs": tuple(made / part for part in inside) or (made,),
             "command": (*launcher.prefix.split(), *_tool(tool, launcher.env), *rest),
             "asked": tuple(command),
+            "needs": tuple(stage for product in needs for stage in product.stages),
             "method": self.label, "still": self.still, **more})
-        return self.stages.setdefault(stage.name, stage).name
+        return _Product(made, (self.stages.setdefault(stage.name, stage).name,))
 
     def report(self, measured: list[tuple[str, _Product]]) -> None:
         """The last stage, over everything."""
@@ -116,7 +119,7 @@ class _Way:
         self.add("report", "report", "tables and figures: drp report",
                  ["drp", "report", *(f"{label}={made.path}" for label, made in measured),
                   "-o", str(out), *flags(self.experiment.report)],
-                 out / "results.json", needs=tuple(n for _, made in measured for n in made.needs))
+                 out, "results.json", needs=[made for _, made in measured])
 
     def measured(self) -> Iterator[tuple[str, _Product]]:
         """Label and folder of everything of this method that lmms-eval measures."""
@@ -145,21 +148,21 @@ class _Way:
             out = self.home / "runs" / part / where
             if method.rows_by:
                 file = out.with_suffix(".jsonl")
-                yield _Product(file, (self.add(
+                yield self.add(
                     "prune", f"{self.slug}/rows/{part}/{where}",
                     f"{self.label}: {questions}: its own rows",
-                    self._words(method.rows_by, out=str(file), questions=questions), file),))
+                    self._words(method.rows_by, out=str(file), questions=questions), file)
                 continue
             command, source = "distill", _Product(questions)
             if method.distill is None:
                 command, source = "prune", self._traces(part, questions, where, adapter)
             options = flags({**((method.distill or method.prune) or {}), **more})
-            yield _Product(out, (self.add(
+            yield self.add(
                 "prune", f"{self.slug}/{command}/{part}/{where}",
                 f"{self.label}: {questions}: drp {command}",
                 [word.replace("{student}", self.model) for word in (
                     "drp", command, str(source.path), "-o", str(out), *options)],
-                out / "pruned.jsonl", out / "summary.json", needs=source.needs),))
+                out, "pruned.jsonl", "summary.json", needs=[source])
 
     def _traces(self, part: str, questions: str, where: str, adapter: _Product | None) -> _Product:
         """The student's traces; methods that sample alike share them."""
@@ -170,11 +173,11 @@ class _Way:
         elif self.experiment.traces:
             return _Product(questions)
         out = self.home / "traces" / f"{where}{own}.jsonl"
-        return _Product(out, (self.add(
+        return self.add(
             "generate", f"generate/{out.stem}",
             f"student traces: {questions}{own and f' ({own[1:]})'}",
             ["drp", "generate", questions, "-o", str(out), "--model", self.model,
-             *flags(options)], out, needs=adapter.needs if adapter else ()),))
+             *flags(options)], out, needs=[adapter] if adapter else ())
 
     def _train(self, part: str, seed: int, turn: int, adapter: _Product | None) -> _Product:
         """Each training of the method in turn; the last adapter."""
@@ -183,7 +186,7 @@ class _Way:
                         method="", still=())
         own = f"-s{seed}" if turn > 1 else ""
         config = self.method.config or self.student.config
-        previous: _Product | None = None
+        chain: list[_Product] = []
         for number, step in enumerate(self.method.chain or (Round(),), start=1):
             link = f"-c{number}" if self.method.chain else ""
             name = re.sub("[-.]", "_", f"drp_{part}{link}") + own.replace("-", "_")
@@ -192,51 +195,49 @@ class _Way:
             given = settings({
                 "dataset": name, "output_dir": out, "seed": seed, **self.experiment.train,
                 **self.method.train, **step.train,
-                **({"adapter_name_or_path": previous.path} if previous else {})})
+                **({"adapter_name_or_path": chain[-1].path} if chain else {})})
             data, built = self.work / "data", flags({
                 "tokenizer": self.model, "test_set": list(self.experiment.tasks),
                 **self.experiment.build, **self.method.build, **step.build})
-            needs = (init, self.add(
+            needs = [init, self.add(
                 "build", f"{self.slug}/build/{name}", f"{self.label}: SFT set: drp build",
                 ["drp", "build", *(str(made.path) for made in rows), "-o", str(data),
-                 "--name", name, "--replace", *built], data / f"{name}.json",
-                needs=tuple(n for made in rows for n in made.needs)),
-                *(previous.needs if previous else ()))
+                 "--name", name, "--replace", *built], data / f"{name}.json", needs=rows),
+                *chain[-1:]]
             checked = self.add(
                 "build", f"{self.slug}/check/{out.name}", f"{self.label}: preflight: drp check",
-                ["drp", "check", config, *given], needs=needs, cwd=self.work, clears=out)
-            previous = _Product(out, (self.add(
+                ["drp", "check", config, *given], out, needs=needs, cwd=self.work, clears=out,
+                outputs=())
+            chain.append(self.add(
                 "train", f"{self.slug}/train/{out.name}",
                 f"{self.label}: seed {seed}: llamafactory-cli train",
                 ["llamafactory-cli", "train", config, *given],
-                out / "adapter_model.safetensors", needs=(*needs, checked), cwd=self.work),))
-        assert previous is not None
-        return previous
+                out, "adapter_model.safetensors", needs=[*needs, checked], cwd=self.work))
+        return chain[-1]
 
     def _trained(self, part: str, seed: int, adapter: _Product) -> tuple[_Product, Path | None]:
         """What is measured: a model with the stages that made it, and an adapter."""
         path = Path(adapter.path)
         if not self.method.export:
-            return _Product(self.model, adapter.needs), path
+            return _Product(self.model, adapter.stages), path
         merged = path.with_name(f"{path.name}-merged")
-        stage = self.add(
+        return self.add(
             "export", f"{self.slug}/export/{part}-s{seed}",
             f"{self.label}: merged model: llamafactory-cli export",
             ["llamafactory-cli", "export", f"export/{self.student.config}",
              *settings({"adapter_name_or_path": path, "export_dir": merged})],
-            merged / "model.safetensors", needs=adapter.needs, cwd=self.work)
-        return _Product(merged, (stage,)), None
+            merged, "model.safetensors", needs=[adapter], cwd=self.work), None
 
     def _recipe(self, seed: int) -> tuple[_Product, Path | None]:
         """What a recipe makes: see `_trained`."""
         out = self.home / "recipes" / f"{self.slug}-s{seed}"
         words = self._words(self.method.recipe, out=str(out), seed=str(seed))
-        adapter = out / self.method.adapter if self.method.adapter else None
-        stage = self.add(
-            "recipe", f"{self.slug}/recipe/s{seed}",
-            f"{self.label}: seed {seed}: {Path(words[1]).name}", words,
-            adapter / "adapter_config.json" if adapter else out / "config.json")
-        return _Product(self.model if adapter else out, (stage,)), adapter
+        adapter = self.method.adapter and f"{self.method.adapter}/adapter_"
+        made = self.add("recipe", f"{self.slug}/recipe/s{seed}",
+                        f"{self.label}: seed {seed}: {Path(words[1]).name}", words, out,
+                        f"{adapter}config.json")
+        return (made._replace(path=self.model), out / self.method.adapter) if adapter else (
+            made, None)
 
     def _words(self, command: tuple[str, ...], **places: str) -> list[str]:
         """A command of the file with its places filled in."""
@@ -259,10 +260,10 @@ class _Way:
             options["seed"], name = self.draw, f"{name}-d{self.draw}"
         suffix = self.method.tasks and f"_{self.method.tasks}"
         out = self.home / "eval" / name
-        return _Product(out, (self.add(
+        return self.add(
             "evaluate", f"evaluate/{name}", f"{self.label}: lmms-eval",
             ["lmms-eval", *(f for k, v in options.items() for f in (f"--{k}", str(v))),
              "--model_args", ",".join(f"{k}={v}" for k, v in arguments.items()),
              "--tasks", ",".join(task + suffix for task in self.experiment.tasks),
              "--output_path", str(out), "--log_samples"],
-            out / "*" / "*_results.json", needs=model.needs),))
+            out, "*/*_results.json", needs=[model])
