@@ -37,8 +37,7 @@ class DRPTask(TextTask):
     def __init__(self, config: dict[str, Any]) -> None:
         config = {k: v for k, v in config.items() if k != "class"}
         own = {**config.pop("protocol", {}), **config.pop("variant", {})}
-        self._told: dict[str, list[Counts]] = {}
-        self._earlier: dict[str, list[list[str]]] = {}
+        self._told: dict[str, tuple[list[Counts], list[list[str]]]] = {}  # and earlier rounds
         self._counter: TokenCounter | None = None
         self._offset = 0
         self._lock = threading.Lock()
@@ -130,10 +129,10 @@ class DRPTask(TextTask):
                                     f"question {instance.doc_id} ({str(failed or None)[:120]})",
                                     fix="Nothing was scored. Run the same command again")
                 doc = self.task_docs[instance.doc_id]
-                self._earlier[doc["id"]] = [r[:-1] for r in instance.resps if isinstance(r, list)]
+                self._told[doc["id"]] = (
+                    [c if isinstance(c, Counts) else _NOTHING for c in instance.token_counts],
+                    [r[:-1] for r in instance.resps if isinstance(r, list)])
                 instance.resps = instance.filtered_resps["none"] = replies
-                self._told[doc["id"]] = [c if isinstance(c, Counts) else _NOTHING
-                                         for c in instance.token_counts]
 
     def process_results(self, doc: dict[str, Any], results: list[Any],
                         full_docs: Any = None) -> dict[str, Any]:
@@ -143,7 +142,7 @@ class DRPTask(TextTask):
         with loudly():
             replies = results[0] if results and isinstance(results[0], list) else results
             n = len(replies)
-            told = self._told.get(doc["id"]) or [_NOTHING] * n
+            told, earlier = self._told.get(doc["id"]) or ([_NOTHING] * n, [])
             measured = measure_many(
                 replies, [doc["answer"]] * n, [doc["dataset"]] * n, self._tokens(told),
                 self.protocol.cutoff,
@@ -151,7 +150,9 @@ class DRPTask(TextTask):
                 # as the model was told, else as the task says
                 thinking=bool(_settings(told).get("thinking", self.protocol.thinking)),
                 ended=[ended_by_itself(c.finish) for c in told])
-            return self._metrics(doc, measured, told)
+            found = self._metrics(doc, measured, told)
+            found["drp"] |= {"earlier_rounds": earlier} if earlier else {}
+            return found
 
     def _tokens(self, told: list[Counts]) -> TokenCounter:
         with self._lock:
@@ -187,8 +188,6 @@ class DRPTask(TextTask):
                                         for m, c in zip(measured, told, strict=True)],
                         "protocol": self._protocol(settings),
                         "run": {key: settings.get(key) for key in ("model", "adapter", "seed")}}
-        if earlier := self._earlier.get(doc["id"]):
-            found["drp"]["earlier_rounds"] = earlier
         if len(told) == 1 and told[0].finish is not None:
             found["finish_reason"] = "stop" if told[0].finish == "stop" else "length"
         return found

@@ -82,15 +82,13 @@ class Prompting:
 
     def _turn(self, template: str, question: str, **more: Any) -> tuple[Message, ...]:
         variables = {**self.protocol.variables, **more, "question": question}
-        turns = [Message(role="user", content=self.prompts.render(template, **variables))]
+        system = self.system_instruction or None
         if self.protocol.system is not None:
             system = self.prompts.render(self.protocol.system, **variables)
-            turns.insert(0, Message(role="system", content=system))
-        elif self.system_instruction:
-            turns.insert(0, Message(role="system", content=self.system_instruction))
-        if self.protocol.prefill is not None:
-            turns.append(Message(role="assistant", content=self.protocol.prefill))
-        return tuple(turns)
+        turns = {"system": system, "user": self.prompts.render(template, **variables),
+                 "assistant": self.protocol.prefill}
+        return tuple(Message.model_validate({"role": role, "content": text})
+                     for role, text in turns.items() if text is not None)
 
 
 class Generation(NamedTuple):

@@ -2,7 +2,7 @@
 The paper's own numbers stand beside ours, and are always labelled as the paper's."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
@@ -121,18 +121,16 @@ def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
 
 
 def ablation_tables(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
-                    cutoff: int | None, wanted: Mapping[int, Sequence[str]]) -> list[Table]:
+                    cutoff: int | None, wanted: Mapping[int, Sequence[str]]) -> Iterator[Table]:
     """Tables 2 to 4: of each group its base, then the methods that the table is `wanted` for."""
     bases = {c.group: c.before for c in comparisons}
-    tables = []
     for number, methods in sorted(wanted.items()):
         groups = dict.fromkeys(r.group for r in rows if r.method in methods)
         chosen = [r for group in groups
                   for method in dict.fromkeys([bases.get(group, methods[0]), *methods])
                   for r in rows if (r.group, r.method) == (group, method)]
         mine = [c for c in comparisons if c.group in groups and c.after in methods]
-        tables.append(main_table(chosen, mine, cutoff, f"table{number}"))
-    return tables
+        yield main_table(chosen, mine, cutoff, f"table{number}")
 
 
 def cutoff_table(whole: Sequence[ResultRow], cut: Sequence[ResultRow], cutoff: int
