@@ -82,7 +82,9 @@ class Hardware(FilePart):
 
     gpu: str = "A100 80GB"
     tflops: float = 312.0  # Dense bf16 peak of one GPU (NVIDIA's data sheet for the A100: 312)
-    train_utilization: float = 0.35  # Share of the peak that LoRA training reaches: assumed
+    # Share of the peak that LoRA training reaches: 0.19 measured on an H200 with rows of 1,300
+    # tokens, 0.28 with 3,000 (`python benchmarks/gpu.py`); on the A100 assumed
+    train_utilization: float = 0.2
     decode_tokens_per_s: float = 2500.0  # Of one GPU under a full batch: assumed
     trace_tokens: int = 2500  # Mean length of a trace before pruning
 

@@ -187,9 +187,9 @@ def _gpu(stage: Stage, experiment: Experiment, rows: int, parameters: float) -> 
     epochs = float(_option(stage.command, "num_train_epochs", "3"))
     size = int(_option(stage.command, "max_samples", str(rows)))
     learned = min(rows, size) * hardware.trace_tokens * 0.5  # about half is left
-    # LoRA: forward and backward through all weights, no gradient of theirs: 4 FLOPs a parameter
-    flops = 4 * parameters * 1e9 * learned * epochs
+    # LoRA, 2 FLOPs a parameter each: forward, forward again (checkpointing), gradients of inputs
+    flops = 6 * parameters * 1e9 * learned * epochs
     hours = flops / (hardware.tflops * 1e12 * hardware.train_utilization) / 3600
-    return Projection(None, hours, f"4 × {parameters:g}e9 parameters × {learned:,.0f} "
+    return Projection(None, hours, f"6 × {parameters:g}e9 parameters × {learned:,.0f} "
                       f"tokens × {epochs:g} epochs / ({hardware.tflops:g} TFLOP/s × "
                       f"{hardware.train_utilization:g})")
