@@ -192,27 +192,26 @@ class _Way:
             name = re.sub("[-.]", "_", f"drp_{part}{link}") + own.replace("-", "_")
             rows = list(self._rows(f"{part}{own}{link}", adapter, step.prune))
             out = self.work / "saves" / f"{part}{link}-s{seed}"
-            given = settings({
-                "dataset": name, "output_dir": out, "seed": seed, **self.experiment.train,
-                **self.method.train, **step.train,
-                **({"adapter_name_or_path": chain[-1].path} if chain else {})})
+            given = {"dataset": name, **self.experiment.train, **self.method.train, **step.train}
+            own_way = {"output_dir": out, "seed": seed,
+                       **({"adapter_name_or_path": chain[-1].path} if chain else {})}
             data, built = self.work / "data", flags({
                 "tokenizer": self.model, "test_set": list(self.experiment.tasks),
                 **self.experiment.build, **self.method.build, **step.build})
-            needs = [init, self.add(
+            built_set = self.add(
                 "build", f"{self.slug}/build/{name}", f"{self.label}: SFT set: drp build",
                 ["drp", "build", *(str(made.path) for made in rows), "-o", str(data),
-                 "--name", name, "--replace", *built], data / f"{name}.json", needs=rows),
-                *chain[-1:]]
-            checked = self.add(
-                "build", f"{self.slug}/check/{out.name}", f"{self.label}: preflight: drp check",
-                ["drp", "check", config, *given], out, needs=needs, cwd=self.work, clears=out,
-                outputs=())
+                 "--name", name, "--replace", *built], data / f"{name}.json", needs=rows)
+            checked = self.add(  # once for all seeds
+                "build", f"{self.slug}/check/{name}", f"{self.label}: preflight: drp check",
+                ["drp", "check", config, *settings(given)], out, needs=[init, built_set],
+                cwd=self.work, outputs=())
             chain.append(self.add(
                 "train", f"{self.slug}/train/{out.name}",
                 f"{self.label}: seed {seed}: llamafactory-cli train",
-                ["llamafactory-cli", "train", config, *given],
-                out, "adapter_model.safetensors", needs=[*needs, checked], cwd=self.work))
+                ["llamafactory-cli", "train", config, *settings({**own_way, **given})],
+                out, "adapter_model.safetensors", needs=[init, built_set, *chain[-1:], checked],
+                cwd=self.work, clears=out))
         return chain[-1]
 
     def _trained(self, part: str, seed: int, adapter: _Product) -> tuple[_Product, Path | None]:
