@@ -24,6 +24,8 @@ class Mortal(Provider):
                 server.close()
             for connection in list(self._server.server_state.connections):
                 connection.transport.abort()
+        elif self.received >= self.dies_at:  # it had been read when the connections went
+            self.lost += 1
         return await super().chat(http)
 
 
