@@ -10,7 +10,9 @@ Both grade and count the samples of `paper-run/*/eval/` anew, as `drp report` do
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -74,6 +76,7 @@ class Measured(NamedTuple):
     rows: dict[tuple[str, str], ResultRow]
     cutoff: int | None
     missing: list[str]  # Evaluations that have not ended
+    equal: list[list[str]]  # SFT sets of different methods that are the same file
 
     @property
     def tasks(self) -> list[str]:
@@ -133,7 +136,16 @@ def measure(name: str, folder: Path) -> Measured:
     scored = {(s.task.name, s.task.column): s for s in graded}
     return Measured(experiment, name, scored,
                     {key: row(s, cutoff, counter) for key, s in scored.items()}, cutoff,
-                    [w.partition("=")[2] for w in missing])
+                    [w.partition("=")[2] for w in missing], equal_sets(folder))
+
+
+def equal_sets(folder: Path) -> list[list[str]]:
+    """Names of SFT sets that are equal, byte for byte; the links of a chain apart."""
+    named: dict[str, list[str]] = {}
+    for file in sorted(folder.glob("*/training/data/drp_*.json")):
+        if not re.search(r"\.card$|_c\d+$", file.stem):
+            named.setdefault(hashlib.sha256(file.read_bytes()).hexdigest(), []).append(file.stem)
+    return [names for names in named.values() if len(names) > 1]
 
 
 def found(measured: Measured) -> list[Found]:
@@ -227,8 +239,8 @@ def tests_table(each: Iterable[Found]) -> Iterator[str]:
                f"({percent(c.tokens_change_low)} to {percent(c.tokens_change_high)}) |")
 
 
-def sizes(measured: Measured) -> Iterator[str]:
-    """What was run, from the file and the samples."""
+def sizes(measured: Measured, notes: Sequence[str]) -> Iterator[str]:
+    """What was run, from the file and the samples, and what else was given."""
     experiment = measured.experiment
     yield f"- Command: `drp experiment {measured.name}`. {experiment.about}"
     yield f"- Questions that the sets are made from: {', '.join(experiment.questions)}."
@@ -242,6 +254,7 @@ def sizes(measured: Measured) -> Iterator[str]:
     for name, method in experiment.methods.items():
         if method.stands_in:
             yield f"- A stand-in: {name}: {method.stands_in}."
+    yield from (f"- {note}" for note in notes)
     if measured.missing:
         names = ", ".join(Path(m).name for m in measured.missing)
         yield f"- **Not measured: {names}.** They had not ended when this page was written."
@@ -255,8 +268,12 @@ def students(experiment: Experiment) -> str:
     return ", ".join(s.config for s in experiment.students.values())
 
 
-def limits(each: Sequence[Found]) -> Iterator[str]:
+def limits(each: Sequence[Found], equal: list[list[str]]) -> Iterator[str]:
     """What these problems and this student cannot show."""
+    for names in equal:
+        yield (f"- {' and '.join(f'`{name}`' for name in names)} are the same set, byte for byte: "
+               "their methods cannot differ here. (The rules decide by sentence, however a trace "
+               "is cut.)")
     for task in dict.fromkeys(one.task for one in each):
         worst = max(one.ours.detectable for one in each if one.task == task)
         n = max(one.ours.n for one in each if one.task == task)
@@ -268,7 +285,7 @@ def limits(each: Sequence[Found]) -> Iterator[str]:
            "took part.")
 
 
-def page(measured: Measured, folder: str) -> str:
+def page(measured: Measured, folder: str, notes: Sequence[str] = ()) -> str:
     each = found(measured)
     said: dict[str, list[str]] = {"agrees": [], "differs": [], "beyond": [], "unknown": []}
     for where, text in verdicts(each):
@@ -286,7 +303,7 @@ def page(measured: Measured, folder: str) -> str:
         f"Written by `{command}`, which grades the samples of the experiment anew. "
         "No figure of this page was typed by hand, and none is about a real model: the student is "
         "a toy and the teachers are rules.", "",
-        "## What was run", "", *sizes(measured), "",
+        "## What was run", "", *sizes(measured, notes), "",
         "## Results", "",
         f"Pass@1 in per cent (± standard deviation between seeds) and mean tokens{cut}.", "",
         *main_table(measured), "",
@@ -308,7 +325,7 @@ def page(measured: Measured, folder: str) -> str:
         "## What the paper does not have: controls", "",
         "Differences to DRP that are shown.", "", *listed("beyond"), "",
         "## What cannot be known at this scale", "",
-        *limits(each), "",
+        *limits(each, measured.equal), "",
         "These differences are not shown by these samples:", "", *listed("unknown"), "",
         *([f"This experiment did not measure {'; '.join(absent)}. `make paper` does.", ""]
           if absent else [])])
@@ -343,6 +360,7 @@ def main() -> int:
     parser.add_argument("experiment", help="the file, or a shipped one's name")
     parser.add_argument("folder", help="what `drp experiment -o` was given")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "reproduction.md")
+    parser.add_argument("--note", action="append", default=[], help="where it ran, for the page")
     parser.add_argument("--trace", nargs=2, metavar=("METHOD", "TASK"))
     arguments = parser.parse_args()
     try:
@@ -351,7 +369,7 @@ def main() -> int:
             return 0
         measured = measure(arguments.experiment, Path(arguments.folder))
         with replacing(arguments.output) as file:
-            file.write(page(measured, arguments.folder))
+            file.write(page(measured, arguments.folder, arguments.note))
         print(arguments.output)
     except (UserError, OSError) as error:
         print(f"drp: {refusal(error)}", file=sys.stderr)
