@@ -2,7 +2,6 @@
 with ids that are unique, bad rows included as rejects."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -111,10 +110,6 @@ class Reader:
                       for one in found.said] or [found.fields]
             for repeat, value in enumerate(values):
                 yield Item(row.number, value, "", row.value, row.text, repeat, len(values))
-
-    def total(self, limit: int | None = None) -> int:
-        """How many items there are, up to `limit`; raises what is wrong with the file."""
-        return sum(1 for _ in islice(self, limit))
 
     def _tell(self, row: Mapping[str, Any], found: layouts.Published) -> None:
         self.seen.add(found.fields["answer"], found.said)

@@ -213,26 +213,15 @@ class Judge:
 
     def _restore(self) -> None:
         """Bring back the clause that first has a number which a kept clause works with."""
-        waiting = [i for i in range(self.reached + 1) if not self.drop[i]]
-        shown = {number: i for i in reversed(waiting) for number in self.clauses[i].numbers}
-        while waiting:
-            i = waiting.pop()
+        for i in range(self.reached, -1, -1):  # so that what comes back is looked at in its turn
             clause = self.clauses[i]
-            for number in clause.numbers:
-                if number in self.given or shown.get(number, i) < i or number in clause.results:
+            for number in () if self.drop[i] else clause.numbers:
+                earlier = [j for j in self.places[number] if j < i]
+                if number in self.given or number in clause.results \
+                        or not all(self.drop[j] for j in earlier):
                     continue
-                source = self._source(number, i)
-                if source is None:
-                    continue
-                self.drop[source] = ""
-                for found in self.clauses[source].numbers:
-                    shown[found] = min(shown.get(found, source), source)
-                waiting.append(source)
-
-    def _source(self, number: str, before: int) -> int | None:
-        candidates = [j for j in self.places.get(number, [])[:_MEMORY] if j < before]
-        for j in candidates:
-            if number in self.clauses[j].results and not self.clauses[j].says("guess", "retract"):
-                return j if self.drop[j] else None
-        return next((j for j in candidates if self.drop[j] and not
-                     self.clauses[j].body.endswith("?")), None)
+                told = [j for j in earlier[:_MEMORY] if not self.clauses[j].body.endswith("?")]
+                stated = [j for j in earlier[:_MEMORY] if number in self.clauses[j].results
+                          and not self.clauses[j].says("guess", "retract")]
+                for source in (stated or told)[:1]:
+                    self.drop[source] = ""
