@@ -6,6 +6,7 @@ of our own, since doit's come at the end.
 
 import contextlib
 import fcntl
+import itertools
 import os
 import signal
 import subprocess
@@ -210,10 +211,13 @@ class Runner:
         plain = not self.console.is_terminal
         if plain:
             self.console.print(f"{title} …", highlight=False)
-        while process.poll() is None:
+        for turn in itertools.count():
+            if process.poll() is not None:
+                break
             time.sleep(POLL_SECONDS)
             part = fraction(log)
-            left = f"about {duration(self.seconds_left())} left in all"
+            if turn % 20 == 0:  # it looks at the marks of all stages
+                left = f"about {duration(self.seconds_left())} left in all"
             self._bars.update(task, completed=part or 0.0, left=left)
             if plain and time.monotonic() - told > PLAIN_LINE_SECONDS:
                 told = time.monotonic()

@@ -92,14 +92,14 @@ def test_a_folder_without_results_is_one_line(experiment, tmp_path):
 
 def test_methods_trained_on_one_set_are_named(experiment, tmp_path):
     """They cannot differ by what they learned; a reader must know."""
-    data = tmp_path / "out" / "tiny" / "training" / "data"
+    file, folder = experiment
+    data = folder / "tiny" / "training" / "data"
     data.mkdir(parents=True)
     for name, text in {"drp_drp": "a", "drp_random": "a", "drp_drp_c1": "a",
                        "drp_drp.card": "a", "drp_shortest_correct": "b"}.items():
         (data / f"{name}.json").write_text(text)
-    page = tmp_path / "page.md"
-    subprocess.run([sys.executable, ROOT / "scripts" / "reproduction.py", experiment,
-                    tmp_path / "out", "-o", page, "--note", "Run on a toaster."], check=True)
-    text = page.read_text()
-    assert "`drp_drp` and `drp_random` are the same set" in text
-    assert "_c1" not in text and "- Run on a toaster." in text
+    done = run(file, folder, "-o", tmp_path / "page.md", "--note", "Run on a toaster.")
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "page.md").read_text()
+    assert "`drp_drp` and `drp_random` are the same set" in page
+    assert "_c1" not in page and "- Run on a toaster." in page
