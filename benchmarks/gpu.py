@@ -1,12 +1,14 @@
-"""What an accelerator does with the paper's settings: `python benchmarks/gpu.py --data DIR -o F`.
+"""What an accelerator does with the paper's settings.
+
+    python benchmarks/gpu.py --data DIR --make RUN_DIR --tokenizer MODEL   (once, on any machine)
+    python benchmarks/gpu.py --data DIR -o gpu.json                        (on the GPU)
 
 LLaMA-Factory trains a model of the paper's shape (weights at random: neither speed nor memory
 depends on their values) with the shipped YAML on real rows; the sampler for transformers and
 ThinkPrune's recipe run beside it. Each part is a process of its own, and its figures are added to
 the file as it ends. On a machine without a GPU it says so and ends.
 
-DIR holds `dataset_info.json` with `pruned` and `original` (a row each of both for one trace), the
-folder `tokenizer` (R1-Distill-Qwen's), and `questions.jsonl`.
+RUN_DIR is what `drp prune` made of real traces, MODEL the student (its tokenizer alone is read).
 """
 
 from __future__ import annotations
@@ -52,6 +54,28 @@ def random_weights(size: str, data: Path, folder: Path) -> str:
         tokenizer.save_pretrained(folder)
         model.save_pretrained(folder)
     return str(folder)
+
+
+def make(data: Path, run: Path, model: str) -> None:
+    """What is measured with: both SFT sets, the tokenizer, and questions, also of the toy."""
+    from transformers import AutoTokenizer
+
+    from drp_plugin.sampling import questions
+    from drp_plugin.training.sft_set import SetSettings, build
+
+    rows = [json.loads(line) for line in (run / "pruned.jsonl").read_text().splitlines()]
+    data.mkdir(parents=True, exist_ok=True)
+    AutoTokenizer.from_pretrained(model).save_pretrained(data / "tokenizer")
+    for name, which in (("pruned", "response"), ("original", "original")):
+        part = data / f"run-{name}"
+        part.mkdir(exist_ok=True)
+        (part / "pruned.jsonl").write_text(
+            "".join(json.dumps({**row, "response": row[which]}) + "\n" for row in rows))
+        build([part], data, SetSettings(name=name), replace_set=True)
+    (data / "questions.jsonl").write_text("".join(
+        json.dumps({key: row[key] for key in ("id", "question", "answer")}) + "\n" for row in rows))
+    (data / "toy.jsonl").write_text("".join(
+        question.model_dump_json() + "\n" for question in questions.load("tiny:sft:steps3:200")))
 
 
 def device() -> dict[str, Any]:
@@ -236,8 +260,10 @@ PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
 
 def main() -> int:
     """Run the parts, or one of them in this process."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, help="see above")
+    parser.add_argument("--make", type=Path, metavar="RUN_DIR", help="fill --data from a run")
+    parser.add_argument("--tokenizer", help="the student whose tokenizer is taken")
     parser.add_argument("-o", "--output", type=Path, default=Path("gpu.json"))
     parser.add_argument("--scratch", type=Path, default=Path("gpu-scratch"))
     parser.add_argument("--only", action="append", choices=PARTS, help="a part by its name")
@@ -247,6 +273,9 @@ def main() -> int:
     if args.here:
         kind, given = PARTS[args.only[0]]
         print("\nFIGURES " + json.dumps(kind(args.data.resolve(), args.scratch.resolve(), **given)))
+        return 0
+    if args.make:
+        make(args.data, args.make, args.tokenizer)
         return 0
     import torch
 
