@@ -114,7 +114,7 @@ def _run(arguments: list[str] | None) -> None:
         hint = f" (see {context.command_path} --help)" if context else ""
         fail(" ".join(error.format_message().split()) + hint)
     except (KeyboardInterrupt, click.Abort):
-        say("interrupted; run the same command again to go on")
+        say("interrupted; run the same command again to resume")
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)  # the reader (head, less) has gone: nothing to say, and nobody to say it to

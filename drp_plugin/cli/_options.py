@@ -65,7 +65,7 @@ def shard(value: Any) -> Shard:
     """`I/N`, one part of a run."""
     index, _, count = str(value).partition("/")
     if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
-        raise click.BadParameter(f"{value!r} is no part of a run, such as 1/4 or 4/4")
+        raise click.BadParameter(f"{value!r} is not a part of a run, such as 1/4 or 4/4")
     return Shard(int(index), int(count))
 
 
@@ -86,7 +86,7 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
         return
     if not isinstance(content, dict):
         raise UserError("not a mapping of options", file=value,
-                        fix="Write one `option: value` a line")
+                        fix="Write one `option: value` per line")
     known = _known(ctx.command)
     defaults: dict[str, Any] = {}
     for key, given in content.items():
@@ -97,7 +97,7 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
         option = known[name]
         try:
             if option.name in defaults:
-                raise ValueError("this option stands there twice")
+                raise ValueError("this option is given twice")
             found = _given(option, given, off=f"--{name}" in option.secondary_opts)
         except ValueError as error:
             raise UserError(f"key {str(key)!r}: {error}", file=value) from None
@@ -121,12 +121,12 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
     if option.is_flag and isinstance(given, bool):
         return given != off
     if off:
-        raise ValueError("true or false belongs there")
+        raise ValueError("give true or false")
     if given is None:
         return "none" if option.name == "temperature" else None
     if not option.multiple:
         if isinstance(given, dict | list):
-            raise ValueError("a single value belongs there")
+            raise ValueError("give a single value")
         return str(given)
     parts = given if isinstance(given, list) else [given]
     return [pair for part in parts
@@ -138,8 +138,8 @@ SOME = click.IntRange(1)
 columns_option = click.option(
     "--columns", default="", metavar="FIELD=NAME,…",
     callback=lambda context, option, text: parse_columns(text),
-    help="Where the fields stand in the input, as question=problem,response=output; other layouts "
-         "than the plain one are found by themselves (docs/inputs.md).")
+    help="The input's field names, as question=problem,response=output. Usual layouts are found "
+         "automatically (docs/inputs.md).")
 run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
                               type=PATH, help="The run's folder.")
 prompts_option = click.option(
@@ -152,22 +152,22 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0,
                  help="none leaves it to the provider."),
     click.option("--top-p", type=Number(0, 1, min_open=True)),
-    click.option("--seed", type=int, help="Sent to providers that take one."),
+    click.option("--seed", type=int, help="Sent to providers that accept one."),
     click.option("--max-tokens", type=SOME, help="Longest reply; else the model's own limit."),
     click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE",
                  help="Any further field of the request, e.g. reasoning_effort=low."),
     click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE",
                  help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
     click.option("--concurrency", type=click.IntRange(1, 4096), default=64,
-                 help="Most requests in flight at a server; fewer when its limits ask for it."),
+                 help="Most requests in flight per server; its rate limits may lower it."),
     click.option("--timeout", "timeout_s", type=Number(0.1), default=600.0,
                  help="Seconds for one request."),
     click.option("--retries", type=click.IntRange(0, 100), default=7,
-                 help="Further attempts for a request that can be retried."),
+                 help="Retries of a failed request."),
     click.option("--price", metavar="IN,OUT",
-                 help="USD for a million tokens in and out, instead of the price table."),
+                 help="USD per million tokens in and out, instead of the price table."),
     click.option("--prices", type=click.Path(path_type=Path, dir_okay=False),
-                 help="A price table of your own (YAML)."),
+                 help="Your own price table (YAML)."),
     click.option("--config", callback=read_config, is_eager=True, expose_value=False,
                  metavar="YAML", help="Take options from a file: one `option: value` a line; "
                                       "the command line wins."),
@@ -175,33 +175,33 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
 _RUNNING: tuple[Callable[[Any], Any], ...] = (
     prompts_option,
     click.option("--tokenizer", default=QWEN,
-                 help="Counts tokens: qwen, a tokenizer.json, a model's folder, or student."),
+                 help="Tokenizer for counting: qwen, student, a tokenizer.json, or a folder."),
     click.option("--repairs", type=click.IntRange(0), default=1,
-                 help="Rounds in which a reply out of format is sent back."),
+                 help="Times that a reply out of format is sent back."),
     click.option("--keep-wrong", is_flag=True,
-                 help="Let through what has a wrong or no answer, as the paper's code does."),
+                 help="Keep rows with a wrong or no answer, as the paper's code does."),
     click.option("--batch", is_flag=True,
                  help="Ask through the provider's batch API: half the price, within a day. "
-                      "Interrupt it as you like: the same command goes on waiting."),
+                      "It can be interrupted: the same command resumes the wait."),
     click.option("--batch-size", type=SOME, metavar="N",
                  help="Most requests in one batch; by default the provider's limit."),
     click.option("--poll", "poll_s", type=Number(0.01), default=30.0,
-                 help="Seconds between looks at a batch."),
+                 help="Seconds between queries about a batch."),
     click.option("--forecast", is_flag=True,
-                 help="Run a pilot, say what the whole will cost, take and yield, and stop."),
+                 help="Run a pilot, project cost, time and yield of the whole, and stop."),
     click.option("--pilot", type=click.IntRange(2), default=20,
                  help="Rows of the pilot, spread over short and long traces."),
     click.option("--max-cost", type=Number(0, min_open=True), metavar="USD",
                  help="Budget of RUN_DIR. Requests in flight count at their highest "
                       "possible cost."),
     click.option("--anew", is_flag=True,
-                 help="Go on in RUN_DIR with other settings than it was begun with."),
+                 help="Continue in RUN_DIR with changed settings."),
     columns_option,
     click.option("--limit", type=SOME, help="Only the first N rows."),
     click.option("--shard", type=shard, metavar="I/N",
-                 help="Of N runs over this input, each with a RUN_DIR of its own, the I-th: every "
-                      "N-th row from the I-th on. `drp merge` puts them together."),
-    click.option("--strict", is_flag=True, help="Exit with 1 when a row was rejected."),
+                 help="Run part I of N: every N-th row from row I on. Each part has its own "
+                      "RUN_DIR; `drp merge` combines them."),
+    click.option("--strict", is_flag=True, help="Exit with 1 if any row was rejected."),
 )
 
 

@@ -26,11 +26,11 @@ _DEMO_NEEDS = ("torch", "llamafactory", "lmms_eval", "doit")
               help="Folder for everything. Default: the file's name and -run.")
 @click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Stages side by side.")
 @click.option("--dry-run", is_flag=True, help="Only print every command, with its projected cost.")
-@click.option("--status", is_flag=True, help="Only print what is done and what is missing.")
+@click.option("--status", is_flag=True, help="Only print finished and missing stages.")
 @click.option("--until", type=click.Choice(["generate", "prune", "build", "train", "export",
-                                            "evaluate"]), help="Stop behind these stages.")
+                                            "evaluate"]), help="Stop after these stages.")
 @click.option("--only", multiple=True, metavar="METHOD",
-              help="Only this method, and what it stands on; may be repeated.")
+              help="Only this method and what it needs; may be repeated.")
 def experiment(file: Path, output: Path | None, jobs: int, dry_run: bool, status: bool,
                until: str | None, only: tuple[str, ...]) -> None:
     read = read_experiment(file)
@@ -53,7 +53,7 @@ def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None
         try:
             Runner(folder, stages, console, lock, jobs=jobs, offline=offline).run()
         except StageFailed as error:
-            print(f"drp: {error}\nRun the same command again to go on from there.", file=sys.stderr)
+            print(f"drp: {error}\nRun the same command again to resume.", file=sys.stderr)
             sys.exit(1)
 
 
@@ -81,7 +81,7 @@ def _show(stages: list[Stage], read: Experiment) -> None:
 
 def _status(stages: list[Stage], folder: Path) -> None:
     if not folder.is_dir():
-        raise UserError("no such folder", file=folder, fix="Nothing has been run there yet")
+        raise UserError("no such folder", file=folder, fix="Nothing has been run in it yet")
     marks = Marks(folder / ".done", stages)
     for stage in stages:
         done = marks.done(stage)
@@ -90,11 +90,11 @@ def _status(stages: list[Stage], folder: Path) -> None:
 
 @click.command(help=page("demo"))
 @click.option("-o", "--output", type=PATH, default=Path("demo-run"),
-              help="Folder for everything that the demo makes.")
+              help="Folder for all output of the demo.")
 @click.option("--train", type=click.IntRange(min=20), default=1200,
               help="Questions whose traces are pruned.")
 @click.option("--limit", type=SOME,
-              help="Problems a task in the evaluations; all of them by default.")
+              help="Problems per task in the evaluations; all by default.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the sampling.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, help="Stages side by side.")
 def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> None:

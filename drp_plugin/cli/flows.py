@@ -41,12 +41,12 @@ from drp_plugin.terminal import say
               type=click.Choice(["auto", "hf", "vllm", "openai", "ray"]),
               help="auto: the servers that are given, vLLM on a GPU, transformers elsewhere.")
 @click.option("--base-url", "base_urls", multiple=True,
-              help="OpenAI-compatible server; several share the work.")
+              help="OpenAI-compatible server; repeat the option to share the work.")
 @click.option("--samples", default=1, type=_options.SOME, help="Traces for each question.")
 @click.option("--temperature", default=0.6, type=_options.Number(0))
 @click.option("--top-p", default=0.95, type=_options.Number(0, 1, min_open=True))
 @click.option("--max-new-tokens", default=32768, type=_options.SOME)
-@click.option("--stop-loops", is_flag=True, help="End traces that go round in circles.")
+@click.option("--stop-loops", is_flag=True, help="End traces that repeat themselves.")
 @click.option("--seed", default=0, type=click.IntRange(0))
 @click.option("--prompt", help="Template in prompts/. Default: eval_boxed; eval_plain for tiny:….")
 @_options.prompts_option
@@ -98,15 +98,15 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
               help="skill: the paper's prompt; default: its ablation; sentence: Appendix D's "
                    "baseline; indexed: ranges over numbered units, about a third of the output.")
 @click.option("--window-tokens", type=click.IntRange(50), default=8000,
-              help="Longest part of a trace in one request.")
+              help="Longest part of a trace in one request, in tokens.")
 @click.option("--max-requests", type=click.IntRange(1), default=96,
-              help="Most requests for one trace.")
+              help="Most requests per trace.")
 @click.option("--min-coverage", type=_options.Number(0, 1), default=0.9,
-              help="Least share of the trace that the steps must hold; 0 switches it off.")
+              help="Smallest share of the trace that the steps must cover; 0 allows any.")
 @click.option("--check-answer/--no-check-answer", default=True,
               help="The pruned response must keep the trace's final answer.")
 @click.option("--check-numbers/--no-check-numbers", default=True,
-              help="No number that neither trace nor question holds, unless right arithmetic.")
+              help="Every number must come from trace, question, or correct arithmetic.")
 @click.option("--check-length/--no-check-length", default=True,
               help="The pruned response must not be longer.")
 @click.option("--check-complete/--no-check-complete", default=True,
@@ -188,11 +188,11 @@ def merge(runs: tuple[Path, ...], run_dir: Path) -> None:
 @click.command(help=page("serve-teacher"))
 @click.option("--host", default="127.0.0.1")
 @click.option("--port", type=click.IntRange(1, 65535), default=8100)
-@click.option("--model", default="offline-rules", help="The name by which clients ask for it.")
+@click.option("--model", default="offline-rules", help="Model name for clients.")
 @click.option("--quality", type=_options.Number(0, 1, min_open=True), default=1.0,
-              help="Share of the rules' judgements that stay; the others are turned round.")
+              help="Share of the rules' judgements to keep; the others are inverted.")
 @click.option("--delay", type=_options.Number(0), default=0.0,
-              help="Seconds that every answer takes, as a real model's would.")
+              help="Seconds per answer, to imitate a real model.")
 def serve_teacher(host: str, port: int, model: str, quality: float, delay: float) -> None:
     from drp_plugin.teachers.offline import OfflineTeacher
     from drp_plugin.teachers.serve import serve

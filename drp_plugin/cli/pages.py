@@ -39,11 +39,11 @@ _COLOURS = {"KEEP": "green", "DELETE": "red", "COMPRESS": "blue", "MERGE": "mage
 @click.option("-o", "--output", metavar="PAGE",
               help="The page to write; - is standard output. [default: RUN_DIR/inspect.html]")
 @click.option("--limit", type=_options.SOME,
-              help="Put only the first N rows into the page; the statistics stay those of all.")
+              help="Put only the first N rows into the page; the statistics cover all rows.")
 @click.option("--messages/--no-messages", default=None,
               help="Put in what the teacher was asked and said. "
                    f"[default: with at most {MESSAGES_UP_TO:,} rows]")
-@click.option("--serve", is_flag=True, help="Serve the page on this machine, and save decisions.")
+@click.option("--serve", is_flag=True, help="Serve the page to this machine, and save decisions.")
 @click.option("--port", type=click.IntRange(0, 65535), default=0,
               show_default="one that is free", help="With --serve.")
 def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool | None,
@@ -91,7 +91,7 @@ def _serve(run_dir: Path, text: bytes, port: int) -> None:
 @click.command(help=page("show"))
 @click.argument("run_dir", type=_options.PATH)
 @click.argument("row_id", metavar="ID")
-@click.option("--messages", is_flag=True, help="Print what the teacher was asked and said.")
+@click.option("--messages", is_flag=True, help="Print the teacher's messages.")
 def show(run_dir: Path, row_id: str, messages: bool) -> None:
     row = find_row(run_dir, row_id)
     with Teachings(run_dir) as teachings:
@@ -103,7 +103,7 @@ def show(run_dir: Path, row_id: str, messages: bool) -> None:
 
 @click.command(help=page("stats"))
 @click.argument("run_dir", type=_options.PATH)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def stats(run_dir: Path, as_json: bool) -> None:
     found = Statistics(not_reached=not_reached(run_dir))
     for row in rows(run_dir):

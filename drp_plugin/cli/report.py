@@ -30,7 +30,7 @@ def ablation(value: str) -> tuple[int, tuple[str, ...]]:
 @click.option("--cutoff", type=tokens, metavar="N|none", help="Tokens after which a completion is "
               "cut [default: what the runs recorded, else 12000].")
 @click.option("--tokenizer", metavar="SPEC", help="qwen, student, a model folder, a "
-              "tokenizer.json, or a hub name [default: what the runs recorded, else qwen].")
+              "tokenizer.json, or a hub name [default: the runs' own, else qwen].")
 @click.option("--base", metavar="NAME", help="The method that others are compared with "
               "[default: the first of each group].")
 @click.option("--table", "ablations", metavar="N=METHOD,...", multiple=True,

@@ -52,12 +52,12 @@ def tokens(value: Any) -> int:
 @click.argument("completions", metavar="COMPLETIONS")
 @click.option("-o", "--output", default="-", metavar="FILE", help="Where to write.")
 @click.option("--cutoff", type=tokens, metavar="N|none", default=DEFAULT_CUTOFF,
-              help="Clip tokens here; an answer that is not complete by then is wrong.")
+              help="Clip tokens here; an answer that is incomplete by then is wrong.")
 @click.option("--cutoffs", metavar="N,N,…,none",
               help="Write one line of figures for each of these cutoffs instead of the rows.")
 @click.option("--tokenizer", default=QWEN, metavar="SPEC",
               help="qwen, a model folder, a tokenizer.json, or a hub name.")
-@click.option("--dataset", help="For rows that name none.")
+@click.option("--dataset", help="Data set of rows that name none.")
 @click.option("--no-thinking", is_flag=True,
               help="The model does not think: a completion without </think> is all answer.")
 @columns_option

@@ -35,7 +35,7 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
               help="Folder with local copies of the students, each under its own name.")
 @click.option("--student", metavar="MODEL", help="Another student: a model's folder or hub name.")
 @click.option("--template", metavar="T", help="Its template in LLaMA-Factory; with --student.")
-@click.option("--force", is_flag=True, help="Overwrite configs that are there.")
+@click.option("--force", is_flag=True, help="Overwrite existing configs.")
 def init(folder: Path, student: str | None, template: str | None, **given: Any) -> None:
     if template and not student:
         raise UserError("--template goes with --student", fix="Give --student MODEL as well")
@@ -57,7 +57,7 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...")
 @click.option("-o", "--output", required=True, metavar="DATASET_DIR",
               type=_FOLDER, help="Folder of the set and of dataset_info.json.")
-@click.option("--name", required=True, help="Name of the set; `dataset` in the YAML.")
+@click.option("--name", required=True, help="Name of the set, for `dataset` in the YAML.")
 @click.option("--size", type=_options.SOME, help="Rows to take (Appendix B: 8000).")
 @click.option("--ratio", help="Weights by data set, as gsm8k=3,prm12k=5.")
 @click.option("--seed", default=42, help="Seed of shuffle and choice.")
@@ -74,20 +74,20 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
               help="Prompt that is trained: a template of prompts/, a FILE.jinja, or none for the "
                    "bare question (default: the one that each trace was sampled with).")
 @click.option("--replace", "replace_set", is_flag=True,
-              help="Write over a set of this name that has other rows.")
+              help="Overwrite a set of this name with other rows.")
 @click.option("--exclude", multiple=True, metavar="JSONL",
-              help="Leave out rows whose question stands in this file (a test set). Repeatable.")
+              help="Leave out rows with a question of this file (a test set). Repeatable.")
 @click.option("--test-set", "test_sets", multiple=True, metavar="SET",
-              help="Tell rows whose question is, or nearly is, one of this test set: a task "
-                   "(drp_gsm8k), a group (drp), a set of questions, a file. Repeatable.")
-@click.option("--drop-overlap", is_flag=True, help="Leave out the rows that --test-set tells.")
+              help="Report rows with a question that is in this test set, or nearly: a task "
+                   "(drp_gsm8k), a group (drp), a set of questions, or a file. Repeatable.")
+@click.option("--drop-overlap", is_flag=True, help="Leave out the rows that --test-set finds.")
 @click.option("--pairs", is_flag=True,
               help="Pairs for DPO: `response` chosen, `rejected` or `original` rejected.")
 @click.option("--push-to-hub", metavar="REPO",
               help="Upload set and card to this Hugging Face data set repository (HF_TOKEN).")
 @click.option("--public", is_flag=True, help="Make the pushed repository public (else private).")
 @_options.columns_option
-@click.option("--strict", is_flag=True, help="Exit with 1 when rows were left out as unfit.")
+@click.option("--strict", is_flag=True, help="Exit with 1 if unfit rows were left out.")
 def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
           tokenizer: str | None, replace_set: bool, exclude: tuple[str, ...],
           columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool,
@@ -140,9 +140,9 @@ def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted
 @click.option("--model", metavar="PATH",
               help="Tokenizer and config of the student, instead of model_name_or_path.")
 @click.option("--gpus", type=_options.SOME,
-              help="GPUs that will train, for steps, batch size and memory.")
+              help="Number of GPUs for training; it determines steps, batch size and memory.")
 @click.option("--max-cut", default=0.0, metavar="PERCENT",
-              type=_options.Number(0, 100), help="Share of rows that cutoff_len may cut.")
+              type=_options.Number(0, 100), help="Percentage of rows that cutoff_len may cut.")
 @click.option("--prompt", metavar="NAME",
               help="Prompt that the student will be asked with: a template of prompts/, a "
                    "FILE.jinja, or none (default: that of the evaluation tasks).")

@@ -305,8 +305,8 @@ def options(**given: Any) -> argparse.Namespace:
 
 @pytest.mark.parametrize(("given", "why"), [
     ({"num_fewshot": 4}, "zero-shot"), ({"fewshot_as_multiturn": True}, "zero-shot"),
-    ({"use_cache": "/tmp/c"}, "finished ones are kept anyway"),
-    ({"cache_requests": "true"}, "in an instant"), ({"max_tokens": 10}, "max_new_tokens=N"),
+    ({"use_cache": "/tmp/c"}, "finished completions are kept"),
+    ({"cache_requests": "true"}, "prompts take no time"), ({"max_tokens": 10}, "max_new_tokens=N"),
     ({"baseline": "a.jsonl"}, "drp report"), ({"reasoning_tags": '[["a", "b"]]'}, "thinking")])
 def test_options_without_use_are_refused(
         sets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],

@@ -117,7 +117,7 @@ def test_a_finished_run_makes_one_step_at_the_most_and_is_told(both, tmp_path):
     (found,) = check(path).problems
     assert found.code == "already_trained" and "overwrite_output_dir" in found.text
     done = trained(path)
-    assert "one step more at the most" in found.text
+    assert "at most one more step" in found.text
     assert done["start"] == 5 and done["steps"] <= 6, "the trainer looks after a step, if at all"
     for advice in ({"overwrite_output_dir": True}, {"output_dir": str(tmp_path / "other")}):
         path = both(save_strategy="no", max_steps=5, dataset="more", **advice)

@@ -113,7 +113,7 @@ def test_a_run_is_not_merged_into_itself_or_twice(tmp_path, drp, shards):
 def test_parts_that_are_none(tmp_path, drp, shard):
     ran = drp("prune", traces(tmp_path / "t.jsonl", 2), "-o", tmp_path / "run", "--teacher",
               "offline", "--shard", shard)
-    assert ran.code == 2 and "is no part of a run" in ran.err
+    assert ran.code == 2 and "is not a part of a run" in ran.err
 
 
 def test_many_files_patterns_and_addresses_are_one_input(tmp_path, drp):

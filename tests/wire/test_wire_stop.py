@@ -78,7 +78,7 @@ def test_a_second_signal_ends_it_at_once(tmp_path, rules):
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=600)[1]
         assert process.returncode == 130
-        assert said.strip() == "drp: interrupted; run the same command again to go on"
+        assert said.strip() == "drp: interrupted; run the same command again to resume"
 
 
 def test_a_request_that_waits_to_be_sent_again_is_not_waited_for(tmp_path, rules):
