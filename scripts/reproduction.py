@@ -307,15 +307,15 @@ def page(measured: Measured, folder: str, notes: Sequence[str] = ()) -> str:
         "## Results", "",
         f"Pass@1 in per cent (± standard deviation between seeds) and mean tokens{cut}.", "",
         *main_table(measured), "",
-        "Every sample behind a row of this table, with its file, its mark and its tokens, "
-        "and the means that they come to:", "",
+        "This lists every sample behind a row of the table, with file, grade and tokens, and the "
+        "means:", "",
         "<!-- not run: it reads a finished run; tests/report/test_reproduction.py runs the "
         "script -->",
         "```bash", f"{command} --trace DRP {measured.tasks[0]}", "```", "",
         "## Tests", "",
         "On the same problems: exact McNemar's test for one seed, the exact sign-flip test over "
         "problems for several. Holm's correction is over the comparisons of a task. Intervals of "
-        "tokens are Fieller's. `--trace` of the two methods lists the pairs.",
+        f"tokens are Fieller's. `{command} --trace METHOD TASK`, for each method, lists the pairs.",
         "", *tests_table(each), "",
         "## What agrees with the paper", "",
         "A difference in accuracy is listed here where it is shown (Holm p under 0.05) and lies in "
