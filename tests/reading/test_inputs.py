@@ -63,7 +63,7 @@ def test_every_row_of_the_page_reads_the_same(title: str, line: str, tmp_path: P
         assert first.value["question"].replace("\n\n", " ") == QUESTION
     assert first.value["answer"] == (
         None if title == "Outputs of batches" or "model_output" in line else "7")
-    assert len(more) == (title == "Several responses a question")
+    assert len(more) == (title == "Several responses per question")
 
 
 @pytest.mark.parametrize(("title", "line"), ROWS)
