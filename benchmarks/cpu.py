@@ -14,15 +14,15 @@ Exit code 1 where parse and verify take more than `--bound` milliseconds a row.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import cProfile
 import json
-import os
 import pstats
 import sys
 import time
 from pathlib import Path
+
+from _traces import arguments, given_traces
 
 from drp_plugin import jsonl
 from drp_plugin.llm.ledger_client import RowClient
@@ -30,7 +30,6 @@ from drp_plugin.llm.messages import Reply, Request
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning import Mode, PruneOptions
 from drp_plugin.pruning.flow import prune_trace
-from drp_plugin.reading import traces
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.teachers.offline import OfflineTeacher
 from drp_plugin.tokens import TokenCounter
@@ -64,20 +63,13 @@ def rows_of(found: list[Trace], mode: Mode, replies: Replayed,
 
 def main() -> int:
     """Run it; prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    folder = Path(os.environ.get("DRP_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
-    parser.add_argument("--traces", type=Path,
-                        default=folder / "traces_math_train_r1distill.jsonl")
-    parser.add_argument("--limit", type=int, default=None)
+    parser = arguments(__doc__)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--bound", type=float, default=5.0, help="ms a row (default: 5)")
     parser.add_argument("--save", type=Path, help="write the rows here")
     parser.add_argument("--profile", action="store_true", help="where the time goes")
     given = parser.parse_args()
-    if not given.traces.exists():
-        print(f"no traces at {given.traces}: give --traces FILE", file=sys.stderr)
-        return 0
-    found = [row for row in traces(given.traces) if isinstance(row, Trace)][:given.limit]
+    found = given_traces(given)
     counter = TokenCounter.load(exact=False)
     begun = time.process_time()
     for trace in found:

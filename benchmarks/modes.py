@@ -14,13 +14,12 @@ Exit code 1 when the indexed output is more than a third of the other.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+
+from _traces import arguments, given_traces
 
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.llm.prices import find_price
@@ -28,8 +27,7 @@ from drp_plugin.prompts import Prompts
 from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.flow import prune_trace
 from drp_plugin.pruning.steps import Part
-from drp_plugin.reading import traces
-from drp_plugin.records import Pruned, Trace, Usage
+from drp_plugin.records import Pruned, Usage
 from drp_plugin.teachers.offline import OfflineTeacher, write_revision, write_steps
 from drp_plugin.thinking import split_response
 from drp_plugin.tokens import TokenCounter
@@ -78,26 +76,15 @@ def as_skill(row: Pruned, prompts: Prompts, count: Callable[[str], int]) -> Side
 
 def main() -> int:
     """Run it; prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    folder = Path(os.environ.get("DRP_DATA_DIR") or Path(__file__).parents[2] / "shared" / "data")
-    parser.add_argument("--traces", type=Path,
-                        default=folder / "traces_math_train_r1distill.jsonl")
-    parser.add_argument("--limit", type=int, default=None)
-    arguments = parser.parse_args()
-    if not arguments.traces.exists():
-        print(f"no traces at {arguments.traces}: give --traces FILE", file=sys.stderr)
-        return 0
+    found = given_traces(arguments(__doc__).parse_args())
     count, name = counter()
     teacher, prompts = OfflineTeacher(count), Prompts()
     options = PruneOptions(decompose="indexed", window_tokens=BEYOND)
     skill, indexed = Side(), Side()
     rows = steps = rejected = t_tokens = 0
-    for trace in traces(arguments.traces):
-        if arguments.limit is not None and rows >= arguments.limit:
-            break
+    for trace in found:
         row = asyncio.run(prune_trace(trace, RowClient(teacher.ask), options, prompts=prompts,
-                                      count=count)) \
-            if isinstance(trace, Trace) else trace
+                                      count=count))
         if not isinstance(row, Pruned):
             rejected += 1
             continue

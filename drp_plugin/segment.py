@@ -6,7 +6,7 @@ before it) included. Every pass is linear in the length of the text.
 
 import re
 import sys
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
@@ -26,6 +26,7 @@ _LONGEST_DISPLAY = 20_000  # Characters; a display formula that closes later tha
 _SHORTEST_CLAUSE = 15
 """Characters that must stand before a cut inside a sentence: `Okay, so` is not a clause."""
 
+_END = Span(sys.maxsize, sys.maxsize)  # Behind every region
 _P = Patterns("segment.yaml", "patterns")
 
 
@@ -42,7 +43,8 @@ def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
     if not text:
         return ()
     starts = [0]
-    guarded = protected(text)
+    guarded = iter([*protected(text), _END])
+    region = next(guarded)
     line = 0
     for match in _P.candidate.finditer(text):
         at, start = match.span()
@@ -50,11 +52,13 @@ def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
         line_before = line
         if newline:
             line = start
-        if _inside(guarded, at):
+        while region.end <= at:
+            region = next(guarded)
+        if region.start <= at:
             continue
         while not newline and text[start : start + 1].isspace():
             start += 1
-        if start >= len(text) or start <= starts[-1] or _inside(guarded, start, strictly=True):
+        if start >= len(text) or start <= starts[-1]:
             continue
         if newline:
             cut = _breaks_at_newline(text, match, line_before)
@@ -123,9 +127,13 @@ def _brackets(text: str, breaks: list[int], formulas: list[Span]) -> list[Span]:
     open_at: dict[str, list[int]] = {}
     found: list[Span] = []
     paragraph = -1
+    ahead = iter([*formulas, _END])
+    formula = next(ahead)
     for bracket in _P.bracket.finditer(text):
         at, mark = bracket.start(), bracket[0]
-        if _inside(formulas, at) or (at and text[at - 1] == "\\"):
+        while formula.end <= at:
+            formula = next(ahead)
+        if formula.start <= at:
             continue
         index = bisect_left(breaks, at)
         if index != paragraph:
@@ -145,14 +153,6 @@ def _merged(spans: list[Span]) -> list[Span]:
         else:
             merged.append(span)
     return merged
-
-
-def _inside(spans: list[Span], position: int, *, strictly: bool = False) -> bool:
-    """Whether one of the spans, which are sorted and apart, holds the position (`strictly`: does
-    not merely start there)."""
-    index = bisect_right(spans, (position, sys.maxsize)) - 1
-    return index >= 0 and position < spans[index].end \
-        and not (strictly and position == spans[index].start)
 
 
 def _breaks_at_newline(text: str, match: re.Match[str], line: int) -> bool:

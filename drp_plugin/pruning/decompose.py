@@ -5,7 +5,7 @@ A long T is cut into parts that one request can hold.
 
 from bisect import bisect_right
 from collections.abc import Callable
-from functools import partial
+from functools import cached_property, partial
 from itertools import accumulate
 
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, check_loop
@@ -19,18 +19,27 @@ from drp_plugin.pruning.steps import (
     stretch,
 )
 from drp_plugin.records import Reason, Step
-from drp_plugin.segment import Span, units
+from drp_plugin.segment import Level, Span, units
 
 
 class Windows:
     """Parts of a text, each at most so many tokens, that end where a unit ends."""
 
-    def __init__(self, text: str, count: Callable[[str], int],
-                 spans: tuple[Span, ...] | None = None) -> None:
-        self.text = text
-        self.spans = units(text, "sentence") if spans is None else spans
-        self._ends = [span.end for span in self.spans]
-        self._tokens = [0, *accumulate(count(text[s.start : s.end]) for s in self.spans)]
+    def __init__(self, text: str, count: Callable[[str], int], level: Level = "sentence") -> None:
+        self.text, self._count, self._level = text, count, level
+
+    @cached_property
+    def spans(self) -> tuple[Span, ...]:
+        """The units."""
+        return units(self.text, self._level)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return [span.end for span in self.spans]
+
+    @cached_property
+    def _tokens(self) -> list[int]:
+        return [0, *accumulate(self._count(self.text[s.start : s.end]) for s in self.spans)]
 
     def end(self, start: int, limit: int) -> int:
         """Where the part that begins at character `start` ends. At least one unit; where the text
@@ -84,7 +93,7 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue
     at, part, limit = 0, 0, options.window_tokens
     while at < len(thinking):
         part += 1
-        end = windows.end(at, limit)
+        end = len(thinking) if dialogue.tokens <= limit else windows.end(at, limit)
         text, more = thinking[at:end], end < len(thinking)
         message = dialogue.prompts.render(prompt, question=question, reasoning=text.strip(),
                                           part=part, more=more)

@@ -1,6 +1,7 @@
 """What pruning's stages hand to one another, and a row's talk with the teacher: repair rounds, and
 replies that are not answers (§3.1, §3.2)."""
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any, Literal, NamedTuple, TypeVar
 
@@ -101,9 +102,10 @@ class Dialogue:
     run again asks the same requests and can be answered from what was stored."""
 
     def __init__(self, client: RowClient, options: PruneOptions, prompts: Prompts,
-                 count: Callable[[str], int]) -> None:
+                 count: Callable[[str], int], tokens: float = math.inf) -> None:
         self._client = client
         self.options, self.prompts, self.count = options, prompts, count
+        self.tokens = tokens  # Of all of R where they are known: a T that fits is not counted again
 
     async def reply(self, stage: str, request: Request) -> Reply:
         """The whole reply, unread. Raises CutReply, Rejection."""

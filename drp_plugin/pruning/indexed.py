@@ -23,9 +23,11 @@ from drp_plugin.pruning.revise import ACTIONS
 from drp_plugin.pruning.steps import Part, assemble, pieces, stretch
 from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import table
-from drp_plugin.segment import Span, units
+from drp_plugin.segment import Span
 from drp_plugin.thinking import CLOSE, OPEN
 
+_RANGE = re.compile(
+    r"\s*\[?(\d{1,7})\]?(?:\s*(?:-|–|to|,|\.\.)\s*\[?(\d{1,7})\]?)?\s*").fullmatch
 SCHEMA = table("indexed_schema.json")
 """The reply's JSON schema, within what OpenAI's strict mode and Gemini take."""
 
@@ -85,8 +87,7 @@ def _part(item: Any, before: list[Part], first: int, last: int) -> Part:
 
 
 def _range(value: Any, number: int) -> tuple[int, int]:
-    match = re.fullmatch(r"\s*\[?(\d{1,7})\]?(?:\s*(?:-|–|to|,|\.\.)\s*\[?(\d{1,7})\]?)?\s*",
-                         "-".join(map(str, value if isinstance(value, list) else [value])))
+    match = _RANGE("-".join(map(str, value if isinstance(value, list) else [value])))
     if not match:
         raise FormatError(f'"u" of step {number} is not a range of units like "3-6".')
     return int(match[1]), int(match[2] or match[1])
@@ -149,14 +150,14 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
     meet where a step ends: the last step of a window that is not the last one is asked for again at
     the head of the next."""
     thinking = checked.thinking
-    spans = units(thinking)
-    windows = Windows(thinking, dialogue.count, spans)
+    windows = Windows(thinking, dialogue.count, "clause")
+    spans = windows.spans
     parts: list[Part] = []
     new_answer: str | None = None
     first, limit = 1, dialogue.options.window_tokens
     while first <= len(spans):
         begin = spans[first - 1].start
-        end = windows.end(begin, limit)
+        end = len(thinking) if dialogue.tokens <= limit else windows.end(begin, limit)
         last = windows.units_until(end)
         more = last < len(spans)
         so_far = assemble(pieces(thinking, *records(thinking, spans, parts)))

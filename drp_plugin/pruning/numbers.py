@@ -51,7 +51,7 @@ def new_numbers(text: str, known_text: str) -> list[str]:
     a sentence that names the operation (`dividing 120 by 24 gives 5`), over numbers that are
     known. Numbers of list items do not count. In the order of the text, each once.
     """
-    text = _P.marker.sub(" ", _P.spacing.sub("", text))
+    text = _P.marker.sub("\n ", "\n" + _P.spacing.sub("", text))
     literals = dict.fromkeys(_P.number.findall(text))
     if literals.keys() <= set(_P.number.findall(_P.spacing.sub("", known_text))):
         return []  # written as they are there: most rows need no more looking into

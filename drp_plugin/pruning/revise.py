@@ -110,6 +110,8 @@ def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
 
 def _numbers(text: str) -> list[int]:
     """`4`, `4-6`, `4, 5 and 6`, `4 to 6`, ascending; a range of more than 10,000 is none."""
+    if text.isdecimal() and len(text) < 7:
+        return [int(text)]
     found: set[int] = set()
     for match in re.finditer(r"(\d{1,6})(?:[ \t]*(?:-|–|—|to|through)[ \t]*(\d{1,6}))?", text):
         first, last = int(match[1]), int(match[2] or match[1])
@@ -127,7 +129,9 @@ async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialo
     revisions: list[Revision] = []
     thinking = ""
     new_answer: str | None = None
-    waiting = _groups(steps, dialogue)
+    short = dialogue.tokens <= dialogue.options.window_tokens \
+        and sum(len(step.text) for step in steps) <= len(checked.thinking)
+    waiting = [steps] if short else _groups(steps, dialogue)
     while waiting:
         group = waiting.pop(0)
         expected = range(group[0].index, group[-1].index + 1)

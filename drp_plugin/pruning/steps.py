@@ -79,33 +79,52 @@ def locate(text: str, steps: list[Located]) -> list[Located]:
     reworded one gets the span from its first to its last common word, keeps its wording, and
     holds only the characters that are common. Spans never overlap and never go back.
     """
-    spans = [word.span() for word in _WORD.finditer(text)]
-    compact = "".join(text.split()).translate(_QUOTES)
-    begins = [0, *accumulate(end - start for start, end in spans)]  # of words, in `compact`
-
-    def place(at: int) -> int:
-        """Where a character of `compact` stands in the text."""
-        word = bisect_right(begins, at) - 1
-        return spans[word][0] + at - begins[word]
-
+    compact: _Compact | None = None  # Made for the first step that T does not simply go on with
     found: list[Located] = []
-    cursor, tries = 0, _FUZZY_TRIES
+    at = cursor = 0  # Where the step before ended: in the text, and without its white space
+    tries = _FUZZY_TRIES
     for step in steps:
+        ahead = _WORD.search(text, at)
+        if ahead and step.text and text.startswith(step.text, ahead.start()):
+            start, at, held = ahead.start(), ahead.start() + len(step.text), nonspace(step.text)
+            cursor += held
+            found.append(Located(step.text, step.skill, start, at, held))
+            continue
+        compact = compact or _Compact(text)
         wanted = "".join(step.text.split()).translate(_QUOTES)
-        at = _exact(compact, wanted, cursor)
-        if at >= 0:
-            start, end = place(at), place(at + len(wanted) - 1) + 1
-            cursor = at + len(wanted)
-            found.append(Located(text[start:end], step.skill, start, end, len(wanted)))
+        exact = _exact(compact.text, wanted, cursor)
+        if exact >= 0:
+            cursor = exact + len(wanted)
+            start, at = compact.place(exact), compact.place(cursor - 1) + 1
+            found.append(Located(text[start:at], step.skill, start, at, len(wanted)))
             continue
         like = step
-        if wanted and tries > 0 and cursor < len(compact):
+        if wanted and tries > 0 and ahead:
             tries -= 1
-            like = _reworded(text, like, place(cursor))
-            if like.end is not None:  # the end of a word
-                cursor = max(cursor, begins[bisect_left(spans, like.end, key=itemgetter(1)) + 1])
+            like = _reworded(text, like, ahead.start())
+            if like.end is not None:
+                at, cursor = compact.word_end(like.end)
         found.append(like)
     return found
+
+
+class _Compact:
+    """A text without its white space, and where its characters stand in the text."""
+
+    def __init__(self, text: str) -> None:
+        self.text = "".join(text.split()).translate(_QUOTES)
+        self._spans = [word.span() for word in _WORD.finditer(text)]
+        self._begins = [0, *accumulate(end - start for start, end in self._spans)]
+
+    def place(self, at: int) -> int:
+        """Where a character of it stands in the text."""
+        word = bisect_right(self._begins, at) - 1
+        return self._spans[word][0] + at - self._begins[word]
+
+    def word_end(self, position: int) -> tuple[int, int]:
+        """The end of the word at a place of the text: there, and in here."""
+        word = bisect_left(self._spans, position, key=itemgetter(1))
+        return self._spans[word][1], self._begins[word + 1]
 
 
 def _exact(source: str, wanted: str, cursor: int) -> int:
@@ -135,7 +154,7 @@ def _plain(word: str) -> str:
 
 def nonspace(text: str) -> int:
     """Non-space characters."""
-    return sum(map(len, text.split()))
+    return len("".join(text.split()))
 
 
 def coverage(text: str, located: list[Located]) -> float:

@@ -91,5 +91,6 @@ def test_languages() -> None:
     assert (language(english), language(german)) == ("English", "German")
     assert not same_language(german, english) and same_language(english, english)
     assert same_language("x = 5", english) and same_language("$\\frac{1}{2}$", english)
+    assert language(english.replace(" ", "–") + " les² des² que²" * 9) == "English"
     assert script("Это русский текст") == "Cyrillic" and script("123 + 4") is None
     assert not same_language("Это русский текст", english)
