@@ -84,7 +84,7 @@ class Prompts:
             # as a shipped prompt is called but for case, dashes or the ending
             meant = name.split(".")[0].lower().replace("-", "_").replace(" ", "_")
             if meant in self._shipped and f"{meant}.jinja" not in names:
-                raise UserError("takes no prompt's place under this name", file=folder / name,
+                raise UserError("replaces no prompt with this name", file=folder / name,
                                 fix=f"Call it {meant}.jinja")
         if not any(name.endswith(".jinja") for name in names):
             what = "holds no *.jinja file" if folder.is_dir() else "no such folder of prompts"

@@ -45,7 +45,7 @@ def locked(folder: Path) -> Iterator[IO[str]]:
             file.seek(0)
             owner, *groups = (int(x) for x in file.read().split() or ["0"])
             if (owner and alive(owner)) or time.monotonic() > deadline:
-                raise UserError(f"another experiment (process {owner}) is at work here",
+                raise UserError(f"another experiment (process {owner}) is running here",
                                 file=folder, fix="Wait for it, or give another folder with -o")
             for group in groups:
                 with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -139,7 +139,7 @@ class Decisions:
             except Unfit as unfit:
                 yield row.number, edit.id, unfit
         for id_ in self._unused:
-            raise UserError(f"decides on {id_!r}, which is no row of this run that can be edited",
+            raise UserError(f"decides on {id_!r}, which is not an editable row of this run",
                             file=self.run_dir / EDITS,
                             fix="Remove that line, or export the edits anew")
 

@@ -120,7 +120,7 @@ class LedgerClient:
             if waited >= _SAY_AFTER_S and waited % _SAY_AFTER_S < _POLL_S:
                 before, self.waits_for = self.waits_for, self.ledger.holder(key)
                 if self.waits_for != before:
-                    say(f"waiting for {self.waits_for}: it asks what is needed here")
+                    say(f"waiting for {self.waits_for}: it is sending the request needed here")
         try:
             stored = self._look(key)
             return await self._ask(key, request) if stored is None else self._stored(key, stored)

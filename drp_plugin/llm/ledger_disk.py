@@ -53,8 +53,8 @@ def refusal(error: Exception, path: Path) -> UserError:
         return UserError(f"cannot be used as the run's ledger ({error})", file=path,
                          fix="Give another run directory, or move the file away")
     return UserError(f"is damaged, or no ledger ({error})", file=path,
-                     fix="Put a copy in its place, or what `sqlite3 FILE .recover` still reads: "
-                         "its replies are paid for")
+                     fix="Restore a copy, or what `sqlite3 FILE .recover` still reads: "
+                         "its replies were paid for")
 
 
 class Claims:

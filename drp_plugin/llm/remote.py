@@ -197,7 +197,7 @@ class BatchApi(abc.ABC):
                 meaning = self._meaning(error)
                 if before or isinstance(meaning, Transient):
                     raise
-                fix = "" if isinstance(meaning, UserError) else "Run without --batch, or mend it"
+                fix = "" if isinstance(meaning, UserError) else "Run without --batch, or correct it"
                 raise Refused(str(meaning), fix=fix) from None
 
         return str(await self._call(attempt, meaning=self._meaning))

@@ -178,7 +178,7 @@ class Persistent:
             self.gone, self._gone_at = self.gone + 1, self.limiter.now()
             self.stay_away(min(self.retries.cap_s, self.retries.base_s * 2 ** min(self.gone, 16)))
             if self.gone == 1 and self.elsewhere():
-                say(f"{self.where} is gone ({fault}): the other servers go on")
+                say(f"{self.where} has failed ({fault}): the other servers continue")
         return self.elsewhere()
 
     def _one_of_all(self, error: TeacherError) -> Exception:

@@ -78,7 +78,7 @@ def make(spec: str, given: Given) -> Method:
         raise UserError(f"--teacher {spec} is no method", fix=f"It is spelled {spelling}")
     module = METHODS[spelling][0]
     if (given.base_urls or given.engine) and module != "tale":
-        raise UserError(f"{spec} asks no server and no engine",
+        raise UserError(f"{spec} uses no server and no engine",
                         fix="Leave --base-url and --engine-arg out")
     made: Method = import_module(f"{__name__}.{module}").method(
         given._replace(name=name, argument=argument))

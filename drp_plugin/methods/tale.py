@@ -35,7 +35,7 @@ async def _say(dialogue: Dialogue, prompt: str) -> str:
     try:
         return (await dialogue.reply("sample", request)).text
     except CutReply as cut:
-        raise Rejection("sample", Reason.CUT_REPLY, "the student did not come to an end",
+        raise Rejection("sample", Reason.CUT_REPLY, "the student did not finish",
                         cut.reply.text) from None
 
 

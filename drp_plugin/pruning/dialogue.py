@@ -111,7 +111,7 @@ class Dialogue:
         """The whole reply, unread. Raises CutReply, Rejection."""
         if len(self._client.replies) >= self.options.max_requests:
             raise Rejection(stage, Reason.CUT_REPLY,
-                            f"still not through after {len(self._client.replies)} requests")
+                            f"not finished after {len(self._client.replies)} requests")
         try:
             reply = await self._client(request)
         except TooLong as error:

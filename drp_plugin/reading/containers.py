@@ -156,7 +156,7 @@ def _array(file: IO[bytes], path: str | Path) -> Iterator[Row]:
 
     def broken(why: object) -> UserError:
         return UserError(f"not JSON ({why})", file=path, row=number + 1,
-                         fix="Nothing after it can be read: mend the array, or give JSONL")
+                         fix="Nothing after it can be read: correct the array, or give JSONL")
 
     buffer = ""
     buffer = more().lstrip()[1:]

@@ -126,7 +126,7 @@ def _one_model(made_by: dict[tuple[str, ...], Path], file: Path, results: dict[s
         found = "; ".join(f"{file.name} has {','.join(told) or 'no model_args'}"
                           for told, file in made_by.items())
         raise UserError(f"holds runs of different models: {found}", file=file.parent,
-                        fix="Give every method an --output_path of its own, or move the files "
+                        fix="Give every method its own --output_path, or move the files "
                         "of one date to another folder")
 
 

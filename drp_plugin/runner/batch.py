@@ -72,7 +72,7 @@ class BatchRun:
             except (UserError, TeacherError) as error:
                 if not leave:
                     raise
-                self.say(f"what the batches answered cannot be had: {error}")
+                self.say(f"the batches' results cannot be fetched: {error}")
                 for sent in self.files.open():
                     self.files.forget(sent)
         if self.files.open():
@@ -89,7 +89,7 @@ class BatchRun:
             yield
         except TeacherError as error:
             raise UserError(f"the batch API of {self.client.teacher.name} fails: {error}",
-                            fix="Run the same command again to go on") from None
+                            fix="Run the same command again to resume") from None
         finally:
             self.ledger.release("batch-runner")
 
@@ -128,7 +128,7 @@ class BatchRun:
                 await self._begin(sent)
         except Refused as error:
             if self.files.open():
-                self.say(f"{error}. Batches are out before that: they are waited for")
+                self.say(f"{error}. Waiting for the batches sent before")
                 await self._settle_open()
             raise
 
@@ -181,7 +181,7 @@ class BatchRun:
             waiting = still
         if refused:
             raise UserError(refused[0], file=self.job.run_dir,
-                            fix="Run without --batch, or mend it")
+                            fix="Run without --batch, or correct the request")
 
     async def _found(self) -> list[Sent]:
         """The batches that are out, those found again that were noted without an id."""

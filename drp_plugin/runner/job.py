@@ -104,7 +104,7 @@ def check_input(paths: Sequence[str]) -> None:
             raise UserError("is a folder, not a file of rows", file=path,
                             fix=f"Name its files by a pattern, as '{path}/*.jsonl'")
     if sum(not _rereadable(path) for path in paths) > 1:
-        raise UserError("two of the inputs can be read once only", fix="Give one of them")
+        raise UserError("two of the inputs can be read only once", fix="Give one of them")
 
 
 def _rereadable(path: str) -> bool:

@@ -61,7 +61,7 @@ def _run(folder: Path) -> _Run:
         try:
             found.append(dict(json.loads((folder / name).read_text("utf-8"))))
         except (OSError, ValueError, TypeError):
-            raise UserError(f"holds no {name} of a run that came to an end", file=folder,
+            raise UserError(f"holds no {name} of a finished run", file=folder,
                             fix="Run its `drp prune` again, and merge then") from None
     return _Run(folder, *found)
 
@@ -111,7 +111,7 @@ def _take(ledger: Ledger, run: _Run) -> None:
             raise UserError("requests of this run are out in batches", file=run.folder,
                             fix="Run it with --batch to its end, and merge then")
         if not other.alone():
-            raise UserError("another process runs in it", file=run.folder,
+            raise UserError("another process is using it", file=run.folder,
                             fix="Let it finish, and merge then")
         ledger.take(file, mark, note=f"merged/{mark}")
 

@@ -73,9 +73,9 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
                         fix="Move the run directory away, or restore the file") from None
     changes = [] if before is None else differences(before, plain)
     if changes and not anew:
-        raise UserError(f"this run was begun with other settings: {'; '.join(changes)}",
-                        file=run_dir, fix="Give another -o, or add --anew to go on here (stored "
-                                          "replies stay; what the change touches is asked anew)")
+        raise UserError(f"this run was started with other settings: {'; '.join(changes)}",
+                        file=run_dir, fix="Give another -o, or add --anew to continue here (stored "
+                                          "replies stay; affected requests are sent again)")
     if before != plain:
         jsonl.write_json(path, plain, private=True)
     return changes
@@ -203,8 +203,8 @@ def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Itera
         yield written
         if written.lost:
             raise UserError(
-                f"{written.lost} rows that were pruned before could not be had now (the first: "
-                f"{written.first_lost}): {PRUNED} and the others stay as they were", file=run_dir,
+                f"{written.lost} rows that were pruned before could not be pruned now (the first: "
+                f"{written.first_lost}): {PRUNED} and the other files are unchanged", file=run_dir,
                 fix="Run it again when the teacher answers, or give another -o")
     totals = ledger.totals()
     jsonl.write_json(run_dir / SUMMARY, {

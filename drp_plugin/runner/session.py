@@ -61,7 +61,7 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
 async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOptions,
                price: Price | None, ledger: Ledger) -> Tally | Forecast:
     if ledger.shared is False:
-        say(f"{job.run_dir}: this network disk keeps no locks between machines: use it from one "
+        say(f"{job.run_dir}: this network disk has no locks between machines: use it from one "
             "machine at a time")
     if run.pilot is None and not run.anew and job.settings.get("limit") is None:
         check_rows(job.run_dir, job.rows)
@@ -69,7 +69,7 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
     begun = bool(len(ledger)) or (job.run_dir / PRUNED).exists()
     changes = settle(job.run_dir, job.settings, anew=run.anew or not begun)
     if changes and begun:
-        say(f"{job.run_dir}: going on with changed settings: {'; '.join(changes)}")
+        say(f"{job.run_dir}: continuing with changed settings: {'; '.join(changes)}")
         (job.run_dir / SUMMARY).unlink(missing_ok=True)
     budget = None if price is None or run.max_cost_usd is None else \
         Budget(run.max_cost_usd, price, _spent(job, ledger, price))
@@ -93,8 +93,8 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
         else:
             tally = await run_live(job, client, active=settings.active, display=display)
     if client.uncounted and price is not None and price.paid:
-        say("there are replies without usage: what they cost is not known"
-            + ("" if budget is None else ", the most that it can be counts for --max-cost"))
+        say("there are replies without usage: their cost is unknown"
+            + ("" if budget is None else ", and --max-cost counts the highest possible"))
     report(job, tally, budget)
     return tally
 
@@ -156,7 +156,7 @@ def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
         say(f"{tally.reasons['internal_error']} rows met a fault of this program: "
             f"please report what rejects.jsonl says of them")
     if tally.reasons["request_failed"]:
-        say("run the same command again to ask what failed once more")
+        say("run the same command again to retry the failed rows")
     if budget is not None and budget.exhausted:
         # replies so far were asked for with this --max-tokens: another one asks all anew
         lower = "" if budget.spent_usd else " (or with --anew and a lower --max-tokens)"

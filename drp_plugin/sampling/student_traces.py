@@ -111,8 +111,8 @@ def generate(sampler: Sampler, requests: TraceRequests, output: str, *, model: s
             failed = draw(sampler, requests, store, report)
         if failed and not any(isinstance(o, Completion)
                               for o in outcomes(sampler, requests, store, failed)):
-            raise UserError(f"not one of {len(requests)} completions could be had: "
-                            f"{next(iter(failed.values())).error}", fix=f"{output} is as it was")
+            raise UserError(f"none of {len(requests)} completions succeeded: "
+                            f"{next(iter(failed.values())).error}", fix=f"{output} is unchanged")
         found = outcomes(sampler, requests, store, failed)
         jsonl.write(output, _rows(requests, found, model, tally))
     return tally

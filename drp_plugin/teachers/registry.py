@@ -76,7 +76,7 @@ def _quality(text: str) -> float:
     with contextlib.suppress(ValueError):
         if 0 < (quality := float(text)) <= 1:
             return quality
-    raise UserError(f"teacher offline:{text}: no number over 0 and up to 1",
+    raise UserError(f"teacher offline:{text}: not a number over 0 and up to 1",
                     fix="It is the share of the rules' judgements that stay, such as 0.9")
 
 

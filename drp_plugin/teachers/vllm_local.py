@@ -41,7 +41,7 @@ class VllmTeacher(Teacher):
                 text = " ".join(str(error).split())[:300]
                 self._failed = UserError(
                     f"teacher {self.name} does not start ({text})",
-                    fix="Check the path and the memory; vLLM's own words stand above")
+                    fix="Check the path and the memory; vLLM's message is above")
                 raise self._failed from None
             tokenizer = engine.get_tokenizer()
             if asyncio.iscoroutine(tokenizer):

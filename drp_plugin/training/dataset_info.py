@@ -135,7 +135,7 @@ def read_info(folder: Path) -> dict[str, Any]:
         return {}
     except ValueError as error:
         raise UserError(str(error), file=folder / INFO,
-                        fix="Mend it by hand; it is left as it is") from None
+                        fix="Correct it by hand; it was not changed") from None
 
 
 def check_free(folder: Path, name: str) -> None:

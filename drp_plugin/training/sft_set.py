@@ -220,7 +220,7 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
             same = made.digest() == hashlib.file_digest(opened, "sha256").digest()
         if file.exists() and not same and not replace_set:
             raise UserError("is there already, with other rows", file=file,
-                            fix="Give --replace to write over it, or another --name")
+                            fix="Give --replace to overwrite it, or another --name")
         jsonl.write_json(folder / f"{name}.card.json", facts)
         if not same:  # a set that is as it was keeps its date, by which `drp check` knows it
             with jsonl.replacing(file) as out:

@@ -268,7 +268,7 @@ def test_no_edits_change_nothing(run_dir: Path) -> None:
 @pytest.mark.parametrize(("bad", "says"), [
     ({"id": "one", "action": "burn"}, "row 1.*action"), ({"action": "accept"}, "'id' is missing"),
     ({"id": "one", "action": "edit"}, "without a response"),
-    ({"id": "gone", "action": "reject"}, "no row of this run")])
+    ({"id": "gone", "action": "reject"}, "not an editable row of this run")])
 def test_bad_edits(run_dir: Path, bad: dict[str, object], says: str) -> None:
     edit(run_dir, bad)
     with pytest.raises(UserError, match=says):

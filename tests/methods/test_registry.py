@@ -61,9 +61,9 @@ def test_a_misspelled_method_is_one_line_and_leaves_nothing(prune, capsys, spec,
 
 def test_what_means_nothing_to_a_method_is_refused(prune, capsys):
     prune([sample("a", 1)], "random:0.5", "--base-url", "http://localhost:1/v1", code=2)
-    assert "random:0.5 asks no server" in capsys.readouterr().err
+    assert "random:0.5 uses no server" in capsys.readouterr().err
     prune([sample("a", 1)], "shortest-correct", "--engine-arg", "threads=2", code=2)
-    assert "asks no server and no engine" in capsys.readouterr().err
+    assert "uses no server and no engine" in capsys.readouterr().err
 
 
 def test_no_method_solves_problems(tmp_path, capsys):

@@ -339,7 +339,7 @@ def test_models_are_not_merged_into_one_method(write: Writer, one: str, two: str
         read_runs([f"A={folder}"])
     assert f"20260101_000000_results.json has {one};" in str(raised.value)
     assert f"20260202_000000_results.json has {two}." in str(raised.value)
-    assert "an --output_path of its own" in str(raised.value)
+    assert "its own --output_path" in str(raised.value)
 
 
 def test_one_model_on_two_dates_is_one_method(write: Writer) -> None:

@@ -43,7 +43,7 @@ def test_one_of_three_servers_dies_and_no_row_is_lost_or_asked_twice(tmp_path, d
         pruned, _, summary = rows_of(run)
         assert [row["id"] for row in pruned] == [f"q{n}" for n in range(60)]
         assert summary["requests"] == summary["paid"]["requests"] == 60
-        assert ran.err.count(f"{c.url} is gone") == 1
+        assert ran.err.count(f"{c.url} has failed") == 1
         assert max((a.answered + b.answered).values()) == 1
         assert 60 <= a.received + b.received + c.received <= 60 + c.lost <= 64
         assert min(a.received, b.received) > 15  # both take what the third had to do
