@@ -180,7 +180,7 @@ def test_a_config_that_cannot_be_is_one_line(tmp_path, drp, text, says):
 
 def test_the_judges_config_and_help(tmp_path, drp):
     text = " ".join(drp("judge", "--help").out.split())
-    assert "drawn by --shuffle-seed;" in text and "--shuffle-seed 1" in text
+    assert "--shuffle-seed decides" in text and "--shuffle-seed 1" in text
     config = tmp_path / "judge.yaml"
     config.write_text("judge: claude:x\nshuffle-seed: 1\n")
     folder = tmp_path / "run"
