@@ -1,5 +1,6 @@
 """Keys never leave the process: what can reach a person or a file passes through here."""
 
+import html
 import os
 import re
 
@@ -21,6 +22,11 @@ _IN_AN_ADDRESS = re.compile(
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069"
                      "\ufeff\ufff9-\ufffb\ud800-\udfff]")
 
+# what means something in a line of Markdown; a_b, 1.5 and -3 do not, but _a_, 1. and - do, and
+# GitHub makes links of addresses
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-](?=[#=\s-]|$)"
+                     r"|(?<=:)/(?=/)|(?<=\bwww)\.", re.IGNORECASE)
+
 
 def holds_a_secret(address: str) -> bool:
     """Whether an address, malformed or not, holds a password or a key."""
@@ -36,6 +42,13 @@ def _known(keys: tuple[str | None, ...]) -> list[str]:
 def visible(text: str) -> str:
     """`text` with control characters, direction marks and the like by their codes."""
     return _UNSEEN.sub(lambda c: f"⟨U+{ord(c[0]):04X}⟩", text)
+
+
+def markdown(text: object, limit: int = 1000) -> str:
+    """`text` in one line that Markdown shows as it is: no markup, link, image or cell begins."""
+    line = " ".join(visible(str(text)[:limit]).split())
+    line = _MARKUP.sub(r"\\\g<0>", html.escape(line, quote=False))
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)
 
 
 def hide(text: str, *keys: str | None) -> str:

@@ -7,6 +7,7 @@ import base64
 import csv
 import io
 import math
+import re
 import string
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -17,13 +18,16 @@ import jinja2
 
 from drp_plugin import resources
 from drp_plugin.mathml import html_with_math
-from drp_plugin.redact import visible
+from drp_plugin.redact import markdown, visible
 
 TEXTS = resources.table("report_texts.yaml")
 _HEAD, _TAIL = 1_500, 2_500
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
           "→": r"$\to$", "−": "$-$", "–": "--", "≥": r"$\ge$", "Δ": r"$\Delta$",
-          **{c: f"\\{c}" for c in "&%$#_{}"}}
+          **{c: f"\\{c}" for c in "&%$#_{}"},
+          **{c: f"{{{c}}}" for c in "[]*"}}  # which belong to a command before them, such as \\
+# where a spreadsheet begins a cell, whichever separator it takes, and a formula begins
+_FORMULA = re.compile(r"(^|[;,|])(\s*)(?=[=@+\-＝＠＋－])")
 
 
 def shown(text: str, limit: int = _HEAD + _TAIL) -> str:
@@ -138,8 +142,7 @@ def templates() -> jinja2.Environment:
         "base64": lambda data: base64.b64encode(data).decode(), "shown": shown,
         "math": html_with_math,
         "tex": lambda text: "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " ")),
-        "md": lambda text: shown(text, 200).replace("\\", "\\\\").replace("|", "\\|").replace(
-            "<", "&lt;").replace("\n", " ")}
+        "md": markdown}
     return found
 
 
@@ -148,11 +151,16 @@ def rendered(table: Table, kind: str) -> str:
     return templates().get_template(f"table.{kind}.jinja").render(table=table)
 
 
+def _no_formula(text: str) -> str:
+    """`text` in one line that a spreadsheet shows: `=cmd()` is a method's name, not a formula."""
+    return _FORMULA.sub(r"\1\2'", " ".join(visible(text).split()))
+
+
 def csv_text(table: Table) -> str:
     """Comma-separated: a column for each number, and a last one for whose numbers they are."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([*(f"{c.name} {part}".strip() for c in table.columns
+    writer.writerow([*(_no_formula(f"{c.name} {part}".strip()) for c in table.columns
                        for part in c.parts or ("",)), "source"])
     section = ""
     for entry in table.lines:
@@ -161,10 +169,9 @@ def csv_text(table: Table) -> str:
             continue
         row: list[Any] = []
         for column, cell in zip(table.columns, entry.cells, strict=True):
-            # a spreadsheet must not run a method's name as a formula
-            formula = entry.kind != "paper" and cell.text[:1] in ("=", "@", "+", "-")
             numbers = [*map(finite, cell.numbers), *[None] * len(column.parts)]
-            row += numbers[:len(column.parts)] or ["'" * formula + cell.text]
+            row += numbers[:len(column.parts)] or [
+                cell.text if entry.kind == "paper" else _no_formula(cell.text)]
         writer.writerow([*(f"{x:.6g}" if isinstance(x, float) else x for x in row),
-                         f"{entry.kind} {section}".strip()])
+                         _no_formula(f"{entry.kind} {section}".strip())])
     return out.getvalue()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drp_plugin import __version__, jsonl
 from drp_plugin.mathml import STYLE
+from drp_plugin.redact import markdown
 from drp_plugin.report import tables
 from drp_plugin.report.browser import browser, excerpts
 from drp_plugin.report.layout import Table, csv_text, filled, finite, rendered, templates
@@ -81,9 +82,10 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
     contents: dict[str, Iterable[str | bytes]] = {
         "results.json": [json.dumps(numbers, indent=1, ensure_ascii=False), "\n"],
         "report.md": ["\n".join([
-            f"# {TITLE}\n", *(f"{sentence}\n" for sentence in report.headline),
+            f"# {TITLE}\n", *(f"{markdown(sentence, 2000)}\n" for sentence in report.headline),
             *(rendered(table, "md") for table in report.tables),
-            *(f"## {p.title}\n\n![{p.title}]({p.name}.png)\n\n{p.caption}\n" for p in pictures)])],
+            *(f"## {markdown(p.title)}\n\n![{markdown(p.title)}]({p.name}.png)\n\n"
+              f"{markdown(p.caption)}\n" for p in pictures)])],
         "report.html": [_page(report, pictures, scored, missing)],
         "completions.html": browser(scored, report.cutoff)}
     for table in report.tables:

@@ -9,6 +9,7 @@ from typing import Any
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
+from drp_plugin.redact import markdown
 from drp_plugin.resources import filled
 from drp_plugin.thinking import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import dataset_info
@@ -231,7 +232,7 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[F
             for i, (f, _, (_, _, known)) in enumerate(spool.read(chosen))))
         jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, dropped))
         with jsonl.replacing(folder / f"{name}.md") as out:
-            out.write(filled("card.md.jinja", **facts))
+            out.write(filled("card.md.jinja", md=markdown, **facts))
         dataset_info.register(folder, name, dataset_info.PAIR_ENTRY if settings.pairs
                               else dataset_info.SFT_ENTRY)
     return file
