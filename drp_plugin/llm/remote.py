@@ -21,6 +21,18 @@ _LOOK_BACK = 1000  # Batches come newest first: one that was begun just now is a
 _ENDED = {"completed", "succeeded", "partially_succeeded", "expired", "cancelled"}
 
 
+async def _stays(response: Any) -> None:
+    """Refuse to be sent on to another host: the library takes along what was asked, and keys that
+    stand in a header of the provider's own."""
+    if not response.has_redirect_location:
+        return
+    here, there = response.url, response.url.join(response.headers["location"])
+    if (here.host, here.port) != (there.host, there.port) or here.scheme > there.scheme:
+        raise Transient(f"the server sends requests on to {redact(str(there))[:160]}",
+                        unreachable=True, fix="Nothing was sent there. Give it as --base-url if "
+                                              "it is the model's server")
+
+
 async def _bounded(response: Any) -> None:
     """Read a reply's body, unpacked piece by piece, as long as it is no longer than it may be;
     batches' files, which may be long, go to the disk."""
@@ -40,7 +52,7 @@ def http_client() -> Any:
     """The openai library's aiohttp transport, which takes half the CPU of its other one."""
     from openai import DefaultAioHttpClient
 
-    return DefaultAioHttpClient(event_hooks={"response": [_bounded]})
+    return DefaultAioHttpClient(event_hooks={"response": [_stays, _bounded]})
 
 
 def finish_of(said: Any) -> Finish:

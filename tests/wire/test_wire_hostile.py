@@ -286,6 +286,21 @@ def test_an_address_that_is_none_is_one_line(tmp_path, drp, url):
         assert ran.code == 2 and ran.err.count("\n") == 1 and "--base-url" in ran.err
 
 
+@pytest.mark.parametrize("kind", ["openai", "azure", "gemini"])
+def test_a_key_does_not_travel_to_another_host(tmp_path, drp, rules, kind, monkeypatch):
+    """Neither it nor the question; each provider's key stands in a header of its own."""
+    for name, value in (("AZURE_OPENAI_API_KEY", KEY), ("OPENAI_API_VERSION", "2024-10-21")):
+        monkeypatch.setenv(name, value)
+    with Provider(rules) as other, Provider(rules, faults=Faults(rate=1.0, kinds=("away",))) as at:
+        place = other.url.replace("127.0.0.1", "localhost") + "/chat/completions?key=SeCrEt12345"
+        monkeypatch.setitem(MESSAGES, "away", (307, b"", {"location": place}))
+        ran = drp("prune", traces(tmp_path / "t.jsonl", 1), "-o", tmp_path / "run", "--teacher",
+                  f"{kind}:rules", "--base-url", at.url if kind == "openai" else at.gemini_url)
+    assert ran.code == 2 and ran.err.count("\n") == 1, ran.err
+    assert "sends requests on to http://localhost" in ran.err and "SeCrEt" not in ran.err
+    assert at.received and not other.received
+
+
 @pytest.mark.parametrize("kind", ["openai", "gemini"])
 def test_a_reply_without_an_end_is_not_read_to_it(kind, monkeypatch):
     monkeypatch.setenv("GEMINI_API_KEY", KEY)
