@@ -169,6 +169,9 @@ def replacing(path: str | Path, *, private: bool = False) -> Iterator[IO[str]]:
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a full disk does not say what it was for
+        raise
     finally:
         temporary.unlink(missing_ok=True)
 

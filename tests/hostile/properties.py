@@ -80,8 +80,8 @@ class Arena:
 
     def run(self, *args: Any, stdin: str = os.devnull, memory: int = MEMORY,
             seconds: float = SECONDS, env: dict[str, str] | None = None,
-            out: str | None = None) -> Ran:
-        """Run `drp ARGS` in the arena's folder."""
+            out: str | None = None, **more: Any) -> Ran:
+        """Run `drp ARGS` in the arena's folder; see `zygote.child` for what `more` may say."""
         one, two = self._said / "out", self._said / "err"
         code = self.zygote.run({
             "args": [str(a) for a in args], "cwd": str(self.work), "stdin": stdin,
@@ -89,7 +89,7 @@ class Arena:
             "env": {"PATH": os.environ["PATH"], "HOME": str(self.home), "LANG": "C.UTF-8",
                     "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1",
                     "TOKENIZERS_PARALLELISM": "false", "OPENAI_API_KEY": KEY,
-                    "GEMINI_API_KEY": KEY, CANARY: str(self.canary), **(env or {})}})
+                    "GEMINI_API_KEY": KEY, CANARY: str(self.canary), **(env or {})}} | more)
         return Ran(code, one.read_bytes() if out is None else b"", two.read_bytes())
 
     def attack(self, *args: Any, **how: Any) -> Ran:

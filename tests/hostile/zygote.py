@@ -12,6 +12,7 @@ import json
 import os
 import resource
 import signal
+import subprocess
 import sys
 import time
 import traceback
@@ -19,7 +20,9 @@ from typing import Any
 
 
 def child(case: dict[str, Any]) -> None:
-    """Become the command; never returns."""
+    """Become the command; never returns. Where the case says so, its process id is written to the
+    file `pid`, no file of it may grow over `file` bytes, and at the n-th file that it completes it
+    is sent a signal (`strike`: n and signal; a stopped one goes on after 0.2 s)."""
     os.setsid()
     os.chdir(case["cwd"])
     os.environ.clear()
@@ -28,8 +31,15 @@ def child(case: dict[str, Any]) -> None:
                                 (1, case["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC),
                                 (2, case["err"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)):
         os.dup2(os.open(name, flags, 0o600), number)
-    for kind, most in ((resource.RLIMIT_AS, case["memory"]), (resource.RLIMIT_CORE, 0)):
+    for kind, most in ((resource.RLIMIT_AS, case["memory"]), (resource.RLIMIT_CORE, 0),
+                       (resource.RLIMIT_FSIZE, case.get("file", resource.RLIM_INFINITY))):
         resource.setrlimit(kind, (most, most))
+    sys.dont_write_bytecode = "file" in case  # the limit would cut compiled modules, for good
+    if "pid" in case:
+        with open(case["pid"], "w") as file:
+            file.write(str(os.getpid()))
+    if "strike" in case:
+        strike(*case["strike"])
     code = 70
     try:
         from drp_plugin.cli import main
@@ -45,6 +55,22 @@ def child(case: dict[str, Any]) -> None:
             sys.stderr.flush()
             atexit._run_exitfuncs()
         os._exit(code)
+
+
+def strike(left: int, how: int) -> None:
+    """Send this process a signal at its n-th `os.fsync`, which ends each file that it writes."""
+    sync = os.fsync
+
+    def struck(number: int) -> None:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            if how == signal.SIGSTOP:
+                subprocess.Popen(["sh", "-c", f"sleep 0.2; kill -CONT {os.getpid()}"])
+            os.kill(os.getpid(), how)
+        sync(number)
+
+    os.fsync = struck
 
 
 def wait(pid: int, seconds: float) -> int | None:
