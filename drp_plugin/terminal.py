@@ -16,8 +16,8 @@ _OURS = re.compile(r"(\x1b\[(?:[0-9;]*[mAK]|\?25[lh])|\r)")
 
 def say(text: str) -> None:
     """One line on standard error, at once: no key and no escape of a terminal is in it. Where
-    nobody can be told (a terminal that is gone), the work goes on."""
-    with contextlib.suppress(OSError):
+    nobody can be told (a terminal is gone, a command has just ended), the work goes on."""
+    with contextlib.suppress(OSError, ValueError):
         print(f"drp: {redact(text)}", file=sys.stderr, flush=True)
 
 

@@ -60,8 +60,7 @@ def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..
     def saying(**given: Any) -> Any:
         shown = {k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in given.items()}
         quiet = any(map(given.get, ("quiet", "as_json", "dry_run", "status")))
-        soon = threading.Timer(_SOON_S, click.echo, [f"drp: {first.format_map(shown)}"],
-                               {"err": True})
+        soon = threading.Timer(_SOON_S, say, [first.format_map(shown)])
         soon.daemon = True
         if first and not quiet:
             soon.start()

@@ -281,5 +281,5 @@ def test_a_refusing_server_leaves_good_traces_alone(tmp_path: Path) -> None:
         server.rules = {f"q{i}": {"codes": [400] * 9} for i in range(3)}
         process = _generate(server, tmp_path)
         said = process.communicate(timeout=300)[1]
-    assert process.returncode == 2 and "not one of 3 completions could be had: HTTP 400" in said
+    assert process.returncode == 2 and "none of 3 completions succeeded: HTTP 400" in said
     assert len(_rows(tmp_path)) == 6
