@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Record
+from drp_plugin.redact import hide
 
 R = TypeVar("R", bound=Record)
 
@@ -146,9 +147,9 @@ def alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def replacing(path: str | Path, *, private: bool = False) -> Iterator[IO[str]]:
-    """A text file that replaces `path` when the block ends without an exception. With
-    `private` nobody else may read it, unless the file before it let them."""
+def replacing(path: str | Path, *, private: bool = True) -> Iterator[IO[str]]:
+    """A text file that replaces `path` when the block ends without an exception.
+    Where it is `private`, nobody else may read it, unless the file before it let them."""
     path = Path(path)
     if path.is_symlink():  # what it points to is replaced, not the link
         path = path.resolve()
@@ -176,10 +177,10 @@ def replacing(path: str | Path, *, private: bool = False) -> Iterator[IO[str]]:
         temporary.unlink(missing_ok=True)
 
 
-def write_json(path: str | Path, value: Any, *, private: bool = False) -> None:
-    """Write one value, to be read by people too, in one atomic move."""
-    with replacing(path, private=private) as file:
-        file.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+def write_json(path: str | Path, value: Any) -> None:
+    """Write one value, to be read by people too, in one atomic move, without keys."""
+    with replacing(path) as file:
+        file.write(hide(json.dumps(value, indent=2, ensure_ascii=False)) + "\n")
 
 
 def write(path: str | Path, values: Iterable[Record | dict[str, Any]]) -> int:

@@ -20,6 +20,7 @@ from drp_plugin.records import Step
 from drp_plugin.resources import resource, table
 
 RENDER_CPU_S, RENDER_BYTES = 2.0, 1 << 30
+LONGEST = 2 ** 20  # Bytes of a template
 _STUDENTS = ("eval_", "chat_")
 _GIVEN = table("prompts.yaml")
 _VARIABLES: dict[str, list[str]] = _GIVEN["variables"]
@@ -81,6 +82,9 @@ class Prompts:
     def _check_folder(self, folder: Path) -> None:
         names = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
         for name in names:
+            if name.endswith(".jinja") and (file := folder / name).exists() \
+                    and not (file.is_file() and file.stat().st_size <= LONGEST):
+                raise UserError(f"not a text file of up to {LONGEST:,} bytes", file=file)
             # as a shipped prompt is called but for case, dashes or the ending
             meant = name.split(".")[0].lower().replace("-", "_").replace(" ", "_")
             if meant in self._shipped and f"{meant}.jinja" not in names:

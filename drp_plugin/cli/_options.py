@@ -54,9 +54,11 @@ def pairs(read: Callable[[str], Any] = parse) -> Callable[[Any], tuple[str, Any]
     """`KEY=VALUE` on the command line, the value as `read` takes it; a mapping in a config."""
     def convert(value: Any) -> tuple[str, Any]:
         try:
-            return value if isinstance(value, tuple) else pair(str(value), read)
-        except ValueError as error:
+            key, found = value if isinstance(value, tuple) else pair(str(value), read)
+            json.dumps(found, allow_nan=False)
+        except (TypeError, ValueError, RecursionError) as error:
             raise click.BadParameter(str(error)) from None
+        return str(key), found
 
     return convert
 
@@ -64,7 +66,7 @@ def pairs(read: Callable[[str], Any] = parse) -> Callable[[Any], tuple[str, Any]
 def shard(value: Any) -> Shard:
     """`I/N`, one part of a run."""
     index, _, count = str(value).partition("/")
-    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count)):
+    if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count) <= 10 ** 6):
         raise click.BadParameter(f"{value!r} is not a part of a run, such as 1/4 or 4/4")
     return Shard(int(index), int(count))
 
@@ -134,7 +136,7 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
 
 
 PATH = click.Path(path_type=Path)
-SOME = click.IntRange(1)
+SOME = click.IntRange(1, 10 ** 9)
 columns_option = click.option(
     "--columns", default="", metavar="FIELD=NAME,…",
     callback=lambda context, option, text: parse_columns(text),

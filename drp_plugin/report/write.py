@@ -95,7 +95,8 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
         contents |= {f"{picture.name}.svg": [picture.svg], f"{picture.name}.png": [picture.png]}
     out.mkdir(parents=True, exist_ok=True)
     for name, pieces in contents.items():
-        with jsonl.replacing(out / name) as file, open(file.fileno(), "wb", closefd=False) as raw:
+        with jsonl.replacing(out / name, private=False) as file, \
+                open(file.fileno(), "wb", closefd=False) as raw:
             for piece in pieces:
                 raw.write(piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace"))
     return [out / name for name in contents], missing

@@ -116,7 +116,7 @@ def rereadable(paths: Sequence[str], run_dir: Path) -> list[str]:
     copy = run_dir / "stdin.jsonl"
     for path in filterfalse(_rereadable, paths):
         # its bytes: a row that is no text is a row to be rejected, not the end of all
-        with jsonl.opened(path) as given, jsonl.replacing(copy, private=True) as file, \
+        with jsonl.opened(path) as given, jsonl.replacing(copy) as file, \
                 open(file.fileno(), "wb", closefd=False) as raw:
             raw.writelines(jsonl.chunks(given, path))
     return [path if _rereadable(path) else str(copy) for path in paths]

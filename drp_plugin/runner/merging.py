@@ -43,9 +43,9 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[str, list[str]]:
             _take(ledger, run)
         notes = _missing(runs)
         with outputs(out, ledger, settings) as written, \
-                jsonl.replacing(out / DUPLICATES, private=True) as twice:
+                jsonl.replacing(out / DUPLICATES) as twice:
             _add(runs, written, twice, notes)
-    jsonl.write_json(out / SETTINGS, settings, private=True)
+    jsonl.write_json(out / SETTINGS, settings)
     edits = [run.folder / EDITS for run in runs if (run.folder / EDITS).exists()]
     if edits:
         jsonl.write(out / EDITS, (row.value for file in edits for row in jsonl.rows(file)

@@ -13,6 +13,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
 from drp_plugin.records import Pruned, Question, Reason, Reject, Trace, Usage
+from drp_plugin.redact import hide
 from drp_plugin.run_dir import PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.seen import Numbers, digest
 
@@ -65,7 +66,7 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
     replaces the run's results, and may pay for all of it again: it is a UserError unless `anew` is
     set. Returns the differences."""
     path = run_dir / SETTINGS
-    plain = json.loads(json.dumps(settings))
+    plain = json.loads(hide(json.dumps(settings)))
     try:
         before = dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
     except (OSError, ValueError, TypeError):
@@ -77,7 +78,7 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
                         file=run_dir, fix="Give another -o, or add --anew to continue here (stored "
                                           "replies stay; affected requests are sent again)")
     if before != plain:
-        jsonl.write_json(path, plain, private=True)
+        jsonl.write_json(path, plain)
     return changes
 
 
@@ -197,8 +198,8 @@ def _rounded(cost: float | None) -> float | None:
 def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Iterator[Tally]:
     """The run's outputs: replaced all together when the block ends without an exception; until
     then what an earlier run left stays."""
-    with (jsonl.replacing(run_dir / PRUNED, private=True) as pruned,
-          jsonl.replacing(run_dir / REJECTS, private=True) as rejects):
+    with (jsonl.replacing(run_dir / PRUNED) as pruned,
+          jsonl.replacing(run_dir / REJECTS) as rejects):
         written = Tally(pruned, rejects, pruned_before(run_dir))
         yield written
         if written.lost:
@@ -211,4 +212,4 @@ def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Itera
         **written.summary(),
         "paid": {"requests": totals.replies, "cost_usd": _rounded(totals.cost_usd)},
         **{k: settings[k] for k in ("command", "teacher", "decompose", "tokenizer", "prompts_hash")
-           if k in settings}}, private=True)
+           if k in settings}})

@@ -121,7 +121,7 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
             text = filled(text, folder, data, models.resolve() if models else None)
         if target.exists() and not force:
             continue
-        with replacing(target) as file:
+        with replacing(target, private=False) as file:
             file.write(text)
         written.append(target)
     data.mkdir(parents=True, exist_ok=True)

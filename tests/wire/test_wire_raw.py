@@ -9,6 +9,9 @@ from provider import Provider
 from raw_peer import LIES, RawPeer
 from small_runs import KEY, everything_written, rows_of, traces
 
+from drp_plugin.llm.messages import Reply
+from drp_plugin.records import Usage
+
 RIGHT = ("hints", "cookies", "utf-16", "bom", "twice-a-key", "nan", "huge", "usage-text",
          "usage-list", "many-digits", "limits")
 """Odd, but the answer is there and can be read."""
@@ -51,3 +54,16 @@ def test_an_odd_reply_that_can_be_read_is_not_asked_for_again(tmp_path, drp, rul
     with RawPeer(rules, Faults(rate=1.0, kinds=(lie,))) as peer:
         ran = drp(*command(peer, data, run, "--strict"))
         assert ran.code == 0 and peer.received == 2, ran.err
+
+
+def test_a_key_in_a_students_words_is_not_kept(tmp_path, drp):
+    async def answer(request):
+        return Reply(text=f"<think>\n{KEY}\n</think>\n\n7 {KEY}", finish_reason="stop",
+                     usage=Usage(requests=1, prompt_tokens=9, completion_tokens=9))
+
+    (tmp_path / "q.jsonl").write_text('{"question": "3 + 4?", "answer": "7"}\n')
+    with Provider(answer) as server:
+        ran = drp("generate", tmp_path / "q.jsonl", "-o", tmp_path / "t.jsonl", "--base-url",
+                  server.url, "--model", "rules")
+    assert ran.code == 0 and "[key]" in (tmp_path / "t.jsonl").read_text()
+    assert KEY.encode() not in everything_written(tmp_path)
