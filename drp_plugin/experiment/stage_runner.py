@@ -63,6 +63,7 @@ def note(lock: IO[str], groups: Iterable[int] = ()) -> None:
     lock.flush()
 
 
+NOTES = ".doit.json"
 POLL_SECONDS = 0.5
 PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
 WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
@@ -108,6 +109,8 @@ class Runner:
 
         # what a scheduler sends ends the stages too, as Ctrl-C does
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        # the marks say what is done; doit's own notes, which a kill leaves in halves, are not read
+        (self.folder / NOTES).unlink(missing_ok=True)
         with self._bars:
             try:
                 code = DoitMain(ModuleTaskLoader(self._graph()), config_filenames=()).run(["run"])
@@ -130,7 +133,7 @@ class Runner:
                        "uptodate": [(self.skip, [stage])]}
 
         return {"task_stages": task_stages, "DOIT_CONFIG": {
-            "backend": "json", "dep_file": str(self.folder / ".doit.json"), "verbosity": 2,
+            "backend": "json", "dep_file": str(self.folder / NOTES), "verbosity": 2,
             "reporter": ZeroReporter(StringIO(), {}), "continue": True, "par_type": "thread",
             "num_process": self.jobs if self.jobs > 1 else 0}}
 

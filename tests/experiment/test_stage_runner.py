@@ -190,3 +190,12 @@ def test_what_a_stage_writes_is_not_what_it_reads(tmp_path):
     given.write_text("12")
     run(tmp_path, [one])
     assert out.read_text() == "xx"
+
+
+@pytest.mark.parametrize("left", ["", '{"one": {"che', "no JSON"])
+def test_notes_that_a_kill_cut_off_stop_nothing(tmp_path, left):
+    one, two = stage(tmp_path, "one", "1"), stage(tmp_path, "two", "1", "one")
+    run(tmp_path, [one])
+    (tmp_path / ".doit.json").write_text(left)
+    run(tmp_path, [one, two])
+    assert (tmp_path / "one.out").read_text() == (tmp_path / "two.out").read_text() == "x"
