@@ -171,18 +171,24 @@ def memory(data: Path, scratch: Path, *, size: str, shapes: list[list[int]],
             "weights_gib": round(torch.cuda.memory_allocated() / GIB, 2), "shapes": found}
 
 
+def greedy_requests(file: Path, rows: int, new: int) -> list[Any]:
+    """The first questions of a file, each to be answered in at most so many `new` tokens."""
+    from drp_plugin.llm.messages import Message
+    from drp_plugin.sampling.completions import SampleRequest
+
+    return [SampleRequest(messages=(Message(role="user", content=json.loads(line)["question"]),),
+                          temperature=0, max_new_tokens=new)
+            for line in file.read_text().splitlines()[:rows]]
+
+
 def sampling(data: Path, scratch: Path, *, size: str, rows: int, new: int) -> dict[str, Any]:
     """Tokens a second of the transformers sampler (`drp_hf`), greedy."""
     import torch
 
-    from drp_plugin.llm.messages import Message
-    from drp_plugin.sampling.completions import SampleRequest
     from drp_plugin.sampling.transformers_engine import HFSampler
 
     sampler = HFSampler(random_weights(size, data, scratch / f"model-{size}"), device=DEVICE)
-    lines = (data / "questions.jsonl").read_text().splitlines()[:rows]
-    asked = [SampleRequest(messages=(Message(role="user", content=json.loads(line)["question"]),),
-                           temperature=0, max_new_tokens=new) for line in lines]
+    asked = greedy_requests(data / "questions.jsonl", rows, new)
     list(sampler.sample([one.model_copy(update={"max_new_tokens": 8}) for one in asked]))
     torch.cuda.synchronize()
     start = time.perf_counter()
@@ -196,18 +202,15 @@ def greedy(data: Path, scratch: Path, *, rows: int) -> dict[str, Any]:
     """The embedded student, greedy, on the CPU and on the GPU: the same texts? How fast?"""
     import torch
 
-    from drp_plugin.llm.messages import Message
-    from drp_plugin.sampling.completions import SampleRequest
     from drp_plugin.sampling.transformers_engine import HFSampler
     from drp_plugin.student import model_path
 
-    lines = (data / "toy.jsonl").read_text().splitlines()[:rows]
-    asked = [SampleRequest(messages=(Message(role="user", content=json.loads(line)["question"]),),
-                           temperature=0, max_new_tokens=1024) for line in lines]
+    asked = greedy_requests(data / "toy.jsonl", rows, 1024)
     texts, took = {}, {}
-    for name, options in {"cpu": {"workers": 1}, "cuda": {}, "cuda, 512 rows at a time":
-                          {"batch_size": 512}}.items():
-        sampler = HFSampler(str(model_path()), device=name[:4].strip(","), **options)
+    for name, options in {"cpu": {"device": "cpu", "workers": 1}, "cuda": {"device": DEVICE},
+                          "cuda, 512 rows at a time": {"device": DEVICE, "batch_size": 512}
+                          }.items():
+        sampler = HFSampler(str(model_path()), **options)
         list(sampler.sample(asked[:8]))
         torch.cuda.synchronize()
         start = time.perf_counter()
@@ -235,12 +238,11 @@ def thinkprune(data: Path, scratch: Path, *, size: str, steps: int, limit: int) 
             "adapter": sorted(p.name for p in (scratch / "thinkprune").glob("*"))}
 
 
-ORIGINAL = {"dataset": "original", "steps": 3}
 PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train 7b": (train, {"config": "drp_qwen7b.yaml", "size": "7b", "dataset": "pruned",
                          "steps": 10, "gradient_accumulation_steps": 8}),
-    "train 7b original": (train, {"config": "drp_qwen7b.yaml", "size": "7b",
-                                  "gradient_accumulation_steps": 8} | ORIGINAL),
+    "train 7b original": (train, {"config": "drp_qwen7b.yaml", "size": "7b", "dataset": "original",
+                                  "steps": 3, "gradient_accumulation_steps": 8}),
     "train 7b qlora": (train, {"config": "scale/qlora_24gb.yaml", "size": "7b",
                                "dataset": "pruned", "steps": 3}),
     "train 1_5b": (train, {"config": "drp_qwen1_5b.yaml", "size": "1_5b", "dataset": "pruned",
