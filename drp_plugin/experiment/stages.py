@@ -51,6 +51,11 @@ class Stage:
         """Whether its standard output is for the user rather than for the log."""
         return self.kind == "report"
 
+    @property
+    def task(self) -> tuple[str, ...]:
+        """What it does, however it is started."""
+        return self.asked or self.command
+
     def made_all(self) -> bool:
         return all(_exists(path) for path in self.outputs)
 
@@ -71,7 +76,7 @@ class Marks:
         self._digests: dict[str, str] = {}
         for stage in stages:
             needed = [self._digests[name] for name in stage.needs if name in self._digests]
-            text = json.dumps([needed, stage.asked or stage.command, _read(stage)])
+            text = json.dumps([needed, stage.task, _read(stage)])
             text = text.replace(str(folder.resolve().parent), ".")
             self._digests[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -101,7 +106,7 @@ def _read(stage: Stage) -> list[str]:
     """Size and time of the files that a command names and no stage makes: the user's own input."""
     if stage.needs or stage.kind not in ("generate", "prune"):
         return []
-    files = [Path(word) for word in (stage.asked or stage.command)[1:]
+    files = [Path(word) for word in stage.task[1:]
              if len(word) < 1000 and Path(word) not in stage.outputs and Path(word).is_file()]
     return [f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
 
