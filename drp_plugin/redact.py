@@ -1,8 +1,11 @@
 """Keys never leave the process: what can reach a person or a file passes through here."""
 
+import base64
+import functools
 import html
 import os
 import re
+import unicodedata
 
 HIDDEN = "[key]"
 _SHORTEST = 8  # Characters; what is shorter, such as a local server's `none`, is no key
@@ -13,11 +16,14 @@ _LOOKS_LIKE_A_KEY = re.compile(
     r"\b(?:sk|sess|rk|pk)-[A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-*.…]{6,}|\bAQ\.[\w\-*]{8,}"
     r"|\bya29\.[\w\-.*]{8,}|\bhf_[A-Za-z0-9*]{8,}|(?i:\bbearer\s+)[\w\-.*~+/=]{6,}")
 _IN_AN_ADDRESS = re.compile(
-    r"(?<=//)[^\s/?#@\"']+(?=@)"
+    r"(?<=//)[^\s/?#@\"']+(?=[@＠﹫])"
     # a login without a scheme; METHOD:MODEL[@RATIO] and METHOD:MODEL@0.5 are none
-    r"|(?<![^\s/\"'(])[^\s/?#@:\"']+:[^\s/?#@\"']+(?<!\[)(?=@(?!\d+(?:\.\d+)?(?!\w|[.:]\w))\S)"
+    r"|(?<![^\s/\"'(])[^\s/?#@:\"']+:[^\s/?#@\"']+(?<!\[)"
+    r"(?=[@＠﹫](?!\d+(?:\.\d+)?(?!\w|[.:]\w))\S)"
     r"|(?<=[?&;])(?:[a-z]+[-_])*(?:api)?(?:key|token|secret|password|sig|code)=[^&\s\"'#]+",
     re.IGNORECASE)
+_FOR_ADDRESSES = str.maketrans("+/", "-_")  # Base64's other alphabet
+_BY_NUMBER = re.compile(r"%[\da-f]{2}|\\(?:u00|x)[\da-f]{2}|&#", re.IGNORECASE)
 # what commands a terminal, or turns, hides or breaks the text around it; lines and tabs do not
 _UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069"
                      "\ufeff\ufff9-\ufffb\ud800-\udfff]")
@@ -29,8 +35,14 @@ _MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-](?=[#=\s-]|
 
 
 def holds_a_secret(address: str) -> bool:
-    """Whether an address, malformed or not, holds a password or a key."""
-    return bool(_IN_AN_ADDRESS.search(address))
+    """Whether an address, malformed or not, has a part that no honest one needs and that may be a
+    password or a key: a login, `key=`, a port that is no number, what follows `#` on the web."""
+    address = unicodedata.normalize("NFKC", address)  # ＠ counts as @
+    scheme, _, rest = address.partition("://") if "://" in address else ("", "", address)
+    host = re.sub(r"^\[[\da-f:.]*\]", "", re.split("[/?#]", rest)[0], flags=re.IGNORECASE)
+    odd = "#" in rest or re.search(":[0-9]*[^0-9]", host)
+    return "@" in host or bool(_IN_AN_ADDRESS.search(address)) or bool(
+        odd and scheme.lower() in ("", "http", "https"))
 
 
 def _known(keys: tuple[str | None, ...]) -> list[str]:
@@ -51,10 +63,29 @@ def markdown(text: object, limit: int = 1000) -> str:
     return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", line)
 
 
+@functools.cache
+def _forms(key: str) -> tuple[frozenset[str], re.Pattern[str]]:
+    """A key as it is, in hex, and in base64 at each place among other bytes; and what matches it
+    with characters that are written by their numbers."""
+    data, forms = key.encode("utf-8", "surrogateescape"), {key}
+    for before in range(3):
+        coded = base64.b64encode(bytes(before) + data).decode()
+        coded = coded[(before * 8 + 5) // 6:(before + len(data)) * 8 // 6]
+        forms |= {coded, coded.translate(_FOR_ADDRESSES)}
+    forms |= {data.hex(), data.hex().upper()}
+    return frozenset(forms), re.compile("".join(
+        rf"(?:{re.escape(c)}|(?i:%{ord(c):02x}|\\+(?:u00|x){ord(c):02x}|"
+        rf"&#(?:0*{ord(c)}|x0*{ord(c):x});))" for c in key))
+
+
 def hide(text: str, *keys: str | None) -> str:
-    """`text` without these keys and those of the environment."""
+    """`text` without these keys and those of the environment, however they are written."""
     for key in _known(keys):
-        text = text.replace(key, HIDDEN)
+        forms, numbered = _forms(key)
+        for form in forms:
+            text = text.replace(form, HIDDEN)
+        if _BY_NUMBER.search(text):
+            text = numbered.sub(HIDDEN, text)
     return text
 
 

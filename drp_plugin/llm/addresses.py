@@ -1,6 +1,7 @@
 """Keys and addresses as users give them: looked at before anything is sent or stored."""
 
 import os
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -34,9 +35,9 @@ def uses_vertex() -> bool:
 def check_address(url: str, *, option: str = "--base-url", variable: str | None = None) -> None:
     """Raises UserError, without what is secret in it, for what is no address or holds a password
     or a key: addresses are stored and shown."""
-    if holds_a_secret(url) or "@" in url.partition("://")[2].split("/")[0]:
-        raise UserError(f"{option}: the address holds a user name, a password or a key, and "
-                        "addresses are stored",
+    if holds_a_secret(url):
+        raise UserError(f"{option}: an address may hold no user name, no password, no key, no port "
+                        "that is not a number, and nothing behind #: addresses are stored",
                         fix="Leave it out; a key is taken from the environment")
     try:
         parts = urlsplit(url)
@@ -46,7 +47,7 @@ def check_address(url: str, *, option: str = "--base-url", variable: str | None 
     except ValueError:
         good = False
     if not good:
-        shown = url if len(url) <= 100 else url[:80] + "…"
+        shown = re.sub(r"^((?:\w+:)?/*[\w.-]{0,80}).+", r"\1…", url)  # what follows may be secret
         without = variable and f"; without the option, the environment variable {variable} has it"
         raise UserError(f"{option} {shown}: not an address",
                         fix=f"Give it as http://HOST:PORT/v1{without or ''}")

@@ -8,7 +8,6 @@ from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError, 
 from drp_plugin.llm.prices import Budget, Price, counted
 from drp_plugin.llm.retry import finished, stopping
 from drp_plugin.records import Usage
-from drp_plugin.redact import hide
 from drp_plugin.terminal import say
 
 _POLL_S = 0.05
@@ -34,11 +33,11 @@ def key_of(identity: dict[str, Any], request: Request) -> str:
 def to_value(reply: Reply, price: Price | None, request: Request | None = None, *,
              batch: bool = False) -> dict[str, Any]:
     """What the ledger keeps of a reply: what was asked (not of a batch, whose files hold it), what
-    it cost then, and no key that it repeats."""
+    it cost then."""
     asked = {} if request is None else {
         "tag": request.tag, "messages": [[m.role, m.content] for m in request.messages]}
     value: dict[str, Any] = asked | {
-        "text": hide(reply.text), "finish_reason": reply.finish_reason,
+        "text": reply.text, "finish_reason": reply.finish_reason,
         "prompt_tokens": reply.usage.prompt_tokens,
         "completion_tokens": reply.usage.completion_tokens}
     cost = None if price is None else price.bill(reply.usage, batch=batch)

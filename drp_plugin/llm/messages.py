@@ -8,6 +8,7 @@ from pydantic import Field
 
 from drp_plugin.errors import UserError
 from drp_plugin.records import Reason, Record, Usage
+from drp_plugin.redact import redact
 
 if TYPE_CHECKING:
     from drp_plugin.llm.remote import BatchApi
@@ -76,11 +77,11 @@ class Reply(Record):
 
 
 class TeacherError(Exception):
-    """A request failed for good: retries are used up, or cannot help. The text holds no key."""
+    """A request failed for good: retries are used up, or cannot help. No key is in it."""
 
     def __init__(self, text: str, reason: Reason = Reason.REQUEST_FAILED, *,
                  understood: bool = True) -> None:
-        super().__init__(text)
+        super().__init__(redact(text))
         self.reason, self.understood = reason, understood
         """`understood`: it is this request's fault; else a server may refuse every one so."""
 

@@ -14,7 +14,7 @@ from drp_plugin.finish import ending
 from drp_plugin.llm.blame import explain, read_error
 from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, TeacherError
 from drp_plugin.llm.retry import Persistent, Transient
-from drp_plugin.redact import redact
+from drp_plugin.redact import hide, redact
 
 LONGEST_BODY = 32 * 2 ** 20  # Bytes, unpacked: many times what a model's longest text takes
 _LOOK_BACK = 1000  # Batches come newest first: one that was begun just now is among so many
@@ -97,10 +97,15 @@ class RemoteTeacher(Teacher):
 
     async def _once(self, body: Any) -> Reply:
         content, headers = await self.explained(self._send(body))
-        reply = self.read(content)
+        reply = self.reply(content)
         self.persistent.limiter.answered(
             headers, reply.usage.prompt_tokens + reply.usage.completion_tokens)
         return reply
+
+    def reply(self, content: Any) -> Reply:
+        """What `read` makes of it, without the keys that it repeats: live and in batches."""
+        reply = self.read(content)
+        return reply.model_copy(update={"text": hide(reply.text, self._key)})
 
     async def explained(self, call: Awaitable[Any], unknown: Sequence[int] = (),
                         meaning: Callable[[Exception], Exception] | None = None) -> Any:
@@ -263,7 +268,7 @@ class BatchApi(abc.ABC):
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError):
                     continue
                 try:
-                    yield key, (self._teacher.read(answer) if status == 200 else
+                    yield key, (self._teacher.reply(answer) if status == 200 else
                                 self._teacher.blame(status, answer))
                 except Exception as fault:
                     yield key, fault

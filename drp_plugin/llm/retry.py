@@ -14,6 +14,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.limiter import LONGEST_WAIT_S, Limiter
 from drp_plugin.llm.messages import TeacherError
 from drp_plugin.records import Reason
+from drp_plugin.redact import redact
 from drp_plugin.terminal import say
 
 T = TypeVar("T")
@@ -32,13 +33,13 @@ class Unusable(UserError):
 
 
 class Transient(Exception):
-    """A request failed in a way that another attempt may mend. The text holds no key. `after_s` is
+    """A request failed in a way that another attempt may mend; no key is in it. `after_s` is
     the wait that the provider asks for, in seconds; `unreachable` that there was no server, or one
     of another kind; `fix` what to do if it never gets better."""
 
     def __init__(self, text: str, *, after_s: float | None = None, throttled: bool = False,
                  unreachable: bool = False, fix: str = "") -> None:
-        super().__init__(text)
+        super().__init__(redact(text))
         self.after_s, self.throttled = after_s, throttled
         self.unreachable, self.fix = unreachable, fix
 

@@ -37,7 +37,7 @@ def files(given: str | Path) -> list[str | Path]:
     pattern in the order of their names. Raises UserError where there is none."""
     text = str(given)
     if is_address(text):
-        if holds_a_secret(text) or "@" in text.partition("://")[2].split("/")[0]:
+        if holds_a_secret(text):
             raise UserError("an address of input holds a key or a password, and addresses are "
                             "stored", fix="Leave it out; fsspec takes it from the environment")
         found = _remote(text, lambda fs, path: sorted(map(fs.unstrip_protocol, fs.glob(path)))) \

@@ -14,7 +14,6 @@ from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
 from drp_plugin.llm.openai_client import KEY, OpenAITeacher, Servers, chat_body, read_completion
 from drp_plugin.llm.retry import Persistent, Retries, no_reply
-from drp_plugin.redact import hide
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
 from drp_plugin.terminal import say
@@ -45,7 +44,7 @@ class _Server(OpenAITeacher):
         stopped = reply.finish_reason == "stop" or (
             reply.finish_reason == "other" and reply.usage.completion_tokens < request.limit)
         tokens = max(reply.usage.completion_tokens - stopped, 0)  # servers count the stop token
-        return Completion(text=hide(reply.text), tokens=tokens,
+        return Completion(text=reply.text, tokens=tokens,
                           prompt_tokens=reply.usage.prompt_tokens,
                           finish="stop" if stopped else request.cut(tokens))
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+from urllib.parse import quote
+
 import pytest
 
 from drp_plugin.errors import UserError
@@ -56,9 +59,21 @@ def test_what_is_no_key_is_not_hidden(monkeypatch):
 @pytest.mark.parametrize("address", [
     "https://user:hunter2@h/v1", "http:/user:hunter2@h", "user:hunter2@h:80/v1",
     "https://h/v1?api-version=1&api-key=hunter2", "http//h/v1?key=hunter2", "h?token=hunter2#x",
-    "https://h/v1?access_token=hunter2", "http://h?subscription-key=hunter2", "://u:hunter2@h"])
+    "https://h/v1?access_token=hunter2", "http://h?subscription-key=hunter2", "://u:hunter2@h",
+    "https://user:hunter2＠h/v1", "u:hunter2﹫h", "https://hunter2＠h/v1"])
 def test_addresses_with_secrets_are_refused_and_not_repeated(address):
     assert "hunter2" not in redact(f"cannot reach {address}: no")
+    with pytest.raises(UserError, match="--base-url") as caught:
+        check_address(address)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("address", [
+    "https://h/v1#hunter2", "http:/h#hunter2", "h/v1#hunter2", "https://h/v1＃hunter2",
+    "https://h/a://b#hunter2", "https://h:hunter2/v1", "h:hunter2", "https://[::1]:hunter2/v1",
+    "https://h：hunter2/v1", "https://h:80hunter2", "http://h/v1?x=1#hunter2",
+    "http:/h:hunter2/v1", "https://h..b/hunter2", "http://[::1:hunter2"])
+def test_what_may_be_a_secret_in_an_address_is_refused_and_not_repeated(address):
     with pytest.raises(UserError, match="--base-url") as caught:
         check_address(address)
     assert "hunter2" not in str(caught.value)
@@ -77,10 +92,48 @@ def test_a_login_without_a_scheme_is_hidden(login):
 
 
 @pytest.mark.parametrize("address", ["https://h.openai.azure.com/openai/v1?api-version=preview",
-                                     "http://127.0.0.1:8000/v1", "http://[::1]:80/v1"])
+                                     "http://127.0.0.1:8000/v1", "http://[::1]:80/v1",
+                                     "http://h.example:80", "https://h/v1/a@b:c"])
 def test_honest_addresses_pass(address):
     check_address(address)
     assert redact(f"at {address}") == f"at {address}"
+
+
+ODD = "Sw0rd+fish/9a8b7c~x"
+FORMS = {
+    "base64": lambda key: base64.b64encode(key),
+    "a login in base64": lambda key: base64.b64encode(b"u:" + key + b"\n"),
+    "another place in base64": lambda key: base64.b64encode(b"k=" + b"u" + key + b"!"),
+    "base64 of addresses": lambda key: base64.urlsafe_b64encode(key).rstrip(b"="),
+    "hex": lambda key: key.hex().encode(),
+    "percent": lambda key: quote(key, safe="").encode(),
+    "percent, every character": lambda key: b"".join(b"%%%02X" % c for c in key),
+    "percent, small": lambda key: b"".join(b"%%%02x" % c for c in key),
+    "percent, one": lambda key: key[:3] + b"%%%02x" % key[3] + key[4:],
+    "JSON": lambda key: b"".join(b"\\u%04x" % c for c in key),
+    "JSON in JSON": lambda key: b"".join(b"\\\\u%04X" % c for c in key),
+    "JSON, one": lambda key: key[:5] + b"\\u%04x" % key[5] + key[6:],
+    "a program's": lambda key: b"".join(b"\\x%02x" % c for c in key),
+    "HTML": lambda key: b"".join(b"&#%d;" % c for c in key),
+    "HTML, hex": lambda key: b"".join(b"&#x%04X;" % c for c in key),
+}
+
+
+@pytest.mark.parametrize(("form", "key"), [
+    *((form, key) for form in FORMS for key in (ODD, "plainswordfish", "sk-proj-" + "aB3_" * 30)),
+    *((form, "kéy-of-another-tongue") for form in ("base64", "a login in base64", "hex"))])
+def test_a_key_is_hidden_however_it_is_written(monkeypatch, form, key):
+    monkeypatch.setenv("OPENAI_API_KEY", key)
+    written = FORMS[form](key.encode()).decode()
+    for clean in (hide(f"<{written}>"), redact(f"got <{written}>"), hide(f"{{{written}}}", key)):
+        assert HIDDEN in clean
+        assert len(clean) < 24, "no more than a letter or two at its ends"
+
+
+def test_texts_like_a_coded_key_stay(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", ODD)
+    text = r"50\% of \upsilon is \u0041, %41 or &#65;, \x41, U3cwcmQ= and 53773072"
+    assert hide(text) == text == redact(text)
 
 
 def test_nothing_of_a_server_writes_to_the_terminal():

@@ -140,7 +140,8 @@ class RawPeer:
             self.received += 1
             self.heard += head + body
             fault = self.faults.next()
-            writer.write(await self._says(json.loads(body), fault) if body else http(b"{}"))
+            writer.write(await self._says(json.loads(body), fault) if body else http(
+                packed({"object": "list", "data": [{"id": "rules", "object": "model"}]})))
             await writer.drain()
         except (OSError, EOFError):
             pass

@@ -3,10 +3,12 @@ they allow."""
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from faults import Faults
 from provider import Provider
-from raw_peer import LIES, RawPeer
+from raw_peer import LIES, RawPeer, changed, http, packed
 from small_runs import KEY, everything_written, rows_of, traces
 
 from drp_plugin.llm.messages import Reply
@@ -56,14 +58,48 @@ def test_an_odd_reply_that_can_be_read_is_not_asked_for_again(tmp_path, drp, rul
         assert ran.code == 0 and peer.received == 2, ran.err
 
 
-def test_a_key_in_a_students_words_is_not_kept(tmp_path, drp):
+FORMS = (KEY, *(base64.b64encode(x.encode()).decode() for x in (KEY, f"u:{KEY}")),
+         "".join(f"%{ord(c):02x}" for c in KEY), "".join(f"\\u{ord(c):04x}" for c in KEY))
+
+
+def asking(kind, url, data, out):
+    if kind == "generate":
+        return ("generate", data, "-o", out / "t.jsonl", "--base-url", url, "--model", "rules")
+    return ("prune", data, "-o", out / "run", "--teacher", f"{kind.split()[0]}:rules",
+            "--base-url", url, "--keep-wrong", "--retries", "1", "--poll", "0.05",
+            *(("--batch",) if "batch" in kind else ()))
+
+
+@pytest.mark.parametrize("kind", ["generate", "openai", "gemini", "openai batch", "gemini batch"])
+def test_a_key_in_a_reply_is_not_kept(tmp_path, drp, kind):
+    """However it is written, whoever asked."""
     async def answer(request):
-        return Reply(text=f"<think>\n{KEY}\n</think>\n\n7 {KEY}", finish_reason="stop",
+        return Reply(text=f"<think>\n{' '.join(FORMS)}\n</think>\n\n7 {KEY}",
                      usage=Usage(requests=1, prompt_tokens=9, completion_tokens=9))
 
-    (tmp_path / "q.jsonl").write_text('{"question": "3 + 4?", "answer": "7"}\n')
+    data, out = traces(tmp_path / "t.jsonl", 1), tmp_path / "out"
     with Provider(answer) as server:
-        ran = drp("generate", tmp_path / "q.jsonl", "-o", tmp_path / "t.jsonl", "--base-url",
-                  server.url, "--model", "rules")
-    assert ran.code == 0 and "[key]" in (tmp_path / "t.jsonl").read_text()
-    assert KEY.encode() not in everything_written(tmp_path)
+        ran = drp(*asking(kind, server.gemini_url if "gemini" in kind else server.url, data, out))
+    assert ran.code == (0 if kind == "generate" else 2), ran.err
+    kept = b"".join(f.read_bytes() for f in out.rglob("*") if f.is_file()
+                    and f.parent.name != "batches")  # the provider's own files, until they are read
+    assert b"[key]" in kept and not [form for form in FORMS if form.encode()[:40] in kept]
+
+
+@pytest.mark.parametrize("kind", ["generate", "openai"])
+@pytest.mark.parametrize("lie", ["finish", "refusal", "status", "message", "no-json"])
+def test_a_key_in_an_error_is_not_told(tmp_path, drp, rules, monkeypatch, kind, lie):
+    said = " ".join(FORMS)
+    monkeypatch.setitem(LIES, "key", {
+        "finish": changed(finish_reason=said, message={"role": "assistant", "content": ""}),
+        "refusal": changed(finish_reason="content_filter", message={"refusal": said}),
+        "status": lambda _, __: http(b"{}", f"x-key: {KEY}", status=f"403 {KEY}"),
+        "message": lambda _, __: http(packed({"error": {"message": said, "code": said}}),
+                                      status="400 No"),
+        "no-json": lambda _, __: http(said.encode())}[lie])
+    data, out = traces(tmp_path / "t.jsonl", 1), tmp_path / "out"
+    with RawPeer(rules, Faults(rate=1.0, kinds=("key",))) as peer:
+        ran = drp(*asking(kind, peer.url, data, out))
+    assert ran.code == 2, ran.err
+    told = ran.err.encode() + everything_written(tmp_path)
+    assert not [form for form in FORMS if form.encode()[:40] in told], ran.err
