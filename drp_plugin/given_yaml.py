@@ -1,5 +1,6 @@
 """YAML that a user gives: bounded, and every mistake one line."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,38 @@ MOST = 100_000
 """Values of a file, those counted again that aliases repeat: some lines can stand for billions."""
 
 
+_NO_NUMBER = re.compile(r"[-+]?0[0-7_]*[1-7]|[^.]*:")
+"""What YAML 1.1 takes for an octal number (010 is 8) or one of base 60 (1:30 is 90)."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Merges (`<<`) repeat as aliases do, while it reads."""
+    """Refuses what is read otherwise than it looks. Merges (`<<`) repeat as aliases do, while it
+    reads."""
+
+    def compose_mapping_node(self, anchor: Any) -> Any:
+        node, seen = super().compose_mapping_node(anchor), set[Any]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and not key.tag.endswith(":merge"):
+                if (value := self.construct_object(key)) in seen:
+                    raise _fault(key, "the key {!r} is given twice")
+                seen.add(value)
+        return node
+
+    def compose_scalar_node(self, anchor: Any) -> Any:
+        node = super().compose_scalar_node(anchor)
+        if node.tag.endswith((":int", ":float")) and _NO_NUMBER.match(node.value):
+            raise _fault(node, "{} is no plain number: write a text in quotes, a number without "
+                               "leading 0 or colon")
+        return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
         if len(node.value) > MOST:
             raise ValueError(f"merges make more than {MOST:,} values of it")
+
+
+def _fault(node: yaml.ScalarNode, what: str) -> ValueError:
+    return ValueError(f"line {node.start_mark.line + 1}: {what.format(node.value[:80])}")
 
 
 def parse(text: str) -> Any:

@@ -13,6 +13,7 @@ from drp_plugin.errors import UserError, meant
 from drp_plugin.given_yaml import load, parse
 from drp_plugin.llm.addresses import find_base_url
 from drp_plugin.llm.messages import Sampling
+from drp_plugin.llm.prices import parse_price
 from drp_plugin.reading import parse_columns
 from drp_plugin.runner.job import RunOptions, Shard
 from drp_plugin.sampling.arguments import pair
@@ -22,8 +23,14 @@ from drp_plugin.tokens import PIECES, QWEN, QWEN_VARIABLE, TokenCounter
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+MOST = 10 ** 9  # Of whatever is counted; beyond, clocks and libraries overflow
+
+
 class Number(click.FloatRange):
     """A float within bounds; never NaN or infinite, which no comparison with a bound stops."""
+
+    def __init__(self, least: float = 0, most: float = MOST, **more: bool) -> None:
+        super().__init__(least, most, **more)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
                 ) -> float:
@@ -127,16 +134,26 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
     if given is None:
         return "none" if option.name == "temperature" else None
     if not option.multiple:
-        if isinstance(given, dict | list):
-            raise ValueError("give a single value")
+        if isinstance(given, dict | list | bool):
+            raise ValueError("give a single value; a text such as yes or no in quotes")
         return str(given)
     parts = given if isinstance(given, list) else [given]
     return [pair for part in parts
             for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
+def price(value: Any) -> str:
+    """`IN,OUT` in USD for a million tokens."""
+    try:
+        parse_price(str(value))
+    except UserError as error:
+        raise click.BadParameter(str(error)) from None
+    return str(value)
+
+
 PATH = click.Path(path_type=Path)
-SOME = click.IntRange(1, 10 ** 9)
+SOME, ANY = click.IntRange(1, MOST), click.IntRange(0, MOST)
+SEED = click.IntRange(-2 ** 63, 2 ** 63 - 1)
 columns_option = click.option(
     "--columns", default="", metavar="FIELD=NAME,…",
     callback=lambda context, option, text: parse_columns(text),
@@ -154,7 +171,7 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0,
                  help="none leaves it to the provider."),
     click.option("--top-p", type=Number(0, 1, min_open=True)),
-    click.option("--seed", type=int, help="Sent to providers that accept one."),
+    click.option("--seed", type=SEED, help="Sent to providers that accept one."),
     click.option("--max-tokens", type=SOME, help="Longest reply; else the model's own limit."),
     click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE",
                  help="Any further field of the request, e.g. reasoning_effort=low."),
@@ -166,7 +183,7 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
                  help="Seconds for one request."),
     click.option("--retries", type=click.IntRange(0, 100), default=7,
                  help="Retries of a failed request."),
-    click.option("--price", metavar="IN,OUT",
+    click.option("--price", type=price, metavar="IN,OUT",
                  help="USD per million tokens in and out, instead of the price table."),
     click.option("--prices", type=click.Path(path_type=Path, dir_okay=False),
                  help="Your own price table (YAML)."),
@@ -178,7 +195,7 @@ _RUNNING: tuple[Callable[[Any], Any], ...] = (
     prompts_option,
     click.option("--tokenizer", default=QWEN,
                  help="Tokenizer for counting: qwen, student, a tokenizer.json, or a folder."),
-    click.option("--repairs", type=click.IntRange(0), default=1,
+    click.option("--repairs", type=ANY, default=1,
                  help="Times that a reply out of format is sent back."),
     click.option("--keep-wrong", is_flag=True,
                  help="Keep rows with a wrong or no answer, as the paper's code does."),
@@ -191,7 +208,7 @@ _RUNNING: tuple[Callable[[Any], Any], ...] = (
                  help="Seconds between queries about a batch."),
     click.option("--forecast", is_flag=True,
                  help="Run a pilot, project cost, time and yield of the whole, and stop."),
-    click.option("--pilot", type=click.IntRange(2), default=20,
+    click.option("--pilot", type=click.IntRange(2, MOST), default=20,
                  help="Rows of the pilot, spread over short and long traces."),
     click.option("--max-cost", type=Number(0, min_open=True), metavar="USD",
                  help="Budget of RUN_DIR. Requests in flight count at their highest "

@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from drp_plugin.cli import page
-from drp_plugin.cli._options import PATH, SOME
+from drp_plugin.cli import group, page
+from drp_plugin.cli._options import MOST, PATH, SEED, SOME
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
@@ -36,12 +36,24 @@ def experiment(file: Path, output: Path | None, jobs: int, dry_run: bool, status
     read = read_experiment(file)
     folder = (output or Path(f"{file.stem}-run")).resolve()
     stages = choose(make_plan(read, folder), until=until, only=only)
+    _check(stages, file)
     if dry_run:
         _show(stages, read)
     elif status:
         _status(stages, folder)
     else:
         _run(read, stages, folder, jobs)
+
+
+def _check(stages: list[Stage], file: Path) -> None:
+    """Refuse now what a stage's command would refuse. Raises UserError."""
+    for stage in (s for s in stages if s.asked[:1] == ("drp",)):
+        _, name, *words = stage.asked
+        try:
+            if command := group.get_command(click.Context(group), name):
+                command.make_context(name, words)
+        except click.ClickException as error:
+            raise UserError(f"stage {stage.name}: {error.format_message()}", file=file) from None
 
 
 def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None:
@@ -91,11 +103,11 @@ def _status(stages: list[Stage], folder: Path) -> None:
 @click.command(help=page("demo"))
 @click.option("-o", "--output", type=PATH, default=Path("demo-run"),
               help="Folder for all output of the demo.")
-@click.option("--train", type=click.IntRange(min=20), default=1200,
+@click.option("--train", type=click.IntRange(20, MOST), default=1200,
               help="Questions whose traces are pruned.")
 @click.option("--limit", type=SOME,
               help="Problems per task in the evaluations; all by default.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, help="Seed of the sampling.")
+@click.option("--seed", type=click.IntRange(0, SEED.max), default=0, help="Seed of the sampling.")
 @click.option("--jobs", type=click.IntRange(1, 64), default=2, help="Stages side by side.")
 def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> None:
     missing = [name.replace("_", "-") for name in _DEMO_NEEDS

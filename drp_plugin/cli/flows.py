@@ -43,11 +43,11 @@ from drp_plugin.terminal import say
 @click.option("--base-url", "base_urls", multiple=True,
               help="OpenAI-compatible server; repeat the option to share the work.")
 @click.option("--samples", default=1, type=_options.SOME, help="Traces for each question.")
-@click.option("--temperature", default=0.6, type=_options.Number(0))
+@click.option("--temperature", default=0.6, type=_options.Number(0, 2))
 @click.option("--top-p", default=0.95, type=_options.Number(0, 1, min_open=True))
 @click.option("--max-new-tokens", default=32768, type=_options.SOME)
 @click.option("--stop-loops", is_flag=True, help="End traces that repeat themselves.")
-@click.option("--seed", default=0, type=click.IntRange(0))
+@click.option("--seed", default=0, type=click.IntRange(0, _options.SEED.max))
 @click.option("--prompt", help="Template in prompts/. Default: eval_boxed; eval_plain for tiny:….")
 @_options.prompts_option
 @click.option("--limit", type=_options.SOME, help="Only the first N questions.")
@@ -97,9 +97,9 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
               default="skill",
               help="skill: the paper's prompt; default: its ablation; sentence: Appendix D's "
                    "baseline; indexed: ranges over numbered units, about a third of the output.")
-@click.option("--window-tokens", type=click.IntRange(50), default=8000,
+@click.option("--window-tokens", type=click.IntRange(50, _options.MOST), default=8000,
               help="Longest part of a trace in one request, in tokens.")
-@click.option("--max-requests", type=click.IntRange(1), default=96,
+@click.option("--max-requests", type=_options.SOME, default=96,
               help="Most requests per trace.")
 @click.option("--min-coverage", type=_options.Number(0, 1), default=0.9,
               help="Smallest share of the trace that the steps must cover; 0 allows any.")
@@ -191,7 +191,7 @@ def merge(runs: tuple[Path, ...], run_dir: Path) -> None:
 @click.option("--model", default="offline-rules", help="Model name for clients.")
 @click.option("--quality", type=_options.Number(0, 1, min_open=True), default=1.0,
               help="Share of the rules' judgements to keep; the others are inverted.")
-@click.option("--delay", type=_options.Number(0), default=0.0,
+@click.option("--delay", type=_options.Number(), default=0.0,
               help="Seconds per answer, to imitate a real model.")
 def serve_teacher(host: str, port: int, model: str, quality: float, delay: float) -> None:
     from drp_plugin.teachers.offline import OfflineTeacher

@@ -130,7 +130,8 @@ def stats(run_dir: Path, as_json: bool) -> None:
                    "RUN_A/judge-RUN_B.")
 @click.option("--sample", type=_options.SOME, metavar="N",
               help="Judge N pairs drawn at random (the paper: 50); by default all.")
-@click.option("--shuffle-seed", type=int, default=0, help="Draws the pairs and their sides.")
+@click.option("--shuffle-seed", type=_options.SEED, default=0,
+              help="Draws the pairs and their sides.")
 @_options.prompts_option
 def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffle_seed: int,
           prompts_dir: Path | None, **given: Any) -> None:

@@ -60,7 +60,7 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
 @click.option("--name", required=True, help="Name of the set, for `dataset` in the YAML.")
 @click.option("--size", type=_options.SOME, help="Rows to take (Appendix B: 8000).")
 @click.option("--ratio", help="Weights by data set, as gsm8k=3,prm12k=5.")
-@click.option("--seed", default=42, help="Seed of shuffle and choice.")
+@click.option("--seed", type=_options.SEED, default=42, help="Seed of shuffle and choice.")
 @click.option("--tokenizer", metavar="PATH",
               help="The student's tokenizer, to leave out rows over the cutoff: a folder, "
                    "tokenizer.json, hub name, `qwen` or `student`.")
@@ -146,7 +146,7 @@ def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted
 @click.option("--prompt", metavar="NAME",
               help="Prompt that the student will be asked with: a template of prompts/, a "
                    "FILE.jinja, or none (default: that of the evaluation tasks).")
-@click.option("--examples", default=2, type=click.IntRange(min=0), help="Decoded rows to print.")
+@click.option("--examples", default=2, type=_options.ANY, help="Decoded rows to print.")
 @click.option("--full", is_flag=True, help="Print decoded rows whole.")
 @click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")

@@ -20,7 +20,7 @@ Options = dict[str, Any]
 class FilePart(Record):
     """A part of the file: a key that it does not know is a mistake."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Student(FilePart):

@@ -74,7 +74,7 @@ def find_price(teacher: str, *, override: str | None = None, file: Path | None =
         listed = FREE
     if override is None:
         return listed
-    given = _parse(override)
+    given = parse_price(override)
     return given if listed is None else given.model_copy(
         update={"batch": listed.batch, "max_output": listed.max_output})
 
@@ -100,13 +100,14 @@ def _load(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse(text: str) -> Price:
+def parse_price(text: str) -> Price:
+    """`IN,OUT`, in USD for a million tokens. Raises UserError."""
     try:
         into, out = (float(part) for part in text.split(","))
     except ValueError:
         into = out = -1.0
     if not (0 <= into < 1e6 and 0 <= out < 1e6):
-        raise UserError(f"--price {text}: not a price",
+        raise UserError(f"{text!r} is not a price",
                         fix="Give USD for a million tokens in and out, for example --price 2.5,10")
     return Price(input=into, output=out, confirmed=True, note="given by --price")
 

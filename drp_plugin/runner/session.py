@@ -41,12 +41,12 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
                       run: RunOptions | None = None) -> Tally | Forecast:
     """Run a job to its end, or forecast it. Raises UserError."""
     run = run or RunOptions()
-    price = settings.find_price(teacher)
-    _check_budget(teacher, price, settings, run)
-    if price is not None and price.ends and price.ends <= date.today():
-        say(f"{teacher.name}: {price.remark}")
     ledger = Ledger(job.run_dir / LEDGER)
     try:
+        price = settings.find_price(teacher)
+        _check_budget(teacher, price, settings, run)
+        if price is not None and price.ends and price.ends <= date.today():
+            say(f"{teacher.name}: {price.remark}")
         with terminable():
             return await _run(job, teacher, settings, run, price, ledger)
     except BaseException:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
+from scene import every_option
+
+from drp_plugin.given_yaml import parse
 
 KEY = "sk-a-key-of-nobody-123456"
 ROW = {"id": "a", "question": "What is 3 + 4?", "answer": "7",
@@ -38,6 +43,86 @@ PRUNE = ("prune", "t.jsonl", "-o", "run", "--teacher", "offline", "--tokenizer",
 def test_a_number_beyond_reason_is_refused(place: Path, more: tuple[str, str]) -> None:
     code, said = drp(*PRUNE, *more)
     assert code == 2 and more[0] in said and not (place / "run").exists()
+
+
+@pytest.mark.parametrize("more", [
+    ("--price", "nan,1"), ("--price", "1,inf"), ("--price", "1"), ("--temperature", "1e308"),
+    ("--timeout", "1e308"), ("--poll", "1e10"), ("--seed", "9" * 20)])
+def test_a_number_without_sense_is_refused_before_anything_is_read(place: Path,
+                                                                   more: tuple[str, str]) -> None:
+    code, said = drp("prune", "absent.jsonl", *PRUNE[2:], *more)
+    assert code == 2 and more[0] in said and "absent" not in said
+
+
+def test_every_number_has_two_ends() -> None:
+    for command, option in every_option():
+        kind = option.type
+        if isinstance(kind, click.IntRange | click.FloatRange):
+            assert None not in (kind.min, kind.max), (command, option.name)
+            with pytest.raises(click.BadParameter):
+                kind.convert("nan", option, None)
+        assert not isinstance(kind, click.types.IntParamType | click.types.FloatParamType) \
+            or isinstance(kind, click.IntRange | click.FloatRange), (command, option.name)
+
+
+EXPERIMENT = """
+students: {tiny: {model: tiny, config: drp_tiny.yaml}}
+questions: [tiny:sft:plain:8]
+tasks: [drp_tiny]
+methods: {DRP: {prune: {teacher: offline}}}
+"""
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("teacher: offline", "teacher: offline, temperature: .nan", "--temperature"),
+    ("teacher: offline", "teacher: offline, limits: 3", "--limits"),
+    ("teacher: offline", "teacher: offline, price: 'nan,1'", "--price"),
+    ("tasks:", "generate: {samples: 0}\ntasks:", "--samples"),
+    ("tasks:", "hardware: {tflops: .nan}\ntasks:", "tflops"),
+    ("tasks:", "build: {name: x}\nbuild: {}\ntasks:", "twice"),
+    ("tasks:", "seeds: [010]\ntasks:", "010")])
+def test_an_experiment_is_refused_before_it_begins(place: Path, old: str, new: str, says: str
+                                                   ) -> None:
+    (place / "e.yaml").write_text(EXPERIMENT.replace(old, new))
+    code, said = drp("experiment", "e.yaml", "--dry-run", "-o", "out")
+    assert code == 2 and says in said and "e.yaml" in said and said.count("\n") == 1
+    (place / "e.yaml").write_text(EXPERIMENT)
+    assert drp("experiment", "e.yaml", "--dry-run", "-o", "out")[0] == 0
+
+
+YAMLS = [
+    ("a: 1\nb: 2\na: 3", "line 3: the key 'a' is given twice"), ("{a: 1, 'a': 1}", "'a' is"),
+    ("x:\n- {b: {a: 1, a: 1}}", "line 2: the key 'a'"), ("yes: 1\ntrue: 1", "'true' is given"),
+    ("1: 1\n0x1: 1", "'0x1' is given"), ("a: &b {c: 1, c: 2}\nd: {<<: *b}", "'c' is given"),
+    ("a: 010", "line 1: 010 is no plain number"), ("a: -0_17", "-0_17"), ("a: [1:30]", "1:30"),
+    ("a: 1:30:00", "1:30:00"), ("a: 1:30.5", "1:30.5"), ("010: a", "010"), ("a: +07", "07"),
+    ("a: !!int '010'", "010"), ("a: !!float '1:30'", "1:30")]
+
+
+@pytest.mark.parametrize(("text", "says"), YAMLS)
+def test_yaml_that_would_be_read_as_something_else_is_refused(text: str, says: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(says)) as caught:
+        parse(text)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "value"), [
+    ("a: 0", 0), ("a: 00", 0), ("a: -0", 0), ("a: 08", "08"), ("a: '010'", "010"), ("a: 0x10", 16),
+    ("a: 0.5", 0.5), ("a: 1_000", 1000), ("a: 10", 10), ("a: '1:30'", "1:30"), ("a: a:b", "a:b"),
+    ("a: 100.0e-2", 1.0), ("x: &x {a: 1}\ny: &y {<<: *x, a: 2}\n<<: [*y, *x]", 2)])
+def test_yaml_that_is_read_as_it_looks_passes(text: str, value: object) -> None:
+    assert parse(text)["a"] == value
+
+
+@pytest.mark.parametrize("text", ["retries: 1\nretries: 2\n", "retries: 010\n", "poll: 1:30\n",
+                                  "tokenizer: no\n", "models: {a: 1, a: 2}\n",
+                                  "models: {'offline:rules': {input: .nan, output: 1}}\n"])
+def test_what_is_given_in_yaml_is_not_guessed_at(place: Path, text: str) -> None:
+    (place / "c.yaml").write_text(text)
+    option = "--prices" if "models" in text else "--config"
+    code, said = drp(*PRUNE, option, "c.yaml")
+    assert code == 2 and said.count("\n") == 1 and "c.yaml" in said
+    assert not (place / "run").exists()
 
 
 @pytest.mark.parametrize("extra", ["{a: 2020-01-01}", "{a: .nan}", "{a: [1, 2020-01-01]}"])
