@@ -1,7 +1,6 @@
 """What the user sees while a run goes on: a bar on a terminal, a line now and then elsewhere."""
 
-import asyncio
-import contextlib
+import threading
 import time
 from collections.abc import Callable
 
@@ -25,7 +24,8 @@ class Display:
         self._last = self._started = clock()
         self._bar: bars.Progress | None = None
         self._noted = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._ended, self._lock = threading.Event(), threading.Lock()
+        self._watch = threading.Thread(target=self._look, daemon=True)
         console = Console(stderr=True)
         if console.is_terminal and show:
             # texts come from servers and files too: brackets in them are no markup
@@ -40,14 +40,14 @@ class Display:
     def __enter__(self) -> "Display":
         if self._bar is not None:
             self._bar.start()
-        with contextlib.suppress(RuntimeError):  # outside of a loop only `advance` shows anything
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_LOOK_EVERY_S, self._look, loop)
+        if not self._quiet:
+            self._watch.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._ended.set()
+        if not self._quiet:
+            self._watch.join()
         if self._bar is not None:
             self._refresh()
             self._bar.stop()
@@ -81,19 +81,21 @@ class Display:
 
     def _refresh(self, note: str = "", bar_every_s: float = 0.0) -> None:
         now = self._clock()
-        if now - self._last >= (LINE_EVERY_S if self._bar is None else bar_every_s):
+        with self._lock:
+            if now - self._last < (LINE_EVERY_S if self._bar is None else bar_every_s):
+                return
             self._last = now
-            if self._bar is None:
-                self.say(note or self.line())
-            else:
-                self._bar.update(self._task, completed=self.done, status=note or self._status(),
-                                 rate="" if note else self._rate())
+        if self._bar is None:
+            self.say(note or self.line())
+        else:
+            self._bar.update(self._task, completed=self.done, status=note or self._status(),
+                             rate="" if note else self._rate())
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self) -> None:
         """A run that gets nowhere says so, too: look at its state though no row is done."""
-        if not self._noted:
-            self._refresh(bar_every_s=0.2)
-        self._timer = loop.call_later(_LOOK_EVERY_S, self._look, loop)
+        while not self._ended.wait(_LOOK_EVERY_S):
+            if not self._noted:
+                self._refresh(bar_every_s=0.2)
 
     def _rate(self) -> str:
         elapsed = self._clock() - self._started

@@ -159,19 +159,18 @@ async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,
                  settings: TeacherSettings, prompts: Prompts) -> list[dict[str, Any]]:
     """What the judge says of each pair, in order."""
     judged = []
-    with (Ledger(folder / LEDGER) as ledger,
-          Display("judge", len(pairs), status=lambda: f"{client.asked} asked") as display,
-          terminable()):
+    with Ledger(folder / LEDGER) as ledger, terminable():
         client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))
 
         async def work(pair: pairwise.Pair) -> dict[str, Any]:
             return await pairwise.judge_pair(pair, client, prompts, settings.sampling)
 
         try:
-            async for result in in_order(pairs, work, active=settings.active,
-                                         window=4 * settings.active):
-                judged.append(result)
-                display.advance()
+            with Display("judge", len(pairs), status=client.status) as display:
+                async for result in in_order(pairs, work, active=settings.active,
+                                             window=4 * settings.active):
+                    judged.append(result)
+                    display.advance()
         finally:
             await teacher.close()
     return judged

@@ -185,7 +185,7 @@ class StudentModel(lmms):  # type: ignore[misc]
         path = None if folder is None else Path(folder) / LEDGER
         if self.ledger_path is not None:
             path = None if str(self.ledger_path).lower() == "none" else Path(self.ledger_path)
-        with opened(path) as ledger, Sampled().shown(self.name, len(asked),
+        with opened(path) as ledger, Sampled().shown(self.name, len(asked), self.sampler,
                                                      self._rank == 0) as report:
             outcomes = complete(self.sampler, asked, ledger, report) if self.budget is None else \
                 within_budget(self.sampler, asked, self.budget, ledger, report)

@@ -89,6 +89,14 @@ class LedgerClient:
         self._replay = replay
         self._asking: dict[str, asyncio.Event] = {}
 
+    def status(self) -> str:
+        """What it has done and what it waits for, in a few words."""
+        return ", ".join(filter(None, (
+            f"{self.asked} asked", f"{self.found} from the ledger" if self.found else "",
+            f"${self.spent_usd:.2f}" if self.spent_usd else "",
+            f"waiting for {self.waits_for}" if self.waits_for else "",
+            *(connection.status() for connection in self.teacher.connections))))
+
     async def __call__(self, request: Request) -> Reply:
         """The reply. Raises what `Teacher.ask` raises; OverBudget; in replay, Pending."""
         key = key_of(self.teacher.identity, request)

@@ -76,7 +76,7 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
     client = LedgerClient(teacher, ledger, price=price, budget=budget,
                           replay=run.batch and run.pilot is None)
     with Display(str(job.settings["command"]), run.pilot or job.total,
-                 status=lambda: _status(client)) as display:
+                 status=client.status) as display:
         if not run.batch and ledger.notes(NOTE):
             try:
                 api = teacher.batch()
@@ -135,15 +135,6 @@ def _spent(job: Job, ledger: Ledger, price: Price) -> float:
                         f"and --max-cost cannot be kept", file=job.run_dir,
                         fix="Leave it out, or give another -o")
     return spent
-
-
-def _status(client: LedgerClient) -> str:
-    return ", ".join(filter(None, (
-        f"{client.asked} asked",
-        f"{client.found} from the ledger" if client.found else "",
-        f"${client.spent_usd:.2f}" if client.spent_usd else "",
-        f"waiting for {client.waits_for}" if client.waits_for else "",
-        *(connection.status() for connection in client.teacher.connections))))
 
 
 def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:

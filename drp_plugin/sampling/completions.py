@@ -81,6 +81,10 @@ class Sampler(abc.ABC):
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """Each request's index and outcome, as they finish; it takes what it can work on."""
 
+    def status(self) -> str:
+        """What is out, and what is waited for, in a few words; empty where nothing is."""
+        return ""
+
     def stop(self) -> bool:
         """Begin nothing new, so that `sample` ends; False where that cannot be waited for.
 

@@ -113,6 +113,7 @@ class EndpointSampler(Sampler):
         self._halted = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: list[asyncio.Task[None]] = []
+        self._connections: list[Persistent] = []
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`. Raises Unusable when no server can be asked any more."""
@@ -121,6 +122,10 @@ class EndpointSampler(Sampler):
             yield from in_thread(lambda results: self._all(enumerate(requests), results))
         finally:
             self.stop()
+
+    def status(self) -> str:
+        """See `Sampler.status`."""
+        return ", ".join(filter(None, (c.status() for c in self._connections)))
 
     def stop(self) -> bool:
         """See `Sampler.stop`: what is in flight comes in, the second time it is dropped."""
@@ -136,6 +141,8 @@ class EndpointSampler(Sampler):
                                    persistent=Persistent(
             Limiter(self.concurrency, start=self.concurrency), Retries(attempts=self.retries + 1),
             timeout_s=self.timeout_s, where=url)) for url in self.base_urls])
+
+        self._connections = [server.persistent for server in servers.servers]
 
         async def work() -> None:
             while not self._halted.is_set() and (item := next(waiting, None)) is not None:

@@ -61,14 +61,19 @@ class Sampled:
         self._started = time.monotonic()
 
     @contextlib.contextmanager
-    def shown(self, what: str, total: int, show: bool = True) -> Iterator[Report]:
+    def shown(self, what: str, total: int, sampler: Sampler, show: bool = True) -> Iterator[Report]:
         """The progress on stderr, of what the yielded function is told."""
+        def status() -> str:
+            rate = self._drawn / max(time.monotonic() - self._started, 1e-3)
+            failed = f"{self._failures} failed" if self._failures else ""
+            return ", ".join(filter(None, (f"{rate:,.0f} tokens/s", failed, sampler.status())))
+
         def report(rows: int, outcome: Outcome | None) -> None:
             self._drawn += outcome.tokens if isinstance(outcome, Completion) else 0
             self._failures += rows * isinstance(outcome, Failed)
             display.advance(rows)
 
-        with Display(what, total, status=self._status, show=show) as display:
+        with Display(what, total, status=status, show=show) as display:
             display.say(display.line())
             yield report
             display.say(display.line())
@@ -88,10 +93,6 @@ class Sampled:
         """Why the traces may be of no use, by the first of them; None without doubt."""
         return self._seen.doubt(self._graded, self._right)
 
-    def _status(self) -> str:
-        rate = self._drawn / max(time.monotonic() - self._started, 1e-3)
-        return f"{rate:,.0f} tokens/s" + (f", {self._failures} failed" if self._failures else "")
-
     def failures(self) -> Iterator[str]:
         """A line for each thing that was wrong, with the rows that it concerns."""
         for error, ids in self.failed.items():
@@ -107,7 +108,7 @@ def generate(sampler: Sampler, requests: TraceRequests, output: str, *, model: s
     temporary one). Raises UserError, and leaves the file, where no completion could be had."""
     tally = Sampled()
     with opened(ledger) as store:
-        with tally.shown("completions", len(requests)) as report:
+        with tally.shown("completions", len(requests), sampler) as report:
             failed = draw(sampler, requests, store, report)
         if failed and not any(isinstance(o, Completion)
                               for o in outcomes(sampler, requests, store, failed)):

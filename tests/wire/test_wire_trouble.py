@@ -7,17 +7,22 @@ import gc
 import io
 import itertools
 import json
+import re
 import sqlite3
 import time
+from email.utils import formatdate
 from typing import NamedTuple
 
 import pytest
-from faults import Faults
+from faults import MESSAGES, Faults
 from provider import Provider
 from small_runs import KEY, everything_written, rows_of, traces
 
 from drp_plugin import progress
+from drp_plugin.llm import limiter, retry
 from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.messages import Reply
+from drp_plugin.records import Usage
 
 
 class _Usage(NamedTuple):
@@ -91,6 +96,43 @@ def test_a_run_that_gets_nowhere_says_why(tmp_path, drp, rules, monkeypatch):
     assert ran.code == 0
     said = [x for x in ran.err.splitlines() if "the last fault: HTTP 429: Rate limit" in x]
     assert said and "drp: prune 0/4" in said[0] and "4 waiting" in said[0]
+    assert "fault" not in ran.err.splitlines()[-1]
+
+
+def asks(command, data, out):
+    if command == "judge":
+        return ("judge", data.parent / "a", data.parent / "a", "-o", out, "--judge", "openai:m")
+    if command == "generate":
+        return ("generate", data, "-o", out)
+    return (command, data, "-o", out, "--teacher", "openai:rules")
+
+
+@pytest.mark.parametrize(("command", "wait"), [
+    *((command, "date") for command in ("prune", "distill", "judge", "generate")),
+    *(("generate", wait) for wait in ("86400", "1000000h", "none"))])
+def test_a_wait_is_told_whoever_asks(tmp_path, drp, rules, monkeypatch, command, wait):
+    """For as long as a header may ask it to wait, here 2.5 s."""
+    for module in (limiter, retry):
+        monkeypatch.setattr(module, "LONGEST_WAIT_S", 2.5)
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.4)
+    monkeypatch.setattr(progress, "_LOOK_EVERY_S", 0.1)
+    data = traces(tmp_path / "t.jsonl", 2)
+    assert drp("prune", data, "-o", tmp_path / "a", "--teacher", "offline").code == 0
+    monkeypatch.setattr(retry.Persistent, "_wait", lambda *_: 0.05 if wait != "none" else 1.2)
+    asked = formatdate(time.time() + 3600, usegmt=True) if wait == "date" else wait
+    monkeypatch.setitem(MESSAGES, "wait", (429, {"error": {"message": "slow down"}},
+                                           {} if wait == "none" else {"retry-after": asked}))
+
+    async def answer(request):
+        return Reply(text="## REASONING\nI add.\n## ANSWER\nVersion A. \\boxed{20}",
+                     usage=Usage(requests=1, prompt_tokens=9, completion_tokens=9))
+
+    faults = Faults(script=[*[None] * (command == "generate"), "wait", "wait"])
+    with Provider(rules if command == "prune" else answer, faults=faults) as provider:
+        ran = drp(*asks(command, data, tmp_path / "out"), "--base-url", provider.url)
+    assert ran.code == 0, ran.err
+    assert "2 waiting" in ran.err and "the last fault: HTTP 429: slow down" in ran.err, ran.err
+    assert wait == "none" or re.search("none goes out for [12] s", ran.err), ran.err
     assert "fault" not in ran.err.splitlines()[-1]
 
 
