@@ -19,7 +19,9 @@ from drp_plugin.errors import UserError, meant
 from drp_plugin.records import Step
 from drp_plugin.resources import resource, table
 
-RENDER_CPU_S, RENDER_BYTES = 2.0, 1 << 30
+RENDER_CPU_S, RENDER_BYTES = 2.0, 1 << 28
+_LONG = ("wordwrap", "striptags", "urlize", "pprint")
+"""Filters for pages, whose regular expressions can take hours; nothing looks at the clock then."""
 LONGEST = 2 ** 20  # Bytes of a template
 _STUDENTS = ("eval_", "chat_")
 _GIVEN = table("prompts.yaml")
@@ -78,6 +80,8 @@ class Prompts:
             keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True,
             auto_reload=False,  # a run asks with the prompts that it began with
         )
+        for name in _LONG:
+            del self._environment.filters[name]
 
     def _check_folder(self, folder: Path) -> None:
         names = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []

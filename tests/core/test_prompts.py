@@ -1,7 +1,9 @@
+import time
+
 import pytest
 
 from drp_plugin.errors import UserError
-from drp_plugin.prompts import _VARIABLES, Prompts
+from drp_plugin.prompts import _VARIABLES, RENDER_CPU_S, Prompts
 
 
 def test_a_missing_variable_is_an_error_not_an_empty_string(tmp_path):
@@ -108,3 +110,18 @@ def test_a_prompt_runs_no_code(tmp_path, text):
     (tmp_path / "distill.jinja").write_text(text)
     with pytest.raises(UserError, match=r"distill\.jinja"):
         Prompts(tmp_path).render("distill", question="q")
+
+
+@pytest.mark.parametrize("text", [
+    "{{ ('<!--' * 1000000) | striptags }}", "{{ ('a' * 100000000) | wordwrap(1) | length }}",
+    "{{ ['a' * 9000000] | map('urlize') | list }}", "{% filter pprint %}a{% endfilter %}",
+    "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+    "{{ (range(99999) | list * 900) | sort | length }}", "{{ ('a ' * 90000000) | title | length }}",
+    "{{ ('&' * 90000000) | e | length }}", "{{ range(99999) | map('string') | join | int }}"])
+def test_a_prompt_is_stopped_before_long(tmp_path, text):
+    """By the clock of its own thread: a machine that has much to do takes longer."""
+    (tmp_path / "judge.jinja").write_text(text)
+    begun = time.thread_time()
+    with pytest.raises(UserError, match=r"judge\.jinja"):
+        Prompts(tmp_path).check(["judge"])
+    assert time.thread_time() - begun < 3 * RENDER_CPU_S

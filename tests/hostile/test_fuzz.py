@@ -59,6 +59,7 @@ TEMPLATES = (
     "{{ 'a' * 10000000000 }}", "{{ 9 ** 999999999 }}", "{{ 'a'.ljust(10000000000) }}",
     "{% set n = namespace(s='aaaa') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}"
     "{% endfor %}{{ n.s }}", "{% macro a() %}{{ a() }}{% endmacro %}{{ a() }}", "{% if", "\xff", "",
+    "{{ ('<!--' * 1000000) | striptags }}", "{{ ['a-' * 1000000] | map('wordwrap') | list }}",
     "{% include '/etc/passwd' %}", "{% include '../../../../etc/passwd' %}", "\x1b]0;x\x07{{ x }}",
     "{% set n = namespace(s=99) %}{% for i in range(60) %}{% set n.s = n.s * n.s %}{% endfor %}")
 
