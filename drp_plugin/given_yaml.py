@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from drp_plugin.errors import UserError
+from drp_plugin.jsonl import check_file
 
 LONGEST = 1 << 20  # Characters of a file
 MOST = 100_000
@@ -61,6 +62,7 @@ def parse(text: str) -> Any:
 
 def load(path: str | Path) -> Any:
     """What a file holds. Raises UserError."""
+    check_file(path)
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read(LONGEST + 1)

@@ -6,6 +6,7 @@ import glob
 import json
 import os
 import re
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -38,8 +39,25 @@ class Row(NamedTuple):
     text: str
 
 
+def check_file(path: str | Path) -> None:
+    """Raises UserError for a device or a named pipe, which may have no end, or no beginning. A
+    shell's pipes, `-` and `<(…)`, can be read, and so can a terminal as `-`, and /dev/null."""
+    own, shells = str(path) == "-", str(path).startswith(("/dev/", "/proc/"))
+    try:
+        found = os.stat(sys.stdin.fileno() if own else path)
+        nothing = os.path.samestat(found, os.stat(os.devnull))
+    except (OSError, ValueError, AttributeError):  # opening it says what is wrong
+        return
+    device = stat.S_ISCHR(found.st_mode) and not nothing and not (own and sys.stdin.isatty())
+    if device or stat.S_ISBLK(found.st_mode) or (
+            stat.S_ISFIFO(found.st_mode) and not own and not shells):
+        raise UserError("is a device or a named pipe, not a file", file=path,
+                        fix="Give a file, or - for what a pipe brings to standard input")
+
+
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[IO[bytes]]:
+    check_file(path)
     if str(path) == "-":
         yield sys.stdin.buffer
         return
@@ -154,9 +172,7 @@ def replacing(path: str | Path, *, private: bool = True) -> Iterator[IO[str]]:
     if path.is_symlink():  # what it points to is replaced, not the link
         path = path.resolve()
     if path.exists() and not path.is_file():
-        with open(path, "w", encoding="utf-8") as file:  # a device or pipe must not be replaced
-            yield file
-        return
+        raise UserError("is not a file, and is not replaced by one", file=path)
     path.parent.mkdir(parents=True, exist_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         if (pid := left.name.split(".")[-2]).isdecimal() and not alive(int(pid)):
@@ -165,7 +181,8 @@ def replacing(path: str | Path, *, private: bool = True) -> Iterator[IO[str]]:
     try:
         mode = 0o666 if not private else path.stat().st_mode & 0o777 if path.exists() else 0o600
         opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        with open(opened, "w", encoding="utf-8") as file:
+        # what of a path is no text becomes an escape, which JSON reads again
+        with open(opened, "w", encoding="utf-8", errors="backslashreplace") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -175,6 +192,12 @@ def replacing(path: str | Path, *, private: bool = True) -> Iterator[IO[str]]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def read_json(path: str | Path) -> Any:
+    """A file's one value. Raises OSError and ValueError, and UserError for what is no file."""
+    check_file(path)
+    return json.loads(Path(path).read_text("utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -196,3 +219,26 @@ def write(path: str | Path, values: Iterable[Record | dict[str, Any]]) -> int:
             else:
                 file.write(line)
     return count
+
+
+def check_output(output: str | Path) -> None:
+    """Raises UserError where a file cannot be written there, before any work is done."""
+    path = Path(output)
+    if str(output) == "-":
+        return
+    if path.is_dir():
+        raise UserError("is a folder", file=output, fix=f"Give a file, e.g. {path / 'out.jsonl'}")
+    if path.exists() and not path.is_file():
+        raise UserError("is not a file", file=output, fix="Give a file, or - for standard output")
+    check_folder(path.resolve().parent)
+
+
+def check_folder(folder: Path) -> None:
+    """Raises UserError where this folder cannot be made or written to."""
+    there = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+    if not there.is_dir():
+        raise UserError("is a file, not a folder to write to", file=there,
+                        fix="Give another place with -o")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UserError("cannot be written to: permission denied", file=there,
+                        fix="Give another place with -o")

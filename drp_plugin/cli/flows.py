@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from drp_plugin import __version__
+from drp_plugin import __version__, jsonl
 from drp_plugin.cli import _options, page
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger_client import RowClient
@@ -63,6 +63,7 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
              prompts_dir: Path | None, limit: int | None, ledger: Path | None,
              engine_args: tuple[tuple[str, Any], ...], columns: dict[str, str],
              **sampling: Any) -> int:
+    jsonl.check_output(output)
     tiny = questions.startswith("tiny:")
     rows = load(questions, columns)[:limit]
     if not rows:

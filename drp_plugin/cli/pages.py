@@ -50,6 +50,8 @@ def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool
             serve: bool, port: int) -> None:
     if serve and output is not None:
         raise UserError("--serve writes no page", fix="Leave out -o")
+    if output is not None:
+        jsonl.check_output(output)
     next(rows(run_dir), None)  # looked at first, so that a mistyped folder is not created
     total = sum(1 for name in (PRUNED, REJECTS) if (run_dir / name).exists()
                 for _ in (run_dir / name).open("rb"))
@@ -64,7 +66,7 @@ def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool
                            tick=display.advance)
     _tell(found)
     if isinstance(file, io.StringIO):
-        _serve(run_dir, file.getvalue().encode(), port)
+        _serve(run_dir, file.getvalue().encode(errors="backslashreplace"), port)
     elif target != "-":
         click.echo(target)
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import click
 
+from drp_plugin import jsonl
 from drp_plugin.cli import page
-from drp_plugin.cli.score import check_folder, tokens
+from drp_plugin.cli.score import tokens
 from drp_plugin.errors import UserError
 from drp_plugin.report.layout import Table
 from drp_plugin.report.tables import ABLATIONS
@@ -47,7 +48,7 @@ def report(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: s
     from drp_plugin.report import make_report, read_runs, score_run, write_report
     from drp_plugin.report.regrading import choose_counter, choose_cutoff
 
-    check_folder(output)
+    jsonl.check_folder(output)
     found = read_runs(runs)
     names = [run.name for run in found]
     for option, name in [("--base", base)] * (base is not None) + [

@@ -2,11 +2,9 @@
 
 import itertools
 import math
-import os
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
@@ -64,7 +62,7 @@ def tokens(value: Any) -> int:
 def score(completions: str, output: str, cutoff: int, cutoffs: str | None, tokenizer: str,
           dataset: str | None, no_thinking: bool, columns: dict[str, str]) -> None:
     limits = [cutoff or None, None] if cutoffs is None else _limits(cutoffs)
-    check_output(output)
+    jsonl.check_output(output)
     reader = Reader(completions, columns)
     rows = _completions(reader, dataset, not no_thinking)
     first = next(rows, None)
@@ -96,29 +94,6 @@ def _doubts(reader: Reader, figures: Summary, no_thinking: bool) -> None:
     doubt = seen.doubt(figures.graded, math.ceil(figures.correct), thinking=not no_thinking)
     for line in filter(None, (silent, doubt)):
         say(f"{reader.path}: {line}")
-
-
-def check_output(output: str | Path) -> None:
-    """Raises UserError where a file cannot be written there, before any work is done."""
-    path = Path(output)
-    if str(output) == "-":
-        return
-    if path.is_dir():
-        raise UserError("is a folder", file=output, fix=f"Give a file, e.g. {path / 'out.jsonl'}")
-    if path.exists() and not path.is_file():
-        raise UserError("is not a file", file=output, fix="Give a file, or - for standard output")
-    check_folder(path.resolve().parent)
-
-
-def check_folder(folder: Path) -> None:
-    """Raises UserError where this folder cannot be made or written to."""
-    there = next(p for p in (folder, *folder.resolve().parents) if p.exists())
-    if not there.is_dir():
-        raise UserError("is a file, not a folder to write to", file=there,
-                        fix="Give another place with -o")
-    if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError("cannot be written to: permission denied", file=there,
-                        fix="Give another place with -o")
 
 
 def _limits(text: str) -> list[int | None]:

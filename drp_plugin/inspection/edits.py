@@ -1,6 +1,5 @@
 """Decisions by hand, made in the page of `drp inspect`: the rows of `RUN_DIR/edits.jsonl`."""
 
-import json
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
@@ -84,7 +83,7 @@ class Decisions:
         self._edits = read_edits(self.run_dir)
         self._unused = dict(self._edits)
         try:
-            self.settings = json.loads((self.run_dir / SETTINGS).read_text("utf-8"))
+            self.settings = jsonl.read_json(self.run_dir / SETTINGS)
             self.options = PruneOptions.model_validate(self.settings)
         except (OSError, ValueError):  # a run directory made by hand: the checks' own defaults
             self.settings, self.options = {}, PruneOptions(teacher="by hand")

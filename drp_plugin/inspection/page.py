@@ -7,6 +7,7 @@ made here is the only markup.
 
 import hashlib
 import json
+import os
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -60,7 +61,7 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
             mean=mean, median=median, visible=visible, actions=list(Action.__members__))
         # the index and the script come first, so that the list is there while the rest is read
         file.write(head + island("run", _json({
-            "key": hashlib.blake2b(str(run_dir.resolve()).encode(), digest_size=8).hexdigest(),
+            "key": hashlib.blake2b(os.fsencode(run_dir.resolve()), digest_size=8).hexdigest(),
             "edits": written(run_dir),
             "actions": list(Action.__members__), "formula": FORMULA, "served": served,
             "messages": messages, "names": list(names), "rows": index})))

@@ -30,6 +30,8 @@ def _files(run_dir: Path) -> list[tuple[Path, type[Pruned] | type[Reject]]]:
         raise UserError("has neither pruned.jsonl nor rejects.jsonl" if run_dir.is_dir()
                         else "no such folder", file=run_dir,
                         fix="Give the folder that drp prune wrote")
+    for file, _ in found:
+        jsonl.check_file(file)
     return found
 
 
@@ -97,7 +99,7 @@ class Teachings(contextlib.ExitStack):
 def not_reached(run_dir: str | Path) -> int:
     """Rows that the run did not reach, as --max-cost stopped it; 0 where nothing says so."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
-        return int(json.loads((Path(run_dir) / "summary.json").read_text("utf-8"))["not_reached"])
+        return int(jsonl.read_json(Path(run_dir) / "summary.json")["not_reached"])
     return 0
 
 

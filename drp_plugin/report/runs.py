@@ -1,6 +1,5 @@
 """Reading what lmms-eval wrote: OUT/<model>/<date>_results.json and its samples."""
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -99,7 +98,7 @@ def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
                  if (match := SAMPLES.fullmatch(file.name)) and match["date"] not in finished]
     for date, file in finished.items():
         try:
-            results = json.loads(file.read_text(encoding="utf-8"))
+            results = jsonl.read_json(file)
             listed = {task: dict(numbers) for task, numbers in results["n-samples"].items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             problems.append(f"{file} is not a complete results file of lmms-eval")

@@ -100,6 +100,7 @@ def check_input(paths: Sequence[str]) -> None:
             continue
         if not Path(found).exists():
             raise UserError("no such file", file=path, fix="Check the path")
+        jsonl.check_file(found)
         if Path(found).is_dir():
             raise UserError("is a folder, not a file of rows", file=path,
                             fix=f"Name its files by a pattern, as '{path}/*.jsonl'")

@@ -1,7 +1,7 @@
 """Runs over parts of one input (`--shard`), put together into one run directory."""
 
 import hashlib
-import json
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,7 +59,7 @@ def _run(folder: Path) -> _Run:
     found = []
     for name in (SETTINGS, SUMMARY):
         try:
-            found.append(dict(json.loads((folder / name).read_text("utf-8"))))
+            found.append(dict(jsonl.read_json(folder / name)))
         except (OSError, ValueError, TypeError):
             raise UserError(f"holds no {name} of a finished run", file=folder,
                             fix="Run its `drp prune` again, and merge then") from None
@@ -105,7 +105,7 @@ def _take(ledger: Ledger, run: _Run) -> None:
     file = run.folder / LEDGER
     if not file.exists():
         return
-    mark = hashlib.sha256(str(run.folder.resolve()).encode()).hexdigest()[:16]
+    mark = hashlib.sha256(os.fsencode(run.folder.resolve())).hexdigest()[:16]
     with Ledger(file) as other:
         if other.notes(NOTE):
             raise UserError("requests of this run are out in batches", file=run.folder,

@@ -68,7 +68,7 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
     path = run_dir / SETTINGS
     plain = json.loads(hide(json.dumps(settings)))
     try:
-        before = dict(json.loads(path.read_text("utf-8"))) if path.exists() else None
+        before = dict(jsonl.read_json(path)) if path.exists() else None
     except (OSError, ValueError, TypeError):
         raise UserError("cannot be read", file=path,
                         fix="Move the run directory away, or restore the file") from None

@@ -10,6 +10,7 @@ import gzip
 import json
 import os
 import random
+import shutil
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -174,19 +175,62 @@ def test_results_files_and_tokenizers(scene: Scene) -> None:
     results.write_bytes(good)
 
 
-@pytest.mark.parametrize("name", ["/dev/zero", "loop", "\udcff.jsonl", "x" * 300, "/proc/self/mem"])
+@pytest.mark.parametrize("name", ["/dev/zero", "/dev/urandom", "fifo", "loop", "\udcff.jsonl",
+                                  "x" * 300, "/proc/self/mem"])
 def test_inputs_that_are_no_files(scene: Scene, name: str) -> None:
-    """Each is one line, and no memory: /dev/zero has no end of line."""
-    loop = scene.work / "loop"
+    """Each is one line, and neither memory nor a wait: /dev/zero has no end of line, /dev/urandom
+    has lines without end, and nobody writes to the pipe."""
+    loop, fifo = scene.work / "loop", scene.work / "fifo"
     loop.symlink_to(loop)
+    os.mkfifo(fifo)
     try:
-        for command in ("prune", "score", "generate", "inspect", "experiment"):
+        for command in ("prune", "score", "generate", "distill", "build", "inspect", "experiment"):
             _, _, *rest = scene.line(command)
             ran = scene.arena.attack(command, name, *rest, memory=1 << 30)
+            assert ran.code == 2 and len(ran.said.splitlines()) <= 2, ran.said
+            assert "/proc" in name or not (scene.work / "out").exists()
+            scene.clean()
+        for option in ("--config", "--prices", "--tokenizer", "--prompts"):
+            ran = scene.arena.attack(*scene.line("prune"), option, name, memory=1 << 30)
             assert ran.code == 2 and len(ran.said.splitlines()) <= 2, ran.said
             scene.clean()
     finally:
         loop.unlink()
+        fifo.unlink()
+
+
+def test_a_pipe_among_a_runs_files_is_not_waited_for(scene: Scene) -> None:
+    for name in ("edits.jsonl", "pruned.jsonl", "rejects.jsonl", "settings.json", "summary.json"):
+        file, aside = scene.work / "run-a" / name, scene.work / "aside"
+        if file.exists():
+            file.rename(aside)
+        os.mkfifo(file)
+        try:
+            for line in (scene.line("build"), scene.line("inspect"), scene.line("judge"),
+                         ["stats", "run-a"], ["merge", "run-a", "-o", "out"],
+                         ["prune", "t.jsonl", "-o", "run-a", "--teacher", "offline"]):
+                ran = scene.arena.attack(*line, seconds=60)
+                assert ran.code == 0 or name in ran.said, (name, line, ran.said)
+                scene.clean()
+        finally:
+            file.unlink()
+            if aside.exists():
+                aside.rename(file)
+
+
+@pytest.mark.parametrize("there", ["loop", "folder", "file/x"])
+def test_an_output_is_looked_at_before_anything_is_asked(scene: Scene, there: str) -> None:
+    (scene.work / "loop").symlink_to("loop")
+    (scene.work / "folder").mkdir()
+    (scene.work / "file").write_text("")
+    for command in ("generate", "score", "inspect"):
+        line = [there if x in ("g.jsonl", "s.jsonl", "page.html") else x
+                for x in scene.line(command)]
+        ran = scene.arena.attack(*(x.replace(str(scene.port), "9") for x in line))
+        assert ran.code == 2 and there.partition("/")[0] in ran.said and ":9" not in ran.said
+    for file in ("loop", "file"):
+        (scene.work / file).unlink()
+    (scene.work / "folder").rmdir()
 
 
 def test_names_that_are_no_text_work(scene: Scene) -> None:
@@ -194,11 +238,16 @@ def test_names_that_are_no_text_work(scene: Scene) -> None:
     odd = scene.work / "\udcff \x1b[31m"
     odd.mkdir()
     (odd / "\udce9.jsonl").write_bytes(scene.traces.read_bytes())
-    ran = scene.arena.attack("prune", odd / "\udce9.jsonl", "-o", odd / "run", "--teacher",
-                             "offline", "--tokenizer", "student")
-    assert ran.code == 0 or len(ran.said.splitlines()) == 1, ran.said
-    for command in ("score", "inspect"):
-        line = [odd if x == "run-a" else odd / "\udce9.jsonl" if x == "t.jsonl" else x
-                for x in scene.line(command)]
-        scene.arena.attack(*line)
-        scene.clean()
+    (odd / "q\udce9.jsonl").write_bytes(scene.questions.read_bytes())
+    names = {"t.jsonl": odd / "\udce9.jsonl", "q.jsonl": odd / "q\udce9.jsonl",
+             "out": odd / "\udcee", "g.jsonl": odd / "g\udcee", "s.jsonl": odd / "s\udcee",
+             "page.html": odd / "p\udcee"}
+    for command in ("prune", "prune", "generate", "distill", "score", "build", "inspect", "stats"):
+        run = {"run-a": odd / "\udcee"} if command in ("build", "inspect", "stats") else {}
+        line = [{**names, **run}.get(x, x) for x in scene.line(command)]
+        if command in ("build", "distill"):
+            line[line.index("-o") + 1] = odd / command
+        ran = scene.arena.attack(*line)
+        assert ran.code == 0, ran.said
+    assert scene.arena.attack("merge", odd / "\udcee", "-o", odd / "m").code == 2, "not two parts"
+    shutil.rmtree(odd)
