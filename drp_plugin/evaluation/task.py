@@ -133,6 +133,8 @@ class DRPTask(TextTask):
                     [c if isinstance(c, Counts) else _NOTHING for c in instance.token_counts],
                     [r[:-1] for r in instance.resps if isinstance(r, list)])
                 instance.resps = instance.filtered_resps["none"] = replies
+            if "bypass" not in self._metric_fn_list:  # what is said of it comes before the bar
+                self._tokens([c for told, _ in self._told.values() for c in told])
 
     def process_results(self, doc: dict[str, Any], results: list[Any],
                         full_docs: Any = None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from drp_plugin.cli import main
+from drp_plugin.tokens import QWEN_VARIABLE
 
 pytest.importorskip("llamafactory")
 pytestmark = pytest.mark.framework
@@ -134,3 +135,37 @@ def test_build_check_train_and_export(small_llm: Path, place: Path, drp: Drp) ->
     both = [json.loads((folder / "tokenizer.json").read_text())["model"]
             for folder in (small_llm, merged)]
     assert both[0]["vocab"] == both[1]["vocab"]
+
+
+@pytest.mark.parametrize("model", ["drp_hf", "drp_vllm"])
+def test_both_models_evaluate_its_adapter(small_llm: Path, place: Path, tmp_path: Path,
+                                          model: str, request: pytest.FixtureRequest) -> None:
+    """By the protocol's tokenizer where it can be had, else by its own, which one line says."""
+    pytest.importorskip("lmms_eval")
+    adapter = place / "work" / "saves" / "drp_smollm2_135m_instruct_1"
+    if not adapter.is_dir():
+        pytest.skip("it was not trained")
+    python = request.getfixturevalue("vllm_python") if model == "drp_vllm" else sys.executable
+    sets = tmp_path / "sets"
+    sets.mkdir()
+    (sets / "gsm8k_test.jsonl").write_text("".join(json.dumps(r) + "\n" for r in QUESTIONS[:3]))
+    own = {"drp_hf": f"peft={adapter},threads=1", "drp_vllm": f"lora={adapter},max_model_len=1024"}
+    done = subprocess.run(
+        [str(python), "-m", "lmms_eval", "--model", model, "--tasks", "drp_gsm8k",
+         "--model_args", f"pretrained={small_llm},thinking=False,{own[model]}",
+         "--gen_kwargs", "max_new_tokens=24", "--log_samples", "--output_path", str(tmp_path)],
+        env={**{k: v for k, v in os.environ.items() if k != QWEN_VARIABLE},
+             "DRP_DATA_DIR": str(sets), "XDG_CACHE_HOME": str(tmp_path / "none"),
+             "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1",
+             "PYTHONWARNINGS": "ignore"}, capture_output=True, text=True, timeout=850,
+        cwd=tmp_path)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = [line for line in done.stderr.splitlines() if line.startswith("drp: ")]
+    assert any("counted with the model's own tokenizer" in line for line in said), said
+    (file,) = tmp_path.rglob("*_samples_drp_gsm8k.jsonl")
+    rows = written(file)
+    assert len(rows) == 3
+    (result,) = tmp_path.rglob("*_results.json")
+    figures = json.loads(result.read_text())["results"]["drp_gsm8k"]
+    assert 0 < next(v for k, v in figures.items() if k.startswith("tokens")) <= 25
+    assert next(v for k, v in figures.items() if k.startswith("think_tokens")) == 0

@@ -136,6 +136,14 @@ def test_what_ships_is_what_the_generator_makes(split, level):
     assert student.questions(split, level, 300) == problems.questions(split, level, 300)
 
 
+@pytest.mark.parametrize("level", student.LEVELS)
+def test_settings_are_chosen_on_other_problems_than_the_tests(level):
+    tested, chosen_on = ({row["question"] for row in student.questions(split, level, n)}
+                         for split, n in (("eval", 800), ("dev", 400)))
+    assert len(chosen_on) == 400
+    assert not tested & chosen_on
+
+
 def test_more_than_ship_or_another_split_is_refused():
     with pytest.raises(ValueError, match="ship"):
         student.questions("eval", "ood", 10_000)
