@@ -119,15 +119,16 @@ def _page(report: Results, pictures: "Sequence[Picture]", scored: Sequence[Score
 
 def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
               whole: Sequence[Comparison]) -> list[str]:
-    """One sentence a compared method, and one for each verdict that the cutoff turns. `whole` are
-    the same comparisons without a cutoff, where there is one."""
+    """Which methods save tokens at no shown loss, where there are several; one sentence a compared
+    method, and one for each verdict that the cutoff turns. `whole` are the same comparisons without
+    a cutoff, where there is one."""
     if not comparisons:
         return ["Nothing is compared. " + "; ".join(
             f"{r.label}: {r.accuracy:.1%} of {r.n:,} problems of {heading(r.task)} (95 %: "
             f"{r.accuracy_low:.1%} to {r.accuracy_high:.1%}), {r.tokens:,.0f} tokens"
             for r in rows) + "."]
     order, others = task_order([c.task for c in comparisons]), {c.key: c for c in whole}
-    said = []
+    said, summary = [], dict[str, dict[str, list[str]]]()
     for group, before, after in dict.fromkeys((c.group, c.before, c.after) for c in comparisons):
         found = sorted((c for c in comparisons if (c.group, c.after) == (group, after)),
                        key=lambda c: order.index(c.task))
@@ -136,7 +137,20 @@ def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
         said += [f"The cutoff turns the verdict on {after}'s accuracy on {_set(c)}: "
                  f"{p_text(c.p)} with it, {p_text(other.p)} without."
                  for c in found if (other := others.get(c.key)) and turned(c, other)]
-    return said
+        kinds = summary.setdefault(f"{where}Against {before}", {})
+        kinds.setdefault(_kind(found), []).append(after)
+    return [f"{against}, " + "; ".join(f"{kind}: {_listed(names)}" for kind, names
+                                       in sorted(kinds.items(), reverse=True)) + "."
+            for against, kinds in summary.items() if sum(map(len, kinds.values())) > 2] + said
+
+
+def _kind(found: Sequence[Comparison]) -> str:
+    """What a method does to both, over its sets."""
+    sure = [c.accuracy_change for c in found if c.p_holm < 0.05]
+    return ("shorter on every set" if all(c.tokens_change_high < 0 for c in found)
+            else "not shown to be shorter on every set") + (
+        ", less accurate on some" if any(change < 0 for change in sure)
+        else ", more accurate on some" if sure else ", no change in accuracy shown")
 
 
 def _tokens(found: Sequence[Comparison]) -> str:

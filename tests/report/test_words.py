@@ -59,11 +59,27 @@ def test_several_methods_are_held_to_holm_s_p(write: Writer, counter: TokenCount
     report = report_of(runs, counter)
     first = report.comparisons[0]
     assert (first.p, first.p_holm) == (0.03125, 0.125)
-    assert "A against Base" in report.headline[0]
+    assert "A against Base" in report.headline[1]
     assert "not shown to differ on GSM8K (-15.0 points, p = 0.12 after Holm's correction" \
-        in report.headline[0]
+        in report.headline[1]
     table = next(t for t in report.tables if t.name == "table1")
     assert not any(c.text.endswith("*") for line in table.lines for c in line.cells)
+
+
+def test_several_methods_are_summed_up_first(write: Writer, counter: TokenCounter) -> None:
+    runs = [f"{name}={write(name, {'drp_gsm8k': documents(40, wrong, *words)})}"
+            for name, wrong, words in (
+                ("Base", set(range(20)), (60, 20)), ("Longer", set(range(20)), (80, 20)),
+                ("Worse", set(range(38)), (20, 10)), ("Better", {1}, (20, 10)),
+                ("Shorter", set(range(20)), (20, 10)), ("Brief", set(range(19)), (20, 10)))]
+    said = report_of(runs, counter).headline
+    assert len(said) == 6
+    assert said[0] == (
+        "Against Base, shorter on every set, no change in accuracy shown: Shorter and Brief; "
+        "shorter on every set, more accurate on some: Better; "
+        "shorter on every set, less accurate on some: Worse; "
+        "not shown to be shorter on every set, no change in accuracy shown: Longer.")
+    assert not report_of(runs[:3], counter).headline[0].startswith("Against")
 
 
 def test_both_verdicts_where_the_cutoff_turns_one(write: Writer, counter: TokenCounter) -> None:
