@@ -14,7 +14,7 @@ from drp_plugin.report.results import Comparison, Key, ResultRow
 
 #: Column order and headings of the paper's sets; other tasks follow in the order given.
 KNOWN = {"gsm8k": "GSM8K", "math500": "MATH500 (OOD)", "aime24": "AIME24 (OOD)",
-         "amc23": "AMC (OOD)"}
+         "amc23": "AMC (OOD)", "tiny": "tiny", "tiny_ood": "tiny_ood"}
 #: Sets so small that the paper gives counts instead of percentages.
 _COUNTED = ("aime24", "amc23")
 #: The paper's ablations by the numbers of their tables.
@@ -28,7 +28,7 @@ def heading(task: str) -> str:
 
 
 def task_order(tasks: Sequence[str]) -> list[str]:
-    """The paper's order first, then as given."""
+    """The paper's order first, then the embedded student's, then as given."""
     known = [f"drp_{name}" for name in KNOWN] + list(KNOWN)
     return sorted(dict.fromkeys(tasks), key=lambda t: known.index(t) if t in known else len(known))
 
