@@ -45,6 +45,7 @@ class MethodSection(FilePart):
     prune: Options | None = None  # Options of `drp prune`; its `teacher` says how
     distill: Options | None = None  # Options of `drp distill`, instead of pruning
     rows_by: tuple[str, ...] = ()  # Or a command that writes rows of {questions} to {out}
+    mix: tuple[str, ...] = ()  # Or methods of this file: the rows of them all in one set
     generate: Options = {}  # Options that differ from the experiment's (`samples: 4`)
     build: Options = {}
     train: Options = {}  # Settings of LLaMA-Factory that differ from the YAML's
@@ -62,7 +63,8 @@ class MethodSection(FilePart):
 
     @property
     def trains(self) -> bool:
-        return self.prune is not None or self.distill is not None or bool(self.rows_by)
+        return self.prune is not None or self.distill is not None or bool(
+            self.rows_by or self.mix)
 
     @field_validator("recipe", "rows_by", mode="before")
     @classmethod
@@ -159,7 +161,7 @@ def _check(experiment: Experiment, path: Path) -> None:
             raise UserError(f"{slugs[slug(name)]!r} and {name!r} would share a folder", file=path,
                             fix="Give them names that differ in letters or digits")
     for name, method in experiment.methods.items():
-        ways = [way for way in ("prune", "distill", "rows_by", "recipe", "checkpoint")
+        ways = [way for way in ("prune", "distill", "rows_by", "mix", "recipe", "checkpoint")
                 if getattr(method, way)]
         if len(ways) > 1:
             raise UserError(f"method {name!r} has {' and '.join(ways)}", file=path,
@@ -169,7 +171,13 @@ def _check(experiment: Experiment, path: Path) -> None:
                             fix="Add teacher: openai:MODEL, offline, …")
         if (method.chain or method.rounds > 1) and not method.trains:
             raise UserError(f"method {name!r} has rounds and trains nothing", file=path,
-                            fix="Give prune, distill or rows_by")
+                            fix="Give prune, distill, rows_by or mix")
+        for part in method.mix:
+            found = experiment.methods.get(part, MethodSection())
+            if not found.trains or found.mix or found.chain or method.chain or method.rounds > 1:
+                raise UserError(f"method {name!r} mixes {part!r}, which is no method with one set "
+                                "of its own", file=path,
+                                fix="Name methods with prune, distill or rows_by, without a chain")
 
 
 def slug(name: str) -> str:

@@ -143,7 +143,10 @@ class _Way:
     def _rows(self, part: str, adapter: _Product | None, more: Options) -> Iterator[_Product]:
         """What the set is built from: run directories, or files that the method's command makes."""
         method = self.method
-        for questions in self.experiment.questions or self.experiment.traces:
+        for label in method.mix:
+            yield from replace(self, label=label, method=self.experiment.methods[label])._rows(
+                slug(label), None, {})
+        for questions in () if method.mix else self.experiment.questions or self.experiment.traces:
             where = slug(Path(questions).stem if "/" in questions else questions)
             out = self.home / "runs" / part / where
             if method.rows_by:

@@ -103,7 +103,11 @@ def test_published_checkpoints_are_measured_and_recipes_run(tmp_path):
     ({"methods": {"A b": {}, "a-b": {}}}, "share a folder"),
     ({"methods": {"A": {"prune": {"teacher": "offline"}, "checkpoint": "x"}}},
      "prune and checkpoint"),
-    ({"methods": {"A": {"rounds": 2}}}, "trains nothing")])
+    ({"methods": {"A": {"rounds": 2}}}, "trains nothing"),
+    ({"methods": {"A": {"mix": ["B"]}, "B": {}}}, "mixes 'B'"),
+    ({"methods": {"A": {"mix": ["A"]}}}, "mixes 'A'"),
+    ({"methods": {"A": {"mix": ["C"], "rounds": 2}, "C": {"prune": {"teacher": "offline"}}}},
+     "mixes 'C'")])
 def test_mistakes_are_one_line_that_names_the_key(tmp_path, changes, said):
     with pytest.raises(UserError, match=said) as caught:
         plan(tmp_path, **changes)
@@ -136,6 +140,18 @@ def test_a_command_of_its_own_makes_a_methods_rows(tmp_path):
     assert not commands(stages, "generate"), "nobody samples for it"
     with pytest.raises(UserError, match="unknown place 'quetsions'"):
         plan(tmp_path, methods={"Solved": {"rows_by": "python x {quetsions}"}})
+
+
+def test_a_mix_is_built_from_what_other_methods_made(tmp_path):
+    methods = {**SMALL["methods"], "Both": {"mix": ["DRP", "Earliest"]}}
+    stages = plan(tmp_path, methods=methods, seeds=[1])
+    assert len(commands(stages, "prune")) == 2, "nothing is pruned anew for it"
+    built = next(s for s in stages if s.name.endswith("drp_both"))
+    made = [s for s in stages if s.kind == "prune"]
+    assert [str(s.outputs[0].parent) in built.command for s in made] == [True, True]
+    assert set(built.needs) == {s.name for s in made}
+    chosen = {s.name for s in choose(stages, only=("Both",))}
+    assert {s.name for s in made} < chosen and not any("train/drp" in name for name in chosen)
 
 
 def test_a_base_gives_what_a_file_leaves_out(tmp_path):
