@@ -54,11 +54,15 @@ def rows_of(found: list[Trace], mode: Mode, replies: Replayed,
     """Every trace through the flow."""
     options, prompts = PruneOptions(decompose=mode), Prompts()
 
-    async def run() -> list[Pruned | Reject]:
-        return [await prune_trace(trace, RowClient(replies.ask), options, prompts=prompts,
-                                  count=counter.count) for trace in found]
+    rows: list[Pruned | Reject] = []
 
-    return asyncio.run(run())
+    async def run() -> None:  # a task's result is written out when asyncio sets its signals
+        for trace in found:
+            rows.append(await prune_trace(trace, RowClient(replies.ask), options, prompts=prompts,
+                                          count=counter.count))
+
+    asyncio.run(run())
+    return rows
 
 
 def main() -> int:

@@ -5,12 +5,13 @@ before it) included. Every pass is linear in the length of the text.
 """
 
 import re
+import string
 import sys
 from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
-from drp_plugin.resources import Patterns
+from drp_plugin.resources import Patterns, table
 
 Level = Literal["sentence", "clause"]
 
@@ -28,6 +29,9 @@ _SHORTEST_CLAUSE = 15
 
 _END = Span(sys.maxsize, sys.maxsize)  # Behind every region
 _P = Patterns("segment.yaml", "patterns")
+_WORD = string.ascii_letters + "."
+_ABBREVIATIONS, _ENDING_ABBREVIATIONS = (
+    frozenset(words.split()) for words in table("segment.yaml")["abbreviations"].values())
 
 
 def _next(places: list[int], position: int) -> int:
@@ -42,33 +46,30 @@ def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
     equations over lines. A list marker stays with its item."""
     if not text:
         return ()
-    starts = [0]
+    starts, size = [0], len(text)
+    last = size - len(text.lstrip())  # White space is no unit of its own
     guarded = iter([*protected(text), _END])
-    region = next(guarded)
+    opens, closes = next(guarded)
     line = 0
     for match in _P.candidate.finditer(text):
-        at, start = match.span()
-        newline = text[at] == "\n"
-        line_before = line
-        if newline:
+        at, start = match.start(), match.end(match.lastindex or 0)
+        mark, line_before = text[at], line
+        if mark == "\n":
             line = start
-        while region.end <= at:
-            region = next(guarded)
-        if region.start <= at:
+        while closes <= at:
+            opens, closes = next(guarded)
+        if opens <= at or start <= last or start >= size:
             continue
-        while not newline and text[start : start + 1].isspace():
-            start += 1
-        if start >= len(text) or start <= starts[-1]:
-            continue
-        if newline:
+        if mark == "\n":
             cut = _breaks_at_newline(text, match, line_before)
-        elif text[at] in ".!?…":
+        elif mark in ".!?…":
             cut = _breaks_at_stop(text, match, start, line)
         else:
             cut = level == "clause" and _breaks_at_clause(text, match, start, starts[-1])
-        if cut and text[starts[-1] : start].strip():
+        if cut:
             starts.append(start)
-    return tuple(Span(a, b) for a, b in zip(starts, [*starts[1:], len(text)], strict=True))
+            last = start
+    return tuple(map(Span, starts, [*starts[1:], size]))
 
 
 def texts(text: str, spans: Iterable[Span]) -> list[str]:
@@ -126,18 +127,18 @@ def _brackets(text: str, breaks: list[int], formulas: list[Span]) -> list[Span]:
     """Pairs of round or square brackets within a paragraph, outermost ones."""
     open_at: dict[str, list[int]] = {}
     found: list[Span] = []
-    paragraph = -1
+    paragraph_ends, paragraph_end = [*breaks, sys.maxsize], -1
     ahead = iter([*formulas, _END])
-    formula = next(ahead)
+    begins, ends = next(ahead)
     for bracket in _P.bracket.finditer(text):
-        at, mark = bracket.start(), bracket[0]
-        while formula.end <= at:
-            formula = next(ahead)
-        if formula.start <= at:
+        at = bracket.start()
+        while ends <= at:
+            begins, ends = next(ahead)
+        if begins <= at:
             continue
-        index = bisect_left(breaks, at)
-        if index != paragraph:
-            paragraph, open_at = index, {"(": [], "[": []}
+        if at > paragraph_end:
+            paragraph_end, open_at = _next(paragraph_ends, at), {"(": [], "[": []}
+        mark = text[at]
         if mark in open_at:
             open_at[mark].append(at)
         elif stack := open_at["(" if mark == ")" else "["]:
@@ -175,10 +176,10 @@ def _breaks_at_stop(text: str, match: re.Match[str], start: int, line: int) -> b
     if stops == ".":
         if at - line <= 12 and _P.list_marker.match(text[line:at]):
             return False
-        word = _P.word_before.search(text[max(0, at - 12) : at])
-        if word and _P.abbreviations.match(word[0]):
-            return False
-        return not (word and _P.ending_abbreviations.match(word[0])) or after.isupper()
+        before = text[max(0, at - 12) : at]
+        word = before[len(before.rstrip(_WORD)) :].lstrip(".").lower()
+        return word not in _ABBREVIATIONS and (
+            word not in _ENDING_ABBREVIATIONS or after.isupper())
     if stops in ("...", "…") or stops.startswith(".."):
         return after.isupper() or after in "\\$"
     if stops == "!" and at:

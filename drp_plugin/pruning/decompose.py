@@ -11,6 +11,7 @@ from itertools import accumulate
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, check_loop
 from drp_plugin.pruning.steps import (
     Located,
+    as_steps,
     coverage,
     first_gap,
     locate,
@@ -73,7 +74,7 @@ _SMALLEST_WINDOW = 64
 def decompose_sentences(thinking: str) -> tuple[Step, ...]:
     """Appendix D's baseline: split at sentence boundaries, no skills, no request."""
     spans = enumerate(units(thinking, "sentence"), start=1)
-    return tuple(stretch(index, thinking, *span) for index, span in spans)
+    return as_steps([stretch(index, thinking, *span) for index, span in spans])
 
 
 async def decompose(question: str, thinking: str, dialogue: Dialogue
@@ -112,14 +113,14 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue
                     raise cut.rejection("decompose", "even for a small part") from None
                 continue
             more = True
-        found = [step if step.start is None or step.end is None else
+        found = [step if not at or step.start is None or step.end is None else
                  step._replace(start=step.start + at, end=step.end + at) for step in found]
         accepted += found
         at = next((step.end for step in reversed(found) if step.end is not None), end) \
             if more else end
         at += len(thinking[at:]) - len(thinking[at:].lstrip())
-    steps = tuple(Step(index=index, text=step.text, skill=step.skill, start=step.start,
-                       end=step.end) for index, step in enumerate(accepted, start=1))
+    steps = as_steps([{"index": index, **step._asdict()}
+                      for index, step in enumerate(accepted, start=1)])
     share = coverage(thinking, accepted)
     if share < options.min_coverage:
         raise Rejection("decompose", Reason.LOW_COVERAGE,

@@ -32,6 +32,7 @@ from drp_plugin.thinking import (
 )
 
 _TAIL = 400  # Characters at T̂'s end in which its statement of the answer is looked for
+_SAMPLE = 1500  # Characters of each of a text's three places at which its language is told
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
 _FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
 _TABLES = table("words.yaml")
@@ -90,15 +91,17 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
     verdict["empty"] = {"ok": True}
     if "</think>" in thinking or "<think>" in thinking or "</think>" in answer:
         raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
+    # its end alone: a box further up belongs to a step, or to a guess
+    ending = extract(thinking[-_TAIL:], thinking=False)
+    stated = ending.text if ending.how in ("boxed", "stated") else None
     if options.check_complete and not meant:
         end = thinking.rstrip()[-1]
-        stated = extract(thinking[-_TAIL:], thinking=False, ended=True).how in ("boxed", "stated")
-        if (end.isalnum() and not stated) or end in ",:;(":
+        if (end.isalnum() and stated is None) or end in ",:;(":
             raise Rejection("verify", Reason.CUT_REPLY,
                             f"the reasoning breaks off: …{thinking.rstrip()[-60:]!r}")
-        verdict["complete"] = {"ok": end in _ENDINGS or stated}
+        verdict["complete"] = {"ok": end in _ENDINGS or stated is not None}
     if options.check_answer and checked.final is not None:
-        verdict["answer"] = _check_answer(checked, checked.final, thinking, answer)
+        verdict["answer"] = _check_answer(checked, checked.final, result, stated)
     if options.check_numbers and result.kind == "edit":
         known = f"{checked.trace.question}\n{checked.thinking}\n{checked.answer}"
         if fresh := new_numbers(thinking, known):
@@ -117,13 +120,15 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
     return verdict
 
 
-def _check_answer(checked: CheckedTrace, final: str, thinking: str, answer: str) -> dict[str, Any]:
+def _check_answer(checked: CheckedTrace, final: str, result: Result,
+                  stated: str | None) -> dict[str, Any]:
     trace = checked.trace
 
     def same(one: str, other: str) -> bool:
         return one == other or equal(one, other, trace.dataset)
 
-    new = final if answer == checked.answer else extract(join_response(thinking, answer)).text
+    new = final if result.answer == checked.answer else \
+        extract(join_response(result.thinking, result.answer)).text
     if new is None or not same(new, final):
         raise Rejection("verify", Reason.ANSWER_CHANGED, "the answer part says "
                         f"{(new or 'nothing')[:80]!r}, the trace {final[:80]!r}")
@@ -132,14 +137,10 @@ def _check_answer(checked: CheckedTrace, final: str, thinking: str, answer: str)
             return {"ok": True, "answer": new, "gold": False}  # kept on purpose (`keep_wrong`)
         raise Rejection("verify", Reason.ANSWER_CHANGED,
                         f"the answer part says {new[:80]!r}, gold is {trace.answer[:80]!r}")
-    # its end alone: a box further up belongs to a step, or to a guess
-    stated = extract(thinking[-_TAIL:], thinking=False)
-    if stated.how not in ("boxed", "stated") or stated.text is None:
-        return {"ok": True, "answer": new, "stated": None}
-    if not same(stated.text, final):
+    if stated is not None and not same(stated, final):
         raise Rejection("verify", Reason.ANSWER_CHANGED, "the reasoning ends with "
-                        f"{stated.text[:80]!r}, the trace with {final[:80]!r}")
-    return {"ok": True, "answer": new, "stated": stated.text}
+                        f"{stated[:80]!r}, the trace with {final[:80]!r}")
+    return {"ok": True, "answer": new, "stated": stated}
 
 
 def script(text: str) -> str | None:
@@ -162,16 +163,24 @@ def language(text: str) -> str | None:
         if not sign.isalnum() or sign.isdecimal():
             text = text.replace(sign, " ")
     # as bytes, which are cut into words several times as fast as by a regular expression
-    for word, times in Counter(text.encode().translate(_BLANKED).split()).items():
-        for name in _WORDS.get(word, ()):
-            scores[name] += times
+    words = Counter(text.encode().translate(_BLANKED).split())
+    for word in words.keys() & _WORDS.keys():
+        for name in _WORDS[word]:
+            scores[name] += words[word]
     first, second = sorted(scores, key=lambda name: scores[name], reverse=True)[:2]
     return first if scores[first] >= 5 and scores[first] > 1.5 * scores[second] else None
 
 
+def _sample(text: str) -> str:
+    """As much of a long text as tells its language: its beginning, middle and end."""
+    middle = (len(text) - _SAMPLE) // 2
+    return text if middle <= _SAMPLE else " ".join((
+        text[:_SAMPLE], text[middle : middle + _SAMPLE], text[-_SAMPLE:]))
+
+
 def same_language(text: str, model: str) -> bool:
     """Whether `text` is in the language of `model`; True where that cannot be told."""
-    text, model = _FORMULA.sub(" ", text), _FORMULA.sub(" ", model)
+    text, model = (_FORMULA.sub(" ", _sample(whole)) for whole in (text, model))
     found = ((tell(text), tell(model)) for tell in (script, language))
     return all(ours is None or theirs is None or ours == theirs for ours, theirs in found)
 

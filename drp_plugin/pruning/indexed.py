@@ -19,8 +19,8 @@ from drp_plugin.pruning.dialogue import (
     Result,
     check_loop,
 )
-from drp_plugin.pruning.revise import ACTIONS
-from drp_plugin.pruning.steps import Part, assemble, pieces, stretch
+from drp_plugin.pruning.revise import ACTIONS, WRITTEN
+from drp_plugin.pruning.steps import Part, as_revisions, as_steps, assemble, pieces, stretch
 from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import table
 from drp_plugin.segment import Span
@@ -160,12 +160,12 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
         end = len(thinking) if dialogue.tokens <= limit else windows.end(begin, limit)
         last = windows.units_until(end)
         more = last < len(spans)
-        so_far = assemble(pieces(thinking, *records(thinking, spans, parts)))
+        so_far = assemble(pieces(thinking, *records(thinking, spans, parts))) if parts else ""
         message = dialogue.prompts.render(
             "indexed", question=checked.trace.question, answer=checked.answer, first=first,
             last=last, more=more, so_far=so_far[-SO_FAR:], units=[
-                {"index": i, "text": _shown(thinking, spans[i - 1])}
-                for i in range(first, last + 1)])
+                {"index": i, "text": _shown(thinking[start:end])}
+                for i, (start, end) in enumerate(spans[first - 1 : last], start=first)])
         limits: dict[str, Any] = {"first": first, "last": last}
         try:
             found, new_answer = await dialogue.ask(
@@ -187,24 +187,23 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
                   new_answer or checked.answer)
 
 
-def _shown(text: str, span: Span) -> str:
+def _shown(unit: str) -> str:
     """A unit as the prompt shows it: a blank line where its paragraph ends."""
-    body = text[span.start : span.end]
-    return body.strip() + ("\n" if "\n\n" in body[len(body.rstrip()) :] else "")
+    shown = unit.strip()
+    return f"{shown}\n" if "\n\n" in unit and "\n\n" in unit[len(unit.rstrip()) :] else shown
 
 
 def records(text: str, spans: tuple[Span, ...],
             parts: list[Part]) -> tuple[tuple[Step, ...], tuple[Revision, ...]]:
     """The reply's steps and actions as records; merged neighbours become one revision."""
-    steps: list[Step] = []
-    revisions: list[Revision] = []
+    steps: list[dict[str, Any]] = []
+    revisions: list[dict[str, Any]] = []
     for index, part in enumerate(parts, start=1):
         steps.append(stretch(index, text, spans[part.first - 1].start, spans[part.last - 1].end,
                              part.skill))
-        before = revisions[-1] if revisions else None
-        if part.action is Action.MERGE and not part.text and before is not None:
-            revisions[-1] = before.model_copy(update={"steps": (*before.steps, index)})
+        if part.action is Action.MERGE and not part.text and revisions:
+            revisions[-1]["steps"].append(index)
         else:
-            kept = part.text if part.action in (Action.COMPRESS, Action.MERGE) else None
-            revisions.append(Revision(action=part.action, steps=(index,), text=kept))
-    return tuple(steps), tuple(revisions)
+            kept = part.text if part.action in WRITTEN else None
+            revisions.append({"action": part.action, "steps": [index], "text": kept})
+    return as_steps(steps), as_revisions(revisions)

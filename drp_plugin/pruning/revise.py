@@ -2,7 +2,8 @@
 
 import re
 from functools import partial
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from drp_plugin.pruning.dialogue import (
     SO_FAR,
@@ -13,6 +14,7 @@ from drp_plugin.pruning.dialogue import (
     Result,
     unbraced,
 )
+from drp_plugin.pruning.steps import as_revisions
 from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import Patterns, table
 from drp_plugin.segment import texts, units
@@ -20,6 +22,7 @@ from drp_plugin.segment import texts, units
 _P = Patterns("replies.yaml", "revision")
 ACTIONS = {name: Action[action]
            for action, names in table("replies.yaml")["actions"].items() for name in names}
+WRITTEN = (Action.COMPRESS, Action.MERGE)  # With a new text
 
 
 class Revised(NamedTuple):
@@ -69,43 +72,42 @@ def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
     if not lines:
         raise FormatError('it has no lines like "Step 1: KEEP".')
     ends = [match.start() for match in lines[1:]] + [len(listing)]
-    revisions: list[Revision] = []
-    seen: set[int] = set()
+    revisions: list[dict[str, Any]] = []
+    known, seen = set(expected), set[int]()
     for match, end in zip(lines, ends, strict=True):
         action = ACTIONS[match[3].upper().replace(" STEP", "-STEP")]
         steps = _numbers(match[1] + match[2])
+        merges = action is Action.MERGE
         text = listing[match.end() : end]
-        covered = _P.covered.match(text)
-        if covered:
+        if covered := _P.covered.match(text):
             text = text[covered.end() :]
-            if action is Action.MERGE:
+            if merges:
                 steps = sorted({*steps, *_numbers(covered[1])})
-        text = _P.separator.sub("", text, count=1).strip()
-        text = unbraced(_P.revised.sub("", text, count=1))
-        new = [step for step in steps if step not in seen]
-        if any(step not in expected for step in steps):
-            raise FormatError(f"step {next(s for s in steps if s not in expected)} was not given; "
+        text = unbraced(_P.opening.sub("", text, count=1))
+        if not known.issuperset(steps):
+            raise FormatError(f"step {next(s for s in steps if s not in known)} was not given; "
                               f"the steps are {expected[0]} to {expected[-1]}.")
+        new = steps if seen.isdisjoint(steps) else [step for step in steps if step not in seen]
         if not new:
-            if action is Action.MERGE or (revisions and not text):
+            if merges or (revisions and not text):
                 continue  # says again that it went into the merged step before
             raise FormatError(f"step {steps[0]} has more than one action.")
-        if len(new) < len(steps) and action is not Action.MERGE:
+        if len(new) < len(steps) and not merges:
             raise FormatError(f"step {min(set(steps) - set(new))} has more than one action.")
         before = revisions[-1] if revisions else None
-        if action is Action.MERGE and not text and before is not None and \
-                before.action is Action.MERGE and before.steps[-1] + 1 == new[0]:
-            revisions[-1] = before.model_copy(update={"steps": (*before.steps, *new)})
-        elif action in (Action.COMPRESS, Action.MERGE) and not text:
+        if merges and not text and before is not None and \
+                before["action"] is action and before["steps"][-1] + 1 == new[0]:
+            before["steps"] += new
+        elif action in WRITTEN and not text:
             raise FormatError(f"step {new[0]} is to be compressed, but its new text is missing.")
         else:
-            kept = text if action in (Action.COMPRESS, Action.MERGE) else None
-            revisions.append(Revision(action=action, steps=tuple(new), text=kept))
+            kept = text if action in WRITTEN else None
+            revisions.append({"action": action, "steps": new, "text": kept})
         seen.update(new)
     if missing := [step for step in expected if step not in seen]:
         named = ", ".join(map(str, missing[:10])) + (" …" if len(missing) > 10 else "")
         raise FormatError(f"these steps have no action: {named}.")
-    return tuple(sorted(revisions, key=lambda revision: revision.steps))
+    return as_revisions(sorted(revisions, key=itemgetter("steps")))
 
 
 def _numbers(text: str) -> list[int]:

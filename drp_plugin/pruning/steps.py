@@ -8,9 +8,12 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from functools import lru_cache
 from itertools import accumulate, zip_longest
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from pydantic import TypeAdapter
 
 from drp_plugin.pruning.dialogue import FormatError, unbraced
 from drp_plugin.records import Action, Revision, Step
@@ -24,6 +27,9 @@ _LIKE = 0.6  # Least share of a reworded step's characters that must be found in
 _FUZZY_LIMIT = 4000
 _FUZZY_TRIES = 200
 _QUOTES = str.maketrans("“”‘’`", "\"\"'''")
+# many records made at once take half the time
+as_steps = TypeAdapter(tuple[Step, ...]).validate_python
+as_revisions = TypeAdapter(tuple[Revision, ...]).validate_python
 
 
 class Located(NamedTuple):
@@ -40,7 +46,7 @@ def parse_steps(reply: str, *, skills: bool) -> list[Located]:
     """The steps of a reply, in order. Bold marks, headings and the braces of the format are taken
     off. Raises FormatError for a reply without steps, a step without text, or (`skills`) without
     skills."""
-    steps = [_labelled(chunk, skills) for _, chunk in numbered(reply, _P.step, 1)]
+    steps = [_labelled(chunk, skills) for _, chunk in numbered(f"\n{reply}", _P.step, 1)]
     if not steps:
         raise FormatError('it has no line that starts with "Step 1:".')
     for number, step in enumerate(steps, start=1):
@@ -56,16 +62,19 @@ def numbered(text: str, marker: re.Pattern[str], first: int | None = None
     """The markers' numbers, from `first` on, and what follows each. A marker counts only in its
     turn (1, 2, 3 …), because the reasoning itself may say "Step 2:"."""
     turns: list[re.Match[str]] = []
+    expected = first
     for match in marker.finditer(text):
-        if (int(turns[-1][1]) + 1 if turns else first) in (int(match[1]), None):
+        number = int(match[1])
+        if expected in (number, None):
             turns.append(match)
+            expected = number + 1
     ends = [match.start() for match in turns] + [len(text)]
     return [(int(match[1]), text[match.end() : end])
             for match, end in zip(turns, ends[1:], strict=True)]
 
 
 def _labelled(chunk: str, skills: bool) -> Located:
-    lines = list(_P.skill.finditer(chunk)) if skills else []
+    lines = list(_P.skill.finditer(f"\n{chunk}")) if skills else []
     if not lines:
         return Located(unbraced(chunk), None)
     name = lines[-1][1].strip().strip("*_.{} ")
@@ -152,6 +161,7 @@ def _plain(word: str) -> str:
     return word.translate(_QUOTES).strip("*_#.,:;!?\"'").lower() or word
 
 
+@lru_cache(maxsize=2)  # of T it is asked twice in a row
 def nonspace(text: str) -> int:
     """Non-space characters."""
     return len("".join(text.split()))
@@ -208,11 +218,12 @@ def pieces(thinking: str, steps: tuple[Step, ...],
     return result
 
 
-def stretch(index: int, text: str, start: int, end: int, skill: str | None = None) -> Step:
+def stretch(index: int, text: str, start: int, end: int,
+            skill: str | None = None) -> dict[str, Any]:
     """The step that is this stretch of T, without the white space around it."""
     body = text[start:end].strip()
     start += text[start:end].index(body[:1])
-    return Step(index=index, text=body, skill=skill, start=start, end=start + len(body))
+    return {"index": index, "text": body, "skill": skill, "start": start, "end": start + len(body)}
 
 
 def gap(text: str) -> str:
