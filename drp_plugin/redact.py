@@ -25,8 +25,11 @@ _IN_AN_ADDRESS = re.compile(
 _FOR_ADDRESSES = str.maketrans("+/", "-_")  # Base64's other alphabet
 _BY_NUMBER = re.compile(r"%[\da-f]{2}|\\(?:u00|x)[\da-f]{2}|&#", re.IGNORECASE)
 # what commands a terminal, or turns, hides or breaks the text around it; lines and tabs do not
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069"
-                     "\ufeff\ufff9-\ufffb\ud800-\udfff]")
+_UNSEEN = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]"
+    "|(?<![^\x00-\x7f\ufe00-\ufe0f])[\ufe00-\ufe0f]")  # One behind an emoji chooses its form
 
 # what means something in a line of Markdown; a_b, 1.5 and -3 do not, but _a_, 1. and - do, and
 # GitHub makes links of addresses

@@ -33,6 +33,19 @@ class _Inert(io.TextIOWrapper):
         return len(text)
 
 
+class _Messages(_Inert):
+    """Standard error: where nobody can be told, the work goes on."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            super().write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            super().flush()
+
+
 @contextlib.contextmanager
 def inert() -> Iterator[None]:
     """Standard output and error as such streams. One that is closed stays so for writers, and its
@@ -50,8 +63,9 @@ def inert() -> Iterator[None]:
         return
     for number, stream in enumerate(before, start=1):
         raw = stream.buffer if stream else open(number, "wb", closefd=False)  # noqa: SIM115
-        made.append(_Inert(raw, getattr(stream, "encoding", "utf-8"), "backslashreplace", "",
-                           line_buffering=number == 2 or raw.isatty()))
+        made.append((_Inert, _Messages)[number - 1](
+            raw, getattr(stream, "encoding", "utf-8"), "backslashreplace", "",
+            line_buffering=number == 2 or raw.isatty()))
     sys.stdout, sys.stderr = made
     try:
         yield
@@ -60,6 +74,7 @@ def inert() -> Iterator[None]:
         for stream in made:
             try:
                 stream.flush()
+                stream.buffer.flush()
             except OSError:  # told by now; what is left must not be tried again
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             stream.detach()

@@ -32,7 +32,7 @@ from drp_plugin.resources import table
 @cache
 def _table() -> tuple[dict[str, re.Pattern[str]], dict[str, dict[str, Any]], frozenset[str]]:
     """The patterns, the settings, and the fields of a body that are read."""
-    patterns, settings, fields = table("faults.yaml").values()
+    patterns, settings, fields, _ = table("faults.yaml").values()
     found = {name: re.compile("|".join(parts), re.DOTALL if name == "over" else 0)
              for name, parts in patterns.items()}
     names = {*settings, *(n for s in settings.values() for n in s.get("names", ()))}
@@ -151,6 +151,16 @@ def explain(said: Said, name: str, variable: str) -> Exception:
         return Transient(text, after_s=said.after_s, throttled=status == 429 or has("busy"),
                          fix="The server itself fails: look at its log, or try again later")
     return TeacherError(text, understood=False)
+
+
+def no_connection(error: BaseException | None) -> str:
+    """Why there was no reply at all, in plain words, by an error of a library and its causes."""
+    raised = ""
+    while error is not None:
+        raised += f"{type(error).__name__}: {error}\n"
+        error = error.__cause__ or error.__context__
+    return next(str(words) for pattern, words in table("faults.yaml")["connections"]
+                if re.search(pattern, raised))
 
 
 def _setting(said: Said) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import find_key, uses_vertex
+from drp_plugin.llm.blame import no_connection
 from drp_plugin.llm.messages import Reply, Request, plain, usage_of
 from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of, http_client
 from drp_plugin.llm.retry import Persistent, Transient, no_reply
@@ -113,9 +114,7 @@ class GeminiTeacher(RemoteTeacher):
         for parsing in (error, error.__cause__):
             if isinstance(parsing, json.JSONDecodeError):
                 return no_reply(self.clean(parsing.doc[:2000]))
-        name = type(error).__name__
-        return Transient(self.clean(f"{name}: {error}"), unreachable=any(
-            word in name for word in ("Connect", "Protocol", "Url", "Unicode")))
+        return Transient(f"connection failed: {no_connection(error)}", unreachable=True)
 
     def batch(self) -> BatchApi:
         """Gemini's batch mode. Raises UserError on Vertex AI, whose batches are other ones."""

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.llm import addresses
+from drp_plugin.llm.blame import no_connection
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, plain, usage_of
 from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of, http_client
 from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply, stopping
@@ -97,8 +98,7 @@ class OpenAITeacher(RemoteTeacher):
                              fix="Give a higher --timeout, or look at the server's log")
         if isinstance(cause, Transient):
             return cause
-        text = self.clean(str(cause) or type(cause).__name__)
-        return Transient(f"connection failed ({text})", unreachable=True)
+        return Transient(f"connection failed: {no_connection(error)}", unreachable=True)
 
     def batch(self) -> BatchApi:
         """OpenAI's Batch API, or that of a compatible server."""

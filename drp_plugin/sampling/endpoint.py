@@ -10,6 +10,7 @@ from typing import Any
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.llm.addresses import check_address, find_key
+from drp_plugin.llm.blame import no_connection
 from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
 from drp_plugin.llm.openai_client import KEY, OpenAITeacher, Servers, chat_body, read_completion
@@ -178,7 +179,7 @@ def _card(url: str, key: str, model: str | None) -> dict[str, Any]:
             cards = [card.model_dump() for card in client.models.list().data]
     except Exception as error:  # whatever it is, the server cannot be used
         status = getattr(error, "status_code", None)
-        what = f"HTTP {status}" if status else type(error).__name__
+        what = f"HTTP {status}" if status else no_connection(error)
         if status in (401, 403):
             raise UserError(f"{url} refuses the key ({what})",
                             fix=f"Check the environment variable {KEY}") from None

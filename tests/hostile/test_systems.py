@@ -36,6 +36,18 @@ def test_a_full_standard_output_is_one_line(scene: Scene) -> None:
             assert "No space left" in ran.stderr.decode() and b"Traceback" not in ran.stderr
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="/dev/full")
+@pytest.mark.parametrize("shell", ["DRP 2>/dev/full >/dev/null", "DRP 2>&- >/dev/null",
+                                   "DRP 2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}"])
+def test_messages_that_nobody_reads_are_no_failure(scene: Scene, shell: str) -> None:
+    """Results are what a command is for; a mistake keeps its exit code."""
+    for command in ("prune", "score", "build", "inspect", "report", "init"):
+        ran = drp(scene, " ".join(map(str, scene.line(command))), shell)
+        assert ran.returncode == 0, (command, ran.stderr)
+        scene.clean()
+    assert drp(scene, "prune absent.jsonl -o out --teacher offline", shell).returncode == 2
+
+
 def test_streams_that_are_closed(scene: Scene) -> None:
     assert "descriptor" in one_line(drp(scene, "experiment e.yaml --dry-run", "DRP >&-"))
     assert "descriptor" in one_line(drp(scene, "prune - -o out --teacher offline --tokenizer "

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import base64
+import re
+import sys
+import unicodedata
+from importlib import resources
 from urllib.parse import quote
 
 import pytest
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.addresses import check_address
-from drp_plugin.redact import HIDDEN, hide, redact
+from drp_plugin.redact import HIDDEN, hide, redact, visible
 
 
 @pytest.mark.parametrize("text", [
@@ -138,3 +142,39 @@ def test_texts_like_a_coded_key_stay(monkeypatch):
 
 def test_nothing_of_a_server_writes_to_the_terminal():
     assert redact("\x1b]0;title\x07 \x9b31m") == "⟨U+001B⟩]0;title⟨U+0007⟩ ⟨U+009B⟩31m"
+
+
+VISIBLE_FORMATS = [*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD,
+                   *range(0x13430, 0x13440)]
+"""Signs of Arabic, Syriac, Kaithi and Egyptian that are drawn."""
+
+
+UNSEEN = [c for c in map(chr, range(sys.maxunicode + 1)) if c not in "\n\t" and (
+    unicodedata.category(c) in ("Cc", "Cf", "Cs", "Zl", "Zp") or 0xE0000 <= ord(c) < 0xE1000)
+    and ord(c) not in VISIBLE_FORMATS] + ["\u034f", "\u115f", "\u3164", "\uffa0"]
+
+
+def test_what_nobody_sees_is_shown_by_its_number():
+    assert len(UNSEEN) > 6000
+    for c in UNSEEN:
+        assert visible(f"a{c}b") == f"a⟨U+{ord(c):04X}⟩b"
+
+
+@pytest.mark.parametrize("script", ["inspection/page.js", "report/browser.js"])
+def test_the_pages_show_the_same(script):
+    text = resources.files("drp_plugin").joinpath(script).read_text("utf-8")
+    (found,) = re.findall(r"/(\[\\u0000-\\u0008.*\])/u", text)
+    pattern = re.compile(re.sub(r"\\u\{(\w+)\}", lambda m: chr(int(m[1], 16)), found))
+    shown = {c for c in map(chr, range(sys.maxunicode + 1)) if pattern.fullmatch(c)}
+    assert shown >= {c for c in UNSEEN if unicodedata.category(c) != "Cs"}
+    assert all(visible(c) != c for c in shown)
+
+
+@pytest.mark.parametrize("text", ["é ∑ √2 ≤ 日本語 \xa0 \u3000", "❤\ufe0f ☺\ufe0e", "line\n\ttab",
+                                  "e\u0301", "\U0001f44d\U0001f3fd"])
+def test_what_is_seen_stays(text):
+    assert visible(text) == text
+
+
+def test_a_text_in_variation_selectors_is_seen():
+    assert visible("❤\ufe0f\ufe01\ufe02x\ufe03") == "❤\ufe0f⟨U+FE01⟩⟨U+FE02⟩x⟨U+FE03⟩"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import signal
 import socket
 import stat
@@ -262,12 +263,23 @@ class Peer:
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 
 
-@pytest.mark.parametrize("says", [
-    b"SSH-2.0-OpenSSH_9.6\r\n", b"", b"\x00" * 4096, OK + b"x-big: " + b"a" * 200_000 + b"\r\n\r\n",
-    OK + b"content-length: -5\r\n\r\n{}", OK + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
-    OK + b"content-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}",
-    OK + b"content-length: 99999999999999999999\r\n\r\n{", b"HTTP/9.9 abc\r\n\r\n"],
-    ids=["ssh", "nothing", "zeros", "headers", "length", "chunks", "gzip", "huge", "version"])
+PEERS = {
+    b"SSH-2.0-OpenSSH_9.6\r\n": "proper HTTP", b"": "without a reply",
+    b"\x00" * 4096: "proper HTTP",
+    OK + b"x-big: " + b"a" * 200_000 + b"\r\n\r\n": "headers of its reply are too long",
+    OK + b"content-length: -5\r\n\r\n{}": "proper HTTP",
+    OK + b"transfer-encoding: chunked\r\n\r\nzz\r\n": "proper HTTP",
+    OK + b"content-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}": "not packed as it says",
+    OK + b"content-length: 99999999999999999999\r\n\r\n{": "",
+    b"HTTP/9.9 abc\r\n\r\n": "proper HTTP", OK + b"content-length: 50\r\n\r\n{": "broke off",
+    b"HTTP/1.1 200 \x9b31m\r\n\r\n": "proper HTTP",
+    b"HTTP/1.1 302 x\r\nlocation: http://[::bad\r\ncontent-length: 0\r\n\r\n": "no address"}
+INTERNAL = re.compile(r"Error\b|Errno|\bb'|codec|message[:=]|ssl:|_ssl\.c| object at |\w+\.\w+\(")
+
+
+@pytest.mark.parametrize("says", PEERS, ids=[
+    "ssh", "nothing", "zeros", "headers", "length", "chunks", "gzip", "huge", "version", "short",
+    "status", "place"])
 @pytest.mark.parametrize("kind", ["openai", "gemini"])
 def test_a_peer_that_is_no_server_is_one_line(tmp_path, drp, says, kind):
     with Peer(says) as url:
@@ -275,6 +287,29 @@ def test_a_peer_that_is_no_server_is_one_line(tmp_path, drp, says, kind):
                   f"{kind}:m", "--base-url", url, "--timeout", "5")
     assert ran.code == 2 and ran.err.count("\n") == 1 and "Traceback" not in ran.err, ran.err
     assert "127.0.0.1" in ran.err and not (tmp_path / "run").exists()
+    assert PEERS[says] in ran.err and not INTERNAL.search(ran.err), ran.err
+
+
+@pytest.mark.parametrize(("url", "why"), [
+    ("http://127.0.0.1:9/v1", "nothing listens there"),
+    ("http://no-such-host.invalid/v1", "no host has this name"), ("https://127.0.0.1:0/v1", "")])
+@pytest.mark.parametrize("kind", ["openai", "gemini", "generate"])
+def test_why_there_is_no_server_is_said_in_plain_words(tmp_path, drp, url, why, kind):
+    data, out = traces(tmp_path / "t.jsonl", 1), ("-o", tmp_path / "out")
+    ran = drp(*(("generate", data, *out) if kind == "generate" else
+                ("prune", data, *out, "--teacher", f"{kind}:m")), "--base-url", url)
+    assert ran.code == 2 and ran.err.count("\n") == 1, ran.err
+    assert why in ran.err and not INTERNAL.search(ran.err), ran.err
+
+
+@pytest.mark.parametrize("says", [*(OK + b"\r\n" + body for body in (b"[]", b"7", b"<p>", b"{}")),
+                                  *PEERS])
+def test_generate_says_that_it_is_no_server_in_plain_words(tmp_path, drp, says):
+    with Peer(says) as url:
+        ran = drp("generate", traces(tmp_path / "t.jsonl", 1), "-o", tmp_path / "out",
+                  "--base-url", url)
+    assert ran.code == 2 and ran.err.count("\n") == 1, ran.err
+    assert "does not answer as an OpenAI" in ran.err and not INTERNAL.search(ran.err), ran.err
 
 
 @pytest.mark.parametrize("url", ["http://" + "a" * 300 + "/v1", "http://a..b/v1", "http://:80/v1",
