@@ -14,6 +14,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.inspection.rows import not_reached
 from drp_plugin.progress import Display
 from drp_plugin.redact import visible
+from drp_plugin.resources import filled
 from drp_plugin.sampling.arguments import pair
 from drp_plugin.training import dataset_info, mixing, sft_set, workspace
 from drp_plugin.training.preflight import check_config
@@ -108,30 +109,14 @@ def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
 
 def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:
     """What was made, what was left out and why, on standard error."""
-    facts = built.card
-    lines = [f"{built.rows} of {facts['rows_in']} rows in {settings.name}: "
-             + ", ".join(f"{k} {v}" for k, v in facts["sources"].items()),
-             *(f"left out: {number} {reason}" + ("" if reason == Why.NOT_SAMPLED else
-               f"; the first: {sft_set.first_of(built.dropped, reason)}")
-               for reason, number in facts["dropped"].items())]
-    lines += [f"note: {source} is not complete, {left} of its rows were not reached; run the same "
-              "`drp prune` again to go on" for source in sources if (left := not_reached(source))]
-    if settings.size and built.rows < settings.size:
-        lines.append(f"note: only {built.rows} of --size {settings.size} rows could be had"
-                     + (" at this ratio" if settings.ratio else ""))
-    if not counted:
-        lines.append("note: rows over the cutoff were not counted; give --tokenizer to count them")
-    elif facts["over_cutoff"]:
-        lines.append(f"note: {facts['over_cutoff']} rows are over {settings.cutoff_len} tokens and "
-                     "will be cut")
-    if found := facts["overlap"]:
-        same = sum(row["similarity"] == 1 for row in found)
-        ids = ", ".join(row["id"] for row in found[:5]) + ", …" * (len(found) > 5)
-        lines.append(f"note: {same} rows ask a question of the test sets, {len(found) - same} "
-                     f"nearly one: {ids}; {settings.name}.card.json lists them. --drop-overlap "
-                     "leaves them out")
-    for line in [*lines, *(f"note: {note}" for note in built.notes)]:
-        click.echo(line, err=True)
+    dropped = {reason: (number, "" if reason == Why.NOT_SAMPLED
+                        else sft_set.first_of(built.dropped, reason))
+               for reason, number in built.card["dropped"].items()}
+    click.echo(filled("build.txt.jinja", **built.card | {
+        "settings": settings, "counted": counted, "rows": built.rows, "notes": built.notes,
+        "dropped": dropped, "incomplete": {
+            source: left for source in sources if (left := not_reached(source))}}),
+        err=True, nl=False)
 
 
 @click.command(help=page("check"))

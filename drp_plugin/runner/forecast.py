@@ -18,6 +18,7 @@ from drp_plugin.llm.ledger_client import LedgerClient
 from drp_plugin.llm.prices import Price
 from drp_plugin.progress import Display, duration
 from drp_plugin.records import Pruned, Reason, Reject, Trace
+from drp_plugin.resources import filled
 from drp_plugin.runner.job import Job, attempt_row, in_order
 from drp_plugin.statistics import Estimate, student_t, wilson
 
@@ -180,43 +181,6 @@ def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> 
     return Estimate(value, max(0.0, value - half), value + half)
 
 
-def lines(forecast: Forecast) -> list[str]:
+def described(forecast: Forecast) -> str:
     """The forecast for a person."""
-    f = forecast
-
-    def line(name: str, e: Estimate | None, form: str = "{:,.0f}") -> str:
-        if e is None:
-            return f"{name:<19} not known: the server's replies carry no usage"
-        value, low, high = map(form.format, (e.value, e.low, e.high))
-        return f"{name:<19} {value}  " + ("(too few rows for an interval)" if math.isinf(e.high)
-                                          else f"(95 %: {low} to {high})")
-
-    out = [f"forecast for {f.rows:,} rows from a pilot of {f.pilot}"]
-    if f.cut:
-        out.append(f"--max-cost cut the pilot short: {f.cut} of its {f.pilot + f.cut} rows were "
-                   f"not reached")
-    if f.failed:
-        out.append(f"{f.failed} of the pilot's rows failed: the figures are those of the others")
-    if f.price is None:
-        out.append("cost                no price is known: give --price IN,OUT")
-    elif f.cost_usd is None or f.batch_cost_usd is None:
-        out.append("cost                cannot be forecast: the server's replies carry no usage")
-    else:
-        out += [line("cost, live", f.cost_usd, "${:,.2f}"),
-                line("cost, --batch", f.batch_cost_usd, "${:,.2f}")]
-    out += [line("requests", f.requests), line("prompt tokens", f.prompt_tokens),
-            line("completion tokens", f.completion_tokens),
-            f"wall time, live     about {duration(f.seconds)}",
-            "wall time, --batch  up to 24 h for each stage, as the provider promises"]
-    out += [f"{name:<19} {100 * e.value:5.1f} %  (95 %: {100 * e.low:.1f} to {100 * e.high:.1f} %)"
-            for name, e in f.yields.items()]
-    if f.tokens_saved is not None:
-        out.append(f"tokens saved        {100 * f.tokens_saved:.1f} % of the pruned rows'")
-    if f.price is not None:
-        sure = "" if f.price.confirmed else ", not confirmed"
-        out.append(f"price               ${f.price.input:g} in, ${f.price.output:g} out for a "
-                   f"million tokens{f' ({f.price.date}{sure})' if f.price.date else ''}"
-                   + (f"; {f.price.remark}" if f.price.remark else ""))
-    cost = "" if f.cost_usd is None else f" cost ${f.spent_usd:.4f};"
-    out.append(f"the pilot{cost or ':'} its replies are kept and not paid for again")
-    return out
+    return filled("forecast.txt.jinja", f=forecast, infinite=math.inf, duration=duration).rstrip()

@@ -26,7 +26,7 @@ from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS, SUMMARY
 from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE
-from drp_plugin.runner.forecast import Forecast, lines, make_forecast
+from drp_plugin.runner.forecast import Forecast, described, make_forecast
 from drp_plugin.runner.job import Job, Rows, RunOptions, check_input, run_live, terminable
 from drp_plugin.runner.outputs import Tally, check_rows, prepare, settle, unmake
 from drp_plugin.teachers.registry import TeacherSettings
@@ -171,7 +171,7 @@ def finish(outcome: Tally | Forecast, *, strict: bool) -> int:
     """Print a forecast; the command's exit code: STOPPED where rows were not reached, NOTHING
     where nothing was gained."""
     if isinstance(outcome, Forecast):
-        print("\n".join(lines(outcome)))
+        print(described(outcome))
         return 0
     if outcome.not_reached:
         return STOPPED

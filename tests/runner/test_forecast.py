@@ -9,7 +9,7 @@ import pytest
 
 from drp_plugin.llm.prices import Price
 from drp_plugin.records import Pruned, Reason, Reject, Usage
-from drp_plugin.runner.forecast import lines, project, strata
+from drp_plugin.runner.forecast import described, project, strata
 
 
 def result(tokens: int, *, reject: bool = False) -> Pruned | Reject:
@@ -76,14 +76,14 @@ def test_failed_rows_are_left_out_of_the_estimate():
     forecast = project(parts, price=Price(input=1, output=1))
     assert forecast.prompt_tokens.value == pytest.approx(4000)
     assert forecast.failed == 2 and forecast.yields["request_failed"].value == 0.25
-    assert "2 of the pilot's rows failed" in "\n".join(lines(forecast))
+    assert "2 of the pilot's rows failed" in described(forecast)
 
 
 def test_a_pilot_cut_to_one_row_gives_no_interval_of_no_width():
     parts = strata([1] * 40, 8)
     parts[0].results = [(1, result(100))]
     forecast = project(parts, price=Price(input=1, output=1))
-    text = "\n".join(lines(forecast))
+    text = described(forecast)
     assert forecast.cut == 7 and "7 of its 8 rows were not reached" in text
     assert "cost, live          $0.01  (too few rows for an interval)" in text
 
@@ -91,7 +91,7 @@ def test_a_pilot_cut_to_one_row_gives_no_interval_of_no_width():
 def test_replies_without_usage_give_no_cost():
     parts = fill(strata([1] * 5, 5), [1] * 5, [0] * 5)
     forecast = project(parts, price=Price(input=1, output=1), counted=False)
-    text = "\n".join(lines(forecast))
+    text = described(forecast)
     assert forecast.cost_usd is None and "$0.0" not in text
     assert "cost                cannot be forecast" in text
     free = project(parts, price=Price(input=0, output=0), counted=False)
@@ -107,5 +107,5 @@ def test_yield_by_reason():
     assert forecast.yields["pruned"].value == 0.8
     assert forecast.yields["new_number"].value == 0.2
     assert forecast.tokens_saved == pytest.approx(0.6)
-    text = "\n".join(lines(forecast))
+    text = described(forecast)
     assert "no price is known" in text and "new_number" in text
