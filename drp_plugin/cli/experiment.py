@@ -16,6 +16,7 @@ from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
 from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose, locked
 from drp_plugin.experiment.stages import Marks, Stage, project
+from drp_plugin.resources import filled
 
 _DEMO_NEEDS = ("torch", "llamafactory", "lmms_eval", "doit")
 
@@ -70,25 +71,8 @@ def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None
 
 
 def _show(stages: list[Stage], read: Experiment) -> None:
-    usd = hours = 0.0
-    unknown = 0
-    for stage in stages:
-        found = project(stage, read)
-        where = f"cd {shlex.quote(str(stage.cwd))} && " if stage.cwd else ""
-        print(f"# {stage.name}\n{where}{shlex.join(stage.command)}")
-        if found.usd is not None:
-            usd += found.usd
-            print(f"#   about ${found.usd:,.2f}: {found.formula}")
-        elif found.gpu_hours is not None:
-            hours += found.gpu_hours
-            print(f"#   about {found.gpu_hours:,.1f} GPU hours ({read.hardware.gpu}): "
-                  f"{found.formula}")
-        elif found.formula:
-            unknown += 1
-            print(f"#   {found.formula}")
-    print(f"# {len(stages)} stages; teachers about ${usd:,.2f}; generation and training about "
-          f"{hours:,.1f} GPU hours" + (f"; {unknown} stages without a known price" if unknown
-                                       else ""))
+    print(filled("dry_run.txt.jinja", plans=[(stage, project(stage, read)) for stage in stages],
+                 gpu=read.hardware.gpu, quote=shlex.quote, join=shlex.join), end="")
 
 
 def _status(stages: list[Stage], folder: Path) -> None:
