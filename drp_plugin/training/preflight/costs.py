@@ -121,10 +121,11 @@ def count_parameters(case: Preflight) -> tuple[int, int] | None:
 def memory(case: Preflight, parameters: int, trained: int) -> None:
     """An estimate for one GPU: weights, adapter and its optimizer, activations, logits.
 
-    Gradient checkpointing is on in LLaMA-Factory by default: one tensor a layer is kept. The peak
-    comes with the loss (logits in bf16 and fp32, and a gradient) or, where the vocabulary is
-    small, in the layer that is worked on. With the 7B and the 1.5B student on an H200 it is
-    within 1 % of what tensors took, from 1,024 to 16,384 tokens (`python benchmarks/gpu.py`).
+    With gradient checkpointing, LLaMA-Factory's default, one tensor a layer is kept; without it, as
+    much of each layer as one takes at its peak (not measured). The peak comes with the loss (logits
+    in bf16 and fp32, and a gradient) or, where the vocabulary is small, in the layer that is worked
+    on. With the 7B and the 1.5B student on an H200 the estimate is within 1 % of what tensors took,
+    from 1,024 to 16,384 tokens (`python benchmarks/gpu.py`).
     """
     config, gpus, bits = case.student, case.facts["gpus"], case.model.quantization_bit
     width = 2 if case.training.bf16 else 4  # or fp16, which the parser was given as bf16
@@ -146,7 +147,8 @@ def memory(case: Preflight, parameters: int, trained: int) -> None:
     logits = tokens * config.vocab_size * (width + 10) / GIB
     layer = tokens * width * (13 * hidden + 6 * inner) / GIB
     activations = tokens * kept * (config.num_hidden_layers + 3) * hidden / GIB
-    activations += max(0.0, layer - logits)
+    activations += layer * config.num_hidden_layers if case.model.disable_gradient_checkpointing \
+        else max(0.0, layer - logits)
     total = weights + state + activations + logits + 1
     case.facts |= {"parameters": parameters, "trained_parameters": trained,
                    "memory_gib": round(total, 1)}
