@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from functools import cached_property, partial
 from itertools import accumulate
+from operator import itemgetter
 
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, check_loop
 from drp_plugin.pruning.steps import (
@@ -35,17 +36,13 @@ class Windows:
         return units(self.text, self._level)
 
     @cached_property
-    def _ends(self) -> list[int]:
-        return [span.end for span in self.spans]
-
-    @cached_property
     def _tokens(self) -> list[int]:
         return [0, *accumulate(self._count(self.text[s.start : s.end]) for s in self.spans)]
 
     def end(self, start: int, limit: int) -> int:
         """Where the part that begins at character `start` ends. At least one unit; where the text
         goes on, the end of a paragraph in the part's last quarter is preferred."""
-        first = bisect_right(self._ends, start)
+        first = self.units_until(start)
         if first >= len(self.spans):
             return len(self.text)
         base = self._tokens[first]
@@ -59,7 +56,7 @@ class Windows:
 
     def units_until(self, position: int) -> int:
         """How many units end at or before character `position`."""
-        return bisect_right(self._ends, position)
+        return bisect_right(self.spans, position, key=itemgetter(1))
 
     def count_tokens(self, start: int, end: int) -> int:
         """Tokens of the units that the part touches."""

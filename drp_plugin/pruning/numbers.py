@@ -22,18 +22,13 @@ def values(text: str) -> set[Fraction]:
     """Every number that the text holds, words for small numbers and both readings of `1,234`."""
     text = _P.spacing.sub("", text)
     found = {value for literal in set(_P.number.findall(text)) for value in _readings(literal)}
-    found.update(_whole(digits[:40]) for digits in set(re.findall(r"\d+", text)))
+    found.update(Fraction(int(digits[:40])) for digits in set(re.findall(r"\d+", text)))
     return found | _worded(text)
 
 
 def _worded(text: str) -> set[Fraction]:
     return {_WORDS[word] for word in map(str.lower, set(_P.word.findall(text)))
             if word in _WORDS}
-
-
-@lru_cache(maxsize=1 << 14)
-def _whole(digits: str) -> Fraction:
-    return Fraction(int(digits))
 
 
 @lru_cache(maxsize=1 << 14)

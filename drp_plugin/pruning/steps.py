@@ -101,8 +101,8 @@ def locate(text: str, steps: list[Located]) -> list[Located]:
             continue
         compact = compact or _Compact(text)
         wanted = "".join(step.text.split()).translate(_QUOTES)
-        exact = _exact(compact.text, wanted, cursor)
-        if exact >= 0:
+        reach = len(compact.text) if len(wanted) > 80 else cursor + _LOOKAHEAD + len(wanted)
+        if wanted and (exact := compact.text.find(wanted, cursor, reach)) >= 0:
             cursor = exact + len(wanted)
             start, at = compact.place(exact), compact.place(cursor - 1) + 1
             found.append(Located(text[start:at], step.skill, start, at, len(wanted)))
@@ -134,11 +134,6 @@ class _Compact:
         """The end of the word at a place of the text: there, and in here."""
         word = bisect_left(self._spans, position, key=itemgetter(1))
         return self._spans[word][1], self._begins[word + 1]
-
-
-def _exact(source: str, wanted: str, cursor: int) -> int:
-    reach = len(source) if len(wanted) > 80 else cursor + _LOOKAHEAD + len(wanted)
-    return source.find(wanted, cursor, reach) if wanted else -1
 
 
 def _reworded(text: str, step: Located, start: int) -> Located:

@@ -15,6 +15,7 @@ import drp_plugin
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.resources import table
+from drp_plugin.seen import Numbers
 from drp_plugin.training.mixing import Fit
 from drp_plugin.training.preflight.files import read_object
 from drp_plugin.training.sources import Dropped
@@ -36,11 +37,11 @@ def tally(values: Iterable[Any]) -> dict[str, int]:
     return dict(Counter(str(v) for v in values).most_common())
 
 
-def spread(values: Sequence[int]) -> dict[str, float] | None:
+def spread(values: Counter[int]) -> dict[str, float] | None:
     """Mean, median, 95th percentile and maximum; None for nothing."""
     if not values:
         return None
-    ordered = sorted(values)
+    ordered = sorted(values.elements())
     return {"mean": round(mean(ordered), 1), "median": median(ordered),
             "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], "max": ordered[-1]}
 
@@ -50,12 +51,12 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
     """The card as one JSON object, of the set's rows with the hash of the question, the characters
     and the facts of each. It holds no date, so that equal builds are equal files."""
     counts = {title: Counter[str]() for title in ("sources", *_COUNTED)}
-    lengths: dict[str, list[int]] = {title: [] for title in (
+    lengths: dict[str, Counter[int]] = {title: Counter() for title in (
         "tokens_per_row", "response_tokens_before", "response_tokens_after",
         "characters_per_response")}
-    questions, files, edited, overlap = set(), set(), {}, []
+    questions, files, edited, overlap = Numbers(), set(), {}, []
     for row, (question, characters, facts) in rows:
-        questions.add(bytes.fromhex(question))
+        questions.put(bytes.fromhex(question), 0)
         files.add(row.source)
         counts["sources"][row.group] += 1
         for title, key in _COUNTED.items():
@@ -64,7 +65,7 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
         for of_title, length in zip(lengths.values(), (row.tokens, before, after, characters),
                                     strict=True):
             if length is not None:
-                of_title.append(length)
+                of_title[length] += 1
         if "overlap" in facts:
             overlap.append(dict(zip(("id", "test", "similarity"), facts["overlap"], strict=True)))
         if "edited" in facts:
@@ -76,7 +77,7 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
         "template": settings.template,
         "rows_in": rows_in,
         "rows": counts["sources"].total(),
-        "questions": len(questions),
+        "questions": questions.least()[0],
         "dropped": tally(d.reason for d in dropped),
         **{title: dict(counter.most_common()) for title, counter in counts.items()},
         "files": sorted(files),
@@ -88,7 +89,8 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
         "test_sets": list(settings.test_sets),
         "overlap": sorted(overlap, key=lambda o: -o["similarity"]),
         "cutoff_len": settings.cutoff_len,
-        "over_cutoff": sum(n > settings.cutoff_len for n in lengths["tokens_per_row"])
+        "over_cutoff": sum(
+            times for n, times in lengths["tokens_per_row"].items() if n > settings.cutoff_len)
         if lengths["tokens_per_row"] else None,
         "tokenizer": tokenizer,
         **{title: spread(found) for title, found in lengths.items()},

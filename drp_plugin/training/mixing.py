@@ -3,46 +3,69 @@
 import contextlib
 import hashlib
 import json
+import sqlite3
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import dumps
 
 
-@dataclass(frozen=True, slots=True)
-class Fit:
-    """A row that can be trained on, without its text: what is kept of each in memory."""
+class Fit(NamedTuple):
+    """A row that can be trained on, without its text."""
 
+    trained: bytes  # what equal rows have the same of
     order: bytes  # its place in the shuffle
     group: str
     id: str
     source: str
     row: int
-    offset: int  # its place in the spool
     tokens: int | None  # its length as a training row; None where it was not counted
+    offset: int = 0  # its place in the spool
 
-    @property
-    def rank(self) -> tuple[str, str, str, int]:
-        """Which of several equal rows stays: whatever the order of reading, the least."""
-        return self.group, self.id, self.source, self.row
+
+_TABLE = """
+    PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000;
+    CREATE TABLE fit (trained, place, part, id, source, line, tokens, offset); BEGIN"""
+#: Of equal rows the least stays, whatever the order of reading.
+_SORT = """
+    CREATE TABLE sorted AS SELECT *, row_number() OVER equal AS turn,
+        first_value(line) OVER equal, first_value(source) OVER equal
+    FROM fit WINDOW equal AS (PARTITION BY trained ORDER BY part, id, source, line)
+    ORDER BY place, trained"""
 
 
 class Spool:
-    """A nameless file beside the set that is being built; it goes with its process."""
+    """The rows that can be trained on: their texts in a nameless file beside the set that is being
+    built, the rest in a temporary database. Both go with the process."""
 
     def __init__(self, folder: Path) -> None:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
         self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115
         self._end, self.close = 0, self._file.close
+        self._base = sqlite3.connect("", isolation_level=None)
+        self._base.executescript(_TABLE)
 
-    def put(self, example: dict[str, Any], note: Any) -> int:
-        """Keep a training example and what is known about it; returns where they are."""
-        self._end += self._file.write(text := f"{dumps(example)}\n{json.dumps(note)}\n".encode())
-        return self._end - len(text)
+    def put(self, fit: Fit, example: dict[str, Any], note: Any) -> None:
+        """Keep a row, its training example and what is known about it."""
+        self._base.execute("INSERT INTO fit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [
+            value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+            for value in fit._replace(offset=self._end)])
+        self._end += self._file.write(f"{dumps(example)}\n{json.dumps(note)}\n".encode())
+
+    def sort(self) -> Iterator[tuple[Fit, str]]:
+        """Sort the rows, once; those that are equal to another one, and where that is."""
+        self._base.execute(_SORT)
+        for *fit, _, line, source in self._base.execute("SELECT * FROM sorted WHERE turn > 1"):
+            yield Fit(*fit), f"row {line} of {source}"
+
+    def rows(self) -> Iterator[Fit]:
+        """The others, in the order of the shuffle."""
+        found = self._base.execute("SELECT * FROM sorted WHERE turn = 1 ORDER BY rowid")
+        return (Fit(*row[:-3]) for row in found)
 
     def read(self, rows: Iterable[Fit]) -> Iterator[tuple[Fit, str, Any]]:
         """Each row with its example, as one line of JSON, and what is known about it."""
@@ -104,23 +127,31 @@ def quotas(weights: Mapping[str, float], available: Mapping[str, int],
     return counts
 
 
-def mix(rows: Sequence[Fit], *, size: int | None,
-        ratio: Mapping[str, float] | None) -> tuple[list[Fit], list[Fit]]:
-    """Shuffle and choose; returns the chosen rows in training order, and the rest.
+class Mix:
+    """The rows of the set, in training order; they are chosen anew each time.
 
     Without `ratio` the sources mix as they are; the first `size` rows of the shuffle stay. The
     result is shuffled as a whole, since LLaMA-Factory's `max_samples` takes the first rows. The
     order hangs on seed and content alone: concurrent pruning writes rows as they come.
     """
-    ordered = sorted(rows, key=lambda row: row.order)
-    if ratio is None:
-        return (ordered, []) if size is None else (ordered[:size], ordered[size:])
-    names = match_groups(sorted({row.group for row in ordered}), list(ratio))
-    available = {name: sum(names[row.group] == name for row in ordered) for name in ratio}
-    left = quotas(ratio, available, size)
-    chosen: list[Fit] = []
-    rest: list[Fit] = []
-    for row in ordered:
-        (chosen if left[names[row.group]] > 0 else rest).append(row)
-        left[names[row.group]] -= 1
-    return chosen, rest
+
+    def __init__(self, spool: Spool, size: int | None, ratio: Mapping[str, float] | None) -> None:
+        groups, available = Counter(row.group for row in spool.rows()), Counter[str]()
+        self._spool, self._names = spool, dict.fromkeys(groups, "") if ratio is None \
+            else match_groups(sorted(groups), list(ratio))
+        for group, rows in groups.items():
+            available[self._names[group]] += rows
+        self._left = quotas(ratio or {"": 1.0}, available, size)
+
+    def __len__(self) -> int:
+        return sum(self._left.values())
+
+    def __iter__(self) -> Iterator[Fit]:
+        return (row for row, taken in self.choices() if taken)
+
+    def choices(self) -> Iterator[tuple[Fit, bool]]:
+        """Every row, and whether it is in the set."""
+        left = dict(self._left)
+        for row in self._spool.rows():
+            left[self._names[row.group]] -= 1
+            yield row, left[self._names[row.group]] >= 0

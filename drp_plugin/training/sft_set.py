@@ -13,7 +13,7 @@ from drp_plugin.redact import markdown
 from drp_plugin.resources import filled
 from drp_plugin.thinking import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import dataset_info
-from drp_plugin.training.mixing import Fit, Spool, digest, mix
+from drp_plugin.training.mixing import Fit, Mix, Spool, digest
 from drp_plugin.training.sources import Candidate, Dropped, HeldOut, Why, read_source
 from drp_plugin.training.templates import BARE, DEFAULT_TEMPLATE, Count, Family, asking, family
 
@@ -62,7 +62,6 @@ class Sorter:
     excluded: HeldOut
     tests: HeldOut
     spool: Spool
-    fit: dict[bytes, list[Fit]] = field(default_factory=dict)  # by what is trained
     dropped: list[Dropped] = field(default_factory=list)
     rows_in: int = 0
     unrecorded: int = 0  # rows that do not name their prompt, where that decides
@@ -100,11 +99,11 @@ class Sorter:
         self.unrecorded += settings.prompt is None and row.prompt is None
         facts = {**row.facts, **({} if prompt == BARE else {"prompt": prompt}),
                  **({"overlap": [row.id, *overlap]} if overlap else {})}
-        self.fit.setdefault(digest(asked, response, rejected), []).append(Fit(
+        self.spool.put(Fit(
+            digest(asked, response, rejected),
             digest(str(settings.seed), row.group, row.id, row.question, response), row.group,
-            row.id, row.source, row.row, self.spool.put(
-                _example(asked, response, rejected),
-                [digest(row.question).hex(), len(response), facts]), tokens))
+            row.id, row.source, row.row, tokens), _example(asked, response, rejected),
+            [digest(row.question).hex(), len(response), facts])
 
     def _prepared(self, row: Candidate, asked: str) -> tuple[str, str | None]:
         """The row's responses in shape; raises Unfit."""
@@ -124,27 +123,23 @@ class Sorter:
             raise Unfit(Why.NO_REJECTED, "both responses are the same")
         return response, rejected
 
-    def mixed(self, source: str | Path) -> list[Fit]:
-        """The rows of the set in their order; of equal ones that of the least rank stays. Raises
-        UserError, which names the `source`, where there are none."""
-        good = []
-        for equal in self.fit.values():
-            first, *others = sorted(equal, key=lambda fit: fit.rank)
-            good.append(first)
-            for fit in others:
-                self._drop(fit, Why.DUPLICATE, f"same as row {first.row} of {first.source}")
+    def mixed(self, source: str | Path) -> Mix:
+        """The rows of the set. Raises UserError, which names the `source`, where there are none."""
+        for fit, same in self.spool.sort():
+            self._drop(fit, Why.DUPLICATE, f"same as {same}")
         self.dropped.sort(key=lambda d: (d.source, d.row))
-        if not good:
+        if next(self.spool.rows(), None) is None:
             reasons = dataset_info.tally(d.reason for d in self.dropped)
             raise UserError("no row can be trained on", file=source, fix="Reasons: " + (
                 "; ".join(f"{n} {reason}, the first: {first_of(self.dropped, reason)}"
                           for reason, n in reasons.items()) or "there are no rows"))
-        chosen, rest = mix(good, size=self.settings.size, ratio=self.settings.ratio)
-        if not chosen:
+        chosen = Mix(self.spool, self.settings.size, self.settings.ratio)
+        if not len(chosen):
             raise UserError("--size and --ratio leave no row", file=source,
                             fix="Give a larger --size or a flatter --ratio")
-        for fit in rest:
-            self._drop(fit, Why.NOT_SAMPLED)
+        for fit, taken in chosen.choices():
+            if not taken:
+                self._drop(fit, Why.NOT_SAMPLED)
         return chosen
 
 
@@ -200,7 +195,7 @@ def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
             f"{name} {n}" for name, n in prompts.items())
 
 
-def _text(spool: Spool, chosen: Sequence[Fit]) -> Iterator[str]:
+def _text(spool: Spool, chosen: Mix) -> Iterator[str]:
     """The set as LLaMA-Factory is given it: one JSON array, a row a line."""
     yield "[\n"
     for number, (_, example, _) in enumerate(spool.read(chosen), start=1):
@@ -208,7 +203,7 @@ def _text(spool: Spool, chosen: Sequence[Fit]) -> Iterator[str]:
     yield "]\n"
 
 
-def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Sequence[Fit],
+def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Mix,
            dropped: Sequence[Dropped], facts: dict[str, Any], replace_set: bool) -> Path:
     """Write the set and what stands beside it; returns the set's file."""
     name, file = settings.name, folder / f"{settings.name}.json"

@@ -85,10 +85,11 @@ def test_the_set_is_sharegpt_in_the_exact_shape(write_rows, tmp_path):
 
 def test_same_seed_same_bytes_whatever_the_order_of_rows(write_rows, tmp_path):
     rows = tiny.rows(30)
+    rows += [{**row, "prompt": "eval_boxed"} for row in rows]  # the same but for what is asked
     runs = [write_rows(rows, "a"), write_rows(rows[::-1], "b")]
     first, second, other = (
         build([run], tmp_path / f"d{i}",
-              SetSettings(name="x", seed=seed, size=20)).file.read_bytes()
+              SetSettings(name="x", seed=seed, size=50)).file.read_bytes()
         for i, (run, seed) in enumerate([(runs[0], 1), (runs[1], 1), (runs[0], 2)]))
     assert first == second
     assert first != other
