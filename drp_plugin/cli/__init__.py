@@ -21,6 +21,7 @@ _MODULES: dict[str, dict[str, str]] = table("commands.yaml")
 COMMANDS = {name: text for of_one in _MODULES.values() for name, text in of_one.items()}
 _SOON_S = 0.6
 _SAID: dict[str, list[str]] = table("next.yaml")
+_HELP: dict[str, dict[str, str]] = table("help/options.yaml")
 
 
 class LazyGroup(click.Group):
@@ -35,6 +36,9 @@ class LazyGroup(click.Group):
         name = next(module for module, of_one in _MODULES.items() if cmd_name in of_one)
         module = importlib.import_module(f"{__name__}.{name}")
         command: click.Command = copy.copy(getattr(module, cmd_name.replace("-", "_")))
+        texts = {**_HELP["shared"], **_HELP.get(cmd_name, {})}
+        for option in (p for p in command.params if isinstance(p, click.Option)):
+            option.help = option.help or texts.get(option.name)
         if cmd_name in _SAID and command.callback:
             first, following = _SAID[cmd_name]
             command.callback = _saying(first, following, command.callback)

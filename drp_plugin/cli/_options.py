@@ -154,73 +154,43 @@ def price(value: Any) -> str:
 PATH = click.Path(path_type=Path)
 SOME, ANY = click.IntRange(1, MOST), click.IntRange(0, MOST)
 SEED = click.IntRange(-2 ** 63, 2 ** 63 - 1)
-columns_option = click.option(
-    "--columns", default="", metavar="FIELD=NAME,…",
-    callback=lambda context, option, text: parse_columns(text),
-    help="The input's field names, as question=problem,response=output. Usual layouts are found "
-         "automatically (docs/inputs.md).")
+columns_option = click.option("--columns", default="", metavar="FIELD=NAME,…",
+                              callback=lambda context, option, text: parse_columns(text))
 run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
-                              type=PATH, help="The run's folder.")
-prompts_option = click.option(
-    "--prompts", "prompts_dir", type=PATH, metavar="DIR",
-    help="A folder whose *.jinja files replace the shipped prompts of the same names.")
+                              type=PATH)
+prompts_option = click.option("--prompts", "prompts_dir", type=PATH, metavar="DIR")
 _ASKING: tuple[Callable[[Any], Any], ...] = (
-    click.option("--base-url", "base_urls", metavar="URL", multiple=True,
-                 help="Any OpenAI-compatible endpoint for openai:MODEL (a vLLM server, Ollama, …); "
-                      "several share the work; by default $OPENAI_BASE_URL, where set."),
-    click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0,
-                 help="none leaves it to the provider."),
+    click.option("--base-url", "base_urls", metavar="URL", multiple=True),
+    click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0),
     click.option("--top-p", type=Number(0, 1, min_open=True)),
-    click.option("--seed", type=SEED, help="Sent to providers that accept one."),
-    click.option("--max-tokens", type=SOME, help="Longest reply; else the model's own limit."),
-    click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE",
-                 help="Any further field of the request, e.g. reasoning_effort=low."),
-    click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE",
-                 help="Argument of vLLM's engine for vllm:PATH, e.g. tensor_parallel_size=4."),
-    click.option("--concurrency", type=click.IntRange(1, 4096), default=64,
-                 help="Most requests in flight per server; its rate limits may lower it."),
-    click.option("--timeout", "timeout_s", type=Number(0.1), default=600.0,
-                 help="Seconds for one request."),
-    click.option("--retries", type=click.IntRange(0, 100), default=7,
-                 help="Retries of a failed request."),
-    click.option("--price", type=price, metavar="IN,OUT",
-                 help="USD per million tokens in and out, instead of the price table."),
-    click.option("--prices", type=click.Path(path_type=Path, dir_okay=False),
-                 help="Your own price table (YAML)."),
+    click.option("--seed", type=SEED),
+    click.option("--max-tokens", type=SOME),
+    click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE"),
+    click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE"),
+    click.option("--concurrency", type=click.IntRange(1, 4096), default=64),
+    click.option("--timeout", "timeout_s", type=Number(0.1), default=600.0),
+    click.option("--retries", type=click.IntRange(0, 100), default=7),
+    click.option("--price", type=price, metavar="IN,OUT"),
+    click.option("--prices", type=click.Path(path_type=Path, dir_okay=False)),
     click.option("--config", callback=read_config, is_eager=True, expose_value=False,
-                 metavar="YAML", help="Take options from a file: one `option: value` a line; "
-                                      "the command line wins."),
+                 metavar="YAML"),
 )
 _RUNNING: tuple[Callable[[Any], Any], ...] = (
     prompts_option,
-    click.option("--tokenizer", default=QWEN,
-                 help="Tokenizer for counting: qwen, student, a tokenizer.json, or a folder."),
-    click.option("--repairs", type=ANY, default=1,
-                 help="Times that a reply out of format is sent back."),
-    click.option("--keep-wrong", is_flag=True,
-                 help="Keep rows with a wrong or no answer, as the paper's code does."),
-    click.option("--batch", is_flag=True,
-                 help="Ask through the provider's batch API: half the price, within a day. "
-                      "It can be interrupted: the same command resumes the wait."),
-    click.option("--batch-size", type=SOME, metavar="N",
-                 help="Most requests in one batch; by default the provider's limit."),
-    click.option("--poll", "poll_s", type=Number(0.01), default=30.0,
-                 help="Seconds between queries about a batch."),
-    click.option("--forecast", is_flag=True,
-                 help="Run a pilot, project cost, time and yield of the whole, and stop."),
-    click.option("--pilot", type=click.IntRange(2, MOST), default=20,
-                 help="Rows of the pilot, spread over short and long traces."),
-    click.option("--max-cost", type=Number(0, min_open=True), metavar="USD",
-                 help="Budget of RUN_DIR. Requests in flight count at their highest "
-                      "possible cost."),
-    click.option("--anew", is_flag=True,
-                 help="Continue in RUN_DIR with changed settings."),
+    click.option("--tokenizer", default=QWEN),
+    click.option("--repairs", type=ANY, default=1),
+    click.option("--keep-wrong", is_flag=True),
+    click.option("--batch", is_flag=True),
+    click.option("--batch-size", type=SOME, metavar="N"),
+    click.option("--poll", "poll_s", type=Number(0.01), default=30.0),
+    click.option("--forecast", is_flag=True),
+    click.option("--pilot", type=click.IntRange(2, MOST), default=20),
+    click.option("--max-cost", type=Number(0, min_open=True), metavar="USD"),
+    click.option("--anew", is_flag=True),
     columns_option,
-    click.option("--limit", type=SOME, help="Only the first N rows."),
-    click.option("--shard", type=shard, metavar="I/N",
-                 help="Run part I of N: every N-th row from row I on. Each part has its own "
-                      "RUN_DIR; `drp merge` combines them."),
-    click.option("--strict", is_flag=True, help="Exit with 1 if any row was rejected."),
+    click.option("--limit", type=SOME),
+    click.option("--shard", type=shard, metavar="I/N"),
+    click.option("--strict", is_flag=True),
 )
 
 
@@ -232,9 +202,7 @@ def adding(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
     """Adds what a teacher is asked with: `teacher_settings` takes it out of what is given."""
-    return adding(click.option(
-        option, "teacher", required=True, metavar="KIND:MODEL", help="openai:MODEL, "
-        "azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, or offline (rules, no model)."), *_ASKING)
+    return adding(click.option(option, "teacher", required=True, metavar="KIND:MODEL"), *_ASKING)
 
 
 def teacher_settings(given: dict[str, Any]) -> TeacherSettings:

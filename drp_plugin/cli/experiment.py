@@ -23,15 +23,13 @@ _DEMO_NEEDS = ("torch", "llamafactory", "lmms_eval", "doit")
 
 @click.command(help=page("experiment"))
 @click.argument("file", type=PATH)
-@click.option("-o", "--output", type=PATH, metavar="DIR",
-              help="Folder for everything. Default: the file's name and -run.")
-@click.option("--jobs", type=click.IntRange(1, 256), default=1, help="Stages side by side.")
-@click.option("--dry-run", is_flag=True, help="Only print every command, with its projected cost.")
-@click.option("--status", is_flag=True, help="Only print finished and missing stages.")
-@click.option("--until", type=click.Choice(["generate", "prune", "build", "train", "export",
-                                            "evaluate"]), help="Stop after these stages.")
-@click.option("--only", multiple=True, metavar="METHOD",
-              help="Only this method and what it needs; may be repeated.")
+@click.option("-o", "--output", type=PATH, metavar="DIR")
+@click.option("--jobs", type=click.IntRange(1, 256), default=1)
+@click.option("--dry-run", is_flag=True)
+@click.option("--status", is_flag=True)
+@click.option("--until",
+              type=click.Choice(["generate", "prune", "build", "train", "export", "evaluate"]))
+@click.option("--only", multiple=True, metavar="METHOD")
 def experiment(file: Path, output: Path | None, jobs: int, dry_run: bool, status: bool,
                until: str | None, only: tuple[str, ...]) -> None:
     read = read_experiment(file)
@@ -85,14 +83,11 @@ def _status(stages: list[Stage], folder: Path) -> None:
 
 
 @click.command(help=page("demo"))
-@click.option("-o", "--output", type=PATH, default=Path("demo-run"),
-              help="Folder for all output of the demo.")
-@click.option("--train", type=click.IntRange(20, MOST), default=1200,
-              help="Questions whose traces are pruned.")
-@click.option("--limit", type=SOME,
-              help="Problems per task in the evaluations; all by default.")
-@click.option("--seed", type=click.IntRange(0, SEED.max), default=0, help="Seed of the sampling.")
-@click.option("--jobs", type=click.IntRange(1, 64), default=2, help="Stages side by side.")
+@click.option("-o", "--output", type=PATH, default=Path("demo-run"))
+@click.option("--train", type=click.IntRange(20, MOST), default=1200)
+@click.option("--limit", type=SOME)
+@click.option("--seed", type=click.IntRange(0, SEED.max), default=0)
+@click.option("--jobs", type=click.IntRange(1, 64), default=2)
 def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> None:
     missing = [name.replace("_", "-") for name in _DEMO_NEEDS
                if not importlib.util.find_spec(name)]

@@ -33,30 +33,25 @@ from drp_plugin.terminal import say
 
 @click.command(help=page("generate"))
 @click.argument("questions")
-@click.option("-o", "--output", required=True, help="JSONL of traces; - for standard output.")
-@click.option("--model", help="Folder or hub name. Default: the embedded student for tiny:…, "
-              "the paper's student otherwise.")
-@click.option("--adapter", help="LoRA adapter's folder, used without merging.")
+@click.option("-o", "--output", required=True)
+@click.option("--model")
+@click.option("--adapter")
 @click.option("--backend", default="auto",
-              type=click.Choice(["auto", "hf", "vllm", "openai", "ray"]),
-              help="auto: the servers that are given, vLLM on a GPU, transformers elsewhere.")
-@click.option("--base-url", "base_urls", multiple=True,
-              help="OpenAI-compatible server; repeat the option to share the work.")
-@click.option("--samples", default=1, type=_options.SOME, help="Traces for each question.")
+              type=click.Choice(["auto", "hf", "vllm", "openai", "ray"]))
+@click.option("--base-url", "base_urls", multiple=True)
+@click.option("--samples", default=1, type=_options.SOME)
 @click.option("--temperature", default=0.6, type=_options.Number(0, 2))
 @click.option("--top-p", default=0.95, type=_options.Number(0, 1, min_open=True))
 @click.option("--max-new-tokens", default=32768, type=_options.SOME)
-@click.option("--stop-loops", is_flag=True, help="End traces that repeat themselves.")
+@click.option("--stop-loops", is_flag=True)
 @click.option("--seed", default=0, type=click.IntRange(0, _options.SEED.max))
-@click.option("--prompt", help="Template in prompts/. Default: eval_boxed; eval_plain for tiny:….")
+@click.option("--prompt")
 @_options.prompts_option
-@click.option("--limit", type=_options.SOME, help="Only the first N questions.")
-@click.option("--batch-size", type=_options.SOME, help="Rows at a time (hf).")
+@click.option("--limit", type=_options.SOME)
+@click.option("--batch-size", type=_options.SOME)
 @click.option("--engine-arg", "engine_args", type=_options.pairs(), multiple=True,
-              metavar="KEY=VALUE", help="Argument of the engine, such as tensor_parallel_size=4 "
-              "(vllm), threads=2 (hf).")
-@click.option("--ledger", type=_options.PATH,
-              help="Keeps finished completions. Default: beside the output.")
+              metavar="KEY=VALUE")
+@click.option("--ledger", type=_options.PATH)
 @_options.columns_option
 def generate(questions: str, output: str, model: str | None, backend: str, prompt: str | None,
              base_urls: tuple[str, ...], adapter: str | None, batch_size: int | None,
@@ -95,25 +90,15 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
 @_options.run_dir_option
 @_options.teacher_options()
 @click.option("--decompose", type=click.Choice(["skill", "default", "sentence", "indexed"]),
-              default="skill",
-              help="skill: the paper's prompt; default: its ablation; sentence: Appendix D's "
-                   "baseline; indexed: ranges over numbered units, about a third of the output.")
-@click.option("--window-tokens", type=click.IntRange(50, _options.MOST), default=8000,
-              help="Longest part of a trace in one request, in tokens.")
-@click.option("--max-requests", type=_options.SOME, default=96,
-              help="Most requests per trace.")
-@click.option("--min-coverage", type=_options.Number(0, 1), default=0.9,
-              help="Smallest share of the trace that the steps must cover; 0 allows any.")
-@click.option("--check-answer/--no-check-answer", default=True,
-              help="The pruned response must keep the trace's final answer.")
-@click.option("--check-numbers/--no-check-numbers", default=True,
-              help="Every number must come from trace, question, or correct arithmetic.")
-@click.option("--check-length/--no-check-length", default=True,
-              help="The pruned response must not be longer.")
-@click.option("--check-complete/--no-check-complete", default=True,
-              help="The pruned thinking must not break off.")
-@click.option("--check-language/--no-check-language", default=True,
-              help="The pruned thinking must be in the trace's language.")
+              default="skill")
+@click.option("--window-tokens", type=click.IntRange(50, _options.MOST), default=8000)
+@click.option("--max-requests", type=_options.SOME, default=96)
+@click.option("--min-coverage", type=_options.Number(0, 1), default=0.9)
+@click.option("--check-answer/--no-check-answer", default=True)
+@click.option("--check-numbers/--no-check-numbers", default=True)
+@click.option("--check-length/--no-check-length", default=True)
+@click.option("--check-complete/--no-check-complete", default=True)
+@click.option("--check-language/--no-check-language", default=True)
 @_options.run_options
 def prune(traces: tuple[str, ...], run_dir: Path, columns: dict[str, str],
           prompts_dir: Path | None, tokenizer: str, limit: int | None, shard: Shard | None,
@@ -189,11 +174,9 @@ def merge(runs: tuple[Path, ...], run_dir: Path) -> None:
 @click.command(help=page("serve-teacher"))
 @click.option("--host", default="127.0.0.1")
 @click.option("--port", type=click.IntRange(1, 65535), default=8100)
-@click.option("--model", default="offline-rules", help="Model name for clients.")
-@click.option("--quality", type=_options.Number(0, 1, min_open=True), default=1.0,
-              help="Share of the rules' judgements to keep; the others are inverted.")
-@click.option("--delay", type=_options.Number(), default=0.0,
-              help="Seconds per answer, to imitate a real model.")
+@click.option("--model", default="offline-rules")
+@click.option("--quality", type=_options.Number(0, 1, min_open=True), default=1.0)
+@click.option("--delay", type=_options.Number(), default=0.0)
 def serve_teacher(host: str, port: int, model: str, quality: float, delay: float) -> None:
     from drp_plugin.teachers.offline import OfflineTeacher
     from drp_plugin.teachers.serve import serve

@@ -36,16 +36,13 @@ _COLOURS = {"KEEP": "green", "DELETE": "red", "COMPRESS": "blue", "MERGE": "mage
 
 @click.command(help=page("inspect"))
 @click.argument("run_dir", type=_options.PATH)
-@click.option("-o", "--output", metavar="PAGE",
-              help="The page to write; - is standard output. [default: RUN_DIR/inspect.html]")
-@click.option("--limit", type=_options.SOME,
-              help="Put only the first N rows into the page; the statistics cover all rows.")
+@click.option("-o", "--output", metavar="PAGE")
+@click.option("--limit", type=_options.SOME)
 @click.option("--messages/--no-messages", default=None,
               help="Put in what the teacher was asked and said. "
                    f"[default: with at most {MESSAGES_UP_TO:,} rows]")
-@click.option("--serve", is_flag=True, help="Serve the page to this machine, and save decisions.")
-@click.option("--port", type=click.IntRange(0, 65535), default=0,
-              show_default="one that is free", help="With --serve.")
+@click.option("--serve", is_flag=True)
+@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="one that is free")
 def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool | None,
             serve: bool, port: int) -> None:
     if serve and output is not None:
@@ -93,7 +90,7 @@ def _serve(run_dir: Path, text: bytes, port: int) -> None:
 @click.command(help=page("show"))
 @click.argument("run_dir", type=_options.PATH)
 @click.argument("row_id", metavar="ID")
-@click.option("--messages", is_flag=True, help="Print the teacher's messages.")
+@click.option("--messages", is_flag=True)
 def show(run_dir: Path, row_id: str, messages: bool) -> None:
     row = find_row(run_dir, row_id)
     with Teachings(run_dir) as teachings:
@@ -105,7 +102,7 @@ def show(run_dir: Path, row_id: str, messages: bool) -> None:
 
 @click.command(help=page("stats"))
 @click.argument("run_dir", type=_options.PATH)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True)
 def stats(run_dir: Path, as_json: bool) -> None:
     found = Statistics(not_reached=not_reached(run_dir))
     for row in rows(run_dir):
@@ -127,13 +124,9 @@ def stats(run_dir: Path, as_json: bool) -> None:
 @click.argument("run_a", type=_options.PATH)
 @click.argument("run_b", type=_options.PATH)
 @_options.teacher_options("--judge")
-@click.option("-o", "--output", "out", type=_options.PATH, metavar="DIR",
-              help="Where judgements.jsonl, judge.json and the ledger go; by default "
-                   "RUN_A/judge-RUN_B.")
-@click.option("--sample", type=_options.SOME, metavar="N",
-              help="Judge N pairs drawn at random (the paper: 50); by default all.")
-@click.option("--shuffle-seed", type=_options.SEED, default=0,
-              help="Draws the pairs and their sides.")
+@click.option("-o", "--output", "out", type=_options.PATH, metavar="DIR")
+@click.option("--sample", type=_options.SOME, metavar="N")
+@click.option("--shuffle-seed", type=_options.SEED, default=0)
 @_options.prompts_option
 def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffle_seed: int,
           prompts_dir: Path | None, **given: Any) -> None:

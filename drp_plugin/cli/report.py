@@ -27,18 +27,13 @@ def ablation(value: str) -> tuple[int, tuple[str, ...]]:
 @click.command(help=page("report"))
 @click.argument("runs", metavar="EVAL_DIR...", nargs=-1, required=True)
 @click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
-              metavar="OUT", help="Folder for results.json, tables, figures and report.html.")
-@click.option("--cutoff", type=tokens, metavar="N|none", help="Tokens after which a completion is "
-              "cut [default: what the runs recorded, else 12000].")
-@click.option("--tokenizer", metavar="SPEC", help="qwen, student, a model folder, a "
-              "tokenizer.json, or a hub name [default: the runs' own, else qwen].")
-@click.option("--base", metavar="NAME", help="The method that others are compared with "
-              "[default: the first of each group].")
+              metavar="OUT")
+@click.option("--cutoff", type=tokens, metavar="N|none")
+@click.option("--tokenizer", metavar="SPEC")
+@click.option("--base", metavar="NAME")
 @click.option("--table", "ablations", metavar="N=METHOD,...", multiple=True,
-              callback=lambda ctx, param, values: tuple(map(ablation, values)),
-              help="Make one of the paper's ablation tables, 2 (decomposition), 3 (teachers) or 4 "
-              "(direct distillation), of these methods and the base. May be repeated.")
-@click.option("--no-figures", is_flag=True, help="Tables only.")
+              callback=lambda ctx, param, values: tuple(map(ablation, values)))
+@click.option("--no-figures", is_flag=True)
 def report(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: str | None,
            base: str | None, ablations: tuple[tuple[int, tuple[str, ...]], ...],
            no_figures: bool) -> None:

@@ -48,16 +48,12 @@ def tokens(value: Any) -> int:
 
 @click.command(help=page("score"))
 @click.argument("completions", metavar="COMPLETIONS")
-@click.option("-o", "--output", default="-", metavar="FILE", help="Where to write.")
-@click.option("--cutoff", type=tokens, metavar="N|none", default=DEFAULT_CUTOFF,
-              help="Clip tokens here; an answer that is incomplete by then is wrong.")
-@click.option("--cutoffs", metavar="N,N,…,none",
-              help="Write one line of figures for each of these cutoffs instead of the rows.")
-@click.option("--tokenizer", default=QWEN, metavar="SPEC",
-              help="qwen, a model folder, a tokenizer.json, or a hub name.")
-@click.option("--dataset", help="Data set of rows that name none.")
-@click.option("--no-thinking", is_flag=True,
-              help="The model does not think: a completion without </think> is all answer.")
+@click.option("-o", "--output", default="-", metavar="FILE")
+@click.option("--cutoff", type=tokens, metavar="N|none", default=DEFAULT_CUTOFF)
+@click.option("--cutoffs", metavar="N,N,…,none")
+@click.option("--tokenizer", default=QWEN, metavar="SPEC")
+@click.option("--dataset")
+@click.option("--no-thinking", is_flag=True)
 @columns_option
 def score(completions: str, output: str, cutoff: int, cutoffs: str | None, tokenizer: str,
           dataset: str | None, no_thinking: bool, columns: dict[str, str]) -> None:

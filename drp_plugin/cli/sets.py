@@ -30,13 +30,11 @@ _COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 @click.command(help=page("init"))
 @click.argument("folder", metavar="DIR", type=_FOLDER)
-@click.option("--dataset-dir", type=_FOLDER,
-              help="Where `drp build -o` puts its sets (default: DIR/data).")
-@click.option("--models", type=_FOLDER,
-              help="Folder with local copies of the students, each under its own name.")
-@click.option("--student", metavar="MODEL", help="Another student: a model's folder or hub name.")
-@click.option("--template", metavar="T", help="Its template in LLaMA-Factory; with --student.")
-@click.option("--force", is_flag=True, help="Overwrite existing configs.")
+@click.option("--dataset-dir", type=_FOLDER)
+@click.option("--models", type=_FOLDER)
+@click.option("--student", metavar="MODEL")
+@click.option("--template", metavar="T")
+@click.option("--force", is_flag=True)
 def init(folder: Path, student: str | None, template: str | None, **given: Any) -> None:
     if template and not student:
         raise UserError("--template goes with --student", fix="Give --student MODEL as well")
@@ -56,39 +54,25 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
 
 @click.command(help=page("build"))
 @click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...")
-@click.option("-o", "--output", required=True, metavar="DATASET_DIR",
-              type=_FOLDER, help="Folder of the set and of dataset_info.json.")
-@click.option("--name", required=True, help="Name of the set, for `dataset` in the YAML.")
-@click.option("--size", type=_options.SOME, help="Rows to take (Appendix B: 8000).")
-@click.option("--ratio", help="Weights by data set, as gsm8k=3,prm12k=5.")
-@click.option("--seed", type=_options.SEED, default=42, help="Seed of shuffle and choice.")
-@click.option("--tokenizer", metavar="PATH",
-              help="The student's tokenizer, to leave out rows over the cutoff: a folder, "
-                   "tokenizer.json, hub name, `qwen` or `student`.")
-@click.option("--cutoff-len", default=4096, type=_options.SOME,
-              help="Tokens of prompt and response that the YAML's cutoff_len allows.")
-@click.option("--keep-over-cutoff", is_flag=True,
-              help="Keep rows over the cutoff; LLaMA-Factory will cut them.")
-@click.option("--template", default=DEFAULT_TEMPLATE,
-              help="LLaMA-Factory template of the student; any of its names.")
-@click.option("--prompt", metavar="NAME",
-              help="Prompt that is trained: a template of prompts/, a FILE.jinja, or none for the "
-                   "bare question (default: the one that each trace was sampled with).")
-@click.option("--replace", "replace_set", is_flag=True,
-              help="Overwrite a set of this name with other rows.")
-@click.option("--exclude", multiple=True, metavar="JSONL",
-              help="Leave out rows with a question of this file (a test set). Repeatable.")
-@click.option("--test-set", "test_sets", multiple=True, metavar="SET",
-              help="Report rows with a question that is in this test set, or nearly: a task "
-                   "(drp_gsm8k), a group (drp), a set of questions, or a file. Repeatable.")
-@click.option("--drop-overlap", is_flag=True, help="Leave out the rows that --test-set finds.")
-@click.option("--pairs", is_flag=True,
-              help="Pairs for DPO: `response` chosen, `rejected` or `original` rejected.")
-@click.option("--push-to-hub", metavar="REPO",
-              help="Upload set and card to this Hugging Face data set repository (HF_TOKEN).")
-@click.option("--public", is_flag=True, help="Make the pushed repository public (else private).")
+@click.option("-o", "--output", required=True, metavar="DATASET_DIR", type=_FOLDER)
+@click.option("--name", required=True)
+@click.option("--size", type=_options.SOME)
+@click.option("--ratio")
+@click.option("--seed", type=_options.SEED, default=42)
+@click.option("--tokenizer", metavar="PATH")
+@click.option("--cutoff-len", default=4096, type=_options.SOME)
+@click.option("--keep-over-cutoff", is_flag=True)
+@click.option("--template", default=DEFAULT_TEMPLATE)
+@click.option("--prompt", metavar="NAME")
+@click.option("--replace", "replace_set", is_flag=True)
+@click.option("--exclude", multiple=True, metavar="JSONL")
+@click.option("--test-set", "test_sets", multiple=True, metavar="SET")
+@click.option("--drop-overlap", is_flag=True)
+@click.option("--pairs", is_flag=True)
+@click.option("--push-to-hub", metavar="REPO")
+@click.option("--public", is_flag=True)
 @_options.columns_option
-@click.option("--strict", is_flag=True, help="Exit with 1 if unfit rows were left out.")
+@click.option("--strict", is_flag=True)
 def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
           tokenizer: str | None, replace_set: bool, exclude: tuple[str, ...],
           columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool,
@@ -122,21 +106,16 @@ def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted
 @click.command(help=page("check"))
 @click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--model", metavar="PATH",
-              help="Tokenizer and config of the student, instead of model_name_or_path.")
-@click.option("--gpus", type=_options.SOME,
-              help="Number of GPUs for training; it determines steps, batch size and memory.")
-@click.option("--max-cut", default=0.0, metavar="PERCENT",
-              type=_options.Number(0, 100), help="Percentage of rows that cutoff_len may cut.")
-@click.option("--prompt", metavar="NAME",
-              help="Prompt that the student will be asked with: a template of prompts/, a "
-                   "FILE.jinja, or none (default: that of the evaluation tasks).")
-@click.option("--examples", default=2, type=_options.ANY, help="Decoded rows to print.")
-@click.option("--full", is_flag=True, help="Print decoded rows whole.")
-@click.option("--quiet", is_flag=True, help="Print errors and warnings only.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
-@click.option("--strict", is_flag=True, help="Exit with 1 for warnings too.")
-@click.option("--color/--no-color", default=None, help="Colours (default: on a terminal).")
+@click.option("--model", metavar="PATH")
+@click.option("--gpus", type=_options.SOME)
+@click.option("--max-cut", default=0.0, metavar="PERCENT", type=_options.Number(0, 100))
+@click.option("--prompt", metavar="NAME")
+@click.option("--examples", default=2, type=_options.ANY)
+@click.option("--full", is_flag=True)
+@click.option("--quiet", is_flag=True)
+@click.option("--json", "as_json", is_flag=True)
+@click.option("--strict", is_flag=True)
+@click.option("--color/--no-color", default=None)
 def check(config: Path, overrides: tuple[str, ...], full: bool, quiet: bool, as_json: bool,
           strict: bool, color: bool | None, **given: Any) -> int:
     for override in overrides:

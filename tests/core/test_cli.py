@@ -7,7 +7,8 @@ import click
 import pytest
 
 from drp_plugin import cli
-from drp_plugin.cli import COMMANDS
+from drp_plugin.cli import COMMANDS, group
+from drp_plugin.resources import table
 
 
 def drp(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -168,3 +169,13 @@ def test_each_line_names_what_its_command_has():
         for line in said:
             line.format_map(given)
     assert set(cli._SAID) | {"init", "serve-teacher"} >= set(COMMANDS)
+
+
+def test_every_option_has_its_line_of_help_and_every_line_an_option() -> None:
+    texts, used = table("help/options.yaml"), set()
+    for name in COMMANDS:
+        command = group.get_command(click.Context(group), name)
+        for option in (p for p in command.params if isinstance(p, click.Option)):
+            assert option.help, (name, option.name)
+            used |= {(place, option.name) for place in ("shared", name)}
+    assert {(place, option) for place in texts for option in texts[place]} <= used
