@@ -127,6 +127,11 @@ def _run(arguments: list[str] | None) -> None:
         if Path(extract_tb(error.__traceback__)[-1].filename).stem != "pathlib":
             raise
         fail(str(error))  # links in a circle, or no home
+    except Exception as error:
+        if type(error).__module__ != "sqlite3":
+            raise
+        fail(f"temporary files cannot be written ({error}). Free the disk, or let SQLITE_TMPDIR "
+             "name a folder with room")  # a ledger says itself what is wrong with it
     sys.exit(code if isinstance(code, int) else 0)
 
 

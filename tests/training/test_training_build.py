@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import resource
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -389,6 +393,17 @@ def test_what_was_left_out_is_named_with_file_row_and_cause(write_rows, tmp_path
     (tmp_path / "none.jsonl").write_text(json.dumps({"question": "q", "response": 5}))
     with pytest.raises(UserError, match=r"1 bad_row, the first: .*none.jsonl: row 1: field 'resp"):
         build([tmp_path / "none.jsonl"], tmp_path / "e", SetSettings(name="x"))
+
+
+def test_a_full_disk_for_temporary_files_is_one_line(write_rows, tmp_path):
+    rows = [{**row, "id": f"{i}" + "x" * 4000} for i, row in enumerate(tiny.rows(1500))]
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (4 << 20, 4 << 20))
+    ended = subprocess.run(
+        [sys.executable, "-m", "drp_plugin", "build", write_rows(rows), "-o", tmp_path / "d",
+         "--name", "x"], preexec_fn=limit, capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "temporary files cannot be written" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_sets_of_other_layouts(tmp_path):
