@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from drp_plugin.llm.ledger import Entry, Ledger, aside, request_key
+from drp_plugin.llm.ledger_disk import SAY_AFTER_S
 from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError, plain
 from drp_plugin.llm.prices import Budget, Price, counted
 from drp_plugin.llm.retry import finished, stopping
@@ -11,7 +12,6 @@ from drp_plugin.records import Usage
 from drp_plugin.terminal import say
 
 _POLL_S = 0.05
-_SAY_AFTER_S = 5.0
 EMPTY_ATTEMPTS = 3  # So many replies without a text, and the request is given up for this run
 
 
@@ -124,7 +124,7 @@ class LedgerClient:
                 return self._stored(key, stored)
             await asyncio.sleep(_POLL_S)  # another process asks: its answer will be ours
             waited += _POLL_S
-            if waited >= _SAY_AFTER_S and waited % _SAY_AFTER_S < _POLL_S:
+            if waited >= SAY_AFTER_S and waited % SAY_AFTER_S < _POLL_S:
                 before, self.waits_for = self.waits_for, self.ledger.holder(key)
                 if self.waits_for != before:
                     say(f"waiting for {self.waits_for}: it is sending the request needed here")

@@ -6,16 +6,19 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import math
 import os
 import shutil
 import sqlite3
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from drp_plugin.errors import UserError
+from drp_plugin.terminal import say
 
+SAY_AFTER_S = 5.0
 _ROOM = 2 ** 22  # Bytes that must be free at the start: about what the replies in flight take
 _FREE_THE_DISK = "Free the disk, then run the same command again"
 _MAKE_WRITABLE = "Make the file and its folder writable, then run the same command again"
@@ -104,8 +107,8 @@ class Claims:
     @contextlib.contextmanager
     def creating(self) -> Iterator[None]:
         """While the ledger is made."""
-        while not self._take(_CREATING):
-            time.sleep(0.01)
+        wait_for(lambda: self._take(_CREATING), lambda: _holder(self._file, _CREATING),
+                 "it opens the ledger, too")
         try:
             yield
         finally:
@@ -113,20 +116,47 @@ class Claims:
 
     def holder(self, key: str) -> str:
         """The process that holds `key`, as far as the system tells, for a person."""
-        inode, mark = f":{os.fstat(self._file).st_ino} ", f" {_offset(key)} {_offset(key)}"
-        for folder in Path("/proc").glob("[0-9]*/fdinfo"):
-            with contextlib.suppress(OSError):  # another user's, or gone
-                if any("WRITE" in line and inode in line and line.endswith(mark)
-                       for file in folder.iterdir() for line in file.read_text().splitlines()):
-                    pid = folder.parent.name
-                    state = (folder.parent / "stat").read_text().rpartition(")")[2].split()[0]
-                    return f"process {pid}" + (f", which is stopped (`kill -CONT {pid}` lets it "
-                                               f"go on)" if state in "Tt" else "")
-        return "another process"
+        return _holder(self._file, _offset(key))
 
     def close(self) -> None:
         """Give all claims up."""
         os.close(self._file)
+
+
+def lock(file: int, why: str) -> None:
+    """Lock an open file for this process alone, until either ends; see `wait_for`."""
+    def take() -> bool:
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        return False
+
+    wait_for(take, lambda: _holder(file), why)
+
+
+def wait_for(take: Callable[[], bool], who: Callable[[], str], why: str) -> None:
+    """Wait until something can be taken; where that takes long, it is said for whom, and why."""
+    told = time.monotonic() + SAY_AFTER_S
+    while not take():
+        time.sleep(0.01)
+        if time.monotonic() > told:
+            told = math.inf
+            say(f"waiting for {who()}: {why}")
+
+
+def _holder(file: int, offset: int | None = None) -> str:
+    """The process that has locked a byte of an open file, or all of it."""
+    inode = f":{os.fstat(file).st_ino} "
+    mark = " 0 EOF" if offset is None else f" {offset} {offset}"
+    for folder in Path("/proc").glob("[0-9]*/fdinfo"):
+        with contextlib.suppress(OSError):  # another user's, or gone
+            if any("WRITE" in line and inode in line and line.endswith(mark)
+                   for file in folder.iterdir() for line in file.read_text().splitlines()):
+                pid = folder.parent.name
+                state = (folder.parent / "stat").read_text().rpartition(")")[2].split()[0]
+                return f"process {pid}" + (f", which is stopped (`kill -CONT {pid}` lets it "
+                                           f"go on)" if state in "Tt" else "")
+    return "another process"
 
 
 def _offset(key: str) -> int:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import drp_plugin
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
+from drp_plugin.llm.ledger_disk import lock
 from drp_plugin.resources import table
 from drp_plugin.seen import Numbers
 from drp_plugin.training.mixing import Fit
@@ -112,18 +113,15 @@ def locked(folder: Path) -> Iterator[None]:
     """One build at a time; a folder made for one that fails is taken away again."""
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
-    lock = folder / f".{INFO}.lock"
-    with open(lock, "a") as file:  # the lock dies with its process, even on kill -9
-        with contextlib.suppress(ImportError):  # Windows: the writes themselves are still atomic
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
+    file = folder / f".{INFO}.lock"
+    with open(file, "a") as held:
+        lock(held.fileno(), f"it builds a set in {folder}")
         try:
             yield
         except BaseException:
             with contextlib.suppress(OSError):
-                if missing and list(folder.iterdir()) == [lock]:
-                    lock.unlink()
+                if missing and list(folder.iterdir()) == [file]:
+                    file.unlink()
                     for path in missing:
                         path.rmdir()
             raise

@@ -19,6 +19,7 @@ from faults import BODIES, CONTENT, MESSAGES, SHORT, Faults, bomb
 from provider import Provider
 from small_runs import KEY, everything_written, rows_of, traces
 
+from drp_plugin.llm import ledger_client, ledger_disk
 from drp_plugin.llm.ledger import Entry, Ledger
 from drp_plugin.llm.ledger_client import LedgerClient, key_of, usable
 from drp_plugin.llm.messages import Message, Reply, Request, TeacherError
@@ -386,37 +387,56 @@ def test_good_rows_are_not_replaced_by_failures(tmp_path, drp, rules):
         assert (run / "pruned.jsonl").read_bytes() == good
 
 
+HOLD = {
+    "key": "from drp_plugin.llm.ledger import Ledger\nl = Ledger(sys.argv[1])\nl.claim(sys.argv[2])",
+    "opening": "from drp_plugin.llm.ledger import Ledger\nl = Ledger(sys.argv[1])\nl._take(0)",
+    "file": "import fcntl\nf = open(sys.argv[1], 'a')\nfcntl.flock(f, fcntl.LOCK_EX)"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells who holds a lock")
-def test_who_is_waited_for_is_said(tmp_path, drp, rules, monkeypatch):
-    monkeypatch.setattr("drp_plugin.llm.ledger_client._SAY_AFTER_S", 0.2)
-    run = tmp_path / "run"
-    with Provider(rules) as provider:
-        data = traces(tmp_path / "t.jsonl", 1)
-        command = remote(provider, data, run, "--timeout", "30")
-        key = []
+@pytest.mark.parametrize(("command", "held"), [
+    ("prune", "key"), ("distill", "key"), ("judge", "key"), ("generate", "key"),
+    ("prune", "opening"), ("generate", "opening"), ("build", "file")])
+def test_who_is_waited_for_is_said(tmp_path, drp, rules, monkeypatch, command, held):
+    for module in (ledger_client, ledger_disk):
+        monkeypatch.setattr(module, "SAY_AFTER_S", 0.2)
+    claim = ledger_disk.Claims.claim
+    monkeypatch.setattr(ledger_disk.Claims, "claim",
+                        lambda self, key: (keys.append(key), claim(self, key))[1])
+    keys, data, out = [], traces(tmp_path / "t.jsonl", 1), tmp_path / "out"
+    assert drp("prune", data, "-o", tmp_path / "a", "--teacher", "offline").code == 0
 
-        async def watched(request):
-            key.append(key_of(identity(provider), request))
-            return await rules(request)
+    async def answer(request):
+        return Reply(text="## REASONING\nI add.\n## ANSWER\nVersion A. \\boxed{20}",
+                     usage=Usage(requests=1, prompt_tokens=9, completion_tokens=9))
 
-        provider.answer = watched
-        assert drp(*command).code == 0
-        (run / "ledger.sqlite").unlink()
+    ledger = tmp_path / "out.ledger.sqlite" if command == "generate" else out / "ledger.sqlite"
+    place = ledger if held != "file" else out / ".dataset_info.json.lock"
+    with Provider(rules if command == "prune" else answer) as provider:
+        line = {
+            "build": ("build", tmp_path / "a", "-o", out, "--name", "x", "--replace"),
+            "judge": ("judge", tmp_path / "a", tmp_path / "a", "-o", out, "--judge", "openai:r"),
+            "generate": ("generate", data, "-o", out)}.get(
+                command, (command, data, "-o", out, "--teacher", "openai:rules"))
+        line = line if command == "build" else (*line, "--base-url", provider.url)
+        keys.clear()
+        ran = drp(*line)
+        assert ran.code == 0, ran.err
+        ledger.unlink(missing_ok=True)
         holder = subprocess.Popen(
-            [sys.executable, "-c", "import sys, time; from drp_plugin.llm.ledger import Ledger\n"
-             "ledger = Ledger(sys.argv[1]); print(ledger.claim(sys.argv[2]), flush=True)\n"
-             "time.sleep(60)", str(run / "ledger.sqlite"), key[0]],
-            stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
+            [sys.executable, "-c", f"import sys, time\n{HOLD[held]}\nprint(flush=True)\n"
+             "time.sleep(60)", str(place), *keys[:1]], stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)})
         try:
-            assert holder.stdout.readline() == b"True\n"
+            assert holder.stdout.readline() == b"\n"
             holder.send_signal(signal.SIGSTOP)
-            threading.Timer(3, holder.kill).start()
-            ran = drp(*command)
+            threading.Timer(2, holder.kill).start()
+            ran = drp(*line)
         finally:
             holder.kill()
             holder.wait()
-    assert ran.code == 0
-    assert f"waiting for process {holder.pid}, which is stopped (`kill -CONT" in ran.err
+    assert ran.code == 0, ran.err
+    assert f"waiting for process {holder.pid}, which is stopped (`kill -CONT" in ran.err, ran.err
 
 
 def test_a_folder_with_a_run_in_it_is_not_removed(tmp_path, rules):
