@@ -7,9 +7,9 @@ from typing import Any
 import yaml
 
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import check_file
+from drp_plugin.jsonl import opened
 
-LONGEST = 1 << 20  # Characters of a file
+LONGEST = 1 << 20  # Bytes of a file
 MOST = 100_000
 """Values of a file, those counted again that aliases repeat: some lines can stand for billions."""
 
@@ -62,15 +62,12 @@ def parse(text: str) -> Any:
 
 def load(path: str | Path) -> Any:
     """What a file holds. Raises UserError."""
-    check_file(path)
     try:
-        with open(path, encoding="utf-8") as file:
+        with opened(path) as file:
             text = file.read(LONGEST + 1)
         if len(text) > LONGEST:
-            raise ValueError(f"it is longer than {LONGEST:,} characters")
-        return parse(text)
-    except FileNotFoundError:
-        raise UserError("no such file", file=path) from None
+            raise ValueError(f"it is longer than {LONGEST:,} bytes")
+        return parse(text.decode("utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"cannot be read ({error.__class__.__name__})", file=path) from None
     except ValueError as error:

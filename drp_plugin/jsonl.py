@@ -235,7 +235,7 @@ def check_output(output: str | Path) -> None:
 
 def check_folder(folder: Path) -> None:
     """Raises UserError where this folder cannot be made or written to."""
-    there = next(p for p in (folder, *folder.resolve().parents) if p.exists())
+    there = next(p for p in (folder, *folder.absolute().parents) if p.exists() or p.is_symlink())
     if not there.is_dir():
         raise UserError("is a file, not a folder to write to", file=there,
                         fix="Give another place with -o")

@@ -7,34 +7,14 @@ import os
 import re
 import unicodedata
 
+from drp_plugin.resources import table
+
 HIDDEN = "[key]"
 _SHORTEST = 8  # Characters; what is shorter, such as a local server's `none`, is no key
-_HOLDS_A_KEY = re.compile(r"(?:^|_)(?:API_?KEY|KEY|TOKEN|SECRET|PASSWORD|PASSWD)(?:_|$)",
-                          re.IGNORECASE)
-# what keys look like, also when the provider quotes only a part of one (sk-abc***xyz)
-_LOOKS_LIKE_A_KEY = re.compile(
-    r"\b(?:sk|sess|rk|pk)-[A-Za-z0-9_\-*.…]{6,}|\bAIza[A-Za-z0-9_\-*.…]{6,}|\bAQ\.[\w\-*]{8,}"
-    r"|\bya29\.[\w\-.*]{8,}|\bhf_[A-Za-z0-9*]{8,}|(?i:\bbearer\s+)[\w\-.*~+/=]{6,}")
-_IN_AN_ADDRESS = re.compile(
-    r"(?<=//)[^\s/?#@\"']+(?=[@＠﹫])"
-    # a login without a scheme; METHOD:MODEL[@RATIO] and METHOD:MODEL@0.5 are none
-    r"|(?<![^\s/\"'(])[^\s/?#@:\"']+:[^\s/?#@\"']+(?<!\[)"
-    r"(?=[@＠﹫](?!\d+(?:\.\d+)?(?!\w|[.:]\w))\S)"
-    r"|(?<=[?&;])(?:[a-z]+[-_])*(?:api)?(?:key|token|secret|password|sig|code)=[^&\s\"'#]+",
-    re.IGNORECASE)
+_NAMES, _KEYS, _ADDRESSES, _UNSEEN, _MARKUP = (
+    re.compile("|".join(parts)) for parts in table("redact.yaml").values())
 _FOR_ADDRESSES = str.maketrans("+/", "-_")  # Base64's other alphabet
 _BY_NUMBER = re.compile(r"%[\da-f]{2}|\\(?:u00|x)[\da-f]{2}|&#", re.IGNORECASE)
-# what commands a terminal, or turns, hides or breaks the text around it; lines and tabs do not
-_UNSEEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
-    "\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
-    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff\ud800-\udfff]"
-    "|(?<![^\x00-\x7f\ufe00-\ufe0f])[\ufe00-\ufe0f]")  # One behind an emoji chooses its form
-
-# what means something in a line of Markdown; a_b, 1.5 and -3 do not, but _a_, 1. and - do, and
-# GitHub makes links of addresses
-_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])|^[#+=-](?=[#=\s-]|$)"
-                     r"|(?<=:)/(?=/)|(?<=\bwww)\.", re.IGNORECASE)
 
 
 def holds_a_secret(address: str) -> bool:
@@ -44,12 +24,12 @@ def holds_a_secret(address: str) -> bool:
     scheme, _, rest = address.partition("://") if "://" in address else ("", "", address)
     host = re.sub(r"^\[[\da-f:.]*\]", "", re.split("[/?#]", rest)[0], flags=re.IGNORECASE)
     odd = "#" in rest or re.search(":[0-9]*[^0-9]", host)
-    return "@" in host or bool(_IN_AN_ADDRESS.search(address)) or bool(
+    return "@" in host or bool(_ADDRESSES.search(address)) or bool(
         odd and scheme.lower() in ("", "http", "https"))
 
 
 def _known(keys: tuple[str | None, ...]) -> list[str]:
-    held = {value.strip() for name, value in os.environ.items() if _HOLDS_A_KEY.search(name)}
+    held = {value.strip() for name, value in os.environ.items() if _NAMES.search(name)}
     found = {k for k in (*keys, *held) if k and len(k) >= _SHORTEST and "/" not in k[:2]}
     return sorted(found, key=len, reverse=True)
 
@@ -98,5 +78,5 @@ def redact(text: str, *keys: str | None) -> str:
     text = hide(text, *keys)
     for key in _known(keys):
         text = re.sub(rf"{re.escape(key[:6])}[\w\-*.…]*{re.escape(key[-3:])}", HIDDEN, text)
-    text = _IN_AN_ADDRESS.sub(HIDDEN, _LOOKS_LIKE_A_KEY.sub(HIDDEN, text))
+    text = _ADDRESSES.sub(HIDDEN, _KEYS.sub(HIDDEN, text))
     return visible(" ".join(text.split()))

@@ -25,24 +25,16 @@ class _Inert(io.TextIOWrapper):
     """A stream through which no text can command the terminal. What its encoding lacks is written
     by its number."""
 
-    def write(self, text: str) -> int:
-        if text.isprintable() and text.isascii():
-            return super().write(text)
-        parts = _OURS.split(text) if self.isatty() else [text]
-        super().write("".join(p if i % 2 else visible(p) for i, p in enumerate(parts)))
-        return len(text)
-
-
-class _Messages(_Inert):
-    """Standard error: where nobody can be told, the work goes on."""
+    forgiven: tuple[type[OSError], ...] = ()  # For messages: where nobody is told, the work goes on
 
     def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            super().write(text)
+        with contextlib.suppress(*self.forgiven):
+            parts = _OURS.split(text) if self.isatty() else [text]
+            super().write("".join(p if i % 2 else visible(p) for i, p in enumerate(parts)))
         return len(text)
 
     def flush(self) -> None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*self.forgiven):
             super().flush()
 
 
@@ -63,10 +55,10 @@ def inert() -> Iterator[None]:
         return
     for number, stream in enumerate(before, start=1):
         raw = stream.buffer if stream else open(number, "wb", closefd=False)  # noqa: SIM115
-        made.append((_Inert, _Messages)[number - 1](
-            raw, getattr(stream, "encoding", "utf-8"), "backslashreplace", "",
-            line_buffering=number == 2 or raw.isatty()))
+        made.append(_Inert(raw, getattr(stream, "encoding", "utf-8"), "backslashreplace", "",
+                           line_buffering=number == 2 or raw.isatty()))
     sys.stdout, sys.stderr = made
+    sys.stderr.forgiven = (OSError,)
     try:
         yield
     finally:

@@ -143,11 +143,8 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
 
 
 def price(value: Any) -> str:
-    """`IN,OUT` in USD for a million tokens."""
-    try:
-        parse_price(str(value))
-    except UserError as error:
-        raise click.BadParameter(str(error)) from None
+    """`IN,OUT` in USD for a million tokens. Raises UserError."""
+    parse_price(str(value))
     return str(value)
 
 

@@ -51,8 +51,9 @@ def _check(stages: list[Stage], file: Path) -> None:
         try:
             if command := group.get_command(click.Context(group), name):
                 command.make_context(name, words)
-        except click.ClickException as error:
-            raise UserError(f"stage {stage.name}: {error.format_message()}", file=file) from None
+        except (click.ClickException, UserError) as error:
+            said = error.format_message() if isinstance(error, click.ClickException) else error
+            raise UserError(f"stage {stage.name}: {said}", file=file) from None
 
 
 def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None:

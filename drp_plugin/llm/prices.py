@@ -107,7 +107,7 @@ def parse_price(text: str) -> Price:
     except ValueError:
         into = out = -1.0
     if not (0 <= into < 1e6 and 0 <= out < 1e6):
-        raise UserError(f"{text!r} is not a price",
+        raise UserError(f"--price {text}: not a price",
                         fix="Give USD for a million tokens in and out, for example --price 2.5,10")
     return Price(input=into, output=out, confirmed=True, note="given by --price")
 

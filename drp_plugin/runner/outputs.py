@@ -24,14 +24,10 @@ FREE = {"input", "limit", "version"}  # To change: rows may be added, and releas
 
 def prepare(run_dir: Path) -> None:
     """Make the run directory."""
-    try:
-        if not run_dir.exists():
-            _made.add(run_dir)
-        run_dir.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise UserError("is a file, not a folder", file=run_dir, fix="Give another -o") from None
-    except OSError as error:
-        raise UserError(f"cannot be made ({error.strerror})", file=run_dir) from None
+    jsonl.check_folder(run_dir)
+    if not run_dir.exists():
+        _made.add(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
 
 
 def unmake(run_dir: Path) -> None:

@@ -387,10 +387,9 @@ def test_good_rows_are_not_replaced_by_failures(tmp_path, drp, rules):
         assert (run / "pruned.jsonl").read_bytes() == good
 
 
-HOLD = {
-    "key": "from drp_plugin.llm.ledger import Ledger\nl = Ledger(sys.argv[1])\nl.claim(sys.argv[2])",
-    "opening": "from drp_plugin.llm.ledger import Ledger\nl = Ledger(sys.argv[1])\nl._take(0)",
-    "file": "import fcntl\nf = open(sys.argv[1], 'a')\nfcntl.flock(f, fcntl.LOCK_EX)"}
+_LEDGER = "from drp_plugin.llm.ledger import Ledger\nledger = Ledger(sys.argv[1])\n"
+HOLD = {"key": _LEDGER + "ledger.claim(sys.argv[2])", "opening": _LEDGER + "ledger._take(0)",
+        "file": "import fcntl\nf = open(sys.argv[1], 'a')\nfcntl.flock(f, fcntl.LOCK_EX)"}
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells who holds a lock")
