@@ -80,6 +80,22 @@ def test_every_command_works_before_it_is_attacked(scene: Scene) -> None:
         scene.clean()
 
 
+USUAL_MODE = ("report", "init")
+"""What they make is for others, too."""
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c not in NEVER_DONE])
+def test_only_the_owner_reads_what_holds_rows(scene: Scene, command: str) -> None:
+    old = set(scene.work.rglob("*"))
+    assert scene.arena.attack(*scene.line(command)).code == 0
+    made = [f for f in set(scene.work.rglob("*")) - old if f.is_file()]
+    assert made or command in ("show", "stats", "experiment", *USUAL_MODE), command
+    if command not in USUAL_MODE:
+        open_ = {f.name: oct(f.stat().st_mode) for f in made if f.stat().st_mode & 0o077}
+        assert not {n: m for n, m in open_.items() if n != ".dataset_info.json.lock"}, open_
+    scene.clean()
+
+
 def test_options(scene: Scene) -> None:
     loop = scene.work / "loop"
     loop.symlink_to(loop)

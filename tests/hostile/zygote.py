@@ -25,6 +25,7 @@ def child(case: dict[str, Any]) -> None:
     is sent a signal (`strike`: n and signal; a stopped one goes on after 0.2 s)."""
     os.setsid()
     os.chdir(case["cwd"])
+    os.umask(0o022)
     os.environ.clear()
     os.environ.update(case["env"])
     for number, name, flags in ((0, case["stdin"], os.O_RDONLY),

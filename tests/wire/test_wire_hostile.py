@@ -17,6 +17,7 @@ import tracemalloc
 import pytest
 from faults import BODIES, CONTENT, MESSAGES, SHORT, Faults, bomb
 from provider import Provider
+from raw_peer import RawPeer
 from small_runs import KEY, everything_written, rows_of, traces
 
 from drp_plugin.llm import ledger_client, ledger_disk
@@ -335,6 +336,18 @@ def test_a_key_does_not_travel_to_another_host(tmp_path, drp, rules, kind, monke
     assert ran.code == 2 and ran.err.count("\n") == 1, ran.err
     assert "sends requests on to http://localhost" in ran.err and "SeCrEt" not in ran.err
     assert at.received and not other.received
+
+
+@pytest.mark.parametrize("asked", ["the models", "a completion"])
+def test_nor_does_that_of_generate(tmp_path, drp, rules, monkeypatch, asked):
+    with RawPeer(rules) as other, Provider(rules, faults=Faults(
+            script=["away" if asked == "the models" else None], rate=1.0, kinds=("away",))) as at:
+        monkeypatch.setitem(MESSAGES, "away", (307, b"", {
+            "location": other.url.replace("127.0.0.1", "localhost") + "/models"}))
+        ran = drp("generate", traces(tmp_path / "t.jsonl", 1), "-o", tmp_path / "out",
+                  "--base-url", at.url)
+    assert ran.code == 2 and ran.err.count("\n") <= 4, ran.err
+    assert at.received and KEY.encode() not in other.heard and b"apples" not in other.heard
 
 
 @pytest.mark.parametrize("kind", ["openai", "gemini"])
