@@ -38,9 +38,9 @@ _SPLITS = [[
     {"type": "Split", "pattern": {"Regex": QWEN_SPLIT}, "behavior": "Isolated", "invert": False},
     {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": trim, "use_regex": False}]
     for trim in (False, True)]
-#: ASCII alone, so that nobody need know what else is white space; `<` may begin an added token,
-#: before which several spaces are one piece.
-_CUT = re.compile(r" (?=[!-;=-~])")
+#: A space at which words are not parted. Only ASCII parts them, so that nobody need know what else
+#: is white space; `<` may begin an added token, before which several spaces are one piece.
+_JOINT = re.compile(r" (?![!-;=-~])")
 _MOST = 1 << 18
 #: Longer words (a line of Chinese, base64) are seen once: they would only fill the table.
 _LONGEST = 64
@@ -150,7 +150,9 @@ class WordCounter:
 
     def count(self, text: str) -> int:
         """Tokens of the text."""
-        first, *words = _CUT.split(text)
+        if "\0" in text:  # which stands for such a space
+            return len(self._tokenizer.encode(text, add_special_tokens=False))
+        first, *words = _JOINT.sub("\0", text).split(" ")
         try:
             return self._first[first] + sum(map(self._words.__getitem__, words))
         except KeyError:
@@ -158,8 +160,8 @@ class WordCounter:
 
     def _of(self, words: list[str], known: dict[str, int], space: str) -> int:
         missing = [word for word in dict.fromkeys(words) if word not in known]
-        found = self._tokenizer.encode_batch_fast([space + word for word in missing],
-                                                  add_special_tokens=False)
+        found = self._tokenizer.encode_batch_fast(
+            [space + word.replace("\0", " ") for word in missing], add_special_tokens=False)
         fresh = {word: len(encoding) for word, encoding in zip(missing, found, strict=True)}
         total = sum(known[word] if word in known else fresh[word] for word in words)
         if len(known) > _MOST:

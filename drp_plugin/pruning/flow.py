@@ -32,7 +32,7 @@ from drp_plugin.thinking import (
 )
 
 _TAIL = 400  # Characters at T̂'s end in which its statement of the answer is looked for
-_SAMPLE = 1500  # Characters of each of a text's three places at which its language is told
+_SAMPLE = 1000  # Characters of each of a text's three places at which its language is told
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
 _FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
 _TABLES = table("words.yaml")

@@ -26,6 +26,7 @@ _LOOKAHEAD = 2000
 _LIKE = 0.6  # Least share of a reworded step's characters that must be found in T, in order
 _FUZZY_LIMIT = 4000
 _FUZZY_TRIES = 200
+_SPACES = bytes(byte for byte in range(128) if chr(byte).isspace())
 _QUOTES = str.maketrans("“”‘’`", "\"\"'''")
 # many records made at once take half the time
 as_steps = TypeAdapter(tuple[Step, ...]).validate_python
@@ -159,7 +160,7 @@ def _plain(word: str) -> str:
 @lru_cache(maxsize=2)  # of T it is asked twice in a row
 def nonspace(text: str) -> int:
     """Non-space characters."""
-    return len("".join(text.split()))
+    return len(text.encode().translate(None, _SPACES) if text.isascii() else "".join(text.split()))
 
 
 def coverage(text: str, located: list[Located]) -> float:
