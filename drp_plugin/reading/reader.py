@@ -38,16 +38,17 @@ class Seen:
     """What the rows of a file are like, as far as it makes a result doubtful."""
 
     def __init__(self) -> None:
-        self.responses = self.closed = self.silent = self.golds = self.prose = 0
-        """Responses, those with `</think>`, those that ended by themselves without it; gold
-        answers, those that are texts without a final answer."""
+        self.responses = self.closed = self.silent = self.cut = self.golds = self.prose = 0
+        """Responses, those with `</think>`, those that ended by themselves without it, those that
+        were cut off before it; gold answers, those that are texts without a final answer."""
 
     def add(self, answer: Any, completions: Sequence[Any]) -> None:
         """Count a row's gold answer and completions, which have `text` and `finish`."""
         self.responses += len(completions)
-        self.closed += sum(CLOSE in one.text for one in completions)
-        self.silent += sum(CLOSE not in one.text and ending(one.finish) == "stop"
-                           for one in completions)
+        ends = [ending(one.finish) for one in completions if CLOSE not in one.text]
+        self.closed += len(completions) - len(ends)
+        self.silent += ends.count("stop")
+        self.cut += ends.count("length")
         self.golds += answer is not None
         self.prose += is_prose(answer)
 
@@ -58,6 +59,9 @@ class Seen:
                     "is marked (#### 7, \\boxed{7}, The answer is 7): name the field that holds "
                     "it, --columns answer=FIELD")
         if thinking and self.responses and not self.closed:
+            if self.cut == self.responses:
+                return ("every response was cut off while thinking: sample again with a higher "
+                        "limit of tokens (drp generate: --max-new-tokens)")
             return ("no response closes its thinking (</think>): it was stripped before, stands in "
                     "a field that was not read (--columns thinking=FIELD), or the student does not "
                     "think")

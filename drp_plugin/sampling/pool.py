@@ -71,9 +71,9 @@ def run(kind: type, settings: dict[str, Any], requests: Sequence[SampleRequest],
             place, _, outcome = line.partition(b" ")
             results.put((part[int(place)], OUTCOME.validate_json(outcome)))
             left -= 1
+        code = await process.wait()  # its end is heard while the loop is there
         if left:
-            raise RuntimeError(f"a sampling process ended with {await process.wait()}, {left} "
-                               "completions missing")
+            raise RuntimeError(f"a sampling process ended with {code}, {left} completions missing")
 
     async def work(results: Any) -> None:
         await asyncio.gather(*(one(range(k, len(requests), workers), results)

@@ -162,14 +162,14 @@ def test_parquet_without_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyP
         list(Reader(file))
 
 
-@pytest.mark.parametrize("device", ["/dev/zero", "row"])
-def test_a_line_without_an_end(device: str, tmp_path: Path,
-                               monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_line_without_an_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("drp_plugin.jsonl.MAX_ROW", 1 << 20)
     file = tmp_path / "f"
     file.write_bytes(json.dumps(ROW).encode() + b"\n" + b"x" * (2 << 20))
-    with pytest.raises(UserError, match=r"row [12]: is longer than 1 MiB"):
-        list(Reader(file if device == "row" else device))
+    with pytest.raises(UserError, match=r"row 2: is longer than 1 MiB"):
+        list(Reader(file))
+    with pytest.raises(UserError, match="is a device or a named pipe"):
+        list(Reader("/dev/zero"))
 
 
 @pytest.mark.parametrize("odd", [
@@ -294,6 +294,11 @@ def test_the_end_is_found_under_every_name() -> None:
 
 @pytest.mark.parametrize(("row", "graded", "right", "said"), [
     ({**ROW, "response": ANSWER}, 3, 3, "no response closes its thinking"),
+    ({**ROW, "response": "<think>so", "finish_reason": "length"}, 3, 0,
+     "every response was cut off while thinking"),
+    ({**ROW, "response": "so", "stop_reason": "max_tokens"}, 0, 0, "a higher limit of tokens"),
+    ({**ROW, "response": "so", "finish": "loop"}, 3, 0, "every response was cut off"),
+    ({**ROW, "response": "so", "finish": "stop"}, 3, 0, "no response closes its thinking"),
     ({**ROW, "answer": "We see that the two are added and after that one more time. " * 3}, 3, 0,
      "are texts in which no final answer"), (ROW, 3, 0, "none of 3 graded answers is right"),
     (ROW, 3, 1, None), (ROW, 0, 0, None), ({**ROW, "answer": None}, 0, 0, None)])
