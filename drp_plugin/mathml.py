@@ -22,34 +22,13 @@ import jinja2
 import math_core
 
 from drp_plugin.redact import visible
+from drp_plugin.resources import Patterns
 
-#: Where a formula may stand. Pages' scripts split by the same pattern: Python and JavaScript agree.
-#: Dollars are pandoc's: no space inside at either end, and no digit behind, so $5 and $6 is money.
-_ENVIRONMENT = r"\{(?:align|aligned|equation|gather)\*?\}"
-FORMULA = "|".join((
-    r"(?<![\\$])\$\$[^$]{1,2000}\$\$",
-    r"(?<!\\)\\\[(?:[^\\]|\\[^\[]){1,2000}?\\\]",
-    r"(?<!\\)\\\((?:[^\\]|\\[^(]){1,2000}?\\\)",
-    rf"\\begin{_ENVIRONMENT}(?:(?!\\begin{_ENVIRONMENT})[\s\S]){{1,2000}}?\\end{_ENVIRONMENT}",
-    r"(?<![\\$])\$(?![\s$])(?:\\[^\n]|[^$\\\n]){0,1999}?(?<![\s\\])\$(?![\d$])",
-    r"\\boxed\s?\{(?:[^{}\n]|\{(?:[^{}\n]|\{[^{}\n]*\})*\}){1,500}\}"))
+_P = Patterns("mathml.yaml", "patterns")
+FORMULA = _P.formula.pattern  # Pages split by it, too
 #: What browsers do not draw of themselves, and a formula wider than the page.
 STYLE = ("math { max-width: 100%; overflow-x: auto; overflow-y: hidden; } "
          "menclose[notation=box] { border: 1px solid; padding: 0 .2em; }")
-_FORMULA, _START = re.compile(FORMULA), re.compile(r"[$\\]")
-_DOLLARS = re.compile(r"\$\$?|\\[\[\]()]")
-#: Definitions, and row heights in the author's hand.
-_REFUSED = re.compile(r"\\(?:def|let|(?:re|provide)?newcommand)(?![a-zA-Z])|\\\\\[[^\]]*\d{3}")
-#: What a formula is made of. Lengths stay below 100 em, so that it does not leave its place.
-_TAG = re.compile(r"m(?:ath|[ino]|text|space|row|frac|sqrt|root|su[bp]|subsup|under|over|underover"
-                  r"|table|t[rd]|padded|phantom|enclose)|b|i|em|span")
-_STYLE = r"(?:(?:width|text-align|justify-items|(?:padding|margin|border)-[a-z]+): ?[\w .%-]*;?)*"
-_ATTRIBUTE = re.compile(
-    r"(?:lspace|rspace|width|height|voffset|minsize|maxsize|linethickness)=-?\d{0,2}(?:\.\d+)?[a-z]*"
-    r"|(?:stretchy|accent|accentunder|movablelimits|symmetric|displaystyle|scriptlevel|display|form"
-    rf"|notation|mathvariant|class)=[\w -]*|style={_STYLE}")
-#: A word outside braces, behind a dollar and a digit: prose between two prices.
-_PROSE = re.compile(r"\$\d.*\s\(?[A-Za-z]{2,}", re.DOTALL)
 _DEEP = 50
 _CONVERTER = math_core.LatexToMathML(max_expansions=100, fancy_error=False)
 
@@ -73,8 +52,8 @@ def _read(text: str) -> Iterator[tuple[re.Match[str], str]]:
     """Places and MathML; several times faster than the pattern's `finditer` where there is little
     mathematics."""
     at = 0
-    while start := _START.search(text, at):
-        match = _FORMULA.match(text, start.start())
+    while start := _P.start.search(text, at):
+        match = _P.formula.match(text, start.start())
         at = match.end() if match else start.end()
         if match and (found := mathml(match.group())):
             yield match, found
@@ -107,12 +86,12 @@ def island(name: str, text: str, level: int = 9) -> str:
 @lru_cache(maxsize=4096)
 def mathml(source: str) -> str | None:
     """MathML of a formula with its delimiters; None where it cannot be read, or could do harm."""
-    opening = _DOLLARS.match(source)
+    opening = _P.dollars.match(source)
     edge = opening.end() if opening else 0
     inside = source[edge:len(source) - edge]
     depth = max(itertools.accumulate((c == "{") - (c == "}") for c in inside), default=0)
-    if depth > _DEEP or _REFUSED.search(inside) or visible(inside) != inside or (
-            _PROSE.match(re.sub(r"\{[^{}]*\}", "{}", source))):
+    if depth > _DEEP or _P.refused.search(inside) or visible(inside) != inside or (
+            _P.prose.match(re.sub(r"\{[^{}]*\}", "{}", source))):
         return None
     try:
         found = _CONVERTER.convert_with_local_state(
@@ -121,6 +100,7 @@ def mathml(source: str) -> str | None:
     except (math_core.LatexError, UnicodeError, ET.ParseError):
         return None
     # instructions and comments are read by HTML in another way than by XML
-    inert = not re.search(r"<[?!]", found) and all(_TAG.fullmatch(node.tag) and all(
-        _ATTRIBUTE.fullmatch(f"{name}={value}") for name, value in node.items()) for node in nodes)
+    inert = not re.search(r"<[?!]", found) and all(_P.tag.fullmatch(node.tag) and all(
+        _P.attribute.fullmatch(f"{name}={value}") for name, value in node.items())
+        for node in nodes)
     return found if inert else None

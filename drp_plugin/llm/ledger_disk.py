@@ -16,23 +16,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from drp_plugin.errors import UserError
+from drp_plugin.resources import table
 from drp_plugin.terminal import say
 
 SAY_AFTER_S = 5.0
 _ROOM = 2 ** 22  # Bytes that must be free at the start: about what the replies in flight take
-_FREE_THE_DISK = "Free the disk, then run the same command again"
-_MAKE_WRITABLE = "Make the file and its folder writable, then run the same command again"
-_SQLITE = {
-    sqlite3.SQLITE_FULL: _FREE_THE_DISK, sqlite3.SQLITE_IOERR: _FREE_THE_DISK,
-    sqlite3.SQLITE_READONLY: _MAKE_WRITABLE, sqlite3.SQLITE_CANTOPEN: _MAKE_WRITABLE,
-    sqlite3.SQLITE_PERM: _MAKE_WRITABLE,
-    sqlite3.SQLITE_BUSY: "Another process holds it: run the same command again when it has ended",
-}
+_FIXES, _NETWORK, _LOCAL_LOCKS = table("disks.yaml").values()
+_SQLITE = {getattr(sqlite3, f"SQLITE_{name}"): fix for name, fix in _FIXES.items()}
 _CREATING, _PRESENT = 0, 2 ** 61  # The bytes for making or removing the file, for being there
-_NETWORK = {"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "lustre", "beegfs", "gpfs", "ceph",
-            "glusterfs", "afs", "fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.gcsfuse",
-            "fuse.rclone", "fuse.juicefs"}
-_LOCAL_LOCKS = {"nolock", "local_lock=all", "local_lock=posix", "nobrl", "localflock"}
 
 
 def check_room(folder: Path) -> None:
@@ -47,7 +38,7 @@ def refusal(error: Exception, path: Path) -> UserError:
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # the others: missing rights
         return UserError(f"cannot be written ({error.strerror or error})", file=path,
-                         fix=_FREE_THE_DISK if full else _MAKE_WRITABLE)
+                         fix=_FIXES["FULL" if full else "PERM"])
     # the low byte is the kind, the others say where; errors of Python's own have no code
     code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
     if code in _SQLITE:
@@ -175,4 +166,4 @@ def shared_by_locks(folder: Path) -> bool | None:
     _, _, kind, options, *_ = max(inside, key=lambda m: len(m[1]))
     if kind not in _NETWORK:
         return None
-    return not _LOCAL_LOCKS & set(options.split(","))
+    return set(options.split(",")).isdisjoint(_LOCAL_LOCKS)

@@ -10,23 +10,20 @@ from drp_plugin.pruning.decompose import decompose_sentences
 from drp_plugin.pruning.dialogue import CheckedTrace, Result
 from drp_plugin.pruning.steps import assemble, pieces
 from drp_plugin.records import Action, Revision, Step
+from drp_plugin.resources import Patterns
 
-_RESULT = re.compile(r"(?:=|≈|\bis|\bare|\bequals?|\bgives?|\bget|\bbe|\bhave|\bmakes?|\bhas)"
-                     r"\s*(?:exactly |just |simply |now )?(?:\$|\\\(|\\\[)?\s*([^=≈\n]{1,80}?)\s*"
-                     r"(?:\$|\\\)|\\\])?\s*(?:[a-z]+ ?){0,3}[.!?]?\s*\Z", re.IGNORECASE)
-_QUESTIONING = re.compile(r"\?\s*\Z|\b(?:maybe|perhaps|guess|if|suppose|unless|not)\b",
-                          re.IGNORECASE)
+PATTERNS = Patterns("methods.yaml", "patterns")
 
 
 def stated_result(sentence: str) -> str | None:
     """What a sentence says comes out: boxed, "the answer is …", or behind its last `=` or "is".
     None for a question, a guess or a condition."""
-    if _QUESTIONING.search(sentence):
+    if PATTERNS.questioning.search(sentence):
         return None
     found = extract(sentence, thinking=False)
     if found.how in ("boxed", "stated"):
         return found.text
-    match = _RESULT.search(sentence[-400:])
+    match = PATTERNS.result.search(sentence[-400:])
     return match[1].strip(" $*.") if match else None
 
 

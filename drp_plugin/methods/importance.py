@@ -14,7 +14,6 @@ scores are kept in the run's ledger.
 import asyncio
 import importlib.util
 import json
-import re
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -22,18 +21,14 @@ from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, TeacherError
 from drp_plugin.methods import Given, Method
-from drp_plugin.methods.dropping import parse_ratio, sentences, to_ratio, without
+from drp_plugin.methods.dropping import PATTERNS, parse_ratio, sentences, to_ratio, without
 from drp_plugin.pruning.dialogue import CheckedTrace, Dialogue, Result
 from drp_plugin.records import Step, Usage
 from drp_plugin.sampling.pretrained import Chat, fingerprint
 from drp_plugin.thinking import CLOSE, OPEN, split_response
 
 SHARE = 0.8  # Of the steps that go by their entropy, without a RATIO
-CHECKING = re.compile(
-    r"\b(?:wait|hold on|hmm+|actually|(?:double|re)-?\s?check\w*|check\w*|verif\w+|confirm\w*|"
-    r"make sure|once more|go (?:through|over) (?:it|this|that)|look (?:at \w+ )?again|"
-    r"another way|alternatively|did i|mistake|wrong|correct(?:ly)?|it works|makes sense)\b",
-    re.IGNORECASE)
+CHECKING = PATTERNS.checking
 _CHUNK = 256  # Tokens whose distributions over the vocabulary are in memory at once
 Score = Literal["entropy", "answer"]
 
