@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from drp_plugin.redact import redact
+from drp_plugin.resources import table
 
 
 class UserError(Exception):
@@ -25,9 +26,7 @@ def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
 
 
 #: What the core does without, by the extra that brings it.
-EXTRAS = {"torch": "eval", "transformers": "eval", "peft": "eval", "datasets": "eval",
-          "lmms_eval": "eval", "llamafactory": "train", "vllm": "vllm", "ray": "ray", "trl": "rl",
-          "matplotlib": "report", "starlette": "serve", "uvicorn": "serve"}
+EXTRAS: dict[str, str] = table("extras.yaml")
 
 
 def absent(error: ModuleNotFoundError) -> UserError | None:

@@ -29,9 +29,6 @@ MOST = 10 ** 9  # Of whatever is counted; beyond, clocks and libraries overflow
 class Number(click.FloatRange):
     """A float within bounds; never NaN or infinite, which no comparison with a bound stops."""
 
-    def __init__(self, least: float = 0, most: float = MOST, **more: bool) -> None:
-        super().__init__(least, most, **more)
-
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None
                 ) -> float:
         number = float(super().convert(value, param, ctx))
@@ -142,12 +139,6 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
             for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
-def price(value: Any) -> str:
-    """`IN,OUT` in USD for a million tokens. Raises UserError."""
-    parse_price(str(value))
-    return str(value)
-
-
 PATH = click.Path(path_type=Path)
 SOME, ANY = click.IntRange(1, MOST), click.IntRange(0, MOST)
 SEED = click.IntRange(-2 ** 63, 2 ** 63 - 1)
@@ -165,9 +156,10 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE"),
     click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE"),
     click.option("--concurrency", type=click.IntRange(1, 4096), default=64),
-    click.option("--timeout", "timeout_s", type=Number(0.1), default=600.0),
+    click.option("--timeout", "timeout_s", type=Number(0.1, MOST), default=600.0),
     click.option("--retries", type=click.IntRange(0, 100), default=7),
-    click.option("--price", type=price, metavar="IN,OUT"),
+    click.option("--price", metavar="IN,OUT", callback=lambda context, option, text:
+                 text if text is None or parse_price(text) else None),
     click.option("--prices", type=click.Path(path_type=Path, dir_okay=False)),
     click.option("--config", callback=read_config, is_eager=True, expose_value=False,
                  metavar="YAML"),
@@ -179,10 +171,10 @@ _RUNNING: tuple[Callable[[Any], Any], ...] = (
     click.option("--keep-wrong", is_flag=True),
     click.option("--batch", is_flag=True),
     click.option("--batch-size", type=SOME, metavar="N"),
-    click.option("--poll", "poll_s", type=Number(0.01), default=30.0),
+    click.option("--poll", "poll_s", type=Number(0.01, MOST), default=30.0),
     click.option("--forecast", is_flag=True),
     click.option("--pilot", type=click.IntRange(2, MOST), default=20),
-    click.option("--max-cost", type=Number(0, min_open=True), metavar="USD"),
+    click.option("--max-cost", type=Number(0, MOST, min_open=True), metavar="USD"),
     click.option("--anew", is_flag=True),
     columns_option,
     click.option("--limit", type=SOME),

@@ -176,7 +176,7 @@ def merge(runs: tuple[Path, ...], run_dir: Path) -> None:
 @click.option("--port", type=click.IntRange(1, 65535), default=8100)
 @click.option("--model", default="offline-rules")
 @click.option("--quality", type=_options.Number(0, 1, min_open=True), default=1.0)
-@click.option("--delay", type=_options.Number(), default=0.0)
+@click.option("--delay", type=_options.Number(0, _options.MOST), default=0.0)
 def serve_teacher(host: str, port: int, model: str, quality: float, delay: float) -> None:
     from drp_plugin.teachers.offline import OfflineTeacher
     from drp_plugin.teachers.serve import serve

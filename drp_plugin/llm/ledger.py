@@ -24,17 +24,8 @@ from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from drp_plugin.llm.ledger_disk import Claims, check_room, refusal, shared_by_locks
+from drp_plugin.llm.ledger_disk import SCHEMA, Claims, check_room, refusal, shared_by_locks
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS replies (
-    key TEXT PRIMARY KEY,
-    value TEXT NOT NULL,       -- a JSON object
-    tag TEXT NOT NULL,         -- what it was asked for: statistics only
-    cost_usd REAL              -- what was paid; NULL where no price is known
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-"""
 _BUSY_S = 60.0
 _Stored = tuple[str, str, str, float | None]  # A row of `replies`
 
@@ -81,7 +72,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
             with self.creating():  # two processes may create the file at the same moment
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._writer = self._connect()
-                self._writer.executescript(_SCHEMA)
+                self._writer.executescript(SCHEMA)
             self._reader = self._connect()
         except (sqlite3.Error, OSError) as error:
             raise refusal(error, self.path) from None

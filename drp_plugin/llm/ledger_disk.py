@@ -21,7 +21,7 @@ from drp_plugin.terminal import say
 
 SAY_AFTER_S = 5.0
 _ROOM = 2 ** 22  # Bytes that must be free at the start: about what the replies in flight take
-_FIXES, _NETWORK, _LOCAL_LOCKS = table("disks.yaml").values()
+_FIXES, _NETWORK, _LOCAL_LOCKS, SCHEMA = table("ledger.yaml").values()
 _SQLITE = {getattr(sqlite3, f"SQLITE_{name}"): fix for name, fix in _FIXES.items()}
 _CREATING, _PRESENT = 0, 2 ** 61  # The bytes for making or removing the file, for being there
 
