@@ -13,7 +13,6 @@ HIDDEN = "[key]"
 _SHORTEST = 8  # Characters; what is shorter, such as a local server's `none`, is no key
 _NAMES, _KEYS, _ADDRESSES, _UNSEEN, _MARKUP = (
     re.compile("|".join(parts)) for parts in table("redact.yaml").values())
-_FOR_ADDRESSES = str.maketrans("+/", "-_")  # Base64's other alphabet
 _BY_NUMBER = re.compile(r"%[\da-f]{2}|\\(?:u00|x)[\da-f]{2}|&#", re.IGNORECASE)
 
 
@@ -54,7 +53,7 @@ def _forms(key: str) -> tuple[frozenset[str], re.Pattern[str]]:
     for before in range(3):
         coded = base64.b64encode(bytes(before) + data).decode()
         coded = coded[(before * 8 + 5) // 6:(before + len(data)) * 8 // 6]
-        forms |= {coded, coded.translate(_FOR_ADDRESSES)}
+        forms |= {coded, coded.replace("+", "-").replace("/", "_")}  # for addresses, too
     forms |= {data.hex(), data.hex().upper()}
     return frozenset(forms), re.compile("".join(
         rf"(?:{re.escape(c)}|(?i:%{ord(c):02x}|\\+(?:u00|x){ord(c):02x}|"

@@ -59,8 +59,7 @@ def _check(stages: list[Stage], file: Path) -> None:
 def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None:
     """Run the stages; exits with 1 where one failed."""
     console = Console(stderr=True, emoji=False)  # `:100:` is a part of a name
-    offline = all(s.model == "tiny" or os.path.isdir(s.model)
-                  for s in read.students.values())
+    offline = all(s.model == "tiny" or os.path.isdir(s.model) for s in read.students.values())
     with locked(folder) as lock:
         try:
             Runner(folder, stages, console, lock, jobs=jobs, offline=offline).run()
@@ -90,8 +89,7 @@ def _status(stages: list[Stage], folder: Path) -> None:
 @click.option("--seed", type=click.IntRange(0, SEED.max), default=0)
 @click.option("--jobs", type=click.IntRange(1, 64), default=2)
 def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> None:
-    missing = [name.replace("_", "-") for name in _DEMO_NEEDS
-               if not importlib.util.find_spec(name)]
+    missing = [name.replace("_", "-") for name in _DEMO_NEEDS if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(f"the demo needs {', '.join(missing)}",
                         fix="Run `make demo` in a checkout, or install drp-plugin[cpu]")

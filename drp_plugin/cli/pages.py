@@ -47,8 +47,7 @@ def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool
             serve: bool, port: int) -> None:
     if serve and output is not None:
         raise UserError("--serve writes no page", fix="Leave out -o")
-    if output is not None:
-        jsonl.check_output(output)
+    jsonl.check_output(output or "-")
     next(rows(run_dir), None)  # looked at first, so that a mistyped folder is not created
     total = sum(1 for name in (PRUNED, REJECTS) if (run_dir / name).exists()
                 for _ in (run_dir / name).open("rb"))

@@ -63,8 +63,7 @@ class MethodSection(FilePart):
 
     @property
     def trains(self) -> bool:
-        return self.prune is not None or self.distill is not None or bool(
-            self.rows_by or self.mix)
+        return self.prune is not None or self.distill is not None or bool(self.rows_by or self.mix)
 
     @field_validator("recipe", "rows_by", mode="before")
     @classmethod

@@ -177,8 +177,7 @@ class _Parser:
         if _IS_NUMBER(token):
             return num(Fraction(token))
         if token in ("\\frac", "\\binom"):
-            return Node("div" if token == "\\frac" else "binom",
-                        (self.argument(), self.argument()))
+            return Node("div" if token == "\\frac" else "binom", (self.argument(), self.argument()))
         if token == "\\sqrt":
             degree = self.group("[") if self.peek() == "[" else num(2)
             return Node("root", (self.argument(), degree))
