@@ -76,6 +76,6 @@ def redact(text: str, *keys: str | None) -> str:
     beginning and end as providers quote them. Control characters are made visible."""
     text = hide(text, *keys)
     for key in _known(keys):
-        text = re.sub(rf"{re.escape(key[:6])}[\w\-*.…]*{re.escape(key[-3:])}", HIDDEN, text)
+        text = re.sub(rf"(?i){re.escape(key[:6])}[\w\-*.…]*{re.escape(key[-3:])}", HIDDEN, text)
     text = _ADDRESSES.sub(HIDDEN, _KEYS.sub(HIDDEN, text))
     return visible(" ".join(text.split()))

@@ -33,6 +33,7 @@ def test_what_looks_like_a_key_is_hidden(text):
 def test_known_keys_are_hidden_whatever_they_look_like(monkeypatch):
     assert redact("the key plain-words-key failed", "plain-words-key") == "the key [key] failed"
     assert "plain" not in redact("got plain-****key", "plain-words-key")
+    assert "PLAIN" not in redact("got PLAIN-WORDS-KEY", "plain-words-key")
     monkeypatch.setenv("GEMINI_API_KEY", "another secret")
     assert "another" not in redact("sent another secret there")
 
