@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import dumps
+from drp_plugin.resources import table
 
 
 class Fit(NamedTuple):
@@ -27,15 +28,7 @@ class Fit(NamedTuple):
     offset: int = 0  # its place in the spool
 
 
-_TABLE = """
-    PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000;
-    CREATE TABLE fit (trained, place, part, id, source, line, tokens, offset); BEGIN"""
-#: Of equal rows the least stays, whatever the order of reading.
-_SORT = """
-    CREATE TABLE sorted AS SELECT *, row_number() OVER equal AS turn,
-        first_value(line) OVER equal, first_value(source) OVER equal
-    FROM fit WINDOW equal AS (PARTITION BY trained ORDER BY part, id, source, line)
-    ORDER BY place, trained"""
+_TABLES, _SORT = table("spool.yaml").values()
 
 
 class Spool:
@@ -47,7 +40,7 @@ class Spool:
         self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115
         self._end, self.close = 0, self._file.close
         self._base = sqlite3.connect("", isolation_level=None)
-        self._base.executescript(_TABLE)
+        self._base.executescript(_TABLES)
 
     def put(self, fit: Fit, example: dict[str, Any], note: Any) -> None:
         """Keep a row, its training example and what is known about it."""
