@@ -32,10 +32,12 @@ class Student(FilePart):
 
 
 class Round(FilePart):
-    """One training of a chain that goes on with the same adapter (CoT-Valve+P)."""
+    """What one training of several does otherwise than the method says: of a chain, which goes on
+    with the same adapter (CoT-Valve+P), or of rounds, each of which samples anew."""
 
-    prune: Options = {}  # Options that differ from the method's (`teacher: mixchain:4`)
-    build: Options = {}  # Further options of `drp build` for this round's set
+    generate: Options = {}
+    prune: Options = {}  # `teacher: mixchain:4`
+    build: Options = {}
     train: Options = {}
 
 
@@ -58,12 +60,26 @@ class MethodSection(FilePart):
     evaluate: Options = {}  # Options of lmms-eval that differ from the experiment's
     checkpoint: str | None = None  # A published model: measured, never trained
     source: str = ""  # Where the checkpoint's prompt and sampling were looked up
-    rounds: int = Field(default=1, ge=1)  # Sample anew, prune, train, measure: so often at most
+    rounds: tuple[Round, ...] = Field(default=(Round(),), min_length=1)
+    """Sample with the newest adapter, prune, train the student, measure: what each round does
+    otherwise. A number N is that many equal ones at most."""
     stands_in: str = ""  # What of it is not the real thing, for the report
 
     @property
     def trains(self) -> bool:
         return self.prune is not None or self.distill is not None or bool(self.rows_by or self.mix)
+
+    def changed(self, change: Round) -> "MethodSection":
+        """The method with what a round does otherwise."""
+        return self.model_copy(update={
+            name: {**(getattr(self, name) or {}), **options}
+            for name, options in change.model_dump().items() if options})
+
+    @field_validator("rounds", mode="before")
+    @classmethod
+    def _rounds(cls, given: Any) -> Any:
+        """A number as that many rounds; pydantic refuses what is left as it is."""
+        return (Round(),) * given if type(given) is int and 0 < given < 100 else given
 
     @field_validator("recipe", "rows_by", mode="before")
     @classmethod
@@ -168,12 +184,16 @@ def _check(experiment: Experiment, path: Path) -> None:
         if method.prune is not None and "teacher" not in method.prune:
             raise UserError(f"method {name!r}: prune names no teacher", file=path,
                             fix="Add teacher: openai:MODEL, offline, …")
-        if (method.chain or method.rounds > 1) and not method.trains:
+        if (method.chain or len(method.rounds) > 1) and not method.trains:
             raise UserError(f"method {name!r} has rounds and trains nothing", file=path,
                             fix="Give prune, distill, rows_by or mix")
+        if any(step.generate for step in method.chain):
+            raise UserError(f"method {name!r}: a chain samples once for all its trainings",
+                            file=path, fix="Put generate beside chain, or give rounds")
         for part in method.mix:
             found = experiment.methods.get(part, MethodSection())
-            if not found.trains or found.mix or found.chain or method.chain or method.rounds > 1:
+            if not found.trains or found.mix or found.chain or method.chain \
+                    or len(method.rounds) > 1:
                 raise UserError(f"method {name!r} mixes {part!r}, which is no method with one set "
                                 "of its own", file=path,
                                 fix="Name methods with prune, distill or rows_by, without a chain")

@@ -131,14 +131,17 @@ class _Way:
             if method.recipe:
                 yield self.label, self._evaluate(f"{self.slug}-s{seed}", *self._recipe(seed))
                 continue
-            adapter, self.still = None, ()
-            for turn in range(1, method.rounds + 1):
-                end = (f"-r{turn}", f" r{turn}") if method.rounds > 1 else ("", "")
+            adapter, still = None, tuple[str, ...]()
+            for turn, change in enumerate(method.rounds, start=1):
+                # a round like the one before may be one too many; another kind is never
+                way = replace(self, method=method.changed(change),
+                              still=() if change != Round() else still)
+                end = (f"-r{turn}", f" r{turn}") if len(method.rounds) > 1 else ("", "")
                 part = self.slug + end[0]
-                adapter = self._train(part, seed, turn, adapter)
-                found = self._evaluate(f"{part}-s{seed}", *self._trained(part, seed, adapter))
+                adapter = way._train(part, seed, turn, adapter)
+                found = way._evaluate(f"{part}-s{seed}", *way._trained(part, seed, adapter))
                 yield self.label + end[1], found
-                self.still = (*self.still, str(found.path))
+                still = (*still, str(found.path))
 
     def _rows(self, part: str, adapter: _Product | None, more: Options) -> Iterator[_Product]:
         """What the set is built from: run directories, or files that the method's command makes."""

@@ -74,6 +74,25 @@ def test_a_chain_goes_on_with_the_same_adapter_and_rounds_sample_with_the_newest
     assert len(last.still) == 2, "the third round waits for what the first two came to"
 
 
+def test_rounds_may_differ(tmp_path):
+    """The pruned student samples anew, and its own shortest are what the student learns."""
+    stages = plan(tmp_path, seeds=[1, 2], methods={"Own": {
+        "prune": {"teacher": "openai:gpt-4o"}, "train": {"learning_rate": 0.5}, "rounds": [
+            {}, {"generate": {"samples": 4}, "prune": {"teacher": "shortest-correct"},
+                 "train": {"num_train_epochs": 1.0}}]}})
+    sampled, pruned = commands(stages, "generate"), commands(stages, "prune")
+    assert len(sampled) == 3 and "--samples 2" in sampled[0] and "--adapter" not in sampled[0]
+    assert all("--samples 4" in c and "--adapter" in c for c in sampled[1:])
+    assert [c.split("--teacher ")[1].split()[0] for c in pruned] == [
+        "openai:gpt-4o", "shortest-correct", "shortest-correct"]
+    trained = commands(stages, "train")
+    assert ["num_train_epochs=1.0" in c for c in trained] == [False, True] * 2
+    assert all("learning_rate=0.5" in c and "adapter_name_or_path" not in c for c in trained)
+    assert not any(s.still for s in stages), "a round of another kind is always run"
+    report = commands(stages, "report")[0]
+    assert report.count("'Own r1=") == report.count("'Own r2=") == 2
+
+
 def test_draws_measure_everything_once_for_each_seed_and_train_once(tmp_path):
     stages = plan(tmp_path, seeds=[1], draws=[5, 6])
     measured = commands(stages, "evaluate")
@@ -104,6 +123,10 @@ def test_published_checkpoints_are_measured_and_recipes_run(tmp_path):
     ({"methods": {"A": {"prune": {"teacher": "offline"}, "checkpoint": "x"}}},
      "prune and checkpoint"),
     ({"methods": {"A": {"rounds": 2}}}, "trains nothing"),
+    ({"methods": {"A": {"prune": {"teacher": "offline"}, "rounds": 0}}}, "rounds"),
+    ({"methods": {"A": {"prune": {"teacher": "offline"}, "rounds": [{"teacher": "x"}]}}}, "rounds"),
+    ({"methods": {"A": {"prune": {"teacher": "offline"}, "chain": [{"generate": {"samples": 2}}]}}},
+     "samples once"),
     ({"methods": {"A": {"mix": ["B"]}, "B": {}}}, "mixes 'B'"),
     ({"methods": {"A": {"mix": ["A"]}}}, "mixes 'A'"),
     ({"methods": {"A": {"mix": ["C"], "rounds": 2}, "C": {"prune": {"teacher": "offline"}}}},
