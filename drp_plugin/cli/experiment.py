@@ -84,7 +84,7 @@ def _status(stages: list[Stage], folder: Path) -> None:
 
 @click.command(help=page("demo"))
 @click.option("-o", "--output", type=PATH, default=Path("demo-run"))
-@click.option("--train", type=click.IntRange(20, MOST), default=1200)
+@click.option("--train", type=click.IntRange(20, MOST), default=600)
 @click.option("--limit", type=SOME)
 @click.option("--seed", type=click.IntRange(0, SEED.max), default=0)
 @click.option("--jobs", type=click.IntRange(1, 64), default=2)

@@ -109,6 +109,7 @@ def serve() -> None:
                  "drp_plugin.teachers.offline"):
         importlib.import_module(name)
 
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under `nohup` it is ignored, by children too
     out = os.fdopen(os.dup(1), "w")
     print("ready", file=out, flush=True)
     for line in sys.stdin:
