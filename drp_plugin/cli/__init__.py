@@ -72,6 +72,8 @@ def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..
             code = call(**given)
         finally:
             soon.cancel()
+            if soon.is_alive():
+                soon.join()  # a line that is being said ends before those that follow
         if not code and not quiet and not given.get("forecast") and not given.get("serve"):
             click.echo(f"next: {following.format_map(shown)}", err=True)
         return code
