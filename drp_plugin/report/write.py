@@ -128,20 +128,33 @@ def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
             f"{r.accuracy_low:.1%} to {r.accuracy_high:.1%}), {r.tokens:,.0f} tokens"
             for r in rows) + "."]
     order, others = task_order([c.task for c in comparisons]), {c.key: c for c in whole}
-    said, summary = [], dict[str, dict[str, list[str]]]()
-    for group, before, after in dict.fromkeys((c.group, c.before, c.after) for c in comparisons):
-        found = sorted((c for c in comparisons if (c.group, c.after) == (group, after)),
-                       key=lambda c: order.index(c.task))
-        where = f"{group}: " if group else ""
+    compared = [(f"{group}: " if group else "", before, after, sorted(
+        (c for c in comparisons if (c.group, c.after) == (group, after)),
+        key=lambda c: order.index(c.task)))
+        for group, before, after in dict.fromkeys((c.group, c.before, c.after)
+                                                  for c in comparisons)]
+    said = _summaries(compared)
+    for where, before, after, found in compared:
         said.append(f"{where}{after} against {before}: {_tokens(found)}; {_accuracy(found)}.")
         said += [f"The cutoff turns the verdict on {after}'s accuracy on {_set(c)}: "
                  f"{p_text(c.p)} with it, {p_text(other.p)} without."
                  for c in found if (other := others.get(c.key)) and turned(c, other)]
-        kinds = summary.setdefault(f"{where}Against {before}", {})
-        kinds.setdefault(_kind(found), []).append(after)
-    return [f"{against}, " + "; ".join(f"{kind}: {_listed(names)}" for kind, names
-                                       in sorted(kinds.items(), reverse=True)) + "."
-            for against, kinds in summary.items() if sum(map(len, kinds.values())) > 2] + said
+    return said
+
+
+def _summaries(compared: Sequence[tuple[str, str, str, list[Comparison]]]) -> list[str]:
+    """A sentence for each that more than two methods are compared with: the methods by kind."""
+    said = []
+    for against in dict.fromkeys((where, before) for where, before, *_ in compared):
+        kinds: dict[str, list[str]] = {}
+        for *given, after, found in compared:
+            if tuple(given) == against:
+                kinds.setdefault(_kind(found), []).append(after)
+        if sum(map(len, kinds.values())) > 2:
+            said.append("{}Against {}, ".format(*against) + "; ".join(
+                f"{kind}: {_listed(names)}"
+                for kind, names in sorted(kinds.items(), reverse=True)) + ".")
+    return said
 
 
 def _kind(found: Sequence[Comparison]) -> str:
