@@ -192,11 +192,12 @@ def _check(experiment: Experiment, path: Path) -> None:
                             file=path, fix="Put generate beside chain, or give rounds")
         for part in method.mix:
             found = experiment.methods.get(part, MethodSection())
-            if not found.trains or found.mix or found.chain or method.chain \
-                    or len(method.rounds) > 1:
+            if not found.trains or found.mix or any(
+                    m.chain or len(m.rounds) > 1 for m in (method, found)):
                 raise UserError(f"method {name!r} mixes {part!r}, which is no method with one set "
                                 "of its own", file=path,
-                                fix="Name methods with prune, distill or rows_by, without a chain")
+                                fix="Name methods with prune, distill or rows_by, without chain or "
+                                "rounds")
 
 
 def slug(name: str) -> str:

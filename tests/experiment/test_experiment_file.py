@@ -129,6 +129,8 @@ def test_published_checkpoints_are_measured_and_recipes_run(tmp_path):
      "samples once"),
     ({"methods": {"A": {"mix": ["B"]}, "B": {}}}, "mixes 'B'"),
     ({"methods": {"A": {"mix": ["A"]}}}, "mixes 'A'"),
+    ({"methods": {"A": {"mix": ["C"]}, "C": {"prune": {"teacher": "offline"}, "rounds": 2}}},
+     "mixes 'C'"),
     ({"methods": {"A": {"mix": ["C"], "rounds": 2}, "C": {"prune": {"teacher": "offline"}}}},
      "mixes 'C'")])
 def test_mistakes_are_one_line_that_names_the_key(tmp_path, changes, said):
