@@ -20,7 +20,7 @@ class UserError(Exception):
 
 
 def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
-    """`Did you mean 'x'?`, by the nearest of the known words; where none is near, `otherwise`."""
+    """`Did you mean 'x'?` with the nearest known word; `otherwise` where none is near."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f"Did you mean {near[0]!r}?" if near else otherwise
 
@@ -30,7 +30,7 @@ EXTRAS: dict[str, str] = table("extras.yaml")
 
 
 def absent(error: ModuleNotFoundError) -> UserError | None:
-    """The line for a module that an extra brings; None where something else is broken."""
+    """The line about a missing module of an extra; None where something else is broken."""
     module = (error.name or "").partition(".")[0]
     if module not in EXTRAS:
         return None
@@ -39,7 +39,7 @@ def absent(error: ModuleNotFoundError) -> UserError | None:
 
 
 def refusal(error: UserError | OSError | UnicodeError) -> str:
-    """The user's mistake, or what the operating system refused, in one line, the file first."""
+    """One line about the user's mistake or the operating system's refusal, the file first."""
     if not isinstance(error, OSError):
         return str(error)
     what = " ".join((error.strerror or str(error) or type(error).__name__).split())

@@ -1,4 +1,4 @@
-"""Whether a model can be had, said within seconds: hub clients retry for minutes."""
+"""Whether a model is available, within seconds: hub clients retry for minutes."""
 
 import os
 import socket
@@ -31,7 +31,7 @@ def looks_local(model: str) -> bool:
 
 
 def missing(model: str, revision: str | None = None) -> str | None:
-    """Why the weights of `model` cannot be had here, or None where they can."""
+    """Why the weights of `model` are not available here, or None if they are."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         return None if (folder / "config.json").is_file() else f"{model} holds no config.json"

@@ -1,4 +1,4 @@
-"""JSONL in and out: `-` is standard input or output, files appear whole or not at all."""
+"""JSONL in and out: `-` is standard input or output, files appear complete or not at all."""
 
 import codecs
 import contextlib
@@ -20,7 +20,7 @@ from drp_plugin.redact import hide
 
 R = TypeVar("R", bound=Record)
 
-MAX_ROW = 64 << 20  # Bytes of the longest row: what has no end of line for so long is no JSONL
+MAX_ROW = 64 << 20  # Bytes of the longest row: a file without a line end for so long is not JSONL
 MAX_DEPTH = 100
 """Lists and objects within each other; what writes a row again does not go much deeper."""
 _REFUSED: dict[type[Exception], str] = {
@@ -46,7 +46,7 @@ def check_file(path: str | Path) -> None:
     try:
         found = os.stat(sys.stdin.fileno() if own else path)
         nothing = os.path.samestat(found, os.stat(os.devnull))
-    except (OSError, ValueError, AttributeError):  # opening it says what is wrong
+    except (OSError, ValueError, AttributeError):  # opening it will say what is wrong
         return
     device = stat.S_ISCHR(found.st_mode) and not nothing and not (own and sys.stdin.isatty())
     if device or stat.S_ISBLK(found.st_mode) or (
@@ -96,14 +96,14 @@ def chunks(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
 
 
 def parse(number: int, line: bytes) -> Row:
-    """A line as the row of this number."""
+    """A line as the row with this number."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
         return Row(number, None, f"not UTF-8 text (byte {error.start + 1} of the row)",
                    line.decode("utf-8", "replace").rstrip("\r\n"))
     try:
-        # NaN is no JSON, but what pandas writes for a missing value
+        # NaN is not JSON, but pandas writes it for a missing value
         value = json.loads(text, parse_constant=lambda name: None)
     except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
         return Row(number, None, f"not JSON ({error})", text.rstrip("\r\n"))
@@ -111,7 +111,7 @@ def parse(number: int, line: bytes) -> Row:
 
 
 def row_of(number: int, value: Any, text: str) -> Row:
-    """A row of this value, where it is one that can be used."""
+    """A row with this value, or with what is wrong with it."""
     if not isinstance(value, dict):
         return Row(number, None, "not a JSON object", text)
     if text.count("[") + text.count("{") > MAX_DEPTH and _too_deep(value):
@@ -169,7 +169,7 @@ def replacing(path: str | Path, *, private: bool = True) -> Iterator[IO[str]]:
     """A text file that replaces `path` when the block ends without an exception.
     Where it is `private`, nobody else may read it, unless the file before it let them."""
     path = Path(path)
-    if path.is_symlink():  # what it points to is replaced, not the link
+    if path.is_symlink():  # its target is replaced, not the link
         path = path.resolve()
     if path.exists() and not path.is_file():
         raise UserError("is not a file, and is not replaced by one", file=path)
@@ -181,14 +181,14 @@ def replacing(path: str | Path, *, private: bool = True) -> Iterator[IO[str]]:
     try:
         mode = 0o666 if not private else path.stat().st_mode & 0o777 if path.exists() else 0o600
         opened = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
-        # what of a path is no text becomes an escape, which JSON reads again
+        # bytes of a path that are no text become escapes, which JSON can read back
         with open(opened, "w", encoding="utf-8", errors="backslashreplace") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a full disk does not say what it was for
+        error.filename = error.filename or str(path)  # a full disk names no file
         raise
     finally:
         temporary.unlink(missing_ok=True)
@@ -213,7 +213,7 @@ def write(path: str | Path, values: Iterable[Record | dict[str, Any]]) -> int:
         for value in values:
             line = dumps(value) + "\n"
             count += 1
-            if file is None:  # a terminal may be there, and an encoding that is not JSON's
+            if file is None:  # it may be a terminal, or have an encoding other than JSON's
                 line = _COMMANDS.sub(lambda c: f"\\u{ord(c[0]):04x}", line)
                 sys.stdout.buffer.write(line.encode())
             else:

@@ -58,8 +58,8 @@ class LazyGroup(click.Group):
 
 
 def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that says within a second what it does, unless it has ended by then, so that a
-    mistake is one line; and names the next command when it is done."""
+    """A command that prints within a second what it does, and the next command at its end. One that
+    has failed by then prints the mistake alone."""
     @functools.wraps(call)
     def saying(**given: Any) -> Any:
         shown = {k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in given.items()}
@@ -73,7 +73,7 @@ def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..
         finally:
             soon.cancel()
             if soon.is_alive():
-                soon.join()  # a line that is being said ends before those that follow
+                soon.join()  # the first line must end before the next one begins
         if not code and not quiet and not given.get("forecast") and not given.get("serve"):
             click.echo(f"next: {following.format_map(shown)}", err=True)
         return code
@@ -109,7 +109,7 @@ def main(arguments: list[str] | None = None) -> None:
 def _run(arguments: list[str] | None) -> None:
     try:
         code = group.main(arguments, prog_name="drp", standalone_mode=False)
-        sys.stdout.flush()  # a disk that is full by now is told as any other
+        sys.stdout.flush()  # a disk that filled up meanwhile is reported like any other
     except ModuleNotFoundError as error:
         if (said := absent(error)) is None:
             raise
@@ -123,17 +123,17 @@ def _run(arguments: list[str] | None) -> None:
         sys.exit(130)
     except BrokenPipeError:
         sys.exit(0)  # the reader (head, less) has gone: nothing to say, and nobody to say it to
-    except (UserError, OSError, UnicodeEncodeError) as error:  # a full disk is told as a mistake is
+    except (UserError, OSError, UnicodeEncodeError) as error:  # a full disk too
         fail(refusal(error))
     except RuntimeError as error:
         if Path(extract_tb(error.__traceback__)[-1].filename).stem != "pathlib":
             raise
-        fail(str(error))  # links in a circle, or no home
+        fail(str(error))  # a circle of links, or no home directory
     except Exception as error:
         if type(error).__module__ != "sqlite3":
             raise
         fail(f"temporary files cannot be written ({error}). Free the disk, or let SQLITE_TMPDIR "
-             "name a folder with room")  # a ledger says itself what is wrong with it
+             "name a folder with room")  # the ledger's own message says what is wrong
     sys.exit(code if isinstance(code, int) else 0)
 
 

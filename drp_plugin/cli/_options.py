@@ -23,7 +23,7 @@ from drp_plugin.tokens import PIECES, QWEN, QWEN_VARIABLE, TokenCounter
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-MOST = 10 ** 9  # Of whatever is counted; beyond, clocks and libraries overflow
+MOST = 10 ** 9  # For anything counted; larger numbers overflow clocks and libraries
 
 
 class Number(click.FloatRange):
@@ -113,8 +113,8 @@ def read_config(ctx: click.Context, param: click.Parameter, value: str | None) -
 
 
 def _known(command: click.Command) -> dict[str, click.Option]:
-    """A command's options by every name that a config may call them: as on the command line,
-    without dashes before it, and by our own name for the value."""
+    """A command's options by every name that a config may use: as on the command line without the
+    leading dashes, and our own name for the value."""
     options = [p for p in command.params
                if isinstance(p, click.Option) and p.name not in ("config", "help")]
     own = {str(o.name).replace("_", "-"): o for o in options}
@@ -123,7 +123,7 @@ def _known(command: click.Command) -> dict[str, click.Option]:
 
 def _given(option: click.Option, given: Any, *, off: bool) -> Any:
     """A config's value as an option's default; None leaves the option alone. Raises ValueError.
-    `off` is for the name that switches a flag off."""
+    `off` says that the name switches a flag off."""
     if option.is_flag and isinstance(given, bool):
         return given != off
     if off:
@@ -190,12 +190,12 @@ def adding(*options: Callable[[F], F]) -> Callable[[F], F]:
 
 
 def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
-    """Adds what a teacher is asked with: `teacher_settings` takes it out of what is given."""
+    """Adds the options of a teacher; `teacher_settings` reads them."""
     return adding(click.option(option, "teacher", required=True, metavar="KIND:MODEL"), *_ASKING)
 
 
 def teacher_settings(given: dict[str, Any]) -> TeacherSettings:
-    """What the options of `teacher_options` say; they are taken out of `given`."""
+    """The values of the options of `teacher_options`; they are removed from `given`."""
     asked = {name: given.pop(name) for name in ("temperature", "top_p", "seed", "max_tokens")}
     if asked["temperature"] == "none":
         asked["temperature"] = None
@@ -208,7 +208,7 @@ def teacher_settings(given: dict[str, Any]) -> TeacherSettings:
 
 
 def how_to_run(given: dict[str, Any]) -> RunOptions:
-    """How a run is run, of `run_options`; they are taken out of `given`."""
+    """The values of `run_options`; they are removed from `given`."""
     forecast, pilot = given.pop("forecast"), given.pop("pilot")
     return RunOptions(max_cost_usd=given.pop("max_cost"), pilot=pilot if forecast else None,
                       **{n: given.pop(n) for n in ("anew", "batch", "poll_s", "batch_size")})

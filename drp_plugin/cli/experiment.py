@@ -45,7 +45,7 @@ def experiment(file: Path, output: Path | None, jobs: int, dry_run: bool, status
 
 
 def _check(stages: list[Stage], file: Path) -> None:
-    """Refuse now what a stage's command would refuse. Raises UserError."""
+    """Refuse what a stage's command would refuse later. Raises UserError."""
     for stage in (s for s in stages if s.asked[:1] == ("drp",)):
         _, name, *words = stage.asked
         try:

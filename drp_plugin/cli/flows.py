@@ -1,5 +1,5 @@
-"""`drp generate`, `drp prune`, `drp distill`, `drp merge`: from questions to rows that are trained
-on; and a teacher to try them with."""
+"""`drp generate`, `drp prune`, `drp distill`, `drp merge`: from questions to training rows; and a
+teacher to try them with."""
 
 import asyncio
 import sys

@@ -30,7 +30,7 @@ from drp_plugin.runner.outputs import prepare
 from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.terminal import say
 
-MESSAGES_UP_TO = 2000  # Rows whose messages the page holds without being told
+MESSAGES_UP_TO = 2000  # Rows whose messages are in the page by default
 _COLOURS = {"KEEP": "green", "DELETE": "red", "COMPRESS": "blue", "MERGE": "magenta"}
 
 
@@ -48,7 +48,7 @@ def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool
     if serve and output is not None:
         raise UserError("--serve writes no page", fix="Leave out -o")
     jsonl.check_output(output or "-")
-    next(rows(run_dir), None)  # looked at first, so that a mistyped folder is not created
+    next(rows(run_dir), None)  # checked first, so that a mistyped folder is not created
     total = sum(1 for name in (PRUNED, REJECTS) if (run_dir / name).exists()
                 for _ in (run_dir / name).open("rb"))
     target = output or str(run_dir / "inspect.html")
@@ -151,7 +151,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
 
 async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,
                  settings: TeacherSettings, prompts: Prompts) -> list[dict[str, Any]]:
-    """What the judge says of each pair, in order."""
+    """The judge's verdict on each pair, in order."""
     judged = []
     with Ledger(folder / LEDGER) as ledger, terminable():
         client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))

@@ -82,7 +82,7 @@ def score(completions: str, output: str, cutoff: int, cutoffs: str | None, token
 
 
 def _doubts(reader: Reader, figures: Summary, no_thinking: bool) -> None:
-    """Say what of the figures may come from the file, not from the student."""
+    """Say which figures may be the file's fault, not the student's."""
     seen = reader.seen
     silent = (f"{seen.silent} of {seen.responses} completions ended by themselves without "
               "</think>: they have no answer and are not truncated; give --no-thinking where the "
@@ -145,8 +145,8 @@ def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool)
 
 def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
             figures: dict[int | None, Figures]) -> Iterator[tuple[ScoreRow, list[Reading]]]:
-    """Completions, each with a reading at every cutoff of the figures, which count them: a problem
-    at a time, as its samples stand one after the other."""
+    """Completions with a reading at every cutoff of the figures, which count them. Samples of one
+    problem must follow each other."""
     def read() -> Iterator[tuple[ScoreRow, list[Reading]]]:
         with Display("scoring", None, show=sys.stderr.isatty()) as display:
             while chunk := list(itertools.islice(rows, _CHUNK)):
@@ -165,7 +165,8 @@ def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
 
 def _scored(graded: Iterator[tuple[ScoreRow, list[Reading]]], counter: TokenCounter,
             loops: Counter[bool]) -> Iterator[dict[str, Any]]:
-    """The rows with what `drp score` adds to them: the reading at the cutoff, and that of all."""
+    """The rows with the fields that `drp score` adds: the reading at the cutoff, and without
+    one."""
     named = {"tokenizer": counter.name} if counter.name == PIECES else {}
     for completion, readings in graded:
         period, full = loop_period(completion.text), readings[-1]

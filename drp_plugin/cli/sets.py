@@ -92,7 +92,7 @@ def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
 
 
 def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:
-    """What was made, what was left out and why, on standard error."""
+    """Print on standard error what was made, and what was left out and why."""
     dropped = {reason: (number, "" if reason == Why.NOT_SAMPLED
                         else sft_set.first_of(built.dropped, reason))
                for reason, number in built.card["dropped"].items()}

@@ -1,7 +1,7 @@
 """All that touches parts of lmms-eval which it does not promise to keep; seen with 0.7.3.
 
-lmms-eval has an entry point for models and none for tasks, and tells classes named in a YAML
-nothing of the run: two methods of its TaskManager are wrapped here (the search for tasks, and their
+lmms-eval has an entry point for models but none for tasks, and gives classes named in a YAML no
+access to the run: two methods of its TaskManager are wrapped here (the search for tasks, and their
 loading), and a task's instances, metrics and arguments are its own attributes.
 """
 
@@ -37,9 +37,9 @@ def add_tasks(folder: Path) -> None:
     @functools.wraps(find)
     def initialize_tasks(self: Any, *arguments: Any, **named: Any) -> Any:
         found = find(self, *arguments, **named)
-        try:  # what lmms-eval or the user has under a name stays
+        try:  # a name that lmms-eval or the user has already keeps its meaning
             return {**self._get_task_and_group(str(folder)), **found}
-        except Exception:  # whatever it is, runs of other tasks go on
+        except Exception:  # whatever fails here, runs of other tasks go on
             _unknown(folder)
             return found
 
@@ -60,7 +60,7 @@ def _unknown(folder: Path) -> None:
 
 
 class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]
-    """A task whose prompts, documents and metrics are its own business."""
+    """A task that makes its own prompts, documents and metrics."""
 
     metrics: dict[str, bool] = {}  # noqa: RUF012
     """Their names, and whether more is better; each is a mean over the documents."""
@@ -84,7 +84,7 @@ class TextTask(ConfigurableMessagesTask):  # type: ignore[misc]
                 self.config.metadata.pop(name)
 
     def prepare(self, settings: dict[str, Any]) -> dict[str, Any]:
-        """Look at the options before anything is asked; returns what the model is to be told."""
+        """Check the options before anything is asked; returns the settings for the model."""
         return {}
 
     def construct_requests(self, doc_id: int, ctx: str, **kwargs: Any) -> Any:

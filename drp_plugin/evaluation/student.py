@@ -106,18 +106,18 @@ class StudentModel(lmms):  # type: ignore[misc]
 
     @cached_property
     def sampler(self) -> Sampler:
-        """The engine, with the model in it, when the first completion is wanted: the tasks were
-        found good."""
+        """The engine with its model, made when the first completion is needed: by then the tasks
+        are known to be valid."""
         raise NotImplementedError
 
     @property
     def chat_template(self) -> str:
-        """For --apply_chat_template, which asks for what these models always do."""
+        """For --apply_chat_template: these models always apply it."""
         return str(self.arguments.get("chat_template") or "the model's own")
 
     @staticmethod
     def apply_chat_template(turns: Any, **_: Any) -> str:
-        """The messages as text, for lmms-eval's own listing of them alone."""
+        """The messages as text, only for lmms-eval's own record of them."""
         return "\n\n".join(str(turn.get("content")) for turn in turns)
 
     def generate_until(self, requests: list[Instance]) -> list[GenerationResult]:
@@ -176,7 +176,7 @@ class StudentModel(lmms):  # type: ignore[misc]
         return made
 
     def _seed(self, request: Instance, wanted: Generation) -> int:
-        """What completions are drawn from: --gen_kwargs, --model_args or --seed, in this order."""
+        """The seed of the completions: from --gen_kwargs, --model_args or --seed, in this order."""
         given = (wanted.seed, self.seed, request.metadata.get("seed"), 0)
         return next(seed for seed in given if seed is not None)
 
@@ -193,8 +193,8 @@ class StudentModel(lmms):  # type: ignore[misc]
 
     def _whole(self, requests: list[Instance], outcomes: list[Outcome],
                kept: bool) -> list[Completion]:
-        """A completion of every request: where the prompt leaves no room in the context, nothing,
-        cut off after no tokens. Any other failure ends the run."""
+        """A completion of every request. A prompt that leaves no room in the context gets an empty
+        one, cut off. Any other failure ends the run."""
         # those that are not too long first
         failed = sorted((o for o in outcomes if isinstance(o, Failed)),
                         key=lambda o: o.reason == "too_long")
@@ -226,7 +226,7 @@ class StudentModel(lmms):  # type: ignore[misc]
             input_tokens=last.prompt_tokens, output_tokens=last.tokens + (last.finish == "stop"),
             finish=finish, tokenizer=self.pretrained,
             rounds=tuple(c.tokens for c in said[:-1]),
-            settings={  # what bears on the result
+            settings={  # what affects the result
                 "model": self.pretrained, "adapter": self.arguments.get(self.adapter),
                 "stop_at_cutoff": self.stop_at_cutoff, "stop_loops": self.stop_loops,
                 "thinking_budget": self.budget, "max_new_tokens": asked.max_new_tokens,

@@ -20,7 +20,7 @@ from drp_plugin.tokens import TokenCounter
 
 PASS_AT = (2, 4, 8, 16, 32, 64)
 """Numbers of samples for which the chance of a right one among them is told."""
-_NOTHING = Counts()  # What another model than ours tells
+_NOTHING = Counts()  # What models other than ours report
 
 
 class DRPTask(TextTask):
@@ -118,7 +118,7 @@ class DRPTask(TextTask):
         return not kwargs.get("do_sample", True) or not kwargs.get("temperature")
 
     def apply_filters(self) -> None:
-        """Keep every repeat, unchanged, with what the model told about it."""
+        """Keep every repeat, unchanged, with what the model reported about it."""
         with loudly():
             for instance in self.answered():
                 # of several rounds the last one is the completion
@@ -133,7 +133,7 @@ class DRPTask(TextTask):
                     [c if isinstance(c, Counts) else _NOTHING for c in instance.token_counts],
                     [r[:-1] for r in instance.resps if isinstance(r, list)])
                 instance.resps = instance.filtered_resps["none"] = replies
-            if "bypass" not in self._metric_fn_list:  # what is said of it comes before the bar
+            if "bypass" not in self._metric_fn_list:  # its messages come before the progress bar
                 self._tokens([c for told, _ in self._told.values() for c in told])
 
     def process_results(self, doc: dict[str, Any], results: list[Any],
@@ -149,7 +149,7 @@ class DRPTask(TextTask):
                 replies, [doc["answer"]] * n, [doc["dataset"]] * n, self._tokens(told),
                 self.protocol.cutoff,
                 backend_tokens=[c.output_tokens for c in told],
-                # as the model was told, else as the task says
+                # as the model was asked to, else the task's own
                 thinking=bool(_settings(told).get("thinking", self.protocol.thinking)),
                 ended=[ended_by_itself(c.finish) for c in told])
             found = self._metrics(doc, measured, told)
@@ -174,7 +174,7 @@ class DRPTask(TextTask):
             "loops": [m.loop is not None for m in measured]}
         if settings.get("stop_at_cutoff") or settings.get("stop_loops"):
             each["stopped_early"] = [c.finish in ("cutoff", "loop") for c in told]
-        else:  # what the completions would have been without early stopping is known
+        else:  # the completions would have been the same without early stopping
             each["accuracy_no_cutoff"] = [m.full.correct for m in measured]
             each["tokens_no_cutoff"] = [m.full.tokens for m in measured]
         if any(c.rounds for c in told):
@@ -196,7 +196,7 @@ class DRPTask(TextTask):
 
     def _protocol(self, settings: dict[str, Any]) -> dict[str, Any]:
         """Everything the numbers depend on besides the weights; equal for comparable runs. What our
-        own models did stands before what was asked of the others."""
+        own models report comes first; of others, only what was asked for is known."""
         kwargs, greedy = self.config.generation_kwargs or {}, self._greedy
         return {
             **self.protocol.model_dump(mode="json", exclude={"prompts_dir"} | (
@@ -220,7 +220,8 @@ def _settings(told: list[Counts]) -> dict[str, Any]:
 
 
 def _counter(wanted: str, own: str | None) -> TokenCounter:
-    """The protocol's counter; the model's own where `qwen` cannot be had, which one line says."""
+    """The protocol's counter. Where `qwen` is not available, the model's own, and one line says
+    so."""
     try:
         return TokenCounter.load(own or "qwen" if wanted == "model" else wanted)
     except UserError as error:

@@ -1,5 +1,5 @@
-"""What a task asks: its protocol, all that a number depends on besides the model, and how
-completions are drawn (generation_kwargs, --gen_kwargs): checked, never silently left aside."""
+"""A task's protocol, which is all that a number depends on besides the model, and how completions
+are drawn (generation_kwargs, --gen_kwargs). All of it is checked, and nothing is ignored."""
 
 import contextlib
 import json
@@ -20,10 +20,11 @@ from drp_plugin.scoring import DEFAULT_CUTOFF
 
 READ = ("do_sample", "max_gen_toks", "max_new_tokens", "seed", "temperature", "top_k", "top_p",
         "until")
-#: Keys of lmms-eval's own tasks that are for images or for its loops, and say nothing to a text.
+#: Keys of lmms-eval's own tasks that are for images or its loops, and mean nothing for text.
 _IDLE = ("downsample_ratio", "image_aspect_ratio", "max_agentic_steps", "max_pixels", "min_pixels",
          "patch_size", "skip_special_tokens", "visual_cot")
-#: Keys that change nothing with this value, which lmms-eval's own tasks write out; else refused.
+#: Keys that change nothing with this value, which lmms-eval's own tasks write out; other values are
+#: refused.
 _NEUTRAL = {"num_beams": 1, "repetition_penalty": 1, "system_prompt": ""}
 _DEFAULT_NEW_TOKENS = 1024
 
@@ -103,8 +104,7 @@ class Generation(NamedTuple):
     @classmethod
     def read(cls, given: Mapping[str, Any], model: str) -> "Generation":
         """Read lmms-eval's generation kwargs. Raises UserError for a key that `model` does not
-        have, a value that is not what its key wants, and a temperature that greedy decoding would
-        leave aside."""
+        have, a value of the wrong type, and a temperature that greedy decoding would ignore."""
         said = {key: value for key, value in given.items() if key not in _IDLE and not (
             key in _NEUTRAL and value in (None, "None", _NEUTRAL[key]))}
         check(said, READ, f"generation_kwargs (--gen_kwargs) of {model}")
@@ -114,7 +114,7 @@ class Generation(NamedTuple):
         if temperature and top_p == 0:
             raise UserError("top_p=0 keeps no token to draw from",
                             fix="For greedy decoding give temperature=0")
-        # -1 and 0 are how engines write that there is none
+        # engines write -1 or 0 for none
         top_k = integer("top_k", given.get("top_k") or None, least=-1)
         if not flag("do_sample", given.get("do_sample", True)) and temperature:
             raise UserError(
@@ -130,9 +130,9 @@ class Generation(NamedTuple):
 
 
 def stops(until: Any) -> list[str]:
-    """The texts that completions are cut at, as a YAML or --gen_kwargs has them. That option hands
-    over text alone: a list is read as JSON, and must be a whole one. Raises UserError for what
-    cannot be met as it stands."""
+    """The texts that completions are cut at, as a YAML or --gen_kwargs has them. That option passes
+    text only: a list is read as JSON, and must be complete. Raises UserError for stops that cannot
+    be obeyed."""
     found = [] if until is None else [until] if isinstance(until, str) else until
     if isinstance(until, str):
         listed = until.lstrip().startswith("[")
@@ -148,7 +148,7 @@ def stops(until: Any) -> list[str]:
 
 
 def cut_at(text: str, found: list[str]) -> str:
-    """Text up to the first of the task's stop strings; ours have none."""
+    """Text up to the first of the task's stop strings. Our own tasks have none."""
     for stop in found:
         text = text.partition(stop)[0]
     return text

@@ -32,8 +32,8 @@ class Student(FilePart):
 
 
 class Round(FilePart):
-    """What one training of several does otherwise than the method says: of a chain, which goes on
-    with the same adapter (CoT-Valve+P), or of rounds, each of which samples anew."""
+    """What one of several trainings changes of the method: in a chain, which continues with the
+    same adapter (CoT-Valve+P), or in rounds, each of which samples anew."""
 
     generate: Options = {}
     prune: Options = {}  # `teacher: mixchain:4`
@@ -42,7 +42,7 @@ class Round(FilePart):
 
 
 class MethodSection(FilePart):
-    """A way to a shorter trace. With nothing in it: the student as it is."""
+    """A way to a shorter trace. An empty one is the student as it is."""
 
     prune: Options | None = None  # Options of `drp prune`; its `teacher` says how
     distill: Options | None = None  # Options of `drp distill`, instead of pruning
@@ -63,14 +63,14 @@ class MethodSection(FilePart):
     rounds: tuple[Round, ...] = Field(default=(Round(),), min_length=1)
     """Sample with the newest adapter, prune, train the student, measure: what each round does
     otherwise. A number N is that many equal ones at most."""
-    stands_in: str = ""  # What of it is not the real thing, for the report
+    stands_in: str = ""  # What stands in for the real thing, for the report
 
     @property
     def trains(self) -> bool:
         return self.prune is not None or self.distill is not None or bool(self.rows_by or self.mix)
 
     def changed(self, change: Round) -> "MethodSection":
-        """The method with what a round does otherwise."""
+        """The method with a round's changes."""
         return self.model_copy(update={
             name: {**(getattr(self, name) or {}), **options}
             for name, options in change.model_dump().items() if options})
@@ -78,7 +78,7 @@ class MethodSection(FilePart):
     @field_validator("rounds", mode="before")
     @classmethod
     def _rounds(cls, given: Any) -> Any:
-        """A number as that many rounds; pydantic refuses what is left as it is."""
+        """A number as that many rounds; pydantic refuses other values."""
         return (Round(),) * given if type(given) is int and 0 < given < 100 else given
 
     @field_validator("recipe", "rows_by", mode="before")
@@ -113,7 +113,7 @@ class Experiment(FilePart):
     students: dict[str, Student]
     questions: tuple[str, ...] = ()  # What `drp generate` takes: sets, files, or `tiny:…`
     traces: tuple[str, ...] = ()  # Traces that are there already, instead of `questions`
-    rows: int | None = None  # How many questions there are, for the projections
+    rows: int | None = None  # Number of questions, for the projections
     generate: Options = {}
     build: Options = {}
     train: Options = {}
@@ -121,7 +121,7 @@ class Experiment(FilePart):
     evaluate: Options = {}  # Options of lmms-eval; `model_args` is a mapping
     report: Options = {}
     seeds: tuple[int, ...] = (42,)  # Of the trainings
-    draws: tuple[int, ...] = ()  # Of sampled measurements: everything is measured with each
+    draws: tuple[int, ...] = ()  # For sampled measurements: everything is measured with each
     methods: dict[str, MethodSection]
     launcher: dict[Kind, Launcher] = {}
     hardware: Hardware = Hardware()
@@ -138,7 +138,7 @@ def read_experiment(path: Path) -> Experiment:
 
 
 def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """The file's mapping, put over that of the file that its `base` names. Raises UserError."""
+    """The file's mapping, merged over that of the file that its `base` names. Raises UserError."""
     if not path.is_file():
         shipped = resource("recipes") / f"{path.name.removesuffix('.yaml')}.yaml"
         if path.parent != Path() or not shipped.is_file():
@@ -161,7 +161,7 @@ def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
 
 
 def _over(below: Any, above: Any) -> Any:
-    """Two mappings in one: where both have a mapping, key by key; else what is above."""
+    """Two mappings merged, key by key where both have a mapping; else `above` wins."""
     if not (isinstance(below, dict) and isinstance(above, dict)):
         return above
     return {**below, **{key: _over(below.get(key), value) for key, value in above.items()}}

@@ -53,7 +53,7 @@ _NOTHING = MethodSection()
 
 
 def _tool(name: str, env: str | None) -> tuple[str, ...]:
-    """A tool of an environment: this one's, also where it is not on PATH, or the launcher's."""
+    """A tool of this environment, even if it is not on PATH, or of the launcher's."""
     binaries = Path(env) / "bin" if env else Path(sys.executable).parent
     if env is None and name in ("drp", "lmms-eval"):
         # -P: what lies in the stage's folder is no part of the program
@@ -62,7 +62,7 @@ def _tool(name: str, env: str | None) -> tuple[str, ...]:
 
 
 def make_plan(experiment: Experiment, folder: Path) -> list[Stage]:
-    """Every stage, each behind the ones that it needs."""
+    """Every stage, each after the ones that it needs."""
     stages: dict[str, Stage] = {}
     for name, student in experiment.students.items():
         all_ = _Way(experiment, stages, folder / slug(name), student)
@@ -81,8 +81,8 @@ class _Product(NamedTuple):
 
 @dataclass
 class _Way:
-    """One method for one student; without a label, what all methods share. Collects the stages,
-    each of which is there once."""
+    """One method for one student; without a label, what all methods share. Collects each stage
+    once."""
 
     experiment: Experiment
     stages: dict[str, Stage]
@@ -100,8 +100,8 @@ class _Way:
 
     def add(self, kind: Kind, name: str, title: str, command: list[str], made: Path, *inside: str,
             needs: Iterable[_Product] = (), **more: Any) -> _Product:
-        """Add a stage, with `more` of its fields, whose command begins with a tool's name. What it
-        has `made` is told by what lies `inside`, where that is named."""
+        """Add a stage, with `more` of its fields, whose command begins with a tool's name. `inside`
+        names the files by which it is known that the folder it has `made` is complete."""
         launcher = self.experiment.launcher.get(kind, Launcher())
         tool, *rest = command
         stage = Stage(**{
@@ -133,7 +133,7 @@ class _Way:
                 continue
             adapter, still = None, tuple[str, ...]()
             for turn, change in enumerate(method.rounds, start=1):
-                # a round like the one before may be one too many; another kind is never
+                # a round like the one before may be unnecessary; a different one never is
                 way = replace(self, method=method.changed(change),
                               still=() if change != Round() else still)
                 end = (f"-r{turn}", f" r{turn}") if len(method.rounds) > 1 else ("", "")
@@ -171,7 +171,7 @@ class _Way:
                 out, "pruned.jsonl", "summary.json", needs=[source])
 
     def _traces(self, part: str, questions: str, where: str, adapter: _Product | None) -> _Product:
-        """The student's traces; methods that sample alike share them."""
+        """The student's traces; methods with the same sampling share them."""
         options = {**self.experiment.generate, **self.method.generate}
         own = "".join(f"-{slug(f'{k}{v}')}" for k, v in self.method.generate.items())
         if adapter is not None:

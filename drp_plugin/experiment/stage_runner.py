@@ -1,7 +1,7 @@
 """Runs the stages that are not done, side by side where they may, and can be killed at any moment.
 
-One experiment at a time in a folder. The graph is doit's; whether a stage is done is told by marks
-of our own, since doit's come at the end.
+One experiment at a time in a folder. The graph is doit's; whether a stage is done is recorded by
+marks of our own, since doit writes its own at the end only.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ WAIT_SECONDS = 20
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[IO[str]]:
-    """Hold the folder by a file that the running stages hold too, since they inherit it. Killed
-    with -9, an experiment leaves stages running: the next one sees it gone and ends them. Raises
-    UserError where another experiment is at work in the folder."""
+    """Lock the folder by a file that running stages inherit. An experiment killed with -9 leaves
+    stages running: the next one sees that it is gone and ends them. Raises UserError where another
+    experiment is at work in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / ".lock", "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + WAIT_SECONDS
@@ -56,7 +56,7 @@ def locked(folder: Path) -> Iterator[IO[str]]:
 
 
 def note(lock: IO[str], groups: Iterable[int] = ()) -> None:
-    """Write down who we are and which process groups run stages."""
+    """Write down our process and the process groups of the running stages."""
     lock.seek(0)
     lock.truncate()
     lock.write(" ".join(map(str, (os.getpid(), *groups))) + "\n")
@@ -107,9 +107,10 @@ class Runner:
         from doit.cmd_base import ModuleTaskLoader
         from doit.doit_cmd import DoitMain
 
-        # what a scheduler sends ends the stages too, as Ctrl-C does
+        # a scheduler's signal ends the stages, as Ctrl-C does
         before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        # the marks say what is done; doit's own notes, which a kill leaves in halves, are not read
+        # the marks say what is done; doit's own database, which a kill can leave damaged, is not
+        # read
         (self.folder / NOTES).unlink(missing_ok=True)
         with self._bars:
             try:
@@ -138,7 +139,7 @@ class Runner:
             "num_process": self.jobs if self.jobs > 1 else 0}}
 
     def stop(self) -> None:
-        """End the stages that are running and what they started."""
+        """End the running stages and all that they started."""
         self._stop.set()
         running = list(self._running.values())
         for number in (signal.SIGINT, signal.SIGKILL):
@@ -152,7 +153,7 @@ class Runner:
                     process.wait(max(0.1, deadline - time.monotonic()))
 
     def skip(self, stage: Stage) -> bool:
-        """Whether there is nothing to do, told to the user. Called when its needs are met."""
+        """Whether there is nothing to do, which the user is told. Called when its needs are met."""
         why = ""
         if stage.still and (set(stage.needs) & self._dropped or not moved(stage.still)):
             self._dropped.add(stage.name)
@@ -240,7 +241,8 @@ class Runner:
 
 def choose(stages: list[Stage], *, until: str | None = None,
            only: tuple[str, ...] = ()) -> list[Stage]:
-    """The stages up to a kind, for some methods alone, and all they stand on. Raises UserError."""
+    """The stages up to a kind, for some methods only, and all that these depend on. Raises
+    UserError."""
     known = sorted({s.method for s in stages if s.method})
     for name in set(only) - set(known):
         raise UserError(f"--only {name}: no such method", fix=f"They are: {', '.join(known)}")

@@ -1,6 +1,6 @@
-"""A stage of an experiment: one command, what it needs, what tells whether it has to run, and what
-it will cost: arithmetic over stated inputs, before anything is run. For the teacher a pilot of the
-real rows is better: `drp prune … --forecast`.
+"""A stage of an experiment: one command, what it needs, how it is known whether it has to run, and
+its projected cost: arithmetic over stated inputs. For the teacher a pilot of the real rows is
+better: `drp prune … --forecast`.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from drp_plugin.llm.prices import find_price
 from drp_plugin.records import Usage
 
 TAIL_BYTES = 4096
-LEAST = 0.03  # A smaller change of the mean tokens than this share is none
+LEAST = 0.03  # Relative changes of the mean tokens below this count as none
 TOKENS = {"skill": (2.6, 2.0), "default": (2.5, 1.9), "sentence": (1.4, 0.8),
           "indexed": (1.4, 0.44)}
 """The teacher's tokens in and out for a token of the trace, by `--decompose`: the rule teacher's
@@ -38,17 +38,17 @@ class Stage:
     title: str
     command: tuple[str, ...]
     outputs: tuple[Path, ...]  # What a finished stage has made; parts with a `*` are patterns
-    asked: tuple[str, ...] = ()  # The same without what starts it: tool and arguments alone
+    asked: tuple[str, ...] = ()  # The same without its launcher: tool and arguments only
     kind: str = ""  # `file.Kind`: what it does.
     needs: tuple[str, ...] = ()  # Names of the stages whose outputs it reads
     method: str = ""  # The method that it is for; empty where it is for all
     cwd: Path | None = None
-    clears: Path | None = None  # What a run with other settings left here is removed first
-    still: tuple[str, ...] = ()  # Earlier rounds' measurements: not needed unless they `moved`
+    clears: Path | None = None  # Outputs of a run with other settings are removed first
+    still: tuple[str, ...] = ()  # Earlier rounds; skipped unless their results `moved`
 
     @property
     def show(self) -> bool:
-        """Whether its standard output is for the user rather than for the log."""
+        """Whether its standard output is for the user, not for the log."""
         return self.kind == "report"
 
     @property
@@ -66,10 +66,9 @@ def _exists(path: Path) -> bool:
 
 
 class Marks:
-    """Which stages are done, on disk. A mark is a digest over the command and those of all that
-    it needs, which stand before it: a changed setting redoes the stage and what stands on it,
-    nothing else. What a stage is started with (a launcher, an environment) does not count, nor
-    where the experiment's folder lies."""
+    """Which stages are done, on disk. A mark is a digest of the command and of the marks of all
+    that it needs: a changed setting redoes the stage and what depends on it, nothing else. The
+    launcher, the environment and the place of the experiment's folder do not count."""
 
     def __init__(self, folder: Path, stages: Iterable[Stage]) -> None:
         self.folder = folder
@@ -81,7 +80,7 @@ class Marks:
             self._digests[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def done(self, stage: Stage) -> bool:
-        """Whether this very stage has finished and its outputs are still there."""
+        """Whether this very stage has finished and its outputs still exist."""
         return self._is(stage, "") and stage.made_all()
 
     def set(self, stage: Stage, begun: str = "") -> None:
@@ -89,7 +88,7 @@ class Marks:
             file.write(self._digests[stage.name] + "\n")
 
     def begin(self, stage: Stage) -> None:
-        """Remember with what it was begun; clears what another beginning left."""
+        """Remember the digest that it was begun with; clears what another one left."""
         if stage.clears is not None and not self._is(stage, ".begun"):
             shutil.rmtree(stage.clears, ignore_errors=True)
             self.set(stage, ".begun")
@@ -136,7 +135,7 @@ def _tokens(folder: Path) -> float | None:
 
 
 class Projection(NamedTuple):
-    """What a stage is expected to take; None where it takes none, or it cannot be told."""
+    """What a stage is expected to take; None where it takes nothing or nothing is known."""
 
     usd: float | None
     gpu_hours: float | None

@@ -17,14 +17,14 @@ def main(cpu_seconds: float, memory_bytes: int) -> None:
 
     signal.signal(signal.SIGPROF, signal.default_int_handler)      # KeyboardInterrupt
     out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)       # whatever a library prints must not look like a reply
+    os.dup2(2, 1)       # a library's output must not look like a reply
     print("ready", file=out, flush=True)
     config = [LatexExtractionConfig()]
     for line in sys.stdin:
         gold, candidate = json.loads(line)
         verdict = False
-        # a signal waits for the interpreter, which one huge multiplication can keep busy: then
-        # the kernel ends this process
+        # a signal has to wait while one huge multiplication keeps the interpreter busy: then the
+        # kernel ends this process
         spent = int(time.process_time() + 2 * cpu_seconds) + 1
         resource.setrlimit(resource.RLIMIT_CPU, (spent, resource.RLIM_INFINITY))
         try:

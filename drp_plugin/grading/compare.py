@@ -16,7 +16,7 @@ from drp_plugin.grading.reading import read
 from drp_plugin.grading.wording import announced, explained
 from drp_plugin.resources import Patterns, table
 
-#: A longer text is no final answer; it can only be right by being the gold one, letter by letter.
+#: A longer text is not a final answer; it is right only if it equals the gold one letter by letter.
 MAX_LENGTH = 2_000
 #: Math-Verify is asked about commands that our grammar lacks, in answers up to this length.
 MAX_ASKED = 400
@@ -40,7 +40,7 @@ def _equal(candidate: str, gold: str, rule: Rule) -> bool:
     try:
         return _decide(candidate, gold, rule)
     except (RecursionError, ValueError, ArithmeticError):
-        return False        # the last net: no answer's text may end a run
+        return False        # a last safeguard: no answer's text may end a run
 
 
 def _decide(candidate: str, gold: str, rule: Rule) -> bool:
@@ -67,7 +67,7 @@ def _decide(candidate: str, gold: str, rule: Rule) -> bool:
 
 
 def _same(one: str, two: str) -> bool | None:
-    """Compare as it stands; else without announcement, explanation or aside."""
+    """Compare as written; else without announcement, explanation or aside."""
     gold = read(two)
     if verdict := same_answer(read(one), gold):
         return True
@@ -103,7 +103,7 @@ def _only_number(one: str, two: str) -> bool:
 
 
 def _letters_of(text: str) -> str | None:
-    """The letters of a list such as A, C; None where the text is something else."""
+    """The letters of a list such as A, C; None for any other text."""
     letters = re.split(r"[\s,;()]+(?:and\s+)?", plain(text).strip(" ()"))
     return "".join(sorted(letters)) if len(letters) > 1 \
         and all(re.fullmatch("[A-J]", letter) for letter in letters) else None
@@ -138,7 +138,7 @@ def _same_choice(candidate: str, gold: str) -> bool:
 
 
 def base_name(dataset: str) -> str:
-    """drp_gsm8k, GSM8K-test and gsm8k_test all begin with gsm8k here."""
+    """drp_gsm8k, GSM8K-test and gsm8k_test all begin with gsm8k in this form."""
     return re.sub(r"[^a-z0-9]+", "_", dataset.lower()).removeprefix("drp_")
 
 

@@ -109,7 +109,7 @@ def _bare(text: str, start: int, ended: bool) -> str | None:
 
 
 def _stated(text: str, ended: bool) -> str | None:
-    """What the last "The answer is" tells; None where nothing is told."""
+    """What the last "The answer is" states; None without one."""
     for match in reversed(list(_P.stated.finditer(text))):
         rest = match["rest"]
         if negated := _P.negated.match(rest):     # "not 11 but 12"
@@ -151,7 +151,7 @@ def _told(rest: str, complete: bool) -> str | None:
 
 
 def _concluded(text: str) -> str | None:
-    """The last number or formula; of choices, the letter that stands alone at the end."""
+    """The last number or formula; for choices, the letter that stands alone at the end."""
     text = text.strip()
     if letter := _P.letter.fullmatch(text[text.rfind("\n") + 1:]):
         return letter[1].upper()
@@ -167,7 +167,7 @@ def _concluded(text: str) -> str | None:
 
 
 def _last_math(sentence: str) -> str | None:
-    """The last formula, with those that it is listed with; None where a number is told instead."""
+    """The last formula, with those listed beside it; None where a number is given instead."""
     if not (spans := list(_P.math.finditer(sentence))):
         return None
     run = [_inner(spans[-1])]

@@ -1,7 +1,7 @@
 """A small LaTeX grammar for the expressions that answers consist of.
 
-Whatever it does not know raises NotUnderstood, and a computer algebra system is asked instead:
-it never guesses. It reads what `tidy` has written in one plain way.
+It never guesses: anything that it does not know raises NotUnderstood, and a computer algebra system
+is asked instead. Its input is what `tidy` returns.
 """
 
 import re
@@ -149,7 +149,7 @@ class _Parser:
         token = self.peek()
         if token in ("{", "("):
             return self.group(token)
-        if self.accept("-"):        # not TeX, but what people mean by x^-1
+        if self.accept("-"):        # not TeX, but what people mean
             return Node("neg", (self.argument(digits=digits),))
         if len(token) > 1 and token[0] != "." and _IS_NUMBER(token) and not digits:
             self.tokens[self.at:self.at + 1] = [token[0], token[1:]]

@@ -87,7 +87,7 @@ def _twice(relation: Relation) -> bool:
 
 
 def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
-    """Ratios by value; times of day exactly, but a.m. or p.m. may be left to the question."""
+    """Ratios by value; times of day exactly, but a.m. or p.m. may be missing."""
     ratio, other = (gold, candidate) if isinstance(gold, Ratio) else (candidate, gold)
     assert isinstance(ratio, Ratio)
     if isinstance(other, Expression):
@@ -114,7 +114,7 @@ def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
 def _same_expression(candidate: Expression, gold: Expression) -> Verdict:
     ours, theirs = candidate.quantity, gold.quantity
     if ours.scale != theirs.scale:
-        # 2 million against 2,000,000, or against 2 where the question has named the millions
+        # 2 million against 2,000,000, or against 2 if the question names the millions
         return _any([_same_expression(_times(candidate, ours.scale), _times(gold, theirs.scale)),
                      theirs.scale == 1 and _same_expression(_times(candidate, 1), gold)])
     if PERCENT in (ours.unit, theirs.unit):
@@ -133,10 +133,10 @@ def _times(side: Expression, scale: int) -> Expression:
 
 
 def _same_percent(candidate: Expression, gold: Expression) -> Verdict:
-    """10 % is 0.1; and 10 and 10 % are one answer where the question has named the percent."""
+    """10 % is 0.1; and 10 and 10 % are one answer if the question names the percent."""
     ours, theirs = candidate.quantity, gold.quantity
     plain = same(candidate.node, gold.node)
-    if plain and theirs.unit != PERCENT:      # but half a percent is no half
+    if plain and theirs.unit != PERCENT:      # but half a percent is not one half
         return not theirs.known and (
             bool(variables(gold.node)) or not 0 < abs(value_of(gold.node, {})) < 1)
     if plain or ours.unit == theirs.unit:
@@ -194,7 +194,7 @@ def _distinct(items: Sequence[Answer]) -> list[Answer]:
 
 
 def _all(verdicts: Iterable[Verdict]) -> Verdict:
-    """False as soon as one is, else None as soon as one is."""
+    """False if one is, else None if one is."""
     result: Verdict = True
     for verdict in verdicts:
         if verdict is False:
@@ -204,6 +204,6 @@ def _all(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def _any(verdicts: Iterable[Verdict]) -> Verdict:
-    """True as soon as one is, else None as soon as one is."""
+    """True if one is, else None if one is."""
     found = list(verdicts)
     return True if True in found else None if None in found else False

@@ -1,4 +1,4 @@
-"""Writing an answer in one plain way: what carries no meaning goes, nothing else."""
+"""Writing an answer in one plain form, without what carries no meaning."""
 
 import re
 import unicodedata
@@ -15,7 +15,8 @@ _P = Patterns("grading.yaml", "normal")
 
 
 def _made() -> dict[str, str]:
-    """What Unicode itself tells: full-width ASCII, ½ and its like, Greek and styled letters."""
+    """Replacements from Unicode's own tables: full-width ASCII, fractions such as ½, Greek and
+    styled letters."""
     found = {}
     for sign in map(chr, range(0x391, 0x3CA)):
         words = unicodedata.name(sign, "").replace("LAMDA", "LAMBDA").split()
@@ -50,7 +51,7 @@ def _in_ascii(text: str) -> str:
 
 
 def _level(digits: str) -> str:
-    """Digits that were raised or lowered, as digits."""
+    """Superscript and subscript digits as digits."""
     return unicodedata.normalize("NFKC", digits).replace("\u2212", "-")
 
 
@@ -58,8 +59,8 @@ def _level(digits: str) -> str:
 def tidy(text: str) -> str:
     """An answer without math delimiters, spacing, sizes and fonts.
 
-    Words that stood in `\\text{}` come out between two control characters, so that what follows
-    can tell them from variables. Thousands separators that can be nothing else are gone.
+    Words that stood in `\\text{}` come out between two control characters, so that later steps can
+    tell them from variables. Unambiguous thousands separators are removed.
     """
     text = text.replace(WORD_OPEN, "").replace(WORD_CLOSE, "")
     text = _unwrap((text if text.isascii() else _in_ascii(text)).strip())
@@ -70,7 +71,7 @@ def tidy(text: str) -> str:
     text = _rewritten(text, "separators")
     if text[:1] == WORD_OPEN and text[-1:] == WORD_CLOSE and _P.starts_number.match(text):
         text = text[1:-1].strip()       # \\text{5 hours}: a number, not words
-    return _rewritten(text, "numbers")      # and functions, from plain text's forms to LaTeX's
+    return _rewritten(text, "numbers")      # and functions, from plain text to LaTeX
 
 
 def _without_commands(text: str) -> str:
@@ -106,7 +107,7 @@ def _repeating(match: re.Match[str]) -> str:
     """0.1\\overline{6}, 0.1(6) and 0.1666… as the fraction."""
     whole, before = match[1] or "0", match[2]
     period = match[3] or match[4] or match[5]
-    if period is None:      # dots: the period must have been shown twice
+    if period is None:      # dots: the period must be shown twice
         if (shown := _P.shown.fullmatch(before)) is None:
             return match.group()
         before, period = shown[1], shown[2]
@@ -135,7 +136,7 @@ _MADE: dict[str, Callable[[re.Match[str]], str]] = {
 
 
 def _unwrap(text: str) -> str:
-    """Without the math delimiters or emphasis that surround the whole."""
+    """Without math delimiters or emphasis around the whole."""
     changed = True
     while changed:
         changed = False

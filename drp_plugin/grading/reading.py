@@ -55,7 +55,7 @@ class Ratio(NamedTuple):
 
     terms: tuple[Node, ...]
     clock: int | None = None  # Seconds since midnight where it is written like a time, as 3:30 is
-    half: bool = False  # Whether a.m. or p.m. is told.
+    half: bool = False  # Whether a.m. or p.m. is given.
 
 
 class Opaque(NamedTuple):
@@ -92,7 +92,7 @@ def _all(texts: list[str], depth: int) -> tuple[Answer, ...]:
 
 
 def _split(text: str, pattern: str) -> tuple[list[str], list[str]]:
-    """Parts of the text between matches that stand outside of all brackets, and the matches."""
+    """Parts of the text between matches outside all brackets, and the matches."""
     parts, marks, depth, start = [], [], 0, 0
     for token in re.finditer(rf"(?P<mark>{pattern})|\\.|\x02[^\x03]*\x03|.", text, re.DOTALL):
         if token["mark"] is None:
@@ -213,7 +213,7 @@ def _expression(text: str) -> Answer:
     found = quantity(text)
     for attempt in (found, Quantity(text, "", False)):
         try:
-            # a formula whose \mathrm letters are letters again, one by one
+            # a formula whose \mathrm letters are single letters again
             return Expression(parse(re.sub(r"\x02\s*([A-Za-z])\s*\x03", r"\1", attempt.value)),
                               attempt)
         except NotUnderstood:
@@ -276,7 +276,7 @@ def _is_words(text: str) -> bool:
 
 
 def _in_words(text: str) -> Answer:
-    """A number that is told in words, else the words."""
+    """A number that is given in words, else the words."""
     inner = plain(text).strip(" .").lower()
     value = number_of(inner)
     return Words(inner) if value is None else _bare(value)

@@ -1,7 +1,7 @@
 """Sets of real numbers: intervals, unions, inequalities and set builders, compared point by point.
 
-Whatever way a set is written, it comes down to the question whether a number belongs to it. Two
-sets are the same when they agree at all their ends, close beside them, and between.
+However a set is written, the question is whether a number belongs to it. Two sets are the same when
+they agree at all their ends, close beside them, and between them.
 """
 
 import itertools
@@ -37,7 +37,7 @@ def same_region(ours: Answer, theirs: Answer) -> bool | None:
     try:
         ends = _ends(ours), _ends(theirs)
         if None in ends[0] and None in ends[1]:
-            return None     # one side at least has to say exactly where it ends
+            return None     # at least one side has to say exactly where it ends
         known = [end for part in ends for end in part if end is not None]
         if len(known) > 40:
             return None
@@ -115,7 +115,7 @@ def _holds(a: Node, sign: str, b: Node, x: Value) -> bool:
 
 
 def _ends(answer: Answer) -> list[Value | None]:
-    """Where a set begins and ends; None among them where it may end elsewhere too."""
+    """Where a set begins and ends; None among them if it may end elsewhere too."""
     if isinstance(answer, Words) and answer.text.strip() in EVERYTHING:
         return []
     if isinstance(answer, Relation) and answer.signs == ("\\in",):

@@ -25,7 +25,7 @@ class Quantity(NamedTuple):
 
 
 def quantity(text: str) -> Quantity:
-    """Take the unit off an answer; expressions without one come back whole."""
+    """Take the unit off an answer; expressions without one are returned unchanged."""
     if ordinal := _P.ordinal.fullmatch(text):
         return Quantity(ordinal[1], "", False)
     if scaled := _P.scale.match(text):
@@ -76,7 +76,7 @@ def _unit_of(trail: re.Match[str]) -> tuple[str, bool] | None:
         if not known and (not trail.string[trail.start("bare") - 1].isspace()
                           or len(words.split()[0]) < 3):
             return None
-        # letters behind a formula without variables can be no factor
+        # letters behind a formula without variables cannot be a factor
         closed = known and not re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", trail["value"]))
         if not closed and not _P.plain_number.fullmatch(trail["value"].strip()):
             return None
@@ -107,8 +107,8 @@ def conflict(one: Quantity, two: Quantity) -> bool:
     """Whether both carry known units that differ: 5 hours is not 5 minutes."""
     if one.unit.startswith("degree") and two.unit.startswith("degree") \
             and "degree" in (one.unit, two.unit):
-        return False        # the question has named the scale
+        return False        # the question names the scale
     prices = sorted((one.unit, two.unit), key=len)
     if prices[0] in ("$", "€", "£") and prices[1].split()[0] == prices[0] and "^-1" in prices[1]:
-        return False        # a price by the hour, the hour left to the question
+        return False        # a price per hour, with the hour in the question only
     return one.known and two.known and one.unit != two.unit

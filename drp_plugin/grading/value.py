@@ -128,7 +128,8 @@ def _root(a: Value, degree: Value) -> Value:
 
 
 def _gamma(exact: Callable[..., int], smooth: str, *args: Value) -> Value:
-    """n! or a binomial, also between whole numbers, so that n! can be compared at any point."""
+    """n! or a binomial, also for arguments that are not whole, so that n! can be compared at any
+    point."""
     if any(_magnitude(arg) > 14 for arg in args):
         raise TooBig
     if _whole(*args):
@@ -194,8 +195,8 @@ def _points(a: Node, b: Node) -> list[Point]:
 
 
 def same(a: Node, b: Node) -> bool | None:
-    """Whether two expressions are equal wherever both are defined and real; None where they are
-    outside of the grammar's reach. What is too large to compute is the same as it is written."""
+    """Whether two expressions are equal wherever both are defined and real; None for expressions
+    outside the grammar. Values too large to compute are compared as written."""
     compared = 0
     try:
         for k, point in enumerate(_points(a, b)):
@@ -204,7 +205,7 @@ def same(a: Node, b: Node) -> bool | None:
             except Undefined:
                 continue
             if k > 1 and compared and not close(abs(x.imag) + abs(y.imag) + 1, Fraction(1)):
-                continue    # √x at a negative x: outside of what the author had in mind
+                continue    # √x at a negative x: not what the author had in mind
             if not close(x, y):
                 return False
             compared += 1

@@ -1,4 +1,4 @@
-"""What people write in words: numbers, phrases that mean the same, explanations to be cut."""
+"""Answers in words: numbers, phrases with the same meaning, explanations to be cut."""
 
 import re
 from fractions import Fraction

@@ -19,17 +19,17 @@ from drp_plugin.errors import UserError
 #: CPU seconds for one comparison: CPU, not wall time, so that a busy machine grades the same. The
 #: slowest sum of the cases takes 1.5, and 2.6 where others share the core.
 CPU_SECONDS = 4.0
-#: Wall seconds after which a child is given up, whatever it does.
+#: Wall seconds after which a child is given up.
 WALL_SECONDS = 60.0
 MEMORY_BYTES = 3 * 2**30
 _CHILD = Path(__file__).resolve().with_name("asked.py")
 
 
 def _search_path() -> str:
-    """Where the child may import from: where this process does, but never the current folder."""
+    """Where the child may import from: as this process, but never from the current folder."""
     try:
         here = os.path.realpath(os.getcwd())
-    except OSError:     # a folder that is gone
+    except OSError:     # a folder that no longer exists
         here = ""
     return os.pathsep.join(entry for entry in sys.path
                            if os.path.isabs(entry) and os.path.realpath(entry) != here)
@@ -82,7 +82,7 @@ def same(gold: str, candidate: str) -> bool:
     with _lock:
         if _child is None or _child.process.poll() is not None:
             _child = _Child()
-        # a child that dies over a question would die over it again
+        # a child that died over a question would do so again
         return bool(_child.ask(gold, candidate))
 
 

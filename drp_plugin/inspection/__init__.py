@@ -1,1 +1,1 @@
-"""Seeing, comparing and mending runs by hand: `drp inspect`, `drp judge`, and the edits."""
+"""Looking at, comparing and correcting runs by hand: `drp inspect`, `drp judge`, and the edits."""

@@ -19,7 +19,7 @@ CHECKS = ("complete", "answer", "numbers", "length", "language")
 
 class Edit(Record):
     """One decision on a row. `response` is the whole new one: with `edit` it is checked like a
-    teacher's work, with `accept` it is taken in spite of what the checks find."""
+    teacher's work, with `accept` it is taken whatever the checks find."""
 
     id: str
     action: Literal["accept", "reject", "edit"]
@@ -41,14 +41,14 @@ def read_edits(run_dir: Path) -> dict[str, Edit]:
 
 
 def written(run_dir: Path) -> list[dict[str, Any]]:
-    """The decisions as they stand in the file now, for the page."""
+    """The decisions in the file now, for the page."""
     return [e.model_dump(exclude_none=True) for e in read_edits(run_dir).values()]
 
 
 def check_edit(row: Pruned, response: str, options: PruneOptions,
                count: Callable[[str], int]) -> dict[str, Any]:
     """What each check of `drp prune` finds in a response written by hand; one that fails has a
-    `reason`. All that the run had switched on are asked, also after one that fails."""
+    `reason`. All checks of the run are made, even after one fails."""
     from drp_plugin.grading import extract
     from drp_plugin.pruning.dialogue import CheckedTrace, Rejection, Result
     from drp_plugin.pruning.flow import verify
@@ -101,9 +101,9 @@ class Decisions:
         return isinstance(id_, str) and id_ in self._edits
 
     def of(self, row: Pruned) -> Pruned:
-        """The row as a person left it. An edited one has its tokens and checks anew, and says in
-        its verdict how it was edited. Raises Unfit where it was rejected, or where its edit fails a
-        check and was not accepted."""
+        """The row as a person left it. An edited one gets new tokens and checks, and its verdict
+        says how it was edited. Raises Unfit where it was rejected, or where its edit fails a check
+        and was not accepted."""
         edit = self._edits.get(row.id)
         self._unused.pop(row.id, None)
         if edit is not None and edit.action == "reject":
@@ -122,9 +122,9 @@ class Decisions:
             "verdict": {**verdict, "edited": {"ok": not failed, "how": how}}})
 
     def rescued(self) -> Iterator[tuple[int, str, Pruned | Unfit]]:
-        """Rejects for which a person wrote a response, behind all other rows: number in their
-        file, id, and the row as `of` gives it, or why it is left out. Raises UserError for an edit
-        of a row that the run does not have."""
+        """Rejects for which a person wrote a response, after all other rows: number in their file,
+        id, and the row as `of` gives it, or why it is left out. Raises UserError for an edit of a
+        row that the run does not have."""
         rejects = self.run_dir / REJECTS
         for row in jsonl.rows(rejects) if self._unused and rejects.exists() else ():
             edit = self._unused.pop((row.value or {}).get("id", ""), None)
@@ -143,8 +143,8 @@ class Decisions:
                             fix="Remove that line, or export the edits anew")
 
     def unpruned(self, reject: Reject) -> Pruned:
-        """A reject as the row that it would have become, still with the student's own response.
-        Raises Unfit where it holds no trace."""
+        """A reject as the row that it would have become, with the student's own response. Raises
+        Unfit where it holds no trace."""
         try:
             trace = Trace.model_validate(reject.row)
         except ValidationError:

@@ -1,8 +1,8 @@
 """One HTML page of a run, with nothing to load from elsewhere.
 
 Rows lie in it as compressed parts, which no text can break out of, and are unpacked when they are
-looked at or searched. A script that the page's policy names by its hash shows them as text; MathML
-made here is the only markup.
+shown or searched. A script that the page's policy names by its hash shows them as text; MathML made
+here is the only markup.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
     the server that it came from."""
     statistics = Statistics(not_reached=not_reached(run_dir))
     index: list[list[Any]] = []
-    names: defaultdict[str, int] = defaultdict()    # by number, so that each stands there once
+    names: defaultdict[str, int] = defaultdict()    # by number, so that each is stored once
     names.default_factory = names.__len__
     with tempfile.TemporaryFile("w+", encoding="ascii") as parts, Teachings(run_dir) as teachings:
         part: list[str] = []
@@ -94,7 +94,7 @@ def _line(row: Pruned | Reject, names: dict[str, int]) -> list[Any]:
 
 
 def _shown(row: Pruned | Reject, asked: list[dict[str, Any]]) -> dict[str, Any]:
-    """A row as it is looked at. Its formulas stand in `math`, by their source."""
+    """A row as it is shown. `math` holds its formulas by their source."""
     usage, own = row.usage, row.row if isinstance(row, Reject) else row.model_dump()
     given = own.get("response" if isinstance(row, Reject) else "original")
     split = split_response(given) if isinstance(given, str) else None
@@ -121,7 +121,7 @@ def _shown(row: Pruned | Reject, asked: list[dict[str, Any]]) -> dict[str, Any]:
                       [s.index, s.skill, None, s.text] for s in row.steps],
             "revisions": [[r.action.value, r.steps, r.text] for r in row.revisions],
             "newThinking": new.thinking, "newAnswer": new.answer}
-    # a formula may stand across steps, or in a revision alone: each text is read for itself
+    # a formula may span steps, or be in a revision only: each text is read by itself
     texts = [data["question"], data["gold"], data["thinking"], data["answer"], data.get("reply"),
              data.get("newThinking"), data.get("newAnswer"), data.get("detail"),
              *(text for _, text in data.get("checks", ())),

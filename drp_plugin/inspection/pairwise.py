@@ -1,7 +1,7 @@
 """Appendix D: a model compares two decompositions of the same traces, pair by pair.
 
-Which run is shown as A is drawn by the seed, pair by pair, and every pair is shown in both
-orders: a judge that likes a side rather than a text contradicts itself, and is counted.
+Which run is shown as A is drawn by the seed, pair by pair, and every pair is shown in both orders:
+a judge that prefers a side to a text contradicts itself, which is counted.
 """
 
 import random
@@ -47,7 +47,7 @@ def winner(first: str | None, second: str | None) -> str:
 
 
 def parse_verdict(text: str) -> Verdict | None:
-    """`A`, `B` or `Same`, in whatever dress; None where the reply is none of them."""
+    """`A`, `B` or `Same`, however marked up; None for any other reply."""
     match = _VERDICT.match(text)
     found = {match[1].lower()} if match else set()
     if match is None or re.match(r"\s*a\s+[a-z]", text):    # `a good version`
@@ -85,7 +85,7 @@ def make_pairs(one: dict[str, Pruned], two: dict[str, Pruned], *, sample: int | 
 async def judge_pair(pair: Pair, ask: Ask, prompts: Prompts, sampling: Sampling
                      ) -> dict[str, Any]:
     """What the judge said of a pair in the first order and with the sides swapped: `one`, `two`,
-    `same`, or None where it said nothing usable; the sides that it chose, and the `winner`."""
+    `same`, or None without a usable reply; the sides that it chose, and the `winner`."""
     details: list[str] = []
 
     async def once(two_is_a: bool) -> tuple[str | None, Verdict | None]:

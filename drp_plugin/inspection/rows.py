@@ -1,4 +1,4 @@
-"""The rows of a run as they are looked at: read, found by id, counted, their checks in words."""
+"""The rows of a run for people: read, found by id, counted, their checks in words."""
 
 import contextlib
 import json
@@ -80,7 +80,7 @@ def readable(verdict: Mapping[str, Any]) -> list[tuple[bool, str]]:
 
 
 class Teachings(contextlib.ExitStack):
-    """What a teacher was asked about rows and said, from the run's ledger, where it has one."""
+    """A teacher's messages about rows, from the run's ledger, where there is one."""
 
     def __init__(self, run_dir: Path) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Teachings(contextlib.ExitStack):
 
     def of(self, row: Pruned | Reject) -> list[dict[str, Any]]:
         """Each request of a row, in order, as the ledger keeps it: `tag`, `messages` (role and
-        text), `text`, `finish_reason`, tokens and cost. Of earlier releases there are none."""
+        text), `text`, `finish_reason`, tokens and cost. Earlier releases stored none."""
         if self._ledger is None or not row.usage.keys:
             return []
         found = self._ledger.get_many(row.usage.keys)
@@ -97,7 +97,8 @@ class Teachings(contextlib.ExitStack):
 
 
 def not_reached(run_dir: str | Path) -> int:
-    """Rows that the run did not reach, as --max-cost stopped it; 0 where nothing says so."""
+    """Rows that the run did not reach because --max-cost stopped it; 0 where that is not
+    recorded."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         return int(jsonl.read_json(Path(run_dir) / "summary.json")["not_reached"])
     return 0
@@ -142,6 +143,6 @@ class Statistics:
         return 1 - self.after / self.before if self.before else None
 
     def histogram(self) -> list[int]:
-        """Rows by tenths of tokens that stayed; the last one takes what is longer, too."""
+        """Rows by tenths of the tokens that stayed; the last tenth includes longer ones."""
         counts = Counter(min(9, int(ratio * 10)) for ratio in self.ratios)
         return [counts[tenth] for tenth in range(10)]

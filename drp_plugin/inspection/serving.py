@@ -1,8 +1,8 @@
 """`drp inspect --serve`: the page on this machine alone, its decisions saved as they are made.
 
 It listens on the loopback address. A random token in the page's address keeps other pages of the
-browser out, as do the checks of Host (another name that was pointed here) and Origin (another page
-that sends). Nothing but decisions on rows of the run can be written.
+browser out. So do the checks of Host (another name that points here) and Origin (another page that
+sends). Only decisions on rows of the run can be written.
 """
 
 import json
@@ -26,8 +26,8 @@ _MOST = 4 << 20  # Bytes of a decision
 
 
 def decide(decisions: Decisions, given: dict[str, Any]) -> dict[str, Any]:
-    """Save a decision (`action` None takes one back), the file as a whole; returns the checks of
-    an edited text. Raises UserError for one that no row of the run can take."""
+    """Save a decision (`action` None takes one back), the file as a whole; returns the checks of an
+    edited text. Raises UserError for one that fits no row of the run."""
     run_dir, id_ = decisions.run_dir, str(given.get("id"))
     edits = read_edits(run_dir)
     edits.pop(id_, None)
@@ -45,7 +45,7 @@ def decide(decisions: Decisions, given: dict[str, Any]) -> dict[str, Any]:
 
 def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
     """A server of the page that is not running yet, and the page's address. Raises UserError."""
-    decisions = Decisions(run_dir)  # says at once where edits.jsonl cannot be used
+    decisions = Decisions(run_dir)  # fails at once if edits.jsonl cannot be used
     lock, token = threading.Lock(), secrets.token_urlsafe(24)
 
     class Handler(BaseHTTPRequestHandler):
@@ -78,7 +78,7 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
                     self._send(500, {"error": f"it cannot be written: {error.strerror}"})
 
         def _welcome(self) -> bool:
-            """Whether the request is for this machine, and by somebody who knows the token."""
+            """Whether the request is for this machine and knows the token."""
             host = self.headers.get("Host", "")
             known = {f"{name}:{made.server_port}" for name in ("127.0.0.1", "localhost")}
             sender = self.path.split("/")[1] if "/" in self.path else ""
