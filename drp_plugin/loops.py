@@ -1,7 +1,7 @@
-"""Degenerate loops: a completion whose tail repeats itself until the limit (§4.6).
+"""Degenerate loops: a completion whose tail repeats itself up to the limit (§4.6).
 
 One definition for the scorer and, with more repeats since what follows is not known yet, for the
-engines (`stop_loops`): what they stop as a loop, the scorer counts as one.
+engines (`stop_loops`): a loop that they stop is a loop for the scorer.
 """
 
 import itertools
@@ -14,7 +14,7 @@ MIN_REPEATS = 4
 MIN_CHARACTERS = 160
 #: Periods are looked for in the last part of a completion only.
 WINDOW = 40_000
-#: What makes an engine stop: this many repeats over this many tokens, looked for so often.
+#: When an engine stops: this many repeats over this many tokens, checked so often.
 STOP_REPEATS = 8
 STOP_TOKENS = 256
 EVERY = 64
@@ -34,8 +34,8 @@ def loop_period(text: str) -> int | None:
     """The period, in characters, of a tail that repeats itself; None without a loop.
 
     Either exact repeats, at least four that cover at least 160 characters at the very end (the
-    shortest period), or a refrain: one sentence, its numbers aside, that keeps coming back to the
-    end (the median distance). A list of cases with a conclusion is no loop.
+    shortest period), or a refrain: one sentence, apart from its numbers, that keeps coming back up
+    to the end (the median distance). A list of cases with a conclusion is no loop.
     """
     tail = text[-WINDOW:].rstrip("\ufffd")     # half a character where the limit fell inside one
     return _exact(tail) or _refrain(tail[-REFRAIN_WINDOW:])
@@ -78,10 +78,10 @@ def _refrain(tail: str) -> int | None:
     if len(most) < REFRAIN_TIMES or len(most) < REFRAIN_SHARE * total:
         return None
     period = int(statistics.median(b - a for a, b in itertools.pairwise(most)))
-    # it must still go on at the end: no sentence that is new there brings it to a close
+    # it must still be going on at the end: a new sentence there ends it
     new = sum(len(found) == 1 and found[0] > most[0] for found in places.values())
     closed = len(places.get(last, ())) == 1 and new < len(most) / 4
-    # an answer or the end of the thinking that follows the last refrain, and no earlier one
+    # an answer or the end of the thinking after the last refrain, not an earlier one
     concluded = _ANSWERED.search(_SENTENCE.sub("", tail[most[-1]:], 1)) \
         and not _ANSWERED.search(tail, most[-3], most[-2])
     return None if closed or concluded or len(tail) - most[-1] > 2 * period else period

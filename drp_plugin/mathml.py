@@ -1,9 +1,9 @@
 r"""Texts of models on an HTML page: formulas as MathML, all else inert; and pages of such texts.
 
 A formula is what stands between `$…$`, `$$…$$`, `\(…\)` or `\[…\]`, in an environment such as
-`align`, or in a `\boxed{…}` of its own. What cannot be read as one stays the text that it was.
-math-core does the work, and is not trusted: 0.8.2 lets `\operatorname{<script>}` through as markup
-(latex2mathml all of `\text` too), 0.9.0 needs twice the time for every bracket that never closes.
+`align`, or in a `\boxed{…}` of its own. A formula that cannot be read stays text. math-core does
+the work, and is not trusted: 0.8.2 lets `\operatorname{<script>}` through as markup (latex2mathml
+all of `\text` too), 0.9.0 needs twice the time for every bracket that never closes.
 """
 
 import base64
@@ -26,7 +26,7 @@ from drp_plugin.resources import Patterns
 
 _P = Patterns("mathml.yaml", "patterns")
 FORMULA = _P.formula.pattern  # Pages split by it, too
-#: What browsers do not draw of themselves, and a formula wider than the page.
+#: For what browsers do not draw by themselves, and formulas wider than the page.
 STYLE = ("math { max-width: 100%; overflow-x: auto; overflow-y: hidden; } "
          "menclose[notation=box] { border: 1px solid; padding: 0 .2em; }")
 _DEEP = 50
@@ -60,14 +60,14 @@ def _read(text: str) -> Iterator[tuple[re.Match[str], str]]:
 
 
 def typeset(answer: Any) -> Any:
-    """A bare answer in LaTeX between dollars, where the whole of it is a formula; else as it is."""
+    """A bare answer in LaTeX between dollars if all of it is a formula; else unchanged."""
     whole = f"${answer}$"
     return whole if isinstance(answer, str) and "\\" in answer and mathml(whole) else answer
 
 
 def framed(page: Path, **values: Any) -> tuple[str, str, str]:
-    """A page whose template, script and style lie side by side: its head, the script, which alone
-    the page's policy lets run, by its hash, and its tail. Data lie between."""
+    """A page from a template, script and style beside each other: its head with the script, the
+    only one that the page's policy allows, by its hash; and its tail. Data go between."""
     template, script, style = (page.with_suffix(end).read_text("utf-8")
                                for end in (".html", ".js", ".css"))
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
@@ -99,7 +99,7 @@ def mathml(source: str) -> str | None:
         nodes = list(ET.fromstring(found).iter())
     except (math_core.LatexError, UnicodeError, ET.ParseError):
         return None
-    # instructions and comments are read by HTML in another way than by XML
+    # HTML reads instructions and comments differently from XML
     inert = not re.search(r"<[?!]", found) and all(_P.tag.fullmatch(node.tag) and all(
         _P.attribute.fullmatch(f"{name}={value}") for name, value in node.items())
         for node in nodes)

@@ -28,7 +28,7 @@ class Display:
         self._watch = threading.Thread(target=self._look, daemon=True)
         console = Console(stderr=True)
         if console.is_terminal and show:
-            # texts come from servers and files too: brackets in them are no markup
+            # texts may come from servers and files: brackets in them are not markup
             name, rate, state = (bars.TextColumn(f"{{task.{of}}}", markup=False)
                                  for of in ("description", "fields[rate]", "fields[status]"))
             self._bar = bars.Progress(
@@ -59,7 +59,7 @@ class Display:
         self._refresh(bar_every_s=0.2)
 
     def note(self, text: str) -> None:
-        """What is being waited for: in the bar, or a line now and then."""
+        """What is awaited: in the bar, or a line now and then."""
         self._noted = True
         self._refresh(text)
 
@@ -92,7 +92,7 @@ class Display:
                              rate="" if note else self._rate())
 
     def _look(self) -> None:
-        """A run that gets nowhere says so, too: look at its state though no row is done."""
+        """A run without progress reports its state too."""
         while not self._ended.wait(_LOOK_EVERY_S):
             if not self._noted:
                 self._refresh(bar_every_s=0.2)

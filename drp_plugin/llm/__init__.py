@@ -1,4 +1,4 @@
-"""Talking to any model over the wire, with a ledger: nothing is asked twice, none is lost.
+"""Talking to any model over the wire, with a ledger: nothing is asked twice, nothing is lost.
 
 | file | what |
 |---|---|

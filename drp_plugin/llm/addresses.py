@@ -1,4 +1,4 @@
-"""Keys and addresses as users give them: looked at before anything is sent or stored."""
+"""Keys and addresses as users give them, checked before anything is sent or stored."""
 
 import os
 import re
@@ -28,26 +28,26 @@ def find_key(*variables: str) -> str | None:
 
 
 def uses_vertex() -> bool:
-    """Whether Google's library is told to go to Vertex AI."""
+    """Whether Google's library is set to use Vertex AI."""
     return os.environ.get("GOOGLE_GENAI_USE_VERTEXAI", "").lower() in ("1", "true")
 
 
 def check_address(url: str, *, option: str = "--base-url", variable: str | None = None) -> None:
-    """Raises UserError, without what is secret in it, for what is no address or holds a password
-    or a key: addresses are stored and shown."""
+    """Raises UserError, without the secret part, for anything that is not an address or holds a
+    password or a key: addresses are stored and shown."""
     if holds_a_secret(url):
         raise UserError(f"{option}: an address may hold no user name, no password, no key, no port "
                         "that is not a number, and nothing behind #: addresses are stored",
                         fix="Leave it out; a key is taken from the environment")
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname or "", parts.port  # a port that is none raises
+        host, _ = parts.hostname or "", parts.port  # an invalid port raises
         good = parts.scheme in ("http", "https") and host and len(host) <= 253 and \
             all(0 < len(label) < 64 for label in host.rstrip(".").split("."))  # RFC 1035
     except ValueError:
         good = False
     if not good:
-        shown = re.sub(r"^((?:\w+:)?/*[\w.-]{0,80}).+", r"\1…", url)  # what follows may be secret
+        shown = re.sub(r"^((?:\w+:)?/*[\w.-]{0,80}).+", r"\1…", url)  # the rest may be secret
         without = variable and f"; without the option, the environment variable {variable} has it"
         raise UserError(f"{option} {shown}: not an address",
                         fix=f"Give it as http://HOST:PORT/v1{without or ''}")
@@ -82,5 +82,5 @@ def is_official(spec: str, base_url: str | None) -> bool:
         return base_url is None
     try:
         return f".{urlsplit(base_url).hostname}".endswith("." + own)
-    except ValueError:  # no address at all: `make_teacher` says so
+    except ValueError:  # not an address: `make_teacher` reports it
         return False

@@ -46,11 +46,11 @@ def _table() -> tuple[dict[str, re.Pattern[str]], dict[str, dict[str, Any]], fro
 
 
 class Said(NamedTuple):
-    """What a server says of an error."""
+    """What a server says about an error."""
 
     status: int | None
     words: str  # All that it says, in small letters, to be searched
-    text: str  # What a person is shown: no key in it
+    text: str  # For a person: no key in it
     after_s: float | None = None  # The wait that it asks for, in seconds
     param: str = ""  # The request's field that it names
 
@@ -73,7 +73,7 @@ def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None 
     code = error.get("code")
     if status is None and re.fullmatch(r"[1-5]\d\d", str(code)):
         status = int(str(code))
-    # an error page speaks of anything: its status alone counts
+    # an error page may mention anything: only its status counts
     words = "" if "page" in body else " ".join(_leaves(body))[:8000].lower()
     said = next((s for s in (error.get("message"), error.get("detail"), body.get("message"), words)
                  if s and isinstance(s, str)), "no words")
@@ -154,7 +154,7 @@ def explain(said: Said, name: str, variable: str) -> Exception:
 
 
 def no_connection(error: BaseException | None) -> str:
-    """Why there was no reply at all, in plain words, by an error of a library and its causes."""
+    """Why there was no reply at all, in plain words, from a library's error and its causes."""
     raised = ""
     while error is not None:
         raised += f"{type(error).__name__}: {error}\n"
@@ -164,7 +164,7 @@ def no_connection(error: BaseException | None) -> str:
 
 
 def _setting(said: Said) -> str:
-    """The sampling option that the server refuses; empty where it is none."""
+    """The sampling option that the server refuses; empty for another refusal."""
     if said.status is not None and not 400 <= said.status < 500:
         return ""
     patterns, settings, _ = _table()

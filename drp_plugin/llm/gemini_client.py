@@ -64,7 +64,7 @@ class GeminiTeacher(RemoteTeacher):
         config: dict[str, Any] = {
             "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed,
             "max_output_tokens": sampling.max_tokens, "system_instruction": system or None,
-            # mathematics is no harm, and a blocked row is a lost row
+            # mathematics is harmless, and a blocked row is a lost row
             "safety_settings": [{"category": c, "threshold": "OFF"} for c in _HARM],
             **sampling.extra,
         }
@@ -82,7 +82,7 @@ class GeminiTeacher(RemoteTeacher):
             "candidates", "prompt_feedback", "usage_metadata"}), None
 
     def read(self, content: Any) -> Reply:
-        """A generateContent response (snake or camel case); raises Transient where it is none."""
+        """A generateContent response (snake or camel case); raises Transient for anything else."""
         def get(value: dict[str, Any], name: str) -> Any:
             return value.get(name, value.get(camel(name)))
 
@@ -117,7 +117,7 @@ class GeminiTeacher(RemoteTeacher):
         return Transient(f"connection failed: {no_connection(error)}", unreachable=True)
 
     def batch(self) -> BatchApi:
-        """Gemini's batch mode. Raises UserError on Vertex AI, whose batches are other ones."""
+        """Gemini's batch mode. Raises UserError on Vertex AI, whose batches work differently."""
         if self.vertex:
             raise UserError("--batch with Gemini needs an AI Studio key, not Vertex AI",
                             fix="Set GEMINI_API_KEY and unset GOOGLE_GENAI_USE_VERTEXAI")
@@ -133,7 +133,7 @@ class GeminiTeacher(RemoteTeacher):
 class GeminiBatch(BatchApi):
     """The batches of a `GeminiTeacher`."""
 
-    # the documentation: an input file of at most 2 GB; no number of requests is named
+    # the documentation: an input file of at most 2 GB, without a limit on requests
     limits = Limits(requests=100_000, bytes=1_900_000_000)
     key_field, queue_full = "key", "quota|exhausted"
 

@@ -38,7 +38,7 @@ def request_key(payload: Mapping[str, Any]) -> str:
 
 
 class Totals(NamedTuple):
-    """What the ledger holds in all."""
+    """Totals of the ledger."""
 
     replies: int
     cost_usd: float | None
@@ -56,9 +56,9 @@ class Entry(NamedTuple):
 class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
     """A durable, shared map from request keys to answers. Safe for threads and processes.
 
-    The first answer stored under a key stays: a second `put` of the same key is ignored. Who has
-    claimed a key looks again whether the answer is there: another process may just have stored it.
-    Raises UserError when the file cannot be opened or is no ledger; so does every method when
+    The first answer stored under a key stays: a second `put` of the same key is ignored. After
+    claiming a key, check again whether the answer is there: another process may just have stored
+    it. Raises UserError when the file cannot be opened or is no ledger; so does every method when
     the disk is full or the file is damaged.
     """
 
@@ -144,7 +144,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         except BaseException as caught:
             error = refusal(caught, self.path) if isinstance(caught, sqlite3.Error) else caught
         for _, done in puts:
-            # a caller that was cancelled: the answer is stored all the same
+            # a caller that was cancelled: its answer is stored nevertheless
             with contextlib.suppress(InvalidStateError):
                 done.set_result(None) if error is None else done.set_exception(error)
 
@@ -170,7 +170,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
-        """What SQLite or a damaged value refuses is the user's to mend, in one line."""
+        """What SQLite refuses, or a damaged value, is one line for the user."""
         try:
             yield
         except (sqlite3.Error, json.JSONDecodeError) as error:
@@ -181,9 +181,9 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         self._change("UPDATE replies SET key=? WHERE key=?", aside(key), key)
 
     def take(self, file: Path, mark: str, *, note: str) -> None:
-        """Take over all that another ledger holds, with a note that it is done, or nothing of it. A
-        reply to a request that is answered here already is kept under a key with `mark`: it was
-        paid for too. Where the note is there, only what is new comes in."""
+        """Take over all that another ledger holds, with a note that it is done, or nothing. A reply
+        to a request that is already answered here is kept under a key with `mark`: it was paid for
+        too. If the note is there, only new replies are taken."""
         known = note in self.notes(note)
         with self._guarded(), contextlib.closing(self._connect()) as connection:
             connection.execute("ATTACH ? AS other", (str(file),))

@@ -12,7 +12,7 @@ from drp_plugin.records import Usage
 from drp_plugin.terminal import say
 
 _POLL_S = 0.05
-EMPTY_ATTEMPTS = 3  # So many replies without a text, and the request is given up for this run
+EMPTY_ATTEMPTS = 3  # After so many replies without text a request is given up for this run
 
 
 class Pending(BaseException):
@@ -32,8 +32,8 @@ def key_of(identity: dict[str, Any], request: Request) -> str:
 
 def to_value(reply: Reply, price: Price | None, request: Request | None = None, *,
              batch: bool = False) -> dict[str, Any]:
-    """What the ledger keeps of a reply: what was asked (not of a batch, whose files hold it), what
-    it cost then."""
+    """What the ledger keeps of a reply: the request (a batch's is in its files), and the cost at
+    that time."""
     asked = {} if request is None else {
         "tag": request.tag, "messages": [[m.role, m.content] for m in request.messages]}
     value: dict[str, Any] = asked | {
@@ -47,7 +47,8 @@ def to_value(reply: Reply, price: Price | None, request: Request | None = None, 
 
 
 def charge(value: dict[str, Any], most: float) -> float:
-    """What a budget is charged for a reply: its cost, else the most, noted for later runs."""
+    """What a budget is charged for a reply: its cost, or else the most that it can be, noted for
+    later runs."""
     if value.get("cost_usd") is not None:
         return float(value["cost_usd"])
     value["most_usd"] = most
@@ -63,7 +64,7 @@ def from_value(value: dict[str, Any], key: str = "") -> Reply:
 
 
 def usable(value: dict[str, Any]) -> bool:
-    """Whether it is an answer: none without a text, or (of earlier releases) without an end."""
+    """Whether it is an answer: it needs text and (from earlier releases) an end."""
     return value["finish_reason"] in ("length", "refusal") or (
         value["finish_reason"] == "stop" and bool(value["text"].strip()))
 
@@ -71,9 +72,9 @@ def usable(value: dict[str, Any]) -> bool:
 class LedgerClient:
     """The `Ask` of a run: the ledger first, the teacher for what is not in it.
 
-    Equal requests of several rows and processes are asked once. With `replay` nothing is asked:
-    what is not in the ledger raises Pending. A row that is cancelled while its request is out ends
-    when the answer is stored; cancelled twice, at once.
+    Equal requests of several rows and processes are asked once. With `replay` nothing is asked: a
+    request that is not in the ledger raises Pending. A row that is cancelled while its request is
+    out ends when the answer is stored; cancelled twice, at once.
     """
 
     def __init__(self, teacher: Teacher, ledger: Ledger, *, price: Price | None = None,
@@ -85,7 +86,7 @@ class LedgerClient:
         self.spent_usd = 0.0
         self.pending: dict[str, Request] = {}  # In replay: the requests without an answer, by key
         self.failed: dict[str, TeacherError] = {}  # In replay: why these cannot be had, by key
-        self.waits_for = ""  # The process whose answer is waited for, where it takes long
+        self.waits_for = ""  # The process whose answer is awaited, if that takes long
         self._replay = replay
         self._asking: dict[str, asyncio.Event] = {}
 
@@ -136,7 +137,7 @@ class LedgerClient:
             self.ledger.release(key)
 
     def _look(self, key: str) -> dict[str, Any] | None:
-        """The stored answer; what is stored and is none is put aside."""
+        """The stored answer; a stored reply that is none is set aside."""
         stored = self.ledger.get(key)
         if stored is None or usable(stored):
             return stored
@@ -188,7 +189,7 @@ class LedgerClient:
 
 
 class RowClient:
-    """One row's `Ask`: keeps account of what it used, whatever becomes of the row."""
+    """One row's `Ask`: keeps account of its use, whatever becomes of the row."""
 
     def __init__(self, ask: Ask) -> None:
         self._ask = ask

@@ -1,6 +1,7 @@
-"""The ledger's disk: what keeps it from there and what mends that, and locks that end with their
+"""The ledger's disk: what can be wrong with it and how to mend that, and locks that end with their
 process: one byte of a file for each thing that is claimed. They hold for all processes of one
-machine; for those of several where a network disk keeps them for all (`shared_by_locks`)."""
+machine, and for those of several machines on a network disk that supports it
+(`shared_by_locks`)."""
 
 import contextlib
 import errno
@@ -23,18 +24,19 @@ SAY_AFTER_S = 5.0
 _ROOM = 2 ** 22  # Bytes that must be free at the start: about what the replies in flight take
 _FIXES, _NETWORK, _LOCAL_LOCKS, SCHEMA = table("ledger.yaml").values()
 _SQLITE = {getattr(sqlite3, f"SQLITE_{name}"): fix for name, fix in _FIXES.items()}
-_CREATING, _PRESENT = 0, 2 ** 61  # The bytes for making or removing the file, for being there
+_CREATING, _PRESENT = 0, 2 ** 61  # The bytes to lock for making the file, for having it open
 
 
 def check_room(folder: Path) -> None:
-    """Raises OSError on a full disk: replies that find no room are paid for and lost."""
+    """Raises OSError on a full disk: replies without room would be paid for and lost."""
     disk = shutil.disk_usage(folder)
-    if disk.total and disk.free < _ROOM:  # some network disks tell nothing
+    if disk.total and disk.free < _ROOM:  # some network disks report nothing
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def refusal(error: Exception, path: Path) -> UserError:
-    """What to do about a ledger that does not work; never to drop its replies, which are paid."""
+    """What to do about a ledger that does not work; never to delete its replies, which are paid
+    for."""
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # the others: missing rights
         return UserError(f"cannot be written ({error.strerror or error})", file=path,
@@ -53,7 +55,7 @@ def refusal(error: Exception, path: Path) -> UserError:
 
 class Claims:
     """Keys that one process at a time holds: locks on single bytes of a file, which belong to this
-    open file and are gone with the process."""
+    open file and end with the process."""
 
     def __init__(self, path: Path) -> None:
         # open-file-description locks (Linux) belong to this descriptor alone; classic ones
@@ -97,7 +99,7 @@ class Claims:
 
     @contextlib.contextmanager
     def creating(self) -> Iterator[None]:
-        """While the ledger is made."""
+        """Held while the ledger is made."""
         wait_for(lambda: self._take(_CREATING), lambda: _holder(self._file, _CREATING),
                  "it opens the ledger, too")
         try:
@@ -106,7 +108,7 @@ class Claims:
             self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, _CREATING)
 
     def holder(self, key: str) -> str:
-        """The process that holds `key`, as far as the system tells, for a person."""
+        """The process that holds `key`, as far as the system knows, for a person."""
         return _holder(self._file, _offset(key))
 
     def close(self) -> None:
@@ -126,7 +128,7 @@ def lock(file: int, why: str) -> None:
 
 
 def wait_for(take: Callable[[], bool], who: Callable[[], str], why: str) -> None:
-    """Wait until something can be taken; where that takes long, it is said for whom, and why."""
+    """Wait until something can be taken; if that takes long, say for whom and why."""
     told = time.monotonic() + SAY_AFTER_S
     while not take():
         time.sleep(0.01)
@@ -140,7 +142,7 @@ def _holder(file: int, offset: int | None = None) -> str:
     inode = f":{os.fstat(file).st_ino} "
     mark = " 0 EOF" if offset is None else f" {offset} {offset}"
     for folder in Path("/proc").glob("[0-9]*/fdinfo"):
-        with contextlib.suppress(OSError):  # another user's, or gone
+        with contextlib.suppress(OSError):  # another user's process, or an ended one
             if any("WRITE" in line and inode in line and line.endswith(mark)
                    for file in folder.iterdir() for line in file.read_text().splitlines()):
                 pid = folder.parent.name
@@ -156,7 +158,7 @@ def _offset(key: str) -> int:
 
 
 def shared_by_locks(folder: Path) -> bool | None:
-    """Whether processes on several machines may share what lies there: None for a disk of this
+    """Whether processes on several machines may share a file there: None for a disk of this
     machine, True for a network disk that keeps locks for all, False for one that does not."""
     try:
         mounts = [line.split() for line in Path("/proc/self/mounts").read_text().splitlines()]

@@ -15,7 +15,7 @@ from email.utils import parsedate_to_datetime
 
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|m|h|d)")
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-LONGEST_WAIT_S = 300.0  # Whatever a header says: after so long it is tried again
+LONGEST_WAIT_S = 300.0  # Whatever a header says: after so long it tries again
 _FIRST_PAUSE_S = 0.05
 
 
@@ -46,7 +46,7 @@ class Limiter:
         self.now = clock  # In seconds
         self._probing = True
         self._paused_until = self._last_cut = self._permits_until = self._mean_tokens = 0.0
-        self._refused = 0  # Times that the provider said 429 since it last answered
+        self._refused = 0  # Number of 429s since the last answer
         self._permits: float | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
@@ -60,7 +60,7 @@ class Limiter:
             await turn
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled():
-                self.release()  # the right had been given just before
+                self.release()  # the right had just been given
             raise
 
     def release(self) -> None:
@@ -69,7 +69,7 @@ class Limiter:
         self._wake()
 
     def answered(self, headers: Mapping[str, str] | None = None, tokens: int = 0) -> None:
-        """A request was answered: allow a little more, within what the headers leave."""
+        """A request was answered: allow a little more, within what the headers permit."""
         self._refused = 0
         if self.limit < self.ceiling:
             self.limit = min(self.ceiling, self.limit + (1 if self._probing else 1 / self.limit))
@@ -88,7 +88,7 @@ class Limiter:
             self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
             self._last_cut = now
             self._refused += 1
-        # "again at once" is not taken at its word for ever
+        # "again at once" is not believed for ever
         wait = max(1.0 if after_s is None else after_s,
                    _FIRST_PAUSE_S * 2 ** min(self._refused, 16))
         self._paused_until = max(self._paused_until, now + min(wait, LONGEST_WAIT_S))
@@ -110,7 +110,7 @@ class Limiter:
         if left > self.ceiling:
             self._permits = None
         elif renew >= 0:
-            # the quota refills little by little: for one request it is enough to wait its share
+            # the quota refills little by little: one request only has to wait for its share
             share = renew / max(1.0, self.ceiling - left)
             self._permits, self._permits_until = left, now + min(renew, max(share, 0.01))
 

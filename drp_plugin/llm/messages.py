@@ -1,4 +1,4 @@
-"""What is asked of a teacher and what it says: messages in; text, finish reason, usage out."""
+"""A teacher's requests and replies: messages in; text, finish reason, usage out."""
 
 import abc
 from collections.abc import Awaitable, Callable, Sequence
@@ -25,7 +25,7 @@ class Message(Record):
 class Sampling(Record):
     """Everything that shapes a reply besides the messages."""
 
-    temperature: float | None = 0.0  # The paper's; None for the provider's: some models refuse any
+    temperature: float | None = 0.0  # None: the provider's own; some models refuse any
     top_p: float | None = None
     max_tokens: int | None = None  # None leaves it to the provider: its model's maximum
     seed: int | None = None
@@ -34,12 +34,12 @@ class Sampling(Record):
 
 
 class Request(Record):
-    """One question to a teacher. Equal requests have equal answers as far as we are concerned."""
+    """One question to a teacher. Equal requests are taken to have equal answers."""
 
     messages: tuple[Message, ...]
     sampling: Sampling = Sampling()
     json_schema: dict[str, Any] | None = None  # The reply's; None for plain text
-    tag: str = ""  # What it is for (decompose, …): no part of the ledger's key, and not sent
+    tag: str = ""  # Its purpose (decompose, …): not part of the ledger's key, and not sent
 
 
 Finish = Literal["stop", "length", "refusal", "other"]
@@ -52,8 +52,8 @@ def plain(text: str) -> str:
 
 
 def usage_of(counts: Any, prompt: str, *completion: str) -> Usage:
-    """What a reply took, from these fields of the provider's counts. Counts that can be none
-    (negative, absurd, no numbers) leave it uncounted."""
+    """A reply's usage, from these fields of the provider's counts. Impossible counts (negative,
+    absurd, not numbers) leave it uncounted."""
     def read(name: str) -> int:
         value = counts.get(name) or 0
         if type(value) not in (int, float) or not 0 <= value <= 1e8:
@@ -68,7 +68,7 @@ def usage_of(counts: Any, prompt: str, *completion: str) -> Usage:
 
 
 class Reply(Record):
-    """What the teacher said."""
+    """The teacher's reply."""
 
     text: str
     finish_reason: Finish = "stop"
@@ -94,11 +94,11 @@ class TooLong(TeacherError):
 
 
 class Teacher(abc.ABC):
-    """A model (or rules) that answers requests, and what it can do besides."""
+    """A model (or rules) that answers requests, and what else it can do."""
 
     name: str  # `kind:model`, as on the command line
-    identity: dict[str, Any]  # What of it determines its answers, for the ledger's keys
-    connections: "Sequence[Persistent]" = ()  # To each server that it asks
+    identity: dict[str, Any]  # What determines its answers, for the ledger's keys
+    connections: "Sequence[Persistent]" = ()  # Requests in flight at each server
     asks_nothing: bool = False  # It prunes without a model, by a method of its own
     local: bool = False  # It runs on the user's own machine: its requests cost nothing
 

@@ -20,7 +20,7 @@ KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
 _ENDPOINT = "/v1/chat/completions"  # Of a batch's requests
 _ERRORS = ("error", "errors", "detail", "message")  # Where a body without an answer says why
-# what `with_raw_response` sends: the reply comes back with its headers, unparsed
+# what `with_raw_response` sends: the reply is returned unparsed, with its headers
 RAW = {"X-Stainless-Raw-Response": "true"}
 S = TypeVar("S", bound="OpenAITeacher")
 T = TypeVar("T")
@@ -61,8 +61,8 @@ class OpenAITeacher(RemoteTeacher):
     async def _send(self, body: Any) -> tuple[Any, Any]:
         from openai.types.chat import ChatCompletion
 
-        # the library's own way for a ready body: `chat.completions.create` walks through every
-        # message against its type hints, which costs more than the rest of a request
+        # the library's way to send a finished body: `chat.completions.create` checks every message
+        # against its type hints, which costs more than the rest of a request
         response = await self.client.post("/chat/completions", body=body, cast_to=ChatCompletion,
                                           options={"headers": RAW})
         return response.http_response.content, response.headers
@@ -91,7 +91,8 @@ class OpenAITeacher(RemoteTeacher):
             body = error.body if isinstance(error.body, dict | list) else error.response.text
             return self.blame(error.status_code, body, error.response.headers)
         cause = error.__cause__ or error
-        # through aiohttp a refused connection comes as a connect time-out: nobody is there either
+        # through aiohttp a refused connection looks like a connect time-out: no server is there
+        # either
         connecting = type(cause).__name__.startswith("Connect")
         if isinstance(error, openai.APITimeoutError) and not connecting:
             return Transient(f"no answer within {self.persistent.timeout_s:g} s",
@@ -129,9 +130,9 @@ class AzureTeacher(OpenAITeacher):
 
 
 class Servers(Generic[S]):
-    """Shares requests out. Each goes to the server that has least to do; where nobody is there, to
-    another one at once. A server that was not there is tried again after a while, by one request
-    first; where none is there, the last one is tried as patiently as if it were the only one."""
+    """Shares requests out. Each goes to the least busy server; if that one is gone, to another one
+    at once. A server that was gone is tried again after a while, by one request first. If all are
+    gone, the last one is tried as patiently as if it were the only one."""
 
     def __init__(self, servers: Sequence[S]) -> None:
         self.servers = deque(servers)
@@ -139,7 +140,7 @@ class Servers(Generic[S]):
             server.persistent.elsewhere = self._elsewhere
 
     async def ask(self, attempt: Callable[[S], Awaitable[T]]) -> T:
-        """What `attempt` makes of a server. Raises what it raises at the last one."""
+        """The result of `attempt` at a server. Raises what it raises at the last one."""
         last, hops = None, 2 * len(self.servers)
         while True:
             last, hops = self._next(last), hops - 1
@@ -153,8 +154,8 @@ class Servers(Generic[S]):
     def _next(self, last: S | None) -> S:
         chosen = min(self.servers, key=lambda server: (
             server.persistent.away, server is last, server.persistent.running))
-        self.servers.rotate(-1)  # where they have equally much to do, they take turns
-        if chosen.persistent.gone:  # the others wait for what becomes of this one
+        self.servers.rotate(-1)  # equally busy servers take turns
+        if chosen.persistent.gone:  # the others wait for the outcome of this one
             chosen.persistent.stay_away(CONNECT_S)
         return chosen
 
@@ -163,8 +164,8 @@ class Servers(Generic[S]):
 
 
 class SharedTeacher(Teacher):
-    """One model behind several OpenAI-compatible servers. Its replies are one model's, whichever
-    server gave them: the ledger does not tell them apart."""
+    """One model behind several OpenAI-compatible servers. The ledger does not distinguish the
+    servers: their replies are one model's."""
 
     def __init__(self, servers: Sequence[OpenAITeacher]) -> None:
         self.name = servers[0].name
@@ -200,7 +201,7 @@ def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]
 
 
 def read_completion(body: dict[str, Any]) -> Reply:
-    """A chat completion as a reply. Raises KeyError, TypeError, … when it is none."""
+    """A chat completion as a reply. Raises KeyError, TypeError, … for anything else."""
     choice = body["choices"][0]
     message = choice["message"]
     refusal = message.get("refusal")

@@ -30,7 +30,7 @@ class Price(Record):
     date: str = ""  # When the price was looked up
     confirmed: bool = False
     ends: datetime.date | None = None  # The day on which the provider switches the model off
-    replacement: str = ""  # What the provider names in its place
+    replacement: str = ""  # Its successor, as the provider says
     note: str = ""
 
     def cost(self, usage: Usage, *, batch: bool = False) -> float:
@@ -39,12 +39,12 @@ class Price(Record):
         return live * (self.batch if batch else 1.0)
 
     def bill(self, usage: Usage, *, batch: bool = False) -> float | None:
-        """What a reply cost, in USD; None where the provider did not count its tokens."""
+        """A reply's cost in USD; None where the provider did not count its tokens."""
         return self.cost(usage, batch=batch) if counted(usage) or not self.paid else None
 
     @property
     def remark(self) -> str:
-        """What else there is to know of the model, for a person."""
+        """A remark on the model, for a person."""
         after = f" (replacement: {self.replacement})" if self.replacement else ""
         end = f"switched off on {self.ends}{after}" if self.ends else ""
         return "; ".join(filter(None, (end, self.note)))
@@ -56,7 +56,7 @@ class Price(Record):
 
 
 def counted(usage: Usage) -> bool:
-    """Whether the provider counted a reply's tokens: there is no prompt without any."""
+    """Whether the provider counted a reply's tokens: every prompt has some."""
     return usage.prompt_tokens > 0
 
 
@@ -121,15 +121,15 @@ class Budget:
     """Money that may still be spent.
 
     Before a request goes out, the most that it can cost is set aside: its bytes bound its prompt
-    tokens, the model's output limit its reply's. What it did not use comes back at its end, so
-    what was spent and what is in flight can never pass the limit together.
+    tokens, the model's output limit its reply's. What it did not use is returned at its end, so
+    that spent and in flight together never pass the limit.
     """
 
     def __init__(self, limit_usd: float, price: Price, spent_usd: float = 0.0) -> None:
         self.limit_usd, self.price, self.spent_usd = limit_usd, price, spent_usd
         self.reserved_usd = 0.0
         self.exhausted = False
-        self.refused_usd: float | None = None  # The most that the cheapest refused one can cost
+        self.refused_usd: float | None = None  # The most that the cheapest refused request can cost
         self._returned = asyncio.Event()
 
     def most(self, request: Request) -> float:
@@ -151,7 +151,7 @@ class Budget:
         return self.price.max_output or DEFAULT_MAX_OUTPUT
 
     async def reserve(self, request: Request) -> float:
-        """Set aside the most that the request can cost, waiting for what others give back. Raises
+        """Set aside the most that the request can cost, waiting for others to return theirs. Raises
         OverBudget when it cannot be afforded even with nothing else in flight."""
         most = self.most(request)
         while self.spent_usd + self.reserved_usd + most > self.limit_usd:
@@ -177,7 +177,7 @@ class Budget:
         self.refused_usd = most if self.refused_usd is None else min(most, self.refused_usd)
 
     def settle(self, reserved: float, cost: float) -> None:
-        """A request ended and cost this much."""
+        """A request ended, at this cost."""
         self.reserved_usd = max(0.0, self.reserved_usd - reserved)
         self.spent_usd += cost
         self._returned.set()

@@ -17,13 +17,13 @@ from drp_plugin.llm.retry import Persistent, Transient
 from drp_plugin.redact import hide, redact
 
 LONGEST_BODY = 32 * 2 ** 20  # Bytes, unpacked: many times what a model's longest text takes
-_LOOK_BACK = 1000  # Batches come newest first: one that was begun just now is among so many
+_LOOK_BACK = 1000  # Batches are listed newest first: one that was just begun is among so many
 _ENDED = {"completed", "succeeded", "partially_succeeded", "expired", "cancelled"}
 
 
 async def _stays(response: Any) -> None:
-    """Refuse to be sent on to another host: the library takes along what was asked, and keys that
-    stand in a header of the provider's own."""
+    """Refuse redirects to another host: the library would send the request there, and a key in a
+    provider's own header."""
     if not response.has_redirect_location:
         return
     here, there = response.url, response.url.join(response.headers["location"])
@@ -34,8 +34,8 @@ async def _stays(response: Any) -> None:
 
 
 async def _bounded(response: Any) -> None:
-    """Read a reply's body, unpacked piece by piece, as long as it is no longer than it may be;
-    batches' files, which may be long, go to the disk."""
+    """Read a reply's body, unpacked piece by piece, up to the limit; batches' files, which may be
+    long, go to the disk."""
     if response.request.url.path.endswith(("/content", ":download")):
         return
     parts, size = [], 0
@@ -45,7 +45,7 @@ async def _bounded(response: Any) -> None:
         if size > LONGEST_BODY:
             await response.aclose()
             raise Transient(f"the reply is longer than {LONGEST_BODY >> 20} MiB")
-    response._content = b"".join(parts)  # what the library's own `aread` leaves there
+    response._content = b"".join(parts)  # where the library's own `aread` puts it
 
 
 def http_client() -> Any:
@@ -56,13 +56,13 @@ def http_client() -> Any:
 
 
 def finish_of(said: Any) -> Finish:
-    """How a reply ended: `stop` too for no word or one that nobody knows; `other` is no end."""
+    """How a reply ended: `stop` also for no word or an unknown one; `other` is no end."""
     ends: dict[str, Finish] = {"length": "length", "refusal": "refusal", "error": "other"}
     return ends.get(ending(said), "stop")
 
 
 class RemoteTeacher(Teacher):
-    """A model that a provider's library asks."""
+    """A model asked through a provider's library."""
 
     kind: str
     variable: str  # The environment variable that holds the key
@@ -80,11 +80,11 @@ class RemoteTeacher(Teacher):
 
     @abc.abstractmethod
     async def _send(self, body: Any) -> tuple[Any, Mapping[str, str] | None]:
-        """A reply as it came, and its headers; raises whatever the library does."""
+        """A reply as it came, and its headers; raises the library's errors."""
 
     @abc.abstractmethod
     def read(self, content: Any) -> Reply:
-        """What came with status 200 as a reply; raises what an error in it means."""
+        """A body with status 200 as a reply; raises what an error in it means."""
 
     @abc.abstractmethod
     def _explain(self, error: Exception) -> Exception:
@@ -103,19 +103,19 @@ class RemoteTeacher(Teacher):
         return reply
 
     def reply(self, content: Any) -> Reply:
-        """What `read` makes of it, without the keys that it repeats: live and in batches."""
+        """The result of `read`, without keys that it repeats: live and in batches."""
         reply = self.read(content)
         return reply.model_copy(update={"text": hide(reply.text, self._key)})
 
     async def explained(self, call: Awaitable[Any], unknown: Sequence[int] = (),
                         meaning: Callable[[Exception], Exception] | None = None) -> Any:
-        """What a call comes to, with the library's errors explained; None at an HTTP status that
-        is `unknown`."""
+        """A call's result, with the library's errors explained; None at an HTTP status in
+        `unknown`."""
         try:
             return await call
         except (TimeoutError, UserError, TeacherError, Transient):
             raise
-        except Exception as error:  # a peer that is no HTTP server raises whatever it likes
+        except Exception as error:  # a peer that is not an HTTP server causes errors of any kind
             if status_of(error) in unknown:
                 return None
             raise (meaning or self._explain)(error) from None
@@ -138,7 +138,7 @@ class Limits(NamedTuple):
 
 
 class Status(NamedTuple):
-    """Where a batch stands."""
+    """A batch's state."""
 
     state: Literal["running", "ended", "too_large", "invalid", "gone"]
     """`ended`, whether complete, expired or cancelled: what was answered can be had. `too_large`:
@@ -159,7 +159,7 @@ class BatchApi(abc.ABC):
     limits: Limits
     key_field: str  # Where a line holds its request's key
     unknown: tuple[int, ...] = (404,)  # HTTP statuses for a batch that the provider does not know
-    queue_full: str  # A pattern of what is said where the account's queue takes no more tokens
+    queue_full: str  # A pattern of the message when the account's queue takes no more tokens
 
     def __init__(self, teacher: RemoteTeacher) -> None:
         self._teacher, self._client = teacher, teacher.client
@@ -210,7 +210,7 @@ class BatchApi(abc.ABC):
                 status = status_of(error)
                 if not 400 <= status < 500 or status in (408, 409):
                     raise
-                begun = before  # a reply that certainly began nothing
+                begun = before  # certainly began nothing
                 meaning = self._meaning(error)
                 if before or isinstance(meaning, Transient):
                     raise
@@ -221,7 +221,7 @@ class BatchApi(abc.ABC):
 
     async def find(self, label: str) -> str | None:
         """The id of the batch with this label, if there is one."""
-        # where there is no batch API, there is no batch
+        # without a batch API there is no batch
         found = await self._call(partial(self._search, label), unknown=(404,))
         return None if found is None else str(found)
 
@@ -234,7 +234,7 @@ class BatchApi(abc.ABC):
         return None
 
     async def status(self, batch_id: str) -> Status:
-        """Where it stands."""
+        """Its state."""
         found = await self._call(partial(self._get, batch_id), unknown=self.unknown)
         return found or Status("gone", 0, "the provider does not know it")
 
@@ -249,7 +249,7 @@ class BatchApi(abc.ABC):
 
     async def fetch(self, batch_id: str, folder: Path) -> list[Path]:
         """Download the result files of an ended batch, as many as the provider still has."""
-        # the server's names are no names for files
+        # the server's names are not used for files
         stem, files = hashlib.sha256(batch_id.encode()).hexdigest(), []
         for number, name in enumerate((await self.status(batch_id)).files):
             target = folder / f"{stem}-{number}.results.jsonl"
@@ -280,7 +280,7 @@ class BatchApi(abc.ABC):
             lambda: self._teacher.explained(what(), unknown, meaning))
 
     def _meaning(self, error: Exception) -> Exception:
-        """What the failure of a call that begins something means."""
+        """The meaning of a failed call that begins something."""
         status = status_of(error)
         if status not in (404, 405):
             return self._teacher._explain(error)

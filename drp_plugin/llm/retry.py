@@ -1,7 +1,7 @@
 """One loop of retries for every provider.
 
-The libraries' own retries are switched off: they sleep unseen, take half a JSON for a reply, and
-ask again where a quota is spent.
+The libraries' own retries are switched off: they sleep unseen, accept half a JSON as a reply, and
+ask again when a quota is spent.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from drp_plugin.terminal import say
 T = TypeVar("T")
 
 SILENT_ATTEMPTS = 4  # So many attempts at a server that has never given a reply
-REFUSED_REQUESTS = 8  # So many requests refused for good by one
+REFUSED_REQUESTS = 8  # So many requests that one server refused for good
 _TELL_AFTER_S = 0.3
 
 
@@ -29,7 +29,7 @@ class Unusable(UserError):
 
     def __init__(self, what: str, *, fix: str = "", runs: bool = False) -> None:
         super().__init__(what, fix=fix)
-        self.runs = runs  # The run's fault: a server that takes other requests of it belies that
+        self.runs = runs  # The run's fault, unless the server answers other requests of it
 
 
 class Transient(Exception):
@@ -45,15 +45,15 @@ class Transient(Exception):
 
 
 def stopping() -> bool:
-    """Whether the task that runs this was told to end."""
+    """Whether the current task was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 async def finished(work: Coroutine[Any, Any, T], told: Callable[[], None] = lambda: None) -> T:
-    """What `work`, which is paid for, comes to, also when the caller is cancelled meanwhile. `told`
-    is called at the cancellation, which is kept back: the caller looks at `stopping()` once the
-    value is safe. A second cancellation drops the work at once."""
+    """The result of `work`, which is paid for, even if the caller is cancelled meanwhile. `told` is
+    called at the cancellation, which is deferred: the caller checks `stopping()` once the value is
+    safe. A second cancellation drops the work at once."""
     task = asyncio.ensure_future(work)
     try:
         await asyncio.wait([task])
@@ -62,14 +62,15 @@ async def finished(work: Coroutine[Any, Any, T], told: Callable[[], None] = lamb
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError:
-            task.add_done_callback(lambda t: t.cancelled() or t.exception())  # nobody asks for it
+            task.add_done_callback(lambda t: t.cancelled() or t.exception())  # nobody waits for it
             task.cancel()
             raise
     return task.result()
 
 
 def no_reply(text: str) -> Transient:
-    """What came back with status 200 is no reply of a model: another server's page, or a part."""
+    """A body with status 200 that is not a model's reply: another server's page, or a part of
+    one."""
     return Transient(f"the reply is none of a model: {text[:160]!r}",
                      unreachable=text.startswith("<"),
                      fix="Something else than a model's server answers there: check --base-url")
@@ -92,12 +93,12 @@ class Persistent:
                  timeout_s: float = 600.0, where: str = "the teacher") -> None:
         self.limiter, self.retries = limiter, retries or Retries()
         self.timeout_s, self.where = timeout_s, where
-        self.answered_before = False  # An earlier process had replies from this server
+        self.answered_before = False  # Whether an earlier process had replies from this server
         self.fault = ""  # What went wrong last, while nothing has gone right since
-        # whether another server can be asked at once where this one is gone
+        # whether another server can be asked at once if this one is gone
         self.elsewhere: Callable[[], bool] = lambda: False
-        self.gone = 0  # How often in turn there was nobody to talk to
-        self.running = 0  # Requests that are out or wait here
+        self.gone = 0  # Failed connections in a row
+        self.running = 0  # Requests in flight or waiting here
         self._away_until = self._gone_at = 0.0
         self._reached = self._told = False
         self._refused = self._unusable = 0
@@ -119,7 +120,7 @@ class Persistent:
 
     @property
     def away(self) -> bool:
-        """Whether it is gone, and too soon to look for it again."""
+        """Whether it is gone, and it is too soon to try again."""
         return self.limiter.now() < self._away_until
 
     def stay_away(self, wait_s: float) -> None:
@@ -174,8 +175,8 @@ class Persistent:
             await asyncio.sleep(self._wait(tried + throttles - 1, fault))
 
     def _left(self, fault: Transient, sent_at: float) -> bool:
-        """Whether a server that is gone is left to itself, as another one is there."""
-        if not self.gone or sent_at >= self._gone_at:  # what was out together is lost together
+        """Whether a server that is gone is left alone because another one is there."""
+        if not self.gone or sent_at >= self._gone_at:  # what was in flight together is lost together
             self.gone, self._gone_at = self.gone + 1, self.limiter.now()
             self.stay_away(min(self.retries.cap_s, self.retries.base_s * 2 ** min(self.gone, 16)))
             if self.gone == 1 and self.elsewhere():
@@ -191,8 +192,8 @@ class Persistent:
                         fix="Check the model's name, --base-url and the sampling options")
 
     def _silent(self, fault: Transient) -> bool:
-        """No reply was ever had from this server, so that the fault is not the request's; those of
-        an earlier process count too, but for a server that is not there now."""
+        """This server never gave a reply, so the fault is not the request's. Replies to an earlier
+        process count, unless the server is gone now."""
         return not self._reached and (fault.unreachable or not self.answered_before)
 
     def _never(self, fault: Transient) -> Unusable:
@@ -211,7 +212,7 @@ class Persistent:
         return ", ".join(parts)
 
     def _tell(self) -> None:
-        """Say once what is waited for, unless it is there in an instant."""
+        """Say once what is awaited, unless it comes in an instant."""
         def tell() -> None:
             if out := self.limiter.in_flight:
                 say(f"waiting for {out} answer{'s' if out > 1 else ''}; Ctrl-C again to drop "
@@ -222,8 +223,8 @@ class Persistent:
             asyncio.get_running_loop().call_later(_TELL_AFTER_S, tell)
 
     def _wait(self, tried: int, fault: Transient) -> float:
-        """How long to wait before the next attempt, after `tried` earlier ones, in seconds: longer
-        and longer where the provider asks for a wait, too, as one may say "at once" for ever."""
+        """How long to wait before the next attempt, after `tried` earlier ones, in seconds: growing
+        also when the provider asks for a wait, since it may say "at once" for ever."""
         base, asked = self.retries.base_s, 0.0
         if fault.after_s is not None:
             base, asked = base / 20, min(fault.after_s, LONGEST_WAIT_S)

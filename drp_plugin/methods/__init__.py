@@ -1,4 +1,4 @@
-"""The compared ways to a shorter trace, a file for each kind (docs/methods.md).
+"""The compared ways to a shorter trace, one file for each kind (docs/methods.md).
 
 A method's module has a function `method`, from what the command gives it to a `Method`. A new one
 is such a file and a line in `METHODS`. Direct distillation has a command of its own.
@@ -39,11 +39,11 @@ class Given(NamedTuple):
     base_urls: tuple[str, ...] = ()
     engine: dict[str, Any] | None = None
     name: str = ""
-    argument: str = ""  # What stands before and behind the colon of its spelling
+    argument: str = ""  # What stands before and after the colon
 
 
 class Nobody(Teacher):
-    """Stands in a teacher's place where nobody is asked."""
+    """Takes a teacher's place if nobody is asked."""
 
     local = asks_nothing = True
     name = "nobody"

@@ -1,4 +1,4 @@
-"""What the methods share that leave whole steps out by rule."""
+"""Shared by the methods that drop whole steps by rule."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ PATTERNS = Patterns("methods.yaml", "patterns")
 
 
 def stated_result(sentence: str) -> str | None:
-    """What a sentence says comes out: boxed, "the answer is …", or behind its last `=` or "is".
+    """The result that a sentence states: boxed, "the answer is …", or after its last `=` or "is".
     None for a question, a guess or a condition."""
     if PATTERNS.questioning.search(sentence):
         return None
@@ -69,7 +69,7 @@ def to_ratio(ratio: float, checked: CheckedTrace, steps: Sequence[Step], order: 
     target, dropped = ratio * left, set[int]()
     for index in order:
         size = count(steps[index - 1].text)
-        if left - size / 2 < target:  # with this step R̂ is nearer to the ratio than without
+        if left - size / 2 < target:  # R̂ is nearer to the ratio with this step than without
             break
         left -= size
         dropped.add(index)
@@ -77,7 +77,7 @@ def to_ratio(ratio: float, checked: CheckedTrace, steps: Sequence[Step], order: 
 
 
 def without(checked: CheckedTrace, steps: tuple[Step, ...], dropped: set[int]) -> Result:
-    """T without these steps, as KEEP and DELETE; what is left is joined as a teacher's would be."""
+    """T without these steps, as KEEP and DELETE; the rest is joined like a teacher's."""
     revisions: list[Revision] = []
     for gone, group in groupby((step.index for step in steps), key=dropped.__contains__):
         run = tuple(group)

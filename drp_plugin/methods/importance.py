@@ -27,14 +27,14 @@ from drp_plugin.records import Step, Usage
 from drp_plugin.sampling.pretrained import Chat, fingerprint
 from drp_plugin.thinking import CLOSE, OPEN, split_response
 
-SHARE = 0.8  # Of the steps that go by their entropy, without a RATIO
+SHARE = 0.8  # Share of steps dropped by entropy, without a RATIO
 CHECKING = PATTERNS.checking
-_CHUNK = 256  # Tokens whose distributions over the vocabulary are in memory at once
+_CHUNK = 256  # Tokens whose distributions over the vocabulary are in memory at a time
 Score = Literal["entropy", "answer"]
 
 
 def method(given: Given) -> Method:
-    """Raises UserError for a model or ratio that is none."""
+    """Raises UserError for an invalid model or ratio."""
     before, at, behind = given.argument.rpartition("@")
     model, ratio = (before, parse_ratio(behind)) if at else (given.argument, None)
     by_entropy = given.name == "entropy"
@@ -59,7 +59,7 @@ def method(given: Given) -> Method:
 
 async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
                  dialogue: Dialogue) -> list[float]:
-    """What the scorer says of a trace. `entropy`: for each step, the sum of its tokens' entropies
+    """The scorer's figures for a trace. `entropy`: for each step, the sum of its tokens' entropies
     in nats. `answer`: the mean negative log-likelihood of A's tokens, first behind T, then behind T
     without each step."""
     said = f"{checked.thinking}\n{CLOSE}\n\n{checked.answer}"
@@ -72,7 +72,7 @@ async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
 
 
 class Scorer(Teacher):
-    """The model. Raises UserError where it or torch cannot be had."""
+    """The model. Raises UserError if it or torch is not available."""
 
     local = True
 

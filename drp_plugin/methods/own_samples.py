@@ -32,7 +32,7 @@ class Samples:
         self._texts = tempfile.TemporaryFile()  # noqa: SIM115 (it ends with the process)
 
     async def of(self, question: str) -> list[str]:
-        """The ids of a question's samples, the shortest first, when all have been read."""
+        """The ids of a question's samples, the shortest first, after all have been read."""
         async with self._reading:
             for place, row in self._rows:  # none on a second call
                 if isinstance(row, Trace):
@@ -65,7 +65,7 @@ def _key(question: str) -> bytes:
 
 
 def method(given: Given) -> Method:
-    """Raises UserError for a solution that there is not."""
+    """Raises UserError for a solution that does not exist."""
     solution = given.argument or "0"
     if solution not in list("01234"):
         raise UserError(f"mixchain:{solution}: no such solution",

@@ -19,7 +19,7 @@ from drp_plugin.sampling import engines
 from drp_plugin.sampling.completions import MAX_NEW_TOKENS, Failed, SampleRequest
 from drp_plugin.sampling.pretrained import derived_seed
 
-_GATHER_S = 0.05  # How long a batch waits for rows that are about to ask as well
+_GATHER_S = 0.05  # How long a batch waits for further rows
 _BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")
 
 
@@ -54,7 +54,7 @@ async def estimate(checked: CheckedTrace, dialogue: Dialogue) -> Result:
     prompt = dialogue.prompts.render("eval_tale_budget", question=checked.trace.question)
     try:
         named = budget(await _say(dialogue, prompt))
-    except Rejection as cut:  # a reply without an end names no budget either
+    except Rejection as cut:  # a reply without an end has no budget either
         if cut.reason is not Reason.CUT_REPLY:
             raise
         named = None
@@ -62,7 +62,7 @@ async def estimate(checked: CheckedTrace, dialogue: Dialogue) -> Result:
 
 
 async def search(checked: CheckedTrace, dialogue: Dialogue) -> Result:
-    """Raises Rejection where already the first budget's answer is wrong or not shorter."""
+    """Raises Rejection if the first budget's answer is wrong or not shorter."""
     best, least = None, dialogue.count(checked.trace.response)
     tokens = max(1, least // 2)
     while tokens:
@@ -86,8 +86,8 @@ def method(given: Given) -> Method:
 
 
 class OwnStudent(Teacher):
-    """The student, by any engine of `drp generate`: what rows ask at once is one batch. Raises
-    UserError where the model cannot be had."""
+    """The student, by any engine of `drp generate`: simultaneous requests of rows are one batch.
+    Raises UserError if the model is not available."""
 
     def __init__(self, given: Given) -> None:
         self.local = not given.base_urls
@@ -115,7 +115,7 @@ class OwnStudent(Teacher):
                                            completion_tokens=outcome.tokens))
 
     async def _run(self) -> None:
-        """Sample what waits, batch by batch. An engine's fault ends the rows of its batch."""
+        """Sample what waits, batch by batch. An engine's failure ends the rows of its batch."""
         loop = asyncio.get_running_loop()
         while self._waiting:
             await asyncio.sleep(_GATHER_S)
