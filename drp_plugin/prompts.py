@@ -47,7 +47,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 @contextlib.contextmanager
 def _bounded() -> Iterator[None]:
-    """Ends a template that takes longer, or (on Linux) more memory, than any prompt."""
+    """Ends a template that takes more time, or (on Linux) more memory, than any prompt."""
     until, before = time.thread_time() + RENDER_CPU_S, sys.gettrace()
     given = limits.getrlimit(limits.RLIMIT_AS)
 
@@ -79,11 +79,11 @@ class Prompts:
         self._shipped = {f.stem for f in self.folders[-1].glob("*.jinja")}
         if override is not None:
             self._check_folder(override)
-        self._environment = _Sandbox(  # a prompt is a text, no program
+        self._environment = _Sandbox(  # a prompt is a text, not a program
             loader=jinja2.FileSystemLoader([str(f) for f in self.folders]),
             undefined=jinja2.StrictUndefined, autoescape=False,
             keep_trailing_newline=False, trim_blocks=True, lstrip_blocks=True,
-            auto_reload=False,  # a run asks with the prompts that it began with
+            auto_reload=False,  # a run keeps the prompts that it began with
         )
         for name in _LONG:
             del self._environment.filters[name]
@@ -94,7 +94,7 @@ class Prompts:
             if name.endswith(".jinja") and (file := folder / name).exists() \
                     and not (file.is_file() and file.stat().st_size <= LONGEST):
                 raise UserError(f"not a text file of up to {LONGEST:,} bytes", file=file)
-            # as a shipped prompt is called but for case, dashes or the ending
+            # the name of a shipped prompt but for case, dashes or the ending
             meant = name.split(".")[0].lower().replace("-", "_").replace(" ", "_")
             if meant in self._shipped and f"{meant}.jinja" not in names:
                 raise UserError("replaces no prompt with this name", file=folder / name,
@@ -105,8 +105,8 @@ class Prompts:
                             fix="Give a folder with *.jinja files, or leave --prompts out")
 
     def check(self, needed: Iterable[str]) -> None:
-        """Try the teacher's prompts before anything is paid for; raises UserError, also for a file
-        of the user's folder that has no use."""
+        """Try the teacher's prompts before anything is paid for; raises UserError, also for an
+        unused file in the user's folder."""
         used = self._in_force(evaluation=False)
         for file in sorted(self._own()):
             stem = file.removesuffix(".jinja")
@@ -136,7 +136,7 @@ class Prompts:
         except UnicodeDecodeError:
             raise UserError("this prompt, or one that it includes, is not UTF-8 text",
                             file=self._path(file), fix="Convert it to UTF-8") from None
-        except Exception as error:  # whatever an expression in the template comes to
+        except Exception as error:  # whatever the template's expressions raise
             raise UserError(f"prompt {file}: {type(error).__name__}: {error}",
                             file=self._path(file)) from None
 
@@ -150,7 +150,8 @@ class Prompts:
 
     @cached_property
     def hash(self) -> str:
-        """Twelve hex digits over the prompts in force for teachers: all but the next one's."""
+        """Twelve hex digits over the prompts in force for teachers, which are all but those of
+        `evaluation_hash`."""
         return self._digest(evaluation=False)
 
     @cached_property
@@ -172,17 +173,17 @@ class Prompts:
         """The files that teachers' (or students') prompts are made of, included ones too."""
         own, found = self._own(), set[str]()
         waiting = [f"{name}.jinja" for name in self._shipped]
-        if evaluation:  # a protocol may name prompts of its own
+        if evaluation:  # a protocol may name further prompts
             waiting += own
         waiting = [f for f in waiting if f.startswith(_STUDENTS) == evaluation]
         while waiting:
             if (file := waiting.pop()) in found:
                 continue
             found.add(file)
-            # `render` says what is wrong with a template that cannot be read
+            # `render` reports a template that cannot be read
             with contextlib.suppress(jinja2.TemplateError, UnicodeDecodeError):
                 source = self._path(file).read_text("utf-8") if file in own else ""
                 names = set(jinja2.meta.find_referenced_templates(self._environment.parse(source)))
-                # None stands for a name that is only known when it is rendered: it may be any
+                # None is a name known only at rendering: it may be any
                 waiting += own if None in names else own.intersection(filter(None, names))
         return found

@@ -52,7 +52,7 @@ class Step(Record):
 
     index: int  # From 1, in the order of T
     text: str
-    skill: str | None = None  # None where the decomposition names no skills
+    skill: str | None = None  # None if the decomposition names no skills
     start: int | None = None
     end: int | None = None
     """Character offsets into T, end exclusive; None where the span could not be located."""
@@ -68,13 +68,13 @@ class Revision(Record):
 
 
 class Usage(Record):
-    """What teacher requests cost."""
+    """Usage and cost of teacher requests."""
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
     cost_usd: float | None = None  # None where no price is known for the model
-    keys: tuple[str, ...] = ()  # The replies' keys in the run's ledger, of one row's usage alone
+    keys: tuple[str, ...] = ()  # Keys of the replies in the run's ledger, for one row's usage only
 
     def __add__(self, other: "Usage") -> "Usage":
         known = [c for c in (self.cost_usd, other.cost_usd) if c is not None]
@@ -127,7 +127,7 @@ class Reason(StrEnum):
     REQUEST_FAILED = "request_failed"
     REFUSED = "refused"
     EMPTY_REPLY = "empty_reply"
-    CUT_REPLY = "cut_reply"  # The teacher hit its output limit and could neither continue nor split
+    CUT_REPLY = "cut_reply"  # Cut at the output limit; no smaller part could be asked for
     BAD_FORMAT = "bad_format"  # The reply could not be parsed, also after one repair round
     # verification
     LOW_COVERAGE = "low_coverage"  # The steps are not T: text was left out, changed or made up

@@ -1,4 +1,4 @@
-"""Keys never leave the process: what can reach a person or a file passes through here."""
+"""Keys never leave the process: all that can reach a person or a file passes through here."""
 
 import base64
 import functools
@@ -10,7 +10,7 @@ import unicodedata
 from drp_plugin.resources import table
 
 HIDDEN = "[key]"
-_SHORTEST = 8  # Characters; what is shorter, such as a local server's `none`, is no key
+_SHORTEST = 8  # Characters; anything shorter, such as a local server's `none`, is not a key
 _NAMES, _KEYS, _ADDRESSES, _UNSEEN, _MARKUP = (
     re.compile("|".join(parts)) for parts in table("redact.yaml").values())
 _BY_NUMBER = re.compile(r"%[\da-f]{2}|\\(?:u00|x)[\da-f]{2}|&#", re.IGNORECASE)
@@ -34,7 +34,7 @@ def _known(keys: tuple[str | None, ...]) -> list[str]:
 
 
 def visible(text: str) -> str:
-    """`text` with control characters, direction marks and the like by their codes."""
+    """`text` with control characters, direction marks and the like as codes."""
     return _UNSEEN.sub(lambda c: f"⟨U+{ord(c[0]):04X}⟩", text)
 
 
@@ -47,8 +47,8 @@ def markdown(text: object, limit: int = 1000) -> str:
 
 @functools.cache
 def _forms(key: str) -> tuple[frozenset[str], re.Pattern[str]]:
-    """A key as it is, in hex, and in base64 at each place among other bytes; and what matches it
-    with characters that are written by their numbers."""
+    """A key as it is, in hex, and in base64 at each offset; and a pattern of it with characters
+    written as numbers."""
     data, forms = key.encode("utf-8", "surrogateescape"), {key}
     for before in range(3):
         coded = base64.b64encode(bytes(before) + data).decode()
@@ -61,7 +61,7 @@ def _forms(key: str) -> tuple[frozenset[str], re.Pattern[str]]:
 
 
 def hide(text: str, *keys: str | None) -> str:
-    """`text` without these keys and those of the environment, however they are written."""
+    """`text` without these keys and the environment's, in every encoding of `_forms`."""
     for key in _known(keys):
         forms, numbered = _forms(key)
         for form in forms:

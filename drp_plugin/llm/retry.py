@@ -176,7 +176,7 @@ class Persistent:
 
     def _left(self, fault: Transient, sent_at: float) -> bool:
         """Whether a server that is gone is left alone because another one is there."""
-        if not self.gone or sent_at >= self._gone_at:  # what was in flight together is lost together
+        if not self.gone or sent_at >= self._gone_at:  # sent together, lost together
             self.gone, self._gone_at = self.gone + 1, self.limiter.now()
             self.stay_away(min(self.retries.cap_s, self.retries.base_s * 2 ** min(self.gone, 16)))
             if self.gone == 1 and self.elsewhere():

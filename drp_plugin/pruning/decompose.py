@@ -55,7 +55,7 @@ class Windows:
             max(span.start, span.end - 8) : span.end]), self.spans[last].end)
 
     def units_until(self, position: int) -> int:
-        """How many units end at or before character `position`."""
+        """Number of units that end at or before character `position`."""
         return bisect_right(self.spans, position, key=itemgetter(1))
 
     def count_tokens(self, start: int, end: int) -> int:
@@ -79,9 +79,9 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue
     """The steps into which the teacher segments T, in windows where it is long, and the share of T
     that they hold.
 
-    The last step of a window that is not the last is dropped and its text opens the next one,
-    so that windows meet where a step ends. Steps that a cut reply holds whole are kept, and the
-    next request goes on behind them. Raises Rejection.
+    In every window but the last, the last step is dropped and its text opens the next window, so
+    that windows meet where a step ends. Complete steps of a cut reply are kept, and the next
+    request continues after them. Raises Rejection.
     """
     options = dialogue.options
     skills = options.decompose == "skill"
@@ -141,7 +141,7 @@ def _check_cut(text: str, reply: str, skills: bool) -> None:
 
 
 def _before_last(found: list[Located]) -> list[Located]:
-    """Without the last step, and with a last one whose place is known."""
+    """Without the last step, so that the new last one has a known place."""
     kept = found[:-1]
     while kept and kept[-1].end is None:
         kept = kept[:-1]
@@ -149,7 +149,7 @@ def _before_last(found: list[Located]) -> list[Located]:
 
 
 def _whole_steps(text: str, reply: str, skills: bool) -> list[Located]:
-    """The steps of a cut reply that are complete and follow on each other without a gap."""
+    """The steps of a cut reply that are complete and without a gap."""
     try:
         labelled = parse_steps(reply, skills=skills)[:-1]
     except FormatError:

@@ -1,5 +1,5 @@
-"""What pruning's stages hand to one another, and a row's talk with the teacher: repair rounds, and
-replies that are not answers (§3.1, §3.2)."""
+"""What pruning's stages pass to each other, and a row's dialogue with the teacher: repair rounds,
+and replies that are not answers (§3.1, §3.2)."""
 
 import math
 from collections.abc import Awaitable, Callable
@@ -39,7 +39,7 @@ class Result(NamedTuple):
 
 
 def whole(checked: CheckedTrace) -> Result:
-    """A response of the student's own, as it is."""
+    """A student's own response, unchanged."""
     return Result((), (), checked.thinking, checked.answer, kind="sample")
 
 
@@ -69,7 +69,7 @@ class Rejection(Exception):
 
 
 class FormatError(Exception):
-    """A reply does not hold what was asked for. The text is told to the teacher."""
+    """A reply does not hold what was asked for. The teacher is sent the text."""
 
     def __init__(self, text: str, reason: Reason = Reason.BAD_FORMAT) -> None:
         super().__init__(text)
@@ -77,35 +77,35 @@ class FormatError(Exception):
 
 
 def check_loop(reply: str, asked: str = "") -> None:
-    """Raises FormatError for a cut reply that goes round in circles: no smaller part mends that.
-    What was `asked` may repeat itself, and with it the reply that echoes it."""
+    """Raises FormatError for a cut reply in a loop: a smaller part would not help. Where `asked`
+    repeats itself, so may the reply that echoes it."""
     period = loop_period(reply)
     if period and "".join(reply[-2 * period:].split()) not in "".join(asked.split()):
         raise FormatError("it repeats itself and comes to no end.")
 
 
 class CutReply(Exception):
-    """What was asked for is more than the teacher reads or writes at once. The text says which."""
+    """The request is more than the teacher reads or writes at once. The text says which."""
 
     def __init__(self, reply: Reply, text: str = "the reply was cut at the output limit") -> None:
         super().__init__(text)
         self.reply = reply
 
     def rejection(self, stage: str, tried: str = "") -> Rejection:
-        """What becomes of the row where no smaller part can be asked for."""
+        """The row's rejection if no smaller part can be asked for."""
         return Rejection(stage, Reason.CUT_REPLY, f"{self}, {tried}" if tried else str(self),
                          self.reply.text)
 
 
 class Dialogue:
-    """What one row asks the teacher. Nothing in here depends on time or chance, so a row that is
-    run again asks the same requests and can be answered from what was stored."""
+    """One row's requests to the teacher. Nothing here depends on time or chance, so a row that is
+    run again makes the same requests, which the ledger can answer."""
 
     def __init__(self, client: RowClient, options: PruneOptions, prompts: Prompts,
                  count: Callable[[str], int], tokens: float = math.inf) -> None:
         self._client = client
         self.options, self.prompts, self.count = options, prompts, count
-        self.tokens = tokens  # Of all of R where they are known: a T that fits is not counted again
+        self.tokens = tokens  # Of all of R, if known: a T that fits is not counted again
 
     async def reply(self, stage: str, request: Request) -> Reply:
         """The whole reply, unread. Raises CutReply, Rejection."""
@@ -128,10 +128,10 @@ class Dialogue:
     async def ask(self, stage: str, prompt: str, parse: Callable[[str], T], *,
                   schema: dict[str, Any] | None = None,
                   check_cut: Callable[[str], None] | None = None) -> T:
-        """What `parse` makes of the reply; out of format, the teacher is told and asked again.
-        `check_cut` raises FormatError for a cut reply that is wrong besides (by default, one that
-        goes round in circles): it is told that.
-        Raises CutReply for the caller to split, Rejection when no answer can be had."""
+        """The reply as `parse` reads it; a reply out of format is explained to the teacher, which
+        is asked again. `check_cut` raises FormatError for a cut reply with another fault (by
+        default, a loop), which is explained likewise. Raises CutReply for the caller to split,
+        Rejection when no answer can be had."""
         messages = [Message(role="user", content=prompt)]
         for repair in range(self.options.repairs + 1):
             try:
@@ -157,15 +157,15 @@ class Dialogue:
 
 
 def unbraced(text: str) -> str:
-    """Text without the braces `{{…}}` in which the prompts show what belongs in a place."""
+    """Text without the braces `{{…}}` with which the prompts mark placeholders."""
     text = text.strip()
     return text[2:-2].strip() if text.startswith("{{") and text.endswith("}}") else text
 
 
 def _parsed(text: str, parse: Callable[[str], T]) -> T:
-    """The reply, parsed; a teacher that reasons itself may show that, and it is no answer. Where
-    its template opened the thinking, only the closing tag is in the reply. A tag may also stand in
-    the answer itself: then what follows it is no answer."""
+    """The reply, parsed without the teacher's own thinking. If its template opened the thinking,
+    only the closing tag is in the reply. A tag may also be part of the answer: then what follows it
+    does not parse."""
     thought, tag, rest = text.rpartition(CLOSE)
     if not rest.strip():
         raise FormatError("it is empty.", Reason.EMPTY_REPLY)

@@ -31,8 +31,8 @@ from drp_plugin.thinking import (
     split_response,
 )
 
-_TAIL = 400  # Characters at T̂'s end in which its statement of the answer is looked for
-_SAMPLE = 1000  # Characters of each of a text's three places at which its language is told
+_TAIL = 400  # Characters at T̂'s end that are searched for its statement of the answer
+_SAMPLE = 1000  # Characters in each of the three samples that decide a text's language
 _ENDINGS = ".!?。！？)]}$`*_\"'”’…|>"
 _FORMULA = re.compile(r"\\[a-zA-Z]+|\$[^$\n]{0,500}\$")
 _TABLES = table("words.yaml")
@@ -41,7 +41,7 @@ _SCRIPTS = re.compile("|".join(f"(?P<{name}>[{letters}])"
 _ASCII = re.compile(r"[\x00-\x7f]+")
 _NO_LETTERS = bytes(byte for byte in range(128) if not chr(byte).isalpha())
 _BLANKED = bytes(32 if byte in _NO_LETTERS else byte for byte in range(256))
-_WORDS: dict[bytes, list[str]] = {}  # The languages in which a word is a common one
+_WORDS: dict[bytes, list[str]] = {}  # The languages in which a word is common
 for _name, _common in _TABLES["languages"].items():
     for _one in set(_common.split()):
         _WORDS.setdefault(_one.encode(), []).append(_name)
@@ -49,7 +49,7 @@ for _name, _common in _TABLES["languages"].items():
 
 def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
     """The trace taken apart. Raises Rejection, stage `trace`, for a trace that cannot be pruned or
-    should not be learned, so also for what `drp build` would refuse: nothing is asked about it."""
+    should not be learned, or that `drp build` would refuse. Nothing is asked about it."""
     split = split_response(trace.response)
     if not split.complete:
         if trace.finish == "stop":
@@ -91,7 +91,7 @@ def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
     verdict["empty"] = {"ok": True}
     if "</think>" in thinking or "<think>" in thinking or "</think>" in answer:
         raise Rejection("verify", Reason.BAD_FORMAT, "a think tag stands inside the pruned text")
-    # its end alone: a box further up belongs to a step, or to a guess
+    # its end only: an earlier box belongs to a step or a guess
     ending = extract(thinking[-_TAIL:], thinking=False)
     stated = ending.text if ending.how in ("boxed", "stated") else None
     if options.check_complete and not meant:
@@ -134,7 +134,7 @@ def _check_answer(checked: CheckedTrace, final: str, result: Result,
                         f"{(new or 'nothing')[:80]!r}, the trace {final[:80]!r}")
     if trace.answer is not None and not same(new, trace.answer):
         if not same(final, trace.answer):
-            return {"ok": True, "answer": new, "gold": False}  # kept on purpose (`keep_wrong`)
+            return {"ok": True, "answer": new, "gold": False}  # `keep_wrong`
         raise Rejection("verify", Reason.ANSWER_CHANGED,
                         f"the answer part says {new[:80]!r}, gold is {trace.answer[:80]!r}")
     if stated is not None and not same(stated, final):
@@ -162,7 +162,7 @@ def language(text: str) -> str | None:
     for sign in set(_ASCII.sub("", text)):
         if not sign.isalnum() or sign.isdecimal():
             text = text.replace(sign, " ")
-    # as bytes, which are cut into words several times as fast as by a regular expression
+    # bytes split into words several times faster than a regular expression
     words = Counter(text.encode().translate(_BLANKED).split())
     for word in words.keys() & _WORDS.keys():
         for name in _WORDS[word]:
@@ -172,14 +172,14 @@ def language(text: str) -> str | None:
 
 
 def _sample(text: str) -> str:
-    """As much of a long text as tells its language: its beginning, middle and end."""
+    """Enough of a long text to tell its language: its beginning, middle and end."""
     middle = (len(text) - _SAMPLE) // 2
     return text if middle <= _SAMPLE else " ".join((
         text[:_SAMPLE], text[middle : middle + _SAMPLE], text[-_SAMPLE:]))
 
 
 def same_language(text: str, model: str) -> bool:
-    """Whether `text` is in the language of `model`; True where that cannot be told."""
+    """Whether `text` is in the language of `model`; True if that cannot be decided."""
     text, model = (_FORMULA.sub(" ", _sample(whole)) for whole in (text, model))
     found = ((tell(text), tell(model)) for tell in (script, language))
     return all(ours is None or theirs is None or ours == theirs for ours, theirs in found)
@@ -200,8 +200,8 @@ async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *,
                       count: Callable[[str], int],
                       prune: Prune = prune_with_teacher) -> Pruned | Reject:
     """Prune one trace. Always ends in a value: a failed row is a `Reject` with its reason. `count`
-    gives a text's tokens; `tokens_before` and `tokens_after` are whole responses by it. Neither
-    time nor chance has a part in it: with the same replies the same value comes out."""
+    gives a text's tokens; `tokens_before` and `tokens_after` are whole responses by it. It depends
+    on neither time nor chance: equal replies give an equal value."""
     try:
         checked = check_trace(trace, options)
         before = count(trace.response)
@@ -211,12 +211,12 @@ async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *,
         tokens = before if result.original is None else count(original), count(response)
         longest = tokens[0]
         if tokens[1] > longest and OPEN not in original:
-            # the opening tag, which R has not where its prompt had it, makes no response longer
+            # an opening tag that R's prompt held does not count as longer
             longest = count(f"{OPEN}\n{original}")
         try:
             verdict = verify(checked, result, (longest, tokens[1]), options)
         except Rejection as rejection:
-            rejection.reply = rejection.reply or response  # a person may find it right
+            rejection.reply = rejection.reply or response  # a person may judge it right
             raise
     except Rejection as rejection:
         return rejection.of(trace, client.usage)

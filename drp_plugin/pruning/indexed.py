@@ -1,7 +1,7 @@
 """Decomposition and revision in one structured reply over numbered units of T.
 
-The units are cut here (`drp_plugin.segment`), so the steps' spans are exact by construction and
-the teacher never writes T again: what it is paid for is ranges, skills, actions and new text.
+The units are cut here (`drp_plugin.segment`), so the steps' spans are exact by construction, and
+the teacher never repeats T: it is paid for ranges, skills, actions and new text only.
 """
 
 import json
@@ -41,7 +41,7 @@ def parse_indexed(reply: str, first: int, last: int) -> tuple[tuple[Part, ...], 
         raise FormatError("it is not a JSON object.")
     try:
         value, _ = json.JSONDecoder().raw_decode(body, start)
-    except (ValueError, RecursionError) as error:  # a bare one: an integer of thousands of digits
+    except (ValueError, RecursionError) as error:  # bare for an endless integer
         why = "a number is too long" if type(error) is ValueError else error
         raise FormatError(f"it is not JSON ({why}).") from None
     if not isinstance(value, dict) or not isinstance(value.get("steps"), list):
@@ -60,7 +60,7 @@ def parse_indexed(reply: str, first: int, last: int) -> tuple[tuple[Part, ...], 
 
 
 def _part(item: Any, before: list[Part], first: int, last: int) -> Part:
-    """The step behind those `before`, of units `first` to `last`. Raises FormatError."""
+    """The step after those `before`, of units `first` to `last`. Raises FormatError."""
     number = len(before) + 1
     if not isinstance(item, dict):
         raise FormatError(f"step {number} is not an object.")
@@ -94,15 +94,14 @@ def _range(value: Any, number: int) -> tuple[int, int]:
 
 
 def whole_parts(reply: str, first: int, last: int) -> tuple[Part, ...]:
-    """The steps that a cut reply holds whole, as far as they are right; the last may be missing
-    what follows it and is left out, a MERGE that the cut may have split goes with it."""
+    """The complete steps of a cut reply, up to the first wrong one. The last one may be incomplete
+    and is left out, with the MERGE that the cut may have split."""
     return _settled(_read_cut(reply, first, last)[0])
 
 
 def check_cut(reply: str, first: int, last: int) -> None:
-    """Raises FormatError for a cut reply that is not cut because it is long: it goes round in
-    circles, is no JSON, or its first step is whole and wrong. A shorter window would not mend
-    that."""
+    """Raises FormatError for a cut reply whose fault is not its length: a loop, no JSON, or a first
+    step that is complete and wrong. A shorter window would not help."""
     parts, wrong = _read_cut(reply, first, last)
     if _settled(parts):
         return
@@ -114,13 +113,13 @@ def check_cut(reply: str, first: int, last: int) -> None:
 
 
 def _said(reply: str) -> str:
-    """What stands behind the thinking; empty where the cut fell into it."""
+    """The text after the thinking; empty if the cut fell into it."""
     _, thought, said = reply.rpartition(CLOSE)
     return "" if not thought and said.lstrip().startswith(OPEN) else said.strip()
 
 
 def _read_cut(reply: str, first: int, last: int) -> tuple[list[Part], FormatError | None]:
-    """The steps of a cut reply that are whole and right, and what is wrong with the next one."""
+    """The complete and correct steps of a cut reply, and what is wrong with the next one."""
     said = _said(reply)
     body = said[said.find("[") + 1 :] if "[" in said else ""
     parts: list[Part] = []
@@ -147,8 +146,8 @@ def _settled(parts: list[Part]) -> tuple[Part, ...]:
 
 async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
     """Ask for both stages at once, in windows of units where T is long. Raises Rejection. Windows
-    meet where a step ends: the last step of a window that is not the last one is asked for again at
-    the head of the next."""
+    meet where a step ends: the last step of every window but the last is asked for again at the
+    head of the next."""
     thinking = checked.thinking
     windows = Windows(thinking, dialogue.count, "clause")
     spans = windows.spans

@@ -19,7 +19,7 @@ _MOST_BITS = 400
 
 
 def values(text: str) -> set[Fraction]:
-    """Every number that the text holds, words for small numbers and both readings of `1,234`."""
+    """Every number in the text, including words for small numbers and both readings of `1,234`."""
     text = _P.spacing.sub("", text)
     found = {value for literal in set(_P.number.findall(text)) for value in _readings(literal)}
     found.update(Fraction(int(digits[:40])) for digits in set(re.findall(r"\d+", text)))
@@ -49,7 +49,7 @@ def new_numbers(text: str, known_text: str) -> list[str]:
     text = _P.marker.sub("\n ", "\n" + _P.spacing.sub("", text))
     literals = dict.fromkeys(_P.number.findall(text))
     if literals.keys() <= set(_P.number.findall(_P.spacing.sub("", known_text))):
-        return []  # written as they are there: most rows need no more looking into
+        return []  # written in the same way: most rows need no further search
     # squares and cubes are notation
     known = values(known_text) | {Fraction(power) for power in _P.power.findall(text)}
     unknown: dict[str, Fraction] = {}
@@ -66,7 +66,7 @@ def new_numbers(text: str, known_text: str) -> list[str]:
 
 
 def _derived(text: str, known: set[Fraction]) -> set[Fraction]:
-    """Numbers that right arithmetic in `text` makes out of known ones."""
+    """Numbers that correct arithmetic in `text` makes from known ones."""
     made: set[Fraction] = set()
     chains = list(equations(text))
     sentences = re.split(r"(?<=[.!?\n])\s", text)
@@ -126,7 +126,7 @@ def equations(text: str) -> Iterator[list[tuple[Fraction, set[Fraction]]]]:
 def evaluate(expression: str) -> tuple[Fraction, set[Fraction]] | None:
     """The exact value of plain arithmetic and the numbers in it; None for anything else, and for
     values too large to follow."""
-    if len(expression) > 300 or expression.startswith("+"):  # what stands before it is missing
+    if len(expression) > 300 or expression.startswith("+"):  # its left operand is missing
         return None
     try:
         node = parse(_P.thousands.sub("", expression))

@@ -22,7 +22,7 @@ from drp_plugin.segment import texts, units
 _P = Patterns("replies.yaml", "revision")
 ACTIONS = {name: Action[action]
            for action, names in table("replies.yaml")["actions"].items() for name in names}
-WRITTEN = (Action.COMPRESS, Action.MERGE)  # With a new text
+WRITTEN = (Action.COMPRESS, Action.MERGE)  # Those with a new text
 
 
 class Revised(NamedTuple):
@@ -45,7 +45,7 @@ def parse_revision(reply: str, expected: range) -> Revised:
 
 def _sections(reply: str) -> tuple[str, str, str | None]:
     """The action lines, the text after `## SYNTHESIS`, and the text after `## ANSWER`. The
-    reference marks the synthesis with a bare leading `##`; that is taken too."""
+    reference marks the synthesis with a bare leading `##`, which is accepted too."""
     headings = list(_P.heading.finditer(reply))
     named = [match for match in headings if _P.synthesis.match(match[1])]
     if named:
@@ -90,7 +90,7 @@ def parse_actions(listing: str, expected: range) -> tuple[Revision, ...]:
         new = steps if seen.isdisjoint(steps) else [step for step in steps if step not in seen]
         if not new:
             if merges or (revisions and not text):
-                continue  # says again that it went into the merged step before
+                continue  # repeats that it went into the merged step before
             raise FormatError(f"step {steps[0]} has more than one action.")
         if len(new) < len(steps) and not merges:
             raise FormatError(f"step {min(set(steps) - set(new))} has more than one action.")
@@ -139,7 +139,7 @@ async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialo
         expected = range(group[0].index, group[-1].index + 1)
         message = dialogue.prompts.render(
             "revise", question=checked.trace.question, answer=checked.answer,
-            # as plain values, which a template reads many times as fast as records
+            # as plain values, which a template reads many times faster than records
             steps=[vars(step) for step in group],
             more=bool(waiting), so_far=thinking[-SO_FAR:])
         try:

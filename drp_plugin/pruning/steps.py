@@ -28,7 +28,7 @@ _FUZZY_LIMIT = 4000
 _FUZZY_TRIES = 200
 _SPACES = bytes(byte for byte in range(128) if chr(byte).isspace())
 _QUOTES = str.maketrans("“”‘’`", "\"\"'''")
-# many records made at once take half the time
+# creating many records at once takes half the time
 as_steps = TypeAdapter(tuple[Step, ...]).validate_python
 as_revisions = TypeAdapter(tuple[Revision, ...]).validate_python
 
@@ -85,13 +85,13 @@ def _labelled(chunk: str, skills: bool) -> Located:
 def locate(text: str, steps: list[Located]) -> list[Located]:
     """Find the steps in `text` one after another.
 
-    A step that is there but for white space gets its exact span and the text's own wording. A
-    reworded one gets the span from its first to its last common word, keeps its wording, and
-    holds only the characters that are common. Spans never overlap and never go back.
+    A step that differs in white space only gets its exact span and the text's own wording. A
+    reworded one gets the span from its first to its last common word, keeps its wording, and holds
+    only the characters that are common. Spans never overlap and never go back.
     """
-    compact: _Compact | None = None  # Made for the first step that T does not simply go on with
+    compact: _Compact | None = None  # Made at the first step that does not simply continue T
     found: list[Located] = []
-    at = cursor = 0  # Where the step before ended: in the text, and without its white space
+    at = cursor = 0  # End of the step before: in the text, and without its white space
     tries = _FUZZY_TRIES
     for step in steps:
         ahead = _WORD.search(text, at)
@@ -157,7 +157,7 @@ def _plain(word: str) -> str:
     return word.translate(_QUOTES).strip("*_#.,:;!?\"'").lower() or word
 
 
-@lru_cache(maxsize=2)  # of T it is asked twice in a row
+@lru_cache(maxsize=2)  # T's are asked for twice in a row
 def nonspace(text: str) -> int:
     """Non-space characters."""
     return len(text.encode().translate(None, _SPACES) if text.isascii() else "".join(text.split()))
@@ -197,7 +197,7 @@ class Part(NamedTuple):
 
 def pieces(thinking: str, steps: tuple[Step, ...],
            revisions: tuple[Revision, ...]) -> list[Piece]:
-    """What is left of the steps, in order; the widest white space passed over is kept."""
+    """What is left of the steps, in order; of skipped white space the widest is kept."""
     by_first = {revision.steps[0]: revision for revision in revisions}
     result: list[Piece] = []
     for step, after in zip_longest(steps, steps[1:]):
@@ -228,9 +228,9 @@ def gap(text: str) -> str:
 
 
 def assemble(parts: Iterable[Piece], *, opening: bool = True) -> str:
-    """The pieces as running text, which begins with a capital letter if it is an opening. Where the
-    text between two pieces went away, a comma left hanging becomes a full stop and a sentence that
-    lost its start begins with a capital letter."""
+    """The pieces as running text, which begins with a capital letter if it is an opening. Where
+    text between two pieces was removed, a dangling comma becomes a full stop, and a sentence that
+    lost its start gets a capital letter."""
     text, space = "", ""
     for piece in parts:
         body = piece.text

@@ -1,4 +1,4 @@
-"""What users give to read: any file of questions, traces or completions, in the one shape.
+"""Users' input: any file of questions, traces or completions, in one shape.
 
 | module | does |
 |---|---|

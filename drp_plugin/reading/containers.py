@@ -28,7 +28,7 @@ _PATTERN = frozenset("*?[")
 
 
 def is_address(path: str | Path) -> bool:
-    """Whether it is for fsspec to open."""
+    """Whether fsspec has to open it."""
     return "://" in str(path)
 
 
@@ -88,7 +88,7 @@ _OTHERS = {
 
 
 def rows(path: str | Path) -> Iterator[Row]:
-    """Every row of a file, a bad one with its error. Raises UserError for what cannot be read."""
+    """Every row of a file, a bad one with its error. Raises UserError for an unreadable file."""
     with opened(path) as file:
         yield from _rows(file, path)
 
@@ -143,7 +143,7 @@ def _parquet(file: IO[bytes], path: str | Path) -> Iterator[Row]:
 
 
 def _array(file: IO[bytes], path: str | Path) -> Iterator[Row]:
-    """The elements of a JSON array; what is not JSON has no next element to go on from."""
+    """The elements of a JSON array; after invalid JSON no further element can be found."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig")
     decoder = json.JSONDecoder(parse_constant=lambda name: None)
     number, at = 0, 0
@@ -166,13 +166,13 @@ def _array(file: IO[bytes], path: str | Path) -> Iterator[Row]:
             rest = (buffer[at + 1:] + text.read(_CHUNK)).strip()
             if rest:
                 raise broken("something follows the array")
-            text.detach()  # or it closes standard input
+            text.detach()  # or this would close standard input
             return
         problem: Exception | str = "the array is not closed"
         if at < len(buffer):
             try:
                 value, end = decoder.raw_decode(buffer, at)
-            except json.JSONDecodeError as error:  # or it goes on in what was not read yet
+            except json.JSONDecodeError as error:  # or it continues in what was not read yet
                 problem = error
             except (RecursionError, ValueError) as error:
                 raise broken(error) from None

@@ -13,7 +13,7 @@ _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 
 
 def gold(value: Any) -> Any:
-    """The final answer as text; None where none is known, any other value where it is no answer.
+    """The final answer as text; None if unknown, another value if it is not an answer.
 
     A number is its text. A worked solution is cut down to the answer that it marks: after `####`
     (GSM8K), in its last `\\boxed{}`, in `<answer>` or after "The answer is". A list with several
@@ -28,7 +28,7 @@ def gold(value: Any) -> Any:
 
 
 def is_open(value: Any) -> bool:
-    """Whether a list leaves open which of several answers it means."""
+    """Whether a list does not say which of several answers it means."""
     return isinstance(value, list) and len(value) > 1 and gold(value) is None
 
 

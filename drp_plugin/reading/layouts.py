@@ -1,4 +1,4 @@
-"""A row as it is published: which of its fields (data/layouts.yaml) hold what."""
+"""A row as it is published: which of its fields hold what (data/layouts.yaml)."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -17,7 +17,7 @@ CONVERSATIONS: list[str] = resources.layouts("conversations")  # Fields in which
 
 
 class Response(NamedTuple):
-    """One completion, and what is told of its end."""
+    """One completion, and its reason for ending."""
 
     text: str
     finish: Any = None
@@ -29,7 +29,7 @@ class Published(NamedTuple):
     fields: dict[str, Any]
     """The row itself, with id, question, answer, dataset and model under these names."""
     said: list[Response]  # Its responses as `<think>T</think>A`
-    found: dict[str, str]  # Where each was found: field by field of the contract
+    found: dict[str, str]  # Where each field of the contract was found
     gold: Any  # The gold answer as it was published
 
 
@@ -38,8 +38,8 @@ class Unreadable(Exception):
 
 
 def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) -> Published:
-    """Take a row apart; `columns` names fields by hand, `answers` asks for responses too. What is
-    not found is left out, a field of a wrong type stays as it is. Raises Unreadable."""
+    """Take a row apart; `columns` names fields by hand, `answers` asks for responses too. Missing
+    fields are left out; a field of a wrong type is kept as it is. Raises Unreadable."""
     row = {**{name.lower(): part for name, part in value.items()}, **value}
     found: dict[str, str] = {}
 
@@ -72,7 +72,7 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
 
 
 def at(value: Any, path: str) -> Any:
-    """What stands under a path; None where nothing does."""
+    """The value under a path; None if there is none."""
     if isinstance(value, dict) and path in value:
         return value[path]
     for part in path.split("."):
@@ -234,7 +234,7 @@ def _published_gold(row: Mapping[str, Any], first: Any, found: dict[str, str],
     name = found.get("answer")
     if name != "answer" and "answer" not in columns and (
             isinstance(published, bool) or (name == "label" and "predict" not in row)):
-        found.pop("answer", None)  # whether the response is right, not what is right
+        found.pop("answer", None)  # whether the response is right, not the right answer
         return None
     return published
 

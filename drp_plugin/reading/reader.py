@@ -1,5 +1,5 @@
-"""A file read row by row into the one shape, with what was found said in one line; and as values
-with ids that are unique, bad rows included as rejects."""
+"""A file read row by row into the one shape, with one line says what was found; and as values with
+ids that are unique, bad rows included as rejects."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -35,7 +35,7 @@ class Item(NamedTuple):
 
 
 class Seen:
-    """What the rows of a file are like, as far as it makes a result doubtful."""
+    """What in a file's rows makes a result doubtful."""
 
     def __init__(self) -> None:
         self.responses = self.closed = self.silent = self.cut = self.golds = self.prose = 0
@@ -88,7 +88,7 @@ class Reader:
 
     @property
     def stem(self) -> str:
-        """What ids are made from where rows have none."""
+        """What ids are made from if rows have none."""
         return "stdin" if str(self.path) == "-" else Path(self.path).name.split(".")[0]
 
     def __iter__(self) -> Iterator[Item]:
@@ -158,7 +158,7 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
 
     A row that cannot be used becomes a reject of the stage `read`. A missing id is made from the
     file's name and the row's number. Where rows share an id, the second becomes `ID#2` and so on;
-    one whose id and response both stood before is rejected. Raises UserError without usable row.
+    one whose id and response both stood before is rejected. Raises UserError without a usable row.
     """
     reader = source if isinstance(source, Reader) else Reader(source)
     stood, turns = Numbers(), Numbers()
@@ -225,7 +225,7 @@ def _unique(trace: Trace, turns: Numbers) -> Trace:
     if turn == 1:
         return trace
     name = f"{trace.id}#{turn}"
-    while turns.get(digest(name)):  # somebody's ids look like ours
+    while turns.get(digest(name)):  # a user's ids may look like ours
         turn += 1
         name = f"{trace.id}#{turn}"
     turns.put(key, turn)
