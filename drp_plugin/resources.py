@@ -1,4 +1,4 @@
-"""Where the files that ship beside the code are: in a checkout and in an installed wheel."""
+"""Where shipped files are, in a checkout and in an installed wheel."""
 
 import re
 from functools import cache
@@ -20,13 +20,13 @@ def resource(name: str) -> Path:
 
 @cache
 def table(name: str) -> Any:
-    """What a file of `drp_plugin/data` holds, YAML or JSON, read once."""
+    """The content of a file of `drp_plugin/data`, YAML or JSON, read once."""
     return yaml.load((_PACKAGE / "data" / name).read_text(encoding="utf-8"),
                      getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
 def filled(name: str, /, **values: Any) -> str:
-    """The text that a template of `drp_plugin/data` makes of the values."""
+    """The text of a template of `drp_plugin/data` with these values."""
     import jinja2
 
     return jinja2.Environment(
@@ -48,5 +48,5 @@ class Patterns:
 
 
 def layouts(part: str) -> Any:
-    """A part of `data/layouts.yaml`: how others name fields, and their words for an end."""
+    """A part of `data/layouts.yaml`: how others name fields and reasons for ending."""
     return table("layouts.yaml")[part]

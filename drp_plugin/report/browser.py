@@ -1,9 +1,9 @@
 """Completions to look at: a few on the report's page, and a page of all, to filter and search.
 
-Texts lie in the latter as compressed parts, unpacked when they are shown or searched, so that ten
-thousand completions open at once. They are data, never markup: a script writes them through
-`textContent`, and beside them the MathML of their formulas, which `drp_plugin.mathml` has made; the
-page allows no other script and no network.
+The latter holds texts as compressed parts, unpacked when they are shown or searched, so that a page
+of ten thousand completions opens at once. They are data, never markup: a script writes them through
+`textContent`, with the MathML of their formulas from `drp_plugin.mathml`. The page allows no other
+script and no network.
 """
 
 import itertools
@@ -57,7 +57,7 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
 
 def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
            ) -> Iterator[list[tuple[list[Any], list[Any]]]]:
-    """Of each problem its entry in the index, and its texts, some problems at a time. Entry:
+    """For each problem its entry in the index and its texts, a few problems at a time. Entry:
     document, start of the question, level, and for each method [outcome, tokens, loop] of every
     sample. Texts: question, gold answer, and for each method [completion, answer]."""
     answers: dict[str, list[tuple[int, Sample, Sequence[Reading], Sequence[Measured]]]] = {}
@@ -87,9 +87,9 @@ def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
 
 
 def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any]]:
-    """Up to three of each kind for every task, lost and won, and one that ends in a loop. Each with
-    its title, question, gold answer, the place where the browser shows it, and its sides: what both
-    begin with (`same`), and what is a side's own from where they part."""
+    """Up to three of each kind for every task, lost and won, and one that ends in a loop. Each has
+    its title, question, gold answer, place in the browser, and its sides: their common beginning
+    (`same`), and the rest of each."""
     found: list[dict[str, Any]] = []
     alike: dict[tuple[str, str], list[Scored]] = {}
     for one in scored:

@@ -1,13 +1,14 @@
-"""What lmms-eval recorded of a run: under which conditions it was made, and where it comes from."""
+"""What lmms-eval recorded of a run: its conditions and its provenance."""
 
 import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-#: Settings of a backend that change what is generated; the rest is speed.
+#: Settings of a backend that change what is generated; the others change speed only.
 _BACKEND = ("stop_at_cutoff", "stop_loops", "max_new_tokens", "max_gen_toks", "max_model_len",
             "lora_alpha_scale", "system_prompt", "temperature", "top_p")
-#: What our own tasks record and every run's text says, or what a report decides anew.
+#: Settings that our own tasks record and that are in every run's text, or that a report decides
+#: anew.
 _FIELDS = ("temperature", "top_p", "max_new_tokens", "repeats", "prompt", "cutoff", "tokenizer",
            "questions", "stop_at_cutoff", "stop_loops", "seed")
 
@@ -17,12 +18,12 @@ class Conditions(NamedTuple):
 
     text: str  # In a few words, for a table's footnote
     max_new_tokens: int | None
-    early: bool  # Generation ended at the cutoff or at loops: nothing is known beyond
+    early: bool  # Generation stopped at the cutoff or at loops: nothing is known beyond
 
 
 def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, Any]) -> Conditions:
     """The protocol of one task: what our tasks recorded, else what lmms-eval's results say. The
-    recorded cutoff and tokenizer are left out: a report applies its own to all runs alike."""
+    recorded cutoff and tokenizer are left out: a report applies the same to all runs."""
     config = mapping(mapping(results.get("configs")).get(task))
     run = mapping(results.get("config"))
     backend = told or pairs(run.get("model_args"))
@@ -63,7 +64,7 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
 
 def provenance_of(results: dict[str, Any], told: dict[str, Any], date: str) -> dict[str, str]:
     """Tasks, model, adapter, seed, date, versions and command of a results file. `told` is what our
-    own tasks recorded beside its samples; a model is a folder or a hub name."""
+    own tasks recorded with its samples; a model is a folder or a hub name."""
     config = mapping(results.get("config"))
     asked = mapping(config.get("resolved_cli_args"))
     given = pairs(config.get("model_args"))
@@ -88,7 +89,7 @@ def provenance_of(results: dict[str, Any], told: dict[str, Any], date: str) -> d
 
 
 def _joined(value: Any) -> str:
-    """A value as lmms-eval's command line has it; seeds that are all the same once."""
+    """A value as on lmms-eval's command line; equal seeds are given once."""
     if isinstance(value, dict):
         return ",".join(f"{k}={v}" for k, v in value.items())
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -1,5 +1,5 @@
-"""What tokens buy: accuracy at a budget, tokens for a right answer, the field's scores,
-and how a method thinks.
+"""Efficiency: accuracy at a budget, tokens per right answer, the field's scores, and habits of
+thinking.
 
 The formulas and their sources are the notes of the table `efficiency` in data/report_texts.yaml.
 """
@@ -52,7 +52,7 @@ def budget_99(lengths: Sequence[int]) -> int | None:
 
 
 def bought(scored: Scored, cutoff: int | None, accuracy: float, tokens: float) -> dict[str, Any]:
-    """The figures of a row that weigh tokens, under the names that the row has for them."""
+    """The figures of a row that weigh tokens, by the row's names for them."""
     curve, area = at_budgets(scored), None
     if BUDGETS[-1] in curve:    # the mean over a log scale
         points = [(math.log(b), a) for b, a in sorted(curve.items()) if b >= 1_000]
@@ -72,7 +72,8 @@ def bought(scored: Scored, cutoff: int | None, accuracy: float, tokens: float) -
 
 
 def aes(accuracy: tuple[float, float], tokens: tuple[float, float]) -> float | None:
-    """The accuracy-efficiency score of after against before; None where before has nothing."""
+    """The accuracy-efficiency score of after against before; None if before has no accuracy or
+    tokens."""
     if not accuracy[0] or not tokens[0]:
         return None
     gained = accuracy[1] / accuracy[0] - 1
@@ -80,7 +81,7 @@ def aes(accuracy: tuple[float, float], tokens: tuple[float, float]) -> float | N
 
 
 def habits(scored: Scored) -> dict[str, Any]:
-    """The figures of a row that are about the thinking, whole and without a cutoff."""
+    """The figures of a row about the whole thinking, without a cutoff."""
     found = [_of(text, s.gold, s.dataset, s.question, s.thinking)
              for s in scored.task.samples for text in s.completions]
     first = [place for place, *_ in found if place is not None]
@@ -93,7 +94,7 @@ def habits(scored: Scored) -> dict[str, Any]:
 @lru_cache(maxsize=200_000)     # a row with, and one without the cutoff
 def _of(text: str, gold: str, dataset: str | None, question: str, thinks: bool
         ) -> tuple[float | None, bool, int, int]:
-    """The share of the thinking up to the first correct result, and the other three."""
+    """The share of the thinking up to the first correct result, and the other three figures."""
     thinking = split_response(text).thinking if thinks or CLOSE in text else ""
     if not thinking:
         return None, True, 0, 0

@@ -19,7 +19,8 @@ from drp_plugin.report.tables import heading, paper_figures, task_order
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-#: Okabe and Ito's colours, which the colour-blind tell apart; yellow, too pale for lines, left out.
+#: Okabe and Ito's colours, which the colour-blind can tell apart; without yellow, which is too pale
+#: for lines.
 _COLORS = ("#E69F00", "#0072B2", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#000000")
 _MARKERS = "osD^vPX*<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
@@ -30,7 +31,7 @@ Styled = Sequence[tuple[Scored, dict[str, Any]]]
 
 
 class Picture(NamedTuple):
-    """A figure, drawn; title and caption are from the report's texts."""
+    """A figure; title and caption are from the report's texts."""
 
     name: str
     title: str
@@ -47,7 +48,7 @@ def draw_all(scored: Sequence[Scored], rows: Sequence[ResultRow],
 
 
 def budgets(scored: Sequence[Scored]) -> Picture | None:
-    """Accuracy when every completion is cut at a budget, from one generation."""
+    """Accuracy with every completion cut at a budget, from one generation."""
     tokens = sorted(m.full.tokens for s in scored for k in s.measured for m in k)
     small = bool(tokens) and tokens[len(tokens) // 2] < _SMALL
     curves = {id(s): {b: 100 * a for b, a in at_budgets(s).items() if small or b >= _SMALL}

@@ -25,13 +25,13 @@ _HEAD, _TAIL = 1_500, 2_500
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
           "→": r"$\to$", "−": "$-$", "–": "--", "≥": r"$\ge$", "Δ": r"$\Delta$",
           **{c: f"\\{c}" for c in "&%$#_{}"},
-          **{c: f"{{{c}}}" for c in "[]*"}}  # which belong to a command before them, such as \\
-# where a spreadsheet begins a cell, whichever separator it takes, and a formula begins
+          **{c: f"{{{c}}}" for c in "[]*"}}  # which belong to the command before them, such as \\
+# a formula at the start of a spreadsheet's cell, for any separator
 _FORMULA = re.compile(r"(^|[;,|])(\s*)(?=[=@+\-＝＠＋－])")
 
 
 def shown(text: str, limit: int = _HEAD + _TAIL) -> str:
-    """Text for a page: long ones without their middle, unseen characters by their code."""
+    """Text for a page: long texts without their middle, invisible characters as codes."""
     if len(text) > limit:
         head = limit * _HEAD // (_HEAD + _TAIL)
         cut = len(text) - limit
@@ -40,7 +40,7 @@ def shown(text: str, limit: int = _HEAD + _TAIL) -> str:
 
 
 class Cell(NamedTuple):
-    """A place of a table: text, small print such as an interval, and the numbers of both."""
+    """A cell of a table: text, small print such as an interval, and the numbers of both."""
 
     text: str
     small: str = ""
@@ -66,7 +66,7 @@ class Column(NamedTuple):
     """Figures of its cells by what their CSV column ends in; empty for a column of words."""
 
     def cell(self, figures: Mapping[str, Any], missing: str = "–") -> Cell:
-        """With `missing` for what is not known, and no small print."""
+        """With `missing` for unknown values, and no small print."""
         def fill(text: str, missing: str) -> str:
             try:
                 return _Filler().vformat(text, (), figures)
@@ -78,14 +78,14 @@ class Column(NamedTuple):
 
 
 class Line(NamedTuple):
-    """Cells and what they are: ours, paper (its own numbers) or section (a heading across)."""
+    """Cells, and whether they are ours, the paper's numbers (paper) or a heading (section)."""
 
     cells: tuple[Cell, ...]
     kind: str = "ours"
 
 
 class Table(NamedTuple):
-    """A table before it is written in any format; `name` is its file's without ending."""
+    """A table before it is written in any format; `name` is that of its file without the ending."""
 
     name: str
     title: str
@@ -95,8 +95,8 @@ class Table(NamedTuple):
 
 
 def notes_of(name: str, **said: Any) -> list[str]:
-    """A table's notes in order; without those that `said` gives nothing to say for. `said` holds
-    for such a note what it is filled with, a mapping, or whether it stands at all."""
+    """A table's notes in order. For optional ones `said` holds a mapping to fill them with, or
+    whether they are shown."""
     return [note.format_map(said[key] if isinstance(said.get(key), dict) else {})
             for key, note in TEXTS["tables"][name].get("notes", {}).items()
             if said.get(key, True)]
@@ -104,9 +104,9 @@ def notes_of(name: str, **said: Any) -> list[str]:
 
 def filled(name: str, rows: Iterable[Mapping[str, Any]], each: Sequence[Mapping[str, Any]] = (),
            notes: Sequence[str] | None = None) -> Table:
-    """A table of the texts, a line for each of the rows. Its columns `each` stand once for every
-    mapping that names them; a row has a mapping for each of these under `cells`. A row of the
-    paper's says so in `kind`, and one that has a `section` alone is a heading."""
+    """A table of the texts with a line for each row. Its columns `each` are repeated for every
+    mapping that names them; a row has a mapping for each of these under `cells`. A row's `kind`
+    says if it is the paper's, and a row with only a `section` is a heading."""
     told = TEXTS["tables"][name]
     many = told.get("each", ())
     columns = [Column(**column) for column in told["columns"]]
@@ -133,7 +133,7 @@ def finite(value: Any) -> Any:
 
 @lru_cache(maxsize=1)
 def templates() -> jinja2.Environment:
-    """The templates beside this module; only HTML is escaped by itself."""
+    """The templates beside this module; only HTML is escaped automatically."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,

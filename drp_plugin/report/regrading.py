@@ -1,4 +1,4 @@
-"""Runs graded and counted anew, with the cutoff and the tokenizer that they were made for."""
+"""Runs graded and counted anew, with the cutoff and the tokenizer that they were made with."""
 
 import itertools
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from drp_plugin.scoring import DEFAULT_CUTOFF, Measured, Reading, measure_at, me
 from drp_plugin.scoring.samples import Sample
 from drp_plugin.tokens import QWEN, TokenCounter
 
-#: Token budgets at which accuracy is told; those below 1,000 are for small models.
+#: Token budgets at which accuracy is reported; those below 1,000 are for small models.
 BUDGETS = (62, 125, 250, 500, 1_000, 1_500, 2_000, 3_000, 4_000, 6_000, 8_000, 12_000, 16_000,
            24_000, 32_000)
 
@@ -90,7 +90,7 @@ def score_run(task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Score
 
 def _within(sample: Sample, dataset: str, text: str, measured: Measured,
             counter: TokenCounter) -> tuple[bool, ...]:
-    """Only a completion that is cut behind its thinking has to be read again."""
+    """Only a completion that is cut after its thinking has to be read again."""
     full = measured.full
     again = [b for b in BUDGETS if b < full.tokens
              and (b >= full.think_tokens or not sample.thinking)]
@@ -101,6 +101,6 @@ def _within(sample: Sample, dataset: str, text: str, measured: Measured,
 
 
 def readings(scored: Scored, cutoff: int | None) -> list[tuple[Reading, ...]]:
-    """The completions as the cutoff, or none, has them."""
+    """The completions as they are with the cutoff, or without one."""
     return [tuple(m.full for m in samples) if cutoff is None else samples
             for samples in scored.measured]

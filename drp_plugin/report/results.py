@@ -1,4 +1,4 @@
-"""The figures that everything is made from: rows of one method, comparisons of two."""
+"""The figures behind all tables: rows for one method, comparisons of two."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from drp_plugin.report.efficiency import aes, bought, habits, mean, share
 from drp_plugin.report.regrading import Scored, labelled, readings
 from drp_plugin.scoring import Reading
 
-#: Tasks of the embedded student begin so; their figures say nothing about real models.
+#: Prefix of the embedded student's tasks; their figures say nothing about real models.
 TOY = "drp_tiny"
 #: Group, method and task.
 Key = tuple[str, str, str]
@@ -53,16 +53,16 @@ class ResultRow(Record):
     at_budget: dict[int, float]
     budget_area: float | None
     budget_99: int | None
-    levels: tuple[dict[str, Any], ...]  # Of each difficulty: `level`, `n`, `accuracy`, `tokens`
+    levels: tuple[dict[str, Any], ...]  # For each difficulty: `level`, `n`, `accuracy`, `tokens`
     truncated: int
     no_answer: int
     loops: int
     skips: float  # Share of completions without thinking
     first_correct: float | None
     """Where in the thinking the first correct result stands, 0 to 1: the mean where one stands."""
-    first_found: float  # Share of completions in whose thinking one stands
-    reflections: float  # Sentences of a completion that check or take back
-    approaches: float  # Sentences of a completion that turn to another way
+    first_found: float  # Share of completions with one in their thinking
+    reflections: float  # Sentences per completion that check or retract
+    approaches: float  # Sentences per completion that change the approach
     cutoff: int | None
     protocol: str
     tokenizer: str
@@ -91,7 +91,7 @@ class Comparison(Record):
     task: str
     cutoff: int | None
     n: int
-    repeats: int  # The most samples that a problem has
+    repeats: int  # Most samples of a problem
     accuracy_before: float
     accuracy_after: float
     accuracy_change: float
@@ -124,7 +124,7 @@ class Comparison(Record):
 
     @property
     def key(self) -> Key:
-        """What the row of `after` has."""
+        """The key of the row of `after`."""
         return self.group, self.after, self.task
 
 
@@ -160,7 +160,7 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
 
 def _sampled(scored: Scored, problems: Sequence[Sequence[Reading]],
              shares: Sequence[float]) -> dict[str, Any]:
-    """What several samples of a problem say more than one."""
+    """Figures that need several samples of a problem."""
     sizes, counts = scored.task.sizes, [len(s) for s in problems]
     found = {"repeats": max(counts, default=0), "runs": len(sizes), "spread": None, "pass_at": (),
              "accuracy_se": stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else None,
@@ -168,7 +168,7 @@ def _sampled(scored: Scored, problems: Sequence[Sequence[Reading]],
     least = min(counts, default=0)
     if least < 2:
         return found
-    # between runs where several were pooled, else between the samples of the one
+    # between runs if several were pooled, else between the samples of the one
     ends = list(itertools.accumulate(sizes if len(sizes) > 1 else [1] * least, initial=0))
     return found | {
         "spread": stdev(mean([share(s[a:b]) for s in problems])
@@ -180,7 +180,7 @@ def _sampled(scored: Scored, problems: Sequence[Sequence[Reading]],
 
 def majority(samples: Sequence[Reading], task: str) -> float:
     """Chance that the most frequent answer of a problem is right, ties broken by chance. Right
-    answers are one answer however they are written, and so are wrong ones that the grader takes for
+    answers count as one answer however they are written, and so do wrong ones that the grader holds
     equal. A completion without an answer has no vote."""
     right = sum(bool(r.correct) for r in samples)
     votes: Counter[str] = Counter()
@@ -194,7 +194,7 @@ def majority(samples: Sequence[Reading], task: str) -> float:
 
 
 def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | None:
-    """One method against another on the problems that both have; None where they share none."""
+    """One method against another on the problems that both have; None if they share none."""
     ours = dict(zip((s.doc for s in after.task.samples), readings(after, cutoff), strict=True))
     pairs = [(samples, ours[doc.doc]) for doc, samples
              in zip(before.task.samples, readings(before, cutoff), strict=True) if doc.doc in ours]
@@ -219,7 +219,7 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
         neither=cells[False, False], worse=sum(y < x for x, y in zip(one, two, strict=True)),
         better=sum(y > x for x, y in zip(one, two, strict=True)),
         mcnemar_p=p if samples == (1, 1) else None, p=p, p_holm=p,
-        # what the interval still holds is not shown either
+        # nor is a change that the interval still holds shown
         detectable=max(statistics.detectable(one, two, samples), (change.high - change.low) / 2),
         tokens_before=tokens[0], tokens_after=tokens[1],
         **_interval("tokens_change", statistics.relative_change(long_one, long_two)),

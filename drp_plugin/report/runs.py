@@ -27,10 +27,9 @@ class TaskRun(NamedTuple):
 
 
 def read_runs(arguments: Iterable[str]) -> list[TaskRun]:
-    """The methods that the arguments name, on each of their tasks; runs to which the user gave one
-    name are its seeds. Raises UserError that lists everything that is missing where runs are not
-    complete, and where two runs are called alike by chance or those of one name cannot be
-    pooled."""
+    """The methods that the arguments name, on each of their tasks; runs that the user gave one name
+    are its seeds. Raises UserError that lists all that is missing from incomplete runs, or if two
+    runs have one name by accident, or if those of one name cannot be pooled."""
     problems: list[str] = []
     read = [(group, label, tasks, bool(name)) for group, name, folder in map(_place, arguments)
             for label, tasks in _read(group, name, folder, problems)]
@@ -115,7 +114,7 @@ def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
 
 def _one_model(made_by: dict[tuple[str, ...], Path], file: Path, results: dict[str, Any]) -> None:
     """Raises UserError where the folder's results are of several models, or adapters of one.
-    lmms-eval names the folder by the last parts of the model's path alone, so that they meet."""
+    lmms-eval names the folder by the last parts of the model's path only, so that they can meet."""
     given = pairs(mapping(results.get("config")).get("model_args"))
     given = {"pretrained": given.get("model"), **given}
     made_by.setdefault(tuple(f"{name}={str(given[name]).rstrip('/')}"
@@ -179,7 +178,7 @@ def _pooled(parts: Sequence[TaskRun]) -> Any:
 
 
 def _joined(parts: Sequence[Any], *fields: str) -> Any:
-    """The first of the parts with these fields of all of them behind one another."""
+    """The first part, with these fields of all parts concatenated."""
     return parts[0]._replace(**{field: tuple(value for part in parts
                                              for value in getattr(part, field))
                                 for field in fields})

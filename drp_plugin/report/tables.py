@@ -1,5 +1,5 @@
-"""The paper's tables for any runs, and what they leave out: tests, samples, efficiency, details.
-The paper's own numbers stand beside ours, and are always labelled as the paper's."""
+"""The paper's tables for any runs, and more: tests, samples, efficiency, details. The paper's own
+numbers stand beside ours, and are always labelled as the paper's."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -50,7 +50,7 @@ def p_text(p: float) -> str:
 
 def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cutoff: int | None,
                name: str = "table1") -> Table:
-    """Table 1, and 2 to 4: Pass@1, #Tokens and their change, of every method on every task."""
+    """Tables 1 to 4: Pass@1, #Tokens and their change, for every method and task."""
     changes, cautions = _changes(rows, comparisons)
     groups: dict[str, dict[str, list[ResultRow]]] = {}
     for r in rows:
@@ -104,9 +104,9 @@ def _cells(row: ResultRow, change: Comparison | None) -> dict[str, Any]:
 
 def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
              ) -> tuple[dict[Key, Comparison], list[str]]:
-    """The comparisons that are over the very problems of the rows, and a caution on the others. A
-    comparison is over the problems that both methods have; where one has more of them, its change
-    does not belong to the figures that stand in the table."""
+    """The comparisons over exactly the problems of the rows, and a caution about the others. A
+    comparison is over the problems that both methods have; if one has more, the change does not
+    belong to the figures in the table."""
     sizes = {r.key: r.n for r in rows}
     changes, cautions = {}, []
     for c in comparisons:
@@ -122,7 +122,7 @@ def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
 
 def ablation_tables(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
                     cutoff: int | None, wanted: Mapping[int, Sequence[str]]) -> Iterator[Table]:
-    """Tables 2 to 4: of each group its base, then the methods that the table is `wanted` for."""
+    """Tables 2 to 4: for each group its base, then the methods that the table is `wanted` for."""
     bases = {c.group: c.before for c in comparisons}
     for number, methods in sorted(wanted.items()):
         groups = dict.fromkeys(r.group for r in rows if r.method in methods)
@@ -169,7 +169,7 @@ def notes_for(rows: Sequence[ResultRow], cutoff: int | None) -> list[str]:
 
 
 def figures(record: ResultRow | Comparison, **more: Any) -> dict[str, Any]:
-    """What the columns of a table are filled from."""
+    """The values that a table's columns are filled from."""
     return {**dict(record), "label": record.label, "heading": heading(record.task), **more}
 
 
@@ -201,7 +201,7 @@ def comparison_table(mine: Sequence[Comparison], whole: Iterable[Comparison]) ->
 
 
 def turned(one: Comparison, other: Comparison) -> bool:
-    """Whether one of the two shows a difference in accuracy at 5 % and the other none."""
+    """Whether exactly one of the two shows a difference in accuracy at 5 %."""
     return (one.p < 0.05) != (other.p < 0.05)
 
 
@@ -240,8 +240,7 @@ def paper_figures(table: str, groups: Sequence[str]
                   ) -> dict[str, dict[str, dict[str, dict[str, Any]]]]:
     """A table of the paper ("table1" to "table5"): student, method, task, and what cells are filled
     from: `score`, 94.1% or 15/30; `accuracy`, the same as a share; `tokens`; and their `change`,
-    where the paper prints one. Of the two students the one that a group names, both where no group
-    names one."""
+    where the paper prints one. Of the two students the one that a group names, or both."""
     def cell(score: str, tokens: int, change: str = "") -> dict[str, Any]:
         share = Fraction(score) if "/" in score else Fraction(score.rstrip("%")) / 100
         return {"score": score, "accuracy": float(share), "tokens": tokens,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 TITLE = "DRP evaluation report"
 NO_FIGURES = "No figures: matplotlib is not installed (pip install 'drp-plugin[report]')."
-_DETAILED = 2  # Up to so many tasks are told one by one
+_DETAILED = 2  # Up to so many tasks are named one by one
 
 
 class Results(NamedTuple):
@@ -45,7 +45,7 @@ def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
     rows = [row(s, c, tokenizer) for c in cutoffs for s in scored
             if c is not None or not s.task.protocol.early]
     compared = comparisons(scored, cutoffs, base)
-    # what the tables are of, and beside a cutoff the same without it
+    # the tables' cutoff, and with one also none
     shown_rows, whole_rows = ([r for r in rows if r.cutoff == c] for c in (cutoff, None))
     mine, whole = ([c for c in compared if c.cutoff == at] for at in (cutoff, None))
     if cutoff is None:
@@ -143,7 +143,7 @@ def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
 
 
 def _summaries(compared: Sequence[tuple[str, str, str, list[Comparison]]]) -> list[str]:
-    """A sentence for each that more than two methods are compared with: the methods by kind."""
+    """A sentence for each method that more than two are compared with: the others by kind."""
     said = []
     for against in dict.fromkeys((where, before) for where, before, *_ in compared):
         kinds: dict[str, list[str]] = {}
@@ -158,7 +158,7 @@ def _summaries(compared: Sequence[tuple[str, str, str, list[Comparison]]]) -> li
 
 
 def _kind(found: Sequence[Comparison]) -> str:
-    """What a method does to both, over its sets."""
+    """A method's effect on both, over its sets."""
     sure = [c.accuracy_change for c in found if c.p_holm < 0.05]
     return ("shorter on every set" if all(c.tokens_change_high < 0 for c in found)
             else "not shown to be shorter on every set") + (

@@ -1,8 +1,8 @@
 """A run that asks through the provider's batch API.
 
 A row's flow is run against the ledger alone, and stops at a request without an answer (`Pending`).
-Those of all rows go out as batches, their answers come into the ledger, and the rows are run
-again, until none is pending: live and batch answer for each other.
+The requests of all rows are sent as batches, their answers are stored in the ledger, and the rows
+are run again, until none is pending. So live and batch runs use each other's answers.
 """
 
 import asyncio
@@ -59,8 +59,8 @@ class BatchRun:
                 self.files.sweep()
 
     async def collect(self, *, leave: bool) -> None:
-        """For a run without batches: store what those that are out have answered. One that still
-        runs keeps the run from going on (UserError); with `leave` it is given up."""
+        """For a run without batches: store the answers of open ones. One that still runs stops the
+        run (UserError), unless `leave` gives it up."""
         if not self.files.open():
             return
         with self._claimed():
@@ -94,7 +94,8 @@ class BatchRun:
             self.ledger.release("batch-runner")
 
     async def _pass(self) -> Tally | None:
-        """Replay all rows; write the outputs if nothing is pending, else collect what is."""
+        """Replay all rows; write the outputs if nothing is pending, else collect the pending
+        requests."""
         budget, collected = self.client.budget, set[str]()
         if budget is not None:
             budget.reserved_usd, budget.exhausted, budget.refused_usd = 0.0, False, None
@@ -102,7 +103,7 @@ class BatchRun:
 
         async def work(row: Row) -> tuple[Row, Pruned | Reject | None, RowClient]:
             done = await attempt_row(row, self.job, self.client)
-            # a flow that asks several things at once leaves several of them
+            # a flow may leave several of them
             for key, request in self.client.pending.items():
                 if key not in collected and (budget is None or budget.afford(request)):
                     collected.add(key)
@@ -148,8 +149,8 @@ class BatchRun:
         self.say(f"submitted a batch of {sent.size} requests ({batch_id})")
 
     async def _settle_open(self, *, wait: bool = True, leave: bool = False) -> None:
-        """Store the answers of every batch that is out, waiting for those that still run. Raises
-        UserError where the provider refused one, but not before the others are in."""
+        """Store the answers of every open batch, waiting for those that still run. Raises UserError
+        if the provider refused one, after the others are stored."""
         waiting, refused, wait_s = await self._found(), list[str](), min(1.0, self.poll_s)
         while waiting:
             still, done = [], 0
@@ -184,10 +185,10 @@ class BatchRun:
                             fix="Run without --batch, or correct the request")
 
     async def _found(self) -> list[Sent]:
-        """The batches that are out, those found again that were noted without an id."""
+        """The open batches, including those noted without an id, if the provider has them."""
         waiting = []
         for sent in self.files.open():
-            if sent.id is None:  # the process died while submitting: did the provider get it?
+            if sent.id is None:  # the process died while submitting: did the provider receive it?
                 sent = sent._replace(id=await self.api.find(sent.label))
                 if sent.id is None:
                     self.files.forget(sent)
@@ -198,7 +199,7 @@ class BatchRun:
         return waiting
 
     def _shrink(self, size: int) -> None:
-        """The account may not queue as many tokens: ask for less at a time."""
+        """The account may not queue so many tokens: send less at a time."""
         self.files.limits = Limits(max(1, size // 2), self.files.limits.bytes)
         self._at_once = 1
         self.say(f"the account's batch queue is full: going on with {self.files.limits.requests} "
@@ -209,15 +210,15 @@ class BatchRun:
         that, where a request's error is the account's or the run's."""
         answered, faults, entries = 0, list[tuple[str, Exception]](), list[Entry]()
         most, budget, asked = 0.0, self.client.budget, self.files.input(sent)
-        if budget is not None and asked.exists():  # the lines' mean is their file's size
+        if budget is not None and asked.exists():  # a line's mean size, from its file
             most = budget.at_most(asked.stat().st_size // max(1, sent.size)) * budget.price.batch
         left = set(self.files.keys(sent))
-        lost = not left  # the input file is gone: whatever comes is ours
-        # stored by a process that died over it: paid for, and counted, once
+        lost = not left  # the input file is gone: every answer counts as ours
+        # already stored by a process that died: charged and counted once
         before = set(self.ledger.get_many([*left, *(aside(k, sent.label) for k in left)]))
         for file in await self.api.fetch(str(sent.id), self.files.folder):
             for key, result in self.api.results(file):
-                known = (key in left or lost) and key not in before  # else not ours, or twice
+                known = (key in left or lost) and key not in before  # else not ours, or a duplicate
                 left.discard(key)
                 if not known:
                     continue
@@ -246,7 +247,7 @@ class BatchRun:
             self._blame(key, fault)
 
     def _blame(self, key: str, fault: Exception) -> None:
-        """What becomes of a request that a batch did not answer."""
+        """The fault behind a request that a batch did not answer."""
         if isinstance(fault, Unusable):
             raise fault
         last = isinstance(fault, TeacherError) and fault.reason is not Reason.EMPTY_REPLY

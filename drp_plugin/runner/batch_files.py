@@ -1,4 +1,4 @@
-"""The files and notes of batches: what is to be sent, what is out."""
+"""The files and notes of batches: to be sent, and open."""
 
 import contextlib
 import json
@@ -14,12 +14,12 @@ NOTE = "batch/"
 
 
 class Sent(NamedTuple):
-    """A batch that is out, or about to be."""
+    """A batch that was sent, or is about to be."""
 
-    label: str  # By which it can be found at the provider when its id was lost; its file's name
+    label: str  # Finds it at the provider if its id was lost; its file's name
     size: int  # Requests in it
     id: str | None = None
-    teacher: str | None = None  # Whom it asks; earlier releases did not note it
+    teacher: str | None = None  # The teacher; earlier releases did not note it
 
 
 class BatchFiles:
@@ -49,14 +49,14 @@ class BatchFiles:
         self._collected[-1] = self._collected[-1]._replace(size=self._collected[-1].size + 1)
 
     def collected(self) -> list[Sent]:
-        """What is to be sent, all of it in the files."""
+        """What is to be sent, completely written to the files."""
         if self._file is not None:
             self._file.close()
             self._file = None
         return self._collected
 
     def sweep(self) -> None:
-        """Remove what was collected, also by a process that was killed over it, and not sent."""
+        """Remove what was collected and not sent, also by a process that was killed."""
         self.collected().clear()
         kept = {self.input(sent) for sent in self._noted()}
         for file in self.folder.glob("drp-*.jsonl"):
@@ -68,7 +68,7 @@ class BatchFiles:
         self._ledger.note(NOTE + sent.label, {**sent._asdict(), "file": self.input(sent).name})
 
     def open(self) -> list[Sent]:
-        """The batches of this teacher that are out."""
+        """The open batches of this teacher."""
         return [sent for sent in self._noted() if sent.teacher in (None, self._teacher)]
 
     def _noted(self) -> list[Sent]:
@@ -76,7 +76,7 @@ class BatchFiles:
                 for name, n in self._ledger.notes(NOTE).items()]
 
     def keys(self, sent: Sent) -> Iterator[str]:
-        """The keys of a batch's requests, from its input file; none where that is gone."""
+        """The keys of a batch's requests, from its input file; none if that is gone."""
         with contextlib.suppress(FileNotFoundError), \
                 open(self.input(sent), encoding="utf-8") as lines:
             for line in lines:
@@ -84,7 +84,7 @@ class BatchFiles:
                 yield row.get("custom_id") or row["key"]
 
     def forget(self, sent: Sent) -> None:
-        """The batch is done with: drop its note and files."""
+        """The batch is finished: remove its note and files."""
         self._ledger.note(NOTE + sent.label, None)
         for file in (self.input(sent), *self.folder.glob("*.results.jsonl")):
             file.unlink(missing_ok=True)
