@@ -1,4 +1,4 @@
-"""What stood before in a stream of rows, kept on disk so that memory stays flat."""
+"""Earlier rows of a stream, remembered on disk so that memory stays flat."""
 
 import hashlib
 import sqlite3
@@ -38,7 +38,7 @@ class Numbers:
         return int(count), int(least or 0)
 
     def first(self, key: bytes, number: int) -> int | None:
-        """The number with which the key stood before; None, and `number` is kept, if it did not."""
+        """The key's earlier number; None for a new key, which gets `number`."""
         found = self.get(key)
         if found is None:
             self.put(key, number)

@@ -1,9 +1,9 @@
-"""`--forecast`: a pilot, and what the whole run will cost.
+"""`--forecast`: a pilot, and the projected cost of the whole run.
 
 The input is cut by length into strata of equal row counts, each of which gives the pilot as many
-rows. What a row costs goes with its length, and all lengths are known: totals are the pilot's
-figures for a character of trace times all characters (the ratio estimator), with 95 % intervals
-from what rows differ from that, stratum by stratum. The pilot's replies stay in the ledger.
+rows. A row's cost grows with its length, and all lengths are known: totals are the pilot's figures
+per character of trace times all characters (the ratio estimator), with 95 % intervals from the
+rows' deviations, stratum by stratum. The pilot's replies stay in the ledger.
 """
 
 import math
@@ -43,15 +43,15 @@ class Forecast:
     seconds: float
     requests: Estimate
     prompt_tokens: Estimate | None
-    completion_tokens: Estimate | None  # None where the server does not count tokens
+    completion_tokens: Estimate | None  # None if the server does not count tokens
     cost_usd: Estimate | None
     batch_cost_usd: Estimate | None
     yields: dict[str, Estimate]  # Shares of rows: `pruned`, or a reject's reason
     tokens_saved: float | None
     spent_usd: float
     price: Price | None
-    failed: int = 0  # The pilot's rows whose requests failed: they stand in `yields` alone
-    cut: int = 0  # Rows that the pilot was to have and the budget kept out
+    failed: int = 0  # The pilot's rows whose requests failed: they count in `yields` only
+    cut: int = 0  # Rows that the budget kept out of the pilot
 
 
 def strata(lengths: list[int], pilot: int, *, seed: int = 0) -> list[Stratum]:
@@ -92,8 +92,8 @@ async def make_forecast(job: Job, client: LedgerClient, *, rows: int, active: in
     if waits:
         seconds = (time.monotonic() - begun) / len(waits) * len(lengths)
         if client.asked:
-            # a short pilot keeps fewer requests in flight than the run will: where it is less,
-            # its rows' mean time over the run's width is the better guide
+            # a short pilot keeps fewer requests in flight than the run will: if it is less, the
+            # rows' mean time divided by the run's width is the better estimate
             seconds = min(seconds, sum(waits) / len(waits) * len(lengths) / active + max(waits))
     _check_measured([r for p in parts for _, r in p.results], client)
     return project(parts, price=client.price, spent_usd=client.spent_usd, seconds=seconds,
@@ -101,7 +101,7 @@ async def make_forecast(job: Job, client: LedgerClient, *, rows: int, active: in
 
 
 def _check_measured(results: list[Pruned | Reject], client: LedgerClient) -> None:
-    """Raises UserError where the pilot says nothing about what the teacher takes."""
+    """Raises UserError if the pilot says nothing about the teacher's usage."""
     failed = [r for r in results if isinstance(r, Reject) and _failed(r)]
     if any(r.usage.requests for r in results if not _failed(r)) or client.teacher.asks_nothing:
         return
@@ -122,10 +122,10 @@ def _check_measured(results: list[Pruned | Reject], client: LedgerClient) -> Non
 
 def project(parts: list[Stratum], *, price: Price | None, spent_usd: float = 0.0,
             seconds: float = 0.0, counted: bool = True) -> Forecast:
-    """From the pilot's results to the whole; `counted` is whether all replies carry usage."""
+    """From the pilot's results to the whole; `counted` says whether all replies have usage."""
     rows = sum(p.rows for p in parts)
     results = [r for p in parts for _, r in p.results]
-    # a row whose request failed has not taken what it will take when it is asked again
+    # a row whose request failed has not cost what it will when it is asked again
     measured = [replace(p, results=[x for x in p.results if not _failed(x[1])]) for p in parts]
 
     def total(of: str) -> Estimate:
@@ -160,7 +160,7 @@ def _failed(result: Pruned | Reject) -> bool:
 def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> Estimate:
     """The total of a figure over all rows, by the combined ratio estimator."""
     done = [p for p in parts if p.results]
-    # one more character a row: a row of no length costs something too
+    # one more character per row: an empty row costs something too
     weights = [p.rows / len(p.results) for p in done]
     x = sum(w * figure(r) for w, p in zip(weights, done, strict=True) for _, r in p.results)
     size = sum(w * (n + 1) for w, p in zip(weights, done, strict=True) for n, _ in p.results)
@@ -172,11 +172,11 @@ def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> 
         n, mean = len(rest), sum(rest) / len(rest)
         if n > 1:
             spread = sum((e - mean) ** 2 for e in rest) / (n - 1)
-            # no uncertainty about rows that the pilot itself has seen
+            # rows of the pilot itself have no uncertainty
             variance += part.rows ** 2 * spread / n * max(0.0, 1 - n / part.rows)
             freedom += n - 1
     if done and not freedom and any(p.rows > len(p.results) for p in parts):
-        return Estimate(value, 0.0, math.inf)  # one row says nothing of how much rows differ
+        return Estimate(value, 0.0, math.inf)  # one row says nothing about deviations
     half = student_t(max(1, freedom)) * math.sqrt(variance)
     return Estimate(value, max(0.0, value - half), value + half)
 

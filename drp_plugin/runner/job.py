@@ -1,5 +1,5 @@
-"""What is run: rows, a flow for one row, where its results go, and how; many rows at once, and the
-run that asks request by request."""
+"""A run: its rows, the flow for one row, where results go, and how; many rows at once, and the run
+without batches."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ from drp_plugin.runner.outputs import Tally, outputs
 
 T = TypeVar("T")
 R = TypeVar("R")
-Row = Trace | Reject  # A row of the input; one that cannot be used is a reject
+Row = Trace | Reject  # A row of the input; an unusable one is a reject
 Rows = Callable[[], Iterator[Row]]
 """Reads the input anew each time it is called: every row, unusable ones as rejects."""
 Flow = Callable[[Trace, RowClient], Awaitable[Pruned | Reject]]
@@ -38,7 +38,7 @@ class Job:
     flow: Flow
     run_dir: Path
     settings: dict[str, Any]  # Everything that shapes the results; a resumed run must have the same
-    total: int | None = None  # How many rows there are; None where it is not known
+    total: int | None = None  # Number of rows; None if not known
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,8 @@ class RunOptions:
 
 async def attempt_row(row: Row, job: Job, client: LedgerClient) \
         -> tuple[Row, Pruned | Reject | None, RowClient]:
-    """A row, its result (None where it is not reached), and what it asked. A fault of our own code
-    rejects the row, and does not end the run."""
+    """A row, its result (None if not reached), and its requests. A fault in our own code rejects
+    the row and does not end the run."""
     used = RowClient(client)
     try:
         return row, row if isinstance(row, Reject) else await job.flow(row, used), used
@@ -72,7 +72,7 @@ async def attempt_row(row: Row, job: Job, client: LedgerClient) \
 
 
 class Shard(NamedTuple):
-    """One part of a run over several machines: of so many `parts`, that at this `place`, from 1."""
+    """One part of a run over several machines: part `place` (from 1) of `parts`."""
 
     place: int
     parts: int
@@ -82,8 +82,8 @@ class Shard(NamedTuple):
 
 
 def part(rows: Iterable[R], limit: int | None, shard: Shard | None) -> Iterator[R]:
-    """The first `limit` rows; of those, every `parts`-th from the `place`-th on. It goes by the
-    rows' places in the whole input: ids and duplicates are the same in every shard."""
+    """The first `limit` rows; of those, every `parts`-th from the `place`-th on. Places are those
+    in the whole input: ids and duplicates are the same in every shard."""
     return islice(islice(rows, limit), *(shard.place - 1, None, shard.parts) if shard else (None,))
 
 
@@ -93,7 +93,7 @@ def said(paths: Sequence[str]) -> str | list[str]:
 
 
 def check_input(paths: Sequence[str]) -> None:
-    """Raises UserError where there is no such file, before anything is made for the run."""
+    """Raises UserError if there is no such file, before anything is made for the run."""
     for path in paths:
         found = files(path)[0]
         if path == "-" or is_address(path):
@@ -113,10 +113,11 @@ def _rereadable(path: str) -> bool:
 
 
 def rereadable(paths: Sequence[str], run_dir: Path) -> list[str]:
-    """The inputs' paths; what can be read once only is copied into the run directory first."""
+    """The inputs' paths; an input that can be read only once is copied into the run directory
+    first."""
     copy = run_dir / "stdin.jsonl"
     for path in filterfalse(_rereadable, paths):
-        # its bytes: a row that is no text is a row to be rejected, not the end of all
+        # as bytes: a row that is not text is rejected and does not end the run
         with jsonl.opened(path) as given, jsonl.replacing(copy) as file, \
                 open(file.fileno(), "wb", closefd=False) as raw:
             raw.writelines(jsonl.chunks(given, path))
@@ -126,9 +127,9 @@ def rereadable(paths: Sequence[str], run_dir: Path) -> list[str]:
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, active: int,
                    window: int | None = None) -> AsyncGenerator[R, None]:
     """Yield `work(item)` for each item, in their order. At most `active` items are worked on at
-    once, and at most `window` are read and not yet yielded, which bounds the memory: enough that a
-    slow one does not stop the rest. An exception of any work ends it all and is raised once the
-    others, which are cancelled and may have an answer to store first, have come to an end."""
+    once, and at most `window` are read and not yet yielded, which bounds the memory and lets a slow
+    one not stop the rest. An exception of any work cancels the others, which may store an answer
+    first, and is raised when they have ended."""
     source = ((item,) for item in items)
     queue: deque[asyncio.Task[R]] = deque()
     window = window or max(256, 8 * active)
@@ -158,7 +159,7 @@ async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, act
             changed.clear()
             await changed.wait()
             if failure is not None:
-                raise failure  # without waiting for the rows before it: the run is over
+                raise failure  # without waiting for earlier rows: the run is over
     finally:
         for task in queue:
             task.cancel()
@@ -178,8 +179,7 @@ async def run_live(job: Job, client: LedgerClient, *, active: int, display: Disp
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """SIGTERM, which cluster schedulers send, ends what runs in the block (in the main task) as
-    Ctrl-C does."""
+    """SIGTERM, which cluster schedulers send, ends the block (in the main task) as Ctrl-C does."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     told = False
@@ -191,7 +191,7 @@ def terminable() -> Iterator[None]:
 
     try:
         loop.add_signal_handler(signal.SIGTERM, stop)
-    except (NotImplementedError, RuntimeError, ValueError):  # signals go to the main thread alone
+    except (NotImplementedError, RuntimeError, ValueError):  # signals go to the main thread only
         yield
         return
     try:

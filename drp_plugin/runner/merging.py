@@ -29,10 +29,10 @@ class _Run(NamedTuple):
 
 
 def merge(folders: Sequence[Path], out: Path) -> tuple[str, list[str]]:
-    """Put runs together. Each ledger comes in whole or not at all, and the other files take their
-    places when all rows are read: what is stopped goes on when it is run again. Returns the run's
-    figures in a line, and what a person should know (duplicates, missing shards). Raises UserError
-    for runs that are not of one kind, or not at an end."""
+    """Put runs together. Each ledger is taken completely or not at all, and the other files are
+    written when all rows are read: a stopped merge continues when it is run again. Returns the
+    run's figures in a line, and what a person should know (duplicates, missing shards). Raises
+    UserError for runs of different kinds and unfinished ones."""
     runs = [_run(folder) for folder in folders]
     _check(runs, out)
     settings = {**runs[0].settings, "input": _inputs(runs), "limit": None, "shard": None}
@@ -87,7 +87,7 @@ def _inputs(runs: Sequence[_Run]) -> str | list[str]:
 
 
 def _missing(runs: Sequence[_Run]) -> list[str]:
-    """What of the whole is not there yet."""
+    """The missing parts of the whole."""
     notes = [f"{run.folder} is not complete: {run.summary['not_reached']} of its rows were not "
              "reached" for run in runs if run.summary.get("not_reached")]
     shards = {str(run.settings.get("shard") or "") for run in runs}
@@ -100,8 +100,8 @@ def _missing(runs: Sequence[_Run]) -> list[str]:
 
 
 def _take(ledger: Ledger, run: _Run) -> None:
-    """A run's replies, in one transaction. A reply to a request that another run asked too was
-    paid for as well, and is kept beside the other."""
+    """A run's replies, in one transaction. A second reply to the same request was paid for as well,
+    and is kept beside the first."""
     file = run.folder / LEDGER
     if not file.exists():
         return
@@ -122,8 +122,8 @@ def _rows(run: _Run, name: str, record: type[Any]) -> Iterator[Any]:
 
 
 def _add(runs: Sequence[_Run], written: Tally, twice: Any, notes: list[str]) -> None:
-    """All rows, run after run: the pruned ones first, as a row that came through in one run is
-    none that was rejected in another."""
+    """All rows, run after run: the pruned ones first, since a row that was pruned in one run does
+    not count as rejected in another."""
     stood = Numbers()
     for name, record in ((PRUNED, Pruned), (REJECTS, Reject)):
         for number, run in enumerate(runs):

@@ -1,5 +1,5 @@
-"""What stands in a run directory: its settings, its results and their figures; each file whole or
-not there."""
+"""The contents of a run directory: its settings, its results and their figures; each file is
+complete or absent."""
 
 import contextlib
 import json
@@ -19,7 +19,7 @@ from drp_plugin.seen import Numbers, digest
 
 _made: set[Path] = set()  # Run directories that this process made
 _UNASKED = (Reason.REQUEST_FAILED, Reason.EMPTY_REPLY)
-FREE = {"input", "limit", "version"}  # To change: rows may be added, and releases come
+FREE = {"input", "limit", "version"}  # Free to change: rows may be added, and releases differ
 
 
 def prepare(run_dir: Path) -> None:
@@ -31,7 +31,7 @@ def prepare(run_dir: Path) -> None:
 
 
 def unmake(run_dir: Path) -> None:
-    """Remove what a run that came to nothing left in its folder, and the folder if it made it."""
+    """Remove what a run without any result left in its folder, and the folder if it made it."""
     if (run_dir / PRUNED).exists():
         return
     for name in (SETTINGS, SUMMARY, "stdin.jsonl"):
@@ -39,17 +39,17 @@ def unmake(run_dir: Path) -> None:
     with contextlib.suppress(OSError):
         (run_dir / "batches").rmdir()
     if run_dir in _made:
-        with contextlib.suppress(OSError):  # there is something of the user's in it
+        with contextlib.suppress(OSError):  # it holds something of the user's
             run_dir.rmdir()
 
 
 def same(*texts: Any) -> bytes:
-    """What these texts are known by as they are in a file, where lone surrogates cannot be."""
+    """The digest of these texts as they are in a file, where lone surrogates cannot be."""
     return digest(*(str(text).encode("utf-8", "replace").decode() for text in texts))
 
 
 def pruned_before(run_dir: Path) -> Numbers:
-    """The lines of a run's pruned rows, by what their questions are known by."""
+    """The lines of a run's pruned rows, by the digests of their questions."""
     path, lines = run_dir / PRUNED, Numbers()
     for row in jsonl.rows(path) if path.exists() else ():
         if row.value is not None and "id" in row.value:
@@ -58,9 +58,9 @@ def pruned_before(run_dir: Path) -> Numbers:
 
 
 def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> list[str]:
-    """Write the run's settings, or compare them with those it was begun with. A changed setting
-    replaces the run's results, and may pay for all of it again: it is a UserError unless `anew` is
-    set. Returns the differences."""
+    """Write the run's settings, or compare them with those that it was begun with. A changed
+    setting replaces the run's results, and may pay for everything again: this is a UserError unless
+    `anew` is set. Returns the differences."""
     path = run_dir / SETTINGS
     plain = json.loads(hide(json.dumps(settings)))
     try:
@@ -79,7 +79,7 @@ def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> li
 
 
 def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """What differs, as `name: old → new`, settings that are free to change left out."""
+    """The differences, as `name: old → new`, without settings that are free to change."""
     def show(value: Any) -> str:
         return "none" if value is None else value if isinstance(value, str) else json.dumps(value)
 
@@ -94,8 +94,7 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def check_rows(run_dir: Path, rows: Callable[[], Iterable[Question | Reject]]) -> None:
-    """Raises UserError where the run's pruned rows, which the run would replace, are not all among
-    `rows`."""
+    """Raises UserError if some pruned rows, which the run would replace, are not among `rows`."""
     lines = pruned_before(run_dir)
     left, _ = lines.least()
     for row in rows() if left else ():
@@ -131,8 +130,8 @@ class Tally:
 
     def add(self, row: Question | Reject, result: Pruned | Reject | None,
             replies: Iterable[Reply] = ()) -> None:
-        """One row's result; None for a row that was not reached. `replies` are those that it came
-        from; one that several rows share is counted once."""
+        """One row's result; None for a row that was not reached. `replies` are those behind it; one
+        that several rows share is counted once."""
         self.rows += 1
         for reply in replies if result is not None else ():
             if not reply.key or self._counted.first(digest(reply.key), 1) is None:
@@ -158,7 +157,8 @@ class Tally:
             self.tokens_after += result.tokens_after
 
     def summary(self) -> dict[str, Any]:
-        """The figures as one JSON object. Equal results give an equal summary: no times in it."""
+        """The figures as one JSON object. Equal results give equal summaries: they hold no
+        times."""
         return {
             "complete": self.not_reached == 0,
             **{name: getattr(self, name) for name in ("rows", "pruned", "rejected", "not_reached")},
@@ -192,8 +192,8 @@ def _rounded(cost: float | None) -> float | None:
 
 @contextlib.contextmanager
 def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Iterator[Tally]:
-    """The run's outputs: replaced all together when the block ends without an exception; until
-    then what an earlier run left stays."""
+    """The run's outputs: replaced all together when the block ends without an exception; until then
+    an earlier run's outputs stay."""
     with (jsonl.replacing(run_dir / PRUNED) as pruned,
           jsonl.replacing(run_dir / REJECTS) as rejects):
         written = Tally(pruned, rejects, pruned_before(run_dir))

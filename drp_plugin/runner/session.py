@@ -33,7 +33,7 @@ from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.terminal import say
 from drp_plugin.tokens import QWEN, TokenCounter
 
-STOPPED = 3  # Exit code of a run that --max-cost stopped: its results hold a part of the rows
+STOPPED = 3  # Exit code of a run that --max-cost stopped: it has results for a part of the rows
 NOTHING = 2  # Exit code of a run in which not a single row came through
 
 
@@ -50,7 +50,7 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
         with terminable():
             return await _run(job, teacher, settings, run, price, ledger)
     except BaseException:
-        if ledger.discard():  # nothing came of it
+        if ledger.discard():  # it had no result
             unmake(job.run_dir)
         raise
     finally:
@@ -65,7 +65,7 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
             "machine at a time")
     if run.pilot is None and not run.anew and job.settings.get("limit") is None:
         check_rows(job.run_dir, job.rows)
-    # settings that no reply was asked with, nor a result had, may change
+    # settings without any reply or result may change
     begun = bool(len(ledger)) or (job.run_dir / PRUNED).exists()
     changes = settle(job.run_dir, job.settings, anew=run.anew or not begun)
     if changes and begun:
@@ -101,8 +101,7 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
 
 def _check_budget(teacher: Teacher, price: Price | None, settings: TeacherSettings,
                   run: RunOptions) -> None:
-    """Raises UserError where the budget cannot be kept, or not even a request without a prompt
-    fits into it."""
+    """Raises UserError if the budget cannot be kept, or is too small for even an empty prompt."""
     if run.max_cost_usd is None:
         return
     if not 0 < run.max_cost_usd < math.inf:
@@ -123,7 +122,7 @@ def _check_budget(teacher: Teacher, price: Price | None, settings: TeacherSettin
 
 
 def _spent(job: Job, ledger: Ledger, price: Price) -> float:
-    """What the run's replies cost; those stored without a price at the one that holds now."""
+    """What the run's replies cost; those stored without a price at the current one."""
     spent, unknown = ledger.totals().cost_usd or 0.0, 0
     for tag, value in ledger.unpriced():
         cost = price.bill(from_value(value).usage, batch=tag == "batch")
@@ -138,7 +137,7 @@ def _spent(job: Job, ledger: Ledger, price: Price) -> float:
 
 
 def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
-    """The run's last words. Raises RuntimeError when a row was lost, which must never be."""
+    """The run's last lines. Raises RuntimeError if a row was lost, which must never happen."""
     say(f"{job.run_dir}: {tally.line()}")
     if not tally.balanced:
         raise RuntimeError(f"{tally.rows} rows came in, but {tally.pruned} pruned and "
@@ -149,7 +148,7 @@ def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
     if tally.reasons["request_failed"]:
         say("run the same command again to retry the failed rows")
     if budget is not None and budget.exhausted:
-        # replies so far were asked for with this --max-tokens: another one asks all anew
+        # earlier replies were asked for with this --max-tokens: a new value asks for all anew
         lower = "" if budget.spent_usd else " (or with --anew and a lower --max-tokens)"
         say(f"stopped before --max-cost: {tally.not_reached} of {tally.rows} rows were not "
             f"reached; ${budget.spent_usd:.4f} of ${budget.limit_usd:.4f} spent in this run's "
@@ -158,7 +157,7 @@ def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
 
 
 def doubt_run(outcome: Tally | Forecast, reader: Reader) -> None:
-    """Say why no row may have passed, where that lies in the input."""
+    """Say why no row may have passed, if the input is the cause."""
     if isinstance(outcome, Tally):
         passed = outcome.pruned + outcome.rejected - outcome.stages["read"] \
             - outcome.stages["trace"]
@@ -168,8 +167,8 @@ def doubt_run(outcome: Tally | Forecast, reader: Reader) -> None:
 
 
 def finish(outcome: Tally | Forecast, *, strict: bool) -> int:
-    """Print a forecast; the command's exit code: STOPPED where rows were not reached, NOTHING
-    where nothing was gained."""
+    """Print a forecast; the command's exit code: STOPPED if rows were not reached, NOTHING if
+    nothing was gained."""
     if isinstance(outcome, Forecast):
         print(described(outcome))
         return 0
@@ -198,7 +197,7 @@ def method_of(settings: TeacherSettings, rows: Rows, options: PruneOptions, coun
 
 def prune_job(rows: Rows, run_dir: Path, method: Method, options: PruneOptions, prompts: Prompts,
               counter: TokenCounter, *, total: int | None, **recorded: Any) -> Job:
-    """The run; what is `recorded` of it beside the options must be the same when it goes on."""
+    """The run; what is `recorded` of it besides the options must be the same when it resumes."""
     async def flow(trace: Trace, client: RowClient) -> Pruned | Reject:
         return await prune_trace(trace, client, options, prompts=prompts, count=counter.count,
                                  prune=method.prune)
@@ -258,7 +257,7 @@ def prune(rows: str | Path | Iterable[Trace | Reject], run_dir: str | Path,
 
 
 def _to_its_end(begin: Callable[[], Any]) -> None:
-    """Run a coroutine; beside a notebook's event loop, which is busy, in a thread of its own."""
+    """Run a coroutine; in a notebook, whose event loop is busy, in a thread of its own."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -272,7 +271,7 @@ def _to_its_end(begin: Callable[[], Any]) -> None:
         stops.append(lambda: loop.call_soon_threadsafe(task.cancel))
         await begin()
 
-    with ThreadPoolExecutor(1) as apart:  # left when the thread has ended
+    with ThreadPoolExecutor(1) as apart:  # left after the thread has ended
         done = apart.submit(asyncio.run, main())
         try:
             done.result()

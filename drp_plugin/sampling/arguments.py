@@ -1,4 +1,4 @@
-"""Reading arguments given as text: each mistake is one line that names the argument."""
+"""Reading arguments given as text; each mistake is one line that names the argument."""
 
 import contextlib
 import inspect

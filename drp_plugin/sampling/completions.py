@@ -1,4 +1,4 @@
-"""What is asked of a student and what it says: requests, completions, samplers."""
+"""A student's requests and completions, and the samplers."""
 
 import abc
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ class SampleRequest(Record):
     top_p: float = Field(default=0.95, gt=0, le=1)
     top_k: int | None = None
     max_new_tokens: int = MAX_NEW_TOKENS  # A cap; the model's context can make it smaller
-    cutoff: int | None = None  # with `stop_at_cutoff`: so many tokens are read, and one more drawn
+    cutoff: int | None = None  # with `stop_at_cutoff`: so many tokens, and one more, are drawn
     stop_loops: bool = False  # Stop where the tail has become periodic (`loops.token_period`)
     seed: int = 0
 
@@ -47,7 +47,7 @@ class SampleRequest(Record):
 
 
 class Completion(Record):
-    """What the student said."""
+    """A student's completion."""
 
     text: str
     tokens: int  # Tokens that the model generated, without the end-of-sequence token
@@ -59,11 +59,11 @@ class Failed(Record):
     """A request that could not be answered; never an answer."""
 
     error: str
-    reason: Literal["engine", "too_long"] = "engine"  # or no room in the context, whenever asked
+    reason: Literal["engine", "too_long"] = "engine"  # or no room in the context, at any time
 
     @classmethod
     def too_long(cls, prompt: int, context: int) -> "Failed":
-        """Of so many tokens each."""
+        """From the numbers of tokens."""
         return cls(error=f"the prompt has {prompt} tokens and the model's context {context}",
                    reason="too_long")
 
@@ -75,11 +75,12 @@ OUTCOME: TypeAdapter[Outcome] = TypeAdapter(Outcome)  # Reads an outcome from it
 class Sampler(abc.ABC):
     """An engine with a model in it."""
 
-    identity: dict[str, Any]  # all of engine and model that determines a completion, as JSON
+    identity: dict[str, Any]  # all that determines a completion, of engine and model, as JSON
 
     @abc.abstractmethod
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """Each request's index and outcome, as they finish; it takes what it can work on."""
+        """Each request's index and outcome, as they finish; requests are taken as they can be
+        worked on."""
 
     def status(self) -> str:
         """What is out, and what is waited for, in a few words; empty where nothing is."""

@@ -20,28 +20,28 @@ from drp_plugin.sampling.pool import in_thread
 from drp_plugin.terminal import say
 from drp_plugin.thinking import join_response
 
-CONCURRENCY = 64  # Requests in flight at each server; vLLM queues what it cannot hold
+CONCURRENCY = 64  # Requests in flight at each server; vLLM queues the excess
 _OWN = "skip_special_tokens"
 
 
 class _Server(OpenAITeacher):
     """One server: asked as a teacher is, but its replies are a student's completions."""
 
-    plain = False  # It takes no fields beyond OpenAI's own
+    plain = False  # It refuses fields beyond OpenAI's own
 
     async def draw(self, request: SampleRequest, context: int | None) -> Completion:
-        """Raises TeacherError where there is none to be had, Unusable where there never is."""
-        # servers strip special tokens, and </think> is one in some tokenizers
+        """Raises TeacherError if there is none, Unusable if there never is."""
+        # servers strip special tokens, and in some tokenizers </think> is one
         extra: dict[str, Any] = {} if self.official else {_OWN: False}
         if request.top_k:
             extra["top_k"] = request.top_k
-        # vLLM refuses a limit over what its context has left; without one it takes the rest
+        # vLLM refuses a limit over the rest of its context; without one it uses the rest
         limit = request.limit if context is None or request.limit < context else None
         body = chat_body(self.model, Request(messages=request.messages, sampling=Sampling(
             temperature=request.temperature, top_p=request.top_p, seed=request.seed,
             max_tokens=limit, extra=extra)), official=self.official)
         reply = await self.persistent.run(lambda: self._once(body), keep=True)
-        # a server that does not say how it ended: at the limit it was cut
+        # the server does not say how it ended: at the limit it was cut
         stopped = reply.finish_reason == "stop" or (
             reply.finish_reason == "other" and reply.usage.completion_tokens < request.limit)
         tokens = max(reply.usage.completion_tokens - stopped, 0)  # servers count the stop token
@@ -68,7 +68,7 @@ class _Server(OpenAITeacher):
         return explained
 
     def read(self, content: Any) -> Reply:
-        """As a teacher's, with the thinking that the server's own parser took out of the text."""
+        """As a teacher's, with the thinking that the server's parser separated from the text."""
         try:
             value = json.loads(content)
             reply, choice = read_completion(value), value["choices"][0]
@@ -90,9 +90,9 @@ class EndpointSampler(Sampler):
     """A model served by one or more OpenAI-compatible servers.
 
     `model` may be left out where the servers name one themselves. `timeout_s` is for a whole
-    request; `retries` more attempts are made before another server is asked. The key is read
-    from OPENAI_API_KEY; servers of one's own mostly need none. Raises UserError when a server
-    does not answer or does not have the model.
+    request; `retries` more attempts are made before another server is asked. The key is read from
+    OPENAI_API_KEY; your own servers rarely need one. Raises UserError when a server does not answer
+    or does not have the model.
     """
 
     def __init__(self, base_urls: Sequence[str], model: str | None = None, *,
@@ -129,9 +129,9 @@ class EndpointSampler(Sampler):
         return ", ".join(filter(None, (c.status() for c in self._connections)))
 
     def stop(self) -> bool:
-        """See `Sampler.stop`: what is in flight comes in, the second time it is dropped."""
+        """See `Sampler.stop`: requests in flight finish; the second time they are dropped."""
         self._halted.set()
-        with contextlib.suppress(RuntimeError):  # the loop has just ended
+        with contextlib.suppress(RuntimeError):  # the event loop has just ended
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(lambda: [t.cancel() for t in self._running])
         return True
@@ -149,8 +149,8 @@ class EndpointSampler(Sampler):
             while not self._halted.is_set() and (item := next(waiting, None)) is not None:
                 try:
                     results.put((item[0], await self._one(item[1], servers)))
-                except Exception:  # what the others have in flight still comes in
-                    if not self._halted.is_set():  # the second stop would drop it
+                except Exception:  # the other servers' requests in flight still finish
+                    if not self._halted.is_set():  # a second stop would drop them
                         self.stop()
                     raise
 
@@ -177,7 +177,7 @@ def _card(url: str, key: str, model: str | None) -> dict[str, Any]:
     try:
         with openai.OpenAI(base_url=url, api_key=key, timeout=20, max_retries=1) as client:
             cards = [card.model_dump() for card in client.models.list().data]
-    except Exception as error:  # whatever it is, the server cannot be used
+    except Exception as error:  # whatever it is, the server is unusable
         status = getattr(error, "status_code", None)
         what = f"HTTP {status}" if status else no_connection(error)
         if status in (401, 403):

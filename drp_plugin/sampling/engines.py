@@ -1,4 +1,4 @@
-"""Choosing an engine by name, and the one that spans many machines, with an engine for each worker.
+"""Choosing an engine by name, and the engine for many machines, with one model for each worker.
 
 Ray Data shares the requests out. Start it where a Ray cluster is reachable (RAY_ADDRESS, `ray job
 submit`, or one machine, where Ray starts by itself). Each worker holds one model: vLLM on its GPUs,
@@ -23,7 +23,7 @@ BLOCK = 64  # Requests that a worker takes, and stores, at a time
 
 
 def resolve(backend: str, base_urls: Sequence[str] = ()) -> str:
-    """What `auto` means here: the servers that are given, vLLM on a GPU, transformers elsewhere."""
+    """What `auto` means here: the given servers, vLLM on a GPU, transformers elsewhere."""
     if backend in _ENGINES:
         return backend
     if backend != "auto":
@@ -44,7 +44,7 @@ def engine_class(backend: str) -> Any:
 
 def make(backend: str, model: str | None, *, base_urls: Sequence[str] = (),
          adapter: str | None = None, batch_size: int | None = None, **engine: Any) -> Sampler:
-    """The engine with the model in it. Raises UserError when it cannot be had."""
+    """The engine with its model. Raises UserError if it is not available."""
     backend = resolve(backend, base_urls)
     if backend == "openai":
         if not base_urls:

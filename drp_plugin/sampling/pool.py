@@ -1,7 +1,7 @@
 """Work beside this thread: coroutines, and small models on several cores.
 
-A model of a few million weights does not gain from torch's threads, and loses much where the
-cores are shared; a process for each core, with one thread, scales.
+A model of a few million weights gains nothing from torch's threads, and loses much on shared cores;
+one process per core, with one thread, scales.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from typing import Any
 
 from drp_plugin.sampling.completions import OUTCOME, Outcome, SampleRequest
 
-LEAST = 32  # Requests that make one more process worth its start
+LEAST = 32  # Requests that justify one more process
 _LONGEST = 1 << 30  # Bytes of an outcome
 
 
@@ -30,7 +30,7 @@ def cores() -> int:
 
 
 def in_thread(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Iterator[tuple[int, Outcome]]:
-    """What a coroutine, run in a thread of its own, puts into the queue that `work` is given."""
+    """What a coroutine, run in a thread of its own, puts into `work`'s queue."""
     results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
 
     def run() -> None:
@@ -50,10 +50,10 @@ def in_thread(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Iterator[tupl
 def run(kind: type, settings: dict[str, Any], requests: Sequence[SampleRequest],
         workers: int) -> Iterator[tuple[int, Outcome]]:
     """Each request's index and outcome, by processes; RuntimeError where one ends too early."""
-    # -P: what lies in the current folder is not taken for a module
+    # -P: files in the current folder are not taken for modules
     command = [sys.executable, "-P", "-m", "drp_plugin.sampling.pool", kind.__module__,
                kind.__name__, json.dumps(settings)]
-    # ranks of a distributed launch are not the worker's business
+    # a distributed launch's ranks do not concern the worker
     env = {k: v for k, v in os.environ.items() if k not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
     path = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     env |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(path)}
@@ -71,7 +71,7 @@ def run(kind: type, settings: dict[str, Any], requests: Sequence[SampleRequest],
             place, _, outcome = line.partition(b" ")
             results.put((part[int(place)], OUTCOME.validate_json(outcome)))
             left -= 1
-        code = await process.wait()  # its end is heard while the loop is there
+        code = await process.wait()  # its end is noticed while the loop runs
         if left:
             raise RuntimeError(f"a sampling process ended with {code}, {left} completions missing")
 
@@ -91,7 +91,7 @@ def _main() -> None:
     """A worker: sampler and settings as arguments, requests on stdin, outcomes on stdout."""
     module, name, settings = sys.argv[1:]
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # whatever a library prints must not come between
+    os.dup2(2, 1)  # a library's output must not come between
     sampler = getattr(importlib.import_module(module), name)(
         **json.loads(settings), threads=1, workers=1)
     requests = [SampleRequest.model_validate_json(line) for line in sys.stdin]

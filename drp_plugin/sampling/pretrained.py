@@ -1,5 +1,5 @@
-"""A model before it is loaded: its tokenizer with chat template and stop tokens, what it has drawn
-of a completion, and what tells it, its completions (in the ledger's keys) and their seeds apart."""
+"""A model apart from its engine: the tokenizer with chat template and stop tokens, a completion in
+the making, and the identity by which the ledger's keys and the seeds are made."""
 
 import contextlib
 import hashlib
@@ -104,8 +104,8 @@ def identity(engine: str, model: str, *, revision: str | None = None,
              chat_template: str | None = None, adapter: str | None = None,
              **arguments: Any) -> dict[str, Any]:
     """What a completion of this model in this engine depends on, for the ledger's keys.
-    `chat_template` is a file that replaces the model's own; `arguments` are the engine's,
-    of which those that bear on speed alone are left out. A path is known by what is there."""
+    `chat_template` is a file that replaces the model's own; `arguments` are the engine's, without
+    those that affect speed only. A path is identified by its content."""
     known = {name: _value(value) for name, value in sorted(arguments.items())
              if name not in table("engines.yaml")["speed"] and value is not None}
     if adapter is not None:

@@ -101,7 +101,7 @@ def _from_hub(name: str) -> list[Question]:
         raise UserError("the package datasets is not installed",
                         fix="pip install 'drp-plugin[eval]'") from None
     if not hub.reachable():
-        datasets.config.HF_HUB_OFFLINE = True  # the cache at once instead of minutes of retries
+        datasets.config.HF_HUB_OFFLINE = True  # use the cache at once instead of minutes of retries
     try:
         found = datasets.load_dataset(source.path, source.name, split=source.split)
     except Exception as error:  # datasets raises many kinds

@@ -31,7 +31,7 @@ class TraceRequests(Sequence[SampleRequest]):
         self.questions, self.samples, self.seed = questions, samples, seed
         self._prompts, self._prompt, self._settings = prompts, prompt, settings
         self.prompt = prompts.origin(prompt)
-        self[0]  # what is wrong with the prompt is said before a model is loaded
+        self[0]  # a faulty prompt is reported before a model is loaded
 
     def __len__(self) -> int:
         return len(self.questions) * self.samples
@@ -51,18 +51,18 @@ class TraceRequests(Sequence[SampleRequest]):
 
 
 class Sampled:
-    """What sampling has come to so far."""
+    """The state of sampling so far."""
 
     def __init__(self) -> None:
         self.traces = self.tokens = self.cut = 0  # cut: traces that did not end by themselves
-        self.failed: dict[str, list[str]] = {}  # Ids of rows without a trace, by what was wrong
+        self.failed: dict[str, list[str]] = {}  # Ids of rows without a trace, by reason
         self._seen = Seen()
         self._drawn = self._failures = self._graded = self._right = 0
         self._started = time.monotonic()
 
     @contextlib.contextmanager
     def shown(self, what: str, total: int, sampler: Sampler, show: bool = True) -> Iterator[Report]:
-        """The progress on stderr, of what the yielded function is told."""
+        """The progress on stderr; the yielded function takes each outcome."""
         def status() -> str:
             rate = self._drawn / max(time.monotonic() - self._started, 1e-3)
             failed = f"{self._failures} failed" if self._failures else ""
@@ -90,11 +90,11 @@ class Sampled:
                 self._right += grade(completion.text, row.answer, row.dataset).correct
 
     def doubt(self) -> str | None:
-        """Why the traces may be of no use, by the first of them; None without doubt."""
+        """Why the traces may be useless, judged by the first of them; None without doubt."""
         return self._seen.doubt(self._graded, self._right)
 
     def failures(self) -> Iterator[str]:
-        """A line for each thing that was wrong, with the rows that it concerns."""
+        """A line for each reason of failure, with its rows."""
         for error, ids in self.failed.items():
             more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
             yield (f"{len(ids)} of {self.traces + sum(map(len, self.failed.values()))} completions "
@@ -105,7 +105,7 @@ class Sampled:
 def generate(sampler: Sampler, requests: TraceRequests, output: str, *, model: str,
              ledger: Path | None = None) -> Sampled:
     """Sample, and write the traces in the order of the questions, by way of the ledger (else a
-    temporary one). Raises UserError, and leaves the file, where no completion could be had."""
+    temporary one). Raises UserError, and leaves the file alone, if there was no completion."""
     tally = Sampled()
     with opened(ledger) as store:
         with tally.shown("completions", len(requests), sampler) as report:

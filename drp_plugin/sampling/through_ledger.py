@@ -1,4 +1,5 @@
-"""Sampling through a ledger: what is stored is never drawn again, nor by two processes at once."""
+"""Sampling through a ledger: what is stored is never drawn again, and no two processes draw the
+same."""
 
 import contextlib
 import itertools
@@ -36,10 +37,9 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
     """Have the ledger hold a completion of every request; returns the failures, by ledger key.
 
     A completion is stored, durably, as soon as it is finished, and not held in memory. Equal
-    requests are drawn once; what another process is drawing is waited for. Failed requests are
-    not stored, so that the next run tries them again. Ctrl-C and SIGTERM let a sampler that can
-    wait for what is in flight do so, and raise KeyboardInterrupt when that is stored; the second
-    one raises it at once.
+    requests are drawn once; those of another process are waited for. Failed requests are not
+    stored, so that the next run tries them again. After Ctrl-C or SIGTERM a sampler may finish and
+    store what is in flight before KeyboardInterrupt is raised; a second signal raises it at once.
     """
     first: dict[str, int] = {}
     times: Counter[str] = Counter()
@@ -55,7 +55,7 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
         claims = _Claims(ledger, todo)
         asked = (requests[first[key]] for key in claims)
         with contextlib.closing(claims), _interruptible(sampler):
-            one = list(itertools.islice(asked, 1))  # an engine is not started for nothing
+            one = list(itertools.islice(asked, 1))  # do not start an engine for nothing
             for place, outcome in sampler.sample(itertools.chain(one, asked)) if one else ():
                 key = claims.taken[place]
                 if isinstance(outcome, Completion):
@@ -84,7 +84,7 @@ def complete(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger
 
 def outcomes(sampler: Sampler, requests: Iterable[SampleRequest], ledger: Ledger,
              failed: dict[str, Failed]) -> Iterator[Outcome]:
-    """What `draw` has put into the ledger, and what it returned, in the order of the requests."""
+    """The results of `draw`, in the ledger and returned, in the order of the requests."""
     for some in _blocks(request.key(sampler.identity) for request in requests):
         stored = ledger.get_many(some)
         for key in some:
@@ -95,7 +95,7 @@ def within_budget(sampler: Sampler, requests: Sequence[SampleRequest], budget: i
                   ledger: Ledger, report: Report = lambda n, outcome: None) -> list[Outcome]:
     """Completions whose thinking is no longer than `budget` tokens, in order; see `complete`.
     Thinking that is still open after so many tokens is closed there (the tag is not counted), and
-    the model goes on with its answer; one that had closed it goes on where it was."""
+    the model goes on with its answer; closed thinking continues unchanged."""
     first = complete(sampler, [r.model_copy(update={"max_new_tokens": min(budget, r.limit)})
                                for r in requests], ledger, report)
     begun: dict[int, Completion] = {}
@@ -110,7 +110,7 @@ def within_budget(sampler: Sampler, requests: Sequence[SampleRequest], budget: i
             "messages": (*request.messages, Message(role="assistant", content=text)),
             "max_new_tokens": request.max_new_tokens - said.tokens,
             "cutoff": None if request.cutoff is None else request.cutoff - said.tokens}))
-    # the rows were reported when they were drawn for the first time
+    # the rows were reported when they were first drawn
     rest = complete(sampler, more, ledger, lambda n, outcome: report(0, outcome))
     for (index, said), end in zip(begun.items(), rest, strict=True):
         first[index] = end if not isinstance(end, Completion) else end.model_copy(update={
@@ -132,7 +132,7 @@ class _Claims:
         self.ledger, self.keys = ledger, keys
         self.taken: list[str] = []  # In the order in which the sampler took them
         self.open: dict[str, None] = {}  # Those without an outcome
-        self.others: list[str] = []  # What another process draws, or has just stored
+        self.others: list[str] = []  # Keys that another process draws, or has just stored
 
     def __iter__(self) -> Iterator[str]:
         for key in self.keys:

@@ -1,7 +1,7 @@
 """The student in transformers, on a CPU or one GPU: text-only causal language models.
 
-A batch is refilled as soon as rows finish. Rows that run long are set aside and finished
-together later, so that one endless loop never holds the others up.
+A batch is refilled as soon as rows finish. Long rows are set aside and finished together later, so
+that an endless loop never holds up the others.
 """
 
 from collections import deque

@@ -176,7 +176,7 @@ def _without_gpu() -> bool:
     try:
         import torch
     except ImportError:
-        return False  # nor is there a vLLM, which is said where that is imported
+        return False  # there is no vLLM either, which its import reports
     return not torch.cuda.is_available() and not getattr(torch, "xpu", torch.cuda).is_available()
 
 
@@ -199,6 +199,6 @@ def _rank(lora: str) -> int:
 
 
 def _longest(engine: Any) -> int:
-    """The model's context in tokens; where its configuration stands differs between releases."""
+    """The model's context in tokens; the place of its configuration differs between releases."""
     config = getattr(engine, "model_config", None) or engine.vllm_config.model_config
     return int(config.max_model_len)

@@ -1,4 +1,4 @@
-"""What completions are worth: graded and counted with and without the cutoff, from one generation.
+"""Completions graded and counted with and without the cutoff, from one generation.
 
 The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong.
 """
@@ -20,10 +20,10 @@ DEFAULT_CUTOFF = 12_000
 
 
 class Reading(Record):
-    """A completion read up to some cutoff."""
+    """A completion read up to a cutoff."""
 
-    cutoff: int | None  # In tokens; None where nothing was cut
-    outcome: Outcome | None  # None where the gold answer is not known
+    cutoff: int | None  # In tokens; None if nothing was cut
+    outcome: Outcome | None  # None if the gold answer is not known
     correct: bool | None
     extracted: str | None
     extraction: How | None  # How the answer was found: boxed, stated or last_number
@@ -51,7 +51,7 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
 
     `ended=False` says that a length limit stopped one, True that the model ended it (without
     `</think>` it then has no answer, but was not truncated), None that this is not known;
-    `thinking=False` that the model does not think: what has no tags is all answer. `thinking` is
+    `thinking=False` that the model does not think: text without tags is all answer. `thinking` is
     one value for all completions, or one each.
     """
     ids = backend_tokens or [None] * len(completions)
@@ -132,8 +132,8 @@ class Summary(Record):
 
 
 class Figures:
-    """A summary in the making: problem by problem, so that nothing of a row is kept. Means are of
-    each problem first, as lmms-eval's are."""
+    """A summary in the making, problem by problem, so that no row is kept. Means are taken within
+    each problem first, as in lmms-eval."""
 
     def __init__(self, cutoff: int | None) -> None:
         self._cutoff = cutoff

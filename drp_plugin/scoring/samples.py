@@ -22,12 +22,12 @@ class Sample(NamedTuple):
     doc: str  # Identifies the document across runs: its id and the hash of its content
     gold: str  # Empty where none is known
     completions: tuple[str, ...]  # One for each repeat
-    backend_tokens: tuple[int | None, ...]  # Ids of each completion as the backend counted them
+    backend_tokens: tuple[int | None, ...]  # Tokens of each completion as the backend counted them
     ended: tuple[bool | None, ...]  # Whether each ended by itself, not at a limit, where known
     dataset: str | None
     told: dict[str, Any]  # The protocol, where our own task recorded it
     question: str = ""
-    level: str = ""  # Difficulty, where the set has one, e.g. MATH's `Level 5`.
+    level: str = ""  # Difficulty, if the set has one, e.g. MATH's `Level 5`.
 
     @property
     def thinking(self) -> bool:
@@ -43,7 +43,7 @@ class _Made(Record):
 
 
 class _Told(Record):
-    """What our own tasks write under `drp`, as far as it is read again."""
+    """What our own tasks write under `drp`, and is read again."""
 
     id: str | int | None = None
     dataset: str | None = None
@@ -90,7 +90,7 @@ def one_repeat(value: dict[str, Any], sample: Sample, repeat: int) -> dict[str, 
 
 
 def _completions(value: dict[str, Any]) -> tuple[str, ...]:
-    """The completions of a sample, however deep lmms-eval nested them; none where not text."""
+    """The completions of a sample, however deep lmms-eval nested them; none if not text."""
     found = value.get("resps") or value.get("filtered_resps")
     while isinstance(found, list) and len(found) == 1 and isinstance(found[0], list):
         found = found[0]
