@@ -1,4 +1,4 @@
-"""What a person reads: the streams of a command, and the one line in which something is said."""
+"""Output for people: the streams of a command, and its one-line messages."""
 
 import contextlib
 import io
@@ -10,22 +10,22 @@ from typing import Any
 
 from drp_plugin.redact import redact, visible
 
-# the colours, line ends and bars of our own libraries; what else begins an escape is a text's
+# the colours, line ends and bars of our own libraries; any other escape comes from a text
 _OURS = re.compile(r"(\x1b\[(?:[0-9;]*[mAK]|\?25[lh])|\r)")
 
 
 def say(text: str) -> None:
-    """One line on standard error, at once: no key and no escape of a terminal is in it. Where
-    nobody can be told (a terminal is gone, a command has just ended), the work goes on."""
+    """One line on standard error, at once: no key and no escape of a terminal is in it. If nobody
+    can read it (the terminal is gone, the command has just ended), the work continues."""
     with contextlib.suppress(OSError, ValueError):
         print(f"drp: {redact(text)}", file=sys.stderr, flush=True)
 
 
 class _Inert(io.TextIOWrapper):
-    """A stream through which no text can command the terminal. What its encoding lacks is written
-    by its number."""
+    """A stream that keeps texts from controlling the terminal. Characters that its encoding lacks
+    are written as numbers."""
 
-    forgiven: tuple[type[OSError], ...] = ()  # For messages: where nobody is told, the work goes on
+    forgiven: tuple[type[OSError], ...] = ()  # For messages, which nobody may be able to read
 
     def write(self, text: str) -> int:
         with contextlib.suppress(*self.forgiven):
@@ -40,12 +40,12 @@ class _Inert(io.TextIOWrapper):
 
 @contextlib.contextmanager
 def inert() -> Iterator[None]:
-    """Standard output and error as such streams. One that is closed stays so for writers, and its
+    """Standard output and error as such streams. A closed one stays closed for writers, and its
     number goes to no other file."""
     for number in range(3):
         try:
             os.fstat(number)
-        except OSError:  # whoever reads input or writes results is told; messages go nowhere
+        except OSError:  # those who read or write there get an error
             os.open(os.devnull, os.O_RDONLY if number == 1 else os.O_WRONLY)
     if sys.stdin is None:
         sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
@@ -67,6 +67,6 @@ def inert() -> Iterator[None]:
             try:
                 stream.flush()
                 stream.buffer.flush()
-            except OSError:  # told by now; what is left must not be tried again
+            except OSError:  # reported already; the rest must not be tried again
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
             stream.detach()

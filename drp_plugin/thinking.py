@@ -45,7 +45,7 @@ def join_response(thinking: str, answer: str) -> str:
 
 def as_published(response: str) -> str:
     """A response of any family with R1's tags: `<think>T</think>A`. Tags of other families,
-    gpt-oss's harmony and end tokens are read; what has none stays as it is."""
+    gpt-oss's harmony and end tokens are read; text without any is unchanged."""
     text = _without_ends(response)
     if CLOSE in text:
         return text
@@ -57,7 +57,7 @@ def as_published(response: str) -> str:
     ends = list(_P.closes.finditer(text))
     if not ends and (start is None or start[0] == OPEN):
         return text
-    if len(ends) > 1:  # several blocks of thinking: left for others to refuse
+    if len(ends) > 1:  # several blocks of thinking: refused later
         return _P.closes.sub(CLOSE, _P.opens.sub(OPEN, text))
     stop = ends[0] if ends else None
     thought = text[:stop.start()] if stop else text
@@ -71,7 +71,7 @@ def as_published(response: str) -> str:
 
 
 def _without_ends(text: str) -> str:
-    """The text without tokens that only say that it begins or ends."""
+    """The text without tokens that only mark its beginning or end."""
     for mark in table("thinking.yaml")["begins"]:
         text = text.removeprefix(mark)
     while mark := next((m for m in _ENDS if text.rstrip().endswith(m)), ""):
@@ -89,7 +89,7 @@ def _from_harmony(text: str) -> str:
 
 
 class Unfit(Exception):
-    """A text that cannot be trained on; `reason` stands in the lists of build and prune alike."""
+    """A text that cannot be trained on; `reason` is in the lists of both build and prune."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(detail)
@@ -97,9 +97,9 @@ class Unfit(Exception):
 
 
 def shaped(response: str, *, thinking: bool = True) -> str:
-    """The response in the one shape in which training and inference agree token for token. A
-    missing opening tag is mended: chat templates prefill it. Raises Unfit when the thinking is not
-    closed, is empty (unless `thinking` is off), or is there twice, or no answer follows it."""
+    """The response in the one shape in which training and inference agree token by token. A missing
+    opening tag is mended: chat templates prefill it. Raises Unfit when the thinking is not closed,
+    is empty (unless `thinking` is off), or occurs twice, or no answer follows it."""
     text = response.strip()
     body = text[len(OPEN):] if text.startswith(OPEN) else text
     if CLOSE not in body:
@@ -115,7 +115,7 @@ def shaped(response: str, *, thinking: bool = True) -> str:
 
 
 def check_question(question: str, marks: Iterable[str] = CONTROL_TOKENS) -> None:
-    """Raises Unfit when a question holds a thinking tag: the model would take it for its own."""
+    """Raises Unfit if a question holds a thinking tag, which the model would take for its own."""
     for tag in (OPEN, CLOSE):
         if tag in question:
             raise Unfit("think_twice", f"{tag} in the question")
@@ -123,7 +123,7 @@ def check_question(question: str, marks: Iterable[str] = CONTROL_TOKENS) -> None
 
 
 def check_controls(marks: Iterable[str], *texts: str) -> None:
-    """Raises Unfit for a control token of the layout, which the tokenizer would take for real."""
+    """Raises Unfit for a control token of the layout, which the tokenizer would obey."""
     for text in texts:
         for mark in marks:
             if mark in text:

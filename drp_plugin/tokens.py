@@ -38,23 +38,23 @@ _SPLITS = [[
     {"type": "Split", "pattern": {"Regex": QWEN_SPLIT}, "behavior": "Isolated", "invert": False},
     {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": trim, "use_regex": False}]
     for trim in (False, True)]
-#: A space at which words are not parted. Only ASCII parts them, so that nobody need know what else
-#: is white space; `<` may begin an added token, before which several spaces are one piece.
+#: A space at which words are not split. Only ASCII splits them, so that other white space need not
+#: be known; `<` may begin an added token, before which several spaces are one piece.
 _JOINT = re.compile(r" (?![!-;=-~])")
 _MOST = 1 << 18
-#: Longer words (a line of Chinese, base64) are seen once: they would only fill the table.
+#: Longer words (a line of Chinese, base64) occur once: they would only fill the table.
 _LONGEST = 64
 
 
 class _Absent(UserError):
-    """Qwen's tokenizer cannot be had here."""
+    """Qwen's tokenizer is not available here."""
 
 
 class TokenCount(NamedTuple):
     """Tokens of a completion."""
 
     total: int
-    think: int  # Up to and including the last `</think>`; all of them where there is none
+    think: int  # Up to and including the last `</think>`; all of them without one
 
     @property
     def answer(self) -> int:
@@ -68,15 +68,15 @@ class TokenCounter:
         self._tokenizer = tokenizer
         self.name = name
         added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
-        # an added token splits the text before BPE, so its two sides can be counted apart
+        # an added token splits the text before BPE, so its two sides can be counted separately
         self._close_splits = CLOSE in added
         self._words = word_counter(tokenizer)
 
     @classmethod
     def load(cls, spec: str | Path = QWEN, *, exact: bool = True) -> "TokenCounter":
         """The counter for `qwen`, `qwen-pieces`, `student`, a folder, a tokenizer.json, a hub name.
-        `qwen` comes from `qwen_file()`, the local hub cache, or the hub; where none has it and
-        `exact` is off, `qwen-pieces` counts in its place. Raises UserError."""
+        `qwen` comes from `qwen_file()`, the local hub cache, or the hub; without any of these and
+        without `exact`, `qwen-pieces` counts instead. Raises UserError."""
         try:
             return _counter(str(spec))
         except _Absent:
@@ -131,22 +131,22 @@ class TokenCounter:
 
 def count(completion: str, tokenizer: str | Path = QWEN) -> TokenCount:
     """Tokens of a completion: `total`, `think` and `answer`. `tokenizer` is as in
-    `TokenCounter.load`. Raises UserError where it cannot be had."""
+    `TokenCounter.load`. Raises UserError if it is not available."""
     return TokenCounter.load(tokenizer).split_counts([completion])[0]
 
 
 class WordCounter:
     """Token counts of texts, from a table of words that grows.
 
-    BPE never crosses the cuts that a fixed pattern makes before it. One of them is before every
-    space that something other than white space follows: what stands between two such spaces has
-    the same tokens wherever it stands, and traces repeat it. Each distinct one is encoded once.
+    BPE never crosses the cuts of the pre-tokenization pattern. One is before every space that
+    something other than white space follows: text between two such spaces has the same tokens
+    everywhere, and traces repeat it. Each distinct one is encoded once.
     """
 
     def __init__(self, tokenizer: "Tokenizer") -> None:
         self._tokenizer = tokenizer
-        self._first: dict[str, int] = {}  # Tokens of what a text begins with
-        self._words: dict[str, int] = {}  # Tokens of what follows a cut, the space before it too
+        self._first: dict[str, int] = {}  # Tokens of a text's first piece
+        self._words: dict[str, int] = {}  # Tokens of a piece after a cut, with its space
 
     def count(self, text: str) -> int:
         """Tokens of the text."""
@@ -171,7 +171,7 @@ class WordCounter:
 
 
 def word_counter(tokenizer: "Tokenizer") -> WordCounter | None:
-    """A counter for this tokenizer, or None where it is not built like Qwen's."""
+    """A counter for this tokenizer, or None if it is not built like Qwen's."""
     from tokenizers import models, normalizers, pre_tokenizers
 
     split = tokenizer.pre_tokenizer
@@ -244,7 +244,7 @@ def _from_hub(*repositories: str) -> Path | None:
         if isinstance(found := try_to_load_from_cache(repository, "tokenizer.json"), str):
             return Path(found)
     for repository in repositories if hub.reachable() else ():
-        with contextlib.suppress(Exception):  # the caller says what to give instead
+        with contextlib.suppress(Exception):  # the caller says what to use instead
             return Path(hf_hub_download(repository, "tokenizer.json", etag_timeout=hub.WAIT_S))
     return None
 

@@ -27,16 +27,16 @@ from drp_plugin.teachers.offline_steps import StepGroup, groups, split
 
 NAME = "offline:rules"
 _ROOT = Path(__file__).resolve().parents[1]
-_MERGE_BELOW = 60  # Characters; neighbours that both stay and are this short become one
-_Judge = Callable[[Iterable[str]], list[str]]  # Why each clause goes, "" for one that stays
+_MERGE_BELOW = 60  # Characters; neighbours that both stay and are this short are joined
+_Judge = Callable[[Iterable[str]], list[str]]  # Why each clause is dropped, "" for one that stays
 _STEP = re.compile(r"^Step (\d+): ", re.MULTILINE)
 _SKILL = re.compile(r"\nSkill: ([^\n]*)\s*\Z")
 _UNIT = re.compile(r"^\[(\d+)\] ", re.MULTILINE)
 
 
 def section(prompt: str, name: str) -> re.Match[str] | None:
-    """What stands between `<name>` and the last `</name>`, each on a line of its own: the `text`,
-    and the `attributes` of the tag."""
+    """The text between `<name>` and the last `</name>`, each on a line of its own: the `text`, and
+    the `attributes` of the tag."""
     return re.search(rf"(?s)\n<{name}(?P<attributes>(?: [a-z]+=\"[a-z]*\")*)>"
                      rf"(?:\n(?P<text>.*))?\n</{name}>", prompt)
 
@@ -52,7 +52,7 @@ def read_steps(listing: str) -> list[Step]:
 
 
 def read_units(listing: str) -> list[Step]:
-    """The numbered units of an indexed prompt, each with the white space behind it."""
+    """The numbered units of an indexed prompt, each with the white space after it."""
     found = []
     for index, text in numbered(listing, _UNIT):
         space = "\n\n" if text.endswith("\n\n") else \
@@ -103,12 +103,12 @@ class OfflineTeacher(Teacher):
 
     def __init__(self, count: Callable[[str], int] | None = None, quality: float = 1.0) -> None:
         """`count` gives a text's tokens (usage, `max_tokens`); else four characters are one.
-        `quality` is the share of the judgements that are left as the rules made them. The others
-        are turned round: that stands in for a weaker teacher, and the name says so."""
+        `quality` is the share of judgements that are kept as the rules made them. The others are
+        reversed: this stands in for a weaker teacher, and the name says so."""
         self._count = count or (lambda text: (len(text) + 3) // 4)
         self._quality = quality
         self.name = NAME if quality == 1 else f"{NAME}@{quality:g}"
-        # rules change from release to release as no API model does
+        # rules change with releases, unlike an API's model
         self.identity = {"kind": "local", "model": self.name, "rules": source_digest()}
 
     async def ask(self, request: Request) -> Reply:
@@ -128,7 +128,7 @@ class OfflineTeacher(Teacher):
 
 
 def source_digest() -> str:
-    """Sixteen hex digits over this package's modules and tables, all that the rules stand on."""
+    """Sixteen hex digits over this package's modules and tables, all that the rules depend on."""
     digest = hashlib.sha256()
     for file in sorted(chain(_ROOT.rglob("*.py"), _ROOT.joinpath("data").glob("*.yaml"))):
         name = file.relative_to(_ROOT).as_posix()
@@ -176,7 +176,7 @@ def _indexed(given: list[Step], judge: _Judge, final: str | None) -> str:
     texts = [unit.text for unit in given]
     why = judge(texts)
     short = ["" if gone else tighten(text) for text, gone in zip(texts, why, strict=True)]
-    # calculations that only go over known ground again are one long check
+    # calculations that only repeat known results are one long check
     skills = ["Checking" if gone in ("re-check", "after the answer") else "" for gone in why]
     found = split(groups(texts, skills), texts, short)
     return write_indexed(_decide(
@@ -193,8 +193,8 @@ def _revision(given: list[Step], judge: _Judge, final: str | None) -> str:
 
 def _decide(why: Iterable[str], final: str | None, found: Sequence[StepGroup],
             bodies: Sequence[Sequence[str]]) -> tuple[list[Part], str]:
-    """An action for each step, and the text that the kept and rewritten ones make. `why` says of
-    each clause why it goes. The text ends with `final`, where that is given."""
+    """An action for each step, and the text that the kept and rewritten ones make. `why` says why
+    each clause is dropped. The text ends with `final`, where that is given."""
     fates = iter(why)
     kept = [_kept(body, list(islice(fates, len(body)))) for body in bodies]
     if final is not None:
@@ -227,7 +227,7 @@ def _kept(body: Sequence[str], why: Sequence[str]) -> list[Piece]:
 
 
 def _conclude(kept: list[list[Piece]], final: str) -> None:
-    """End with the answer's statement, in place of a last sentence that only says it."""
+    """End with the answer's statement, in place of a last sentence that only states it."""
     pieces = next((pieces for pieces in reversed(kept) if pieces), None)
     if pieces is None:
         return
@@ -246,7 +246,7 @@ def _conclude(kept: list[list[Piece]], final: str) -> None:
 
 
 def _synthesis(kept: Sequence[Sequence[Piece]]) -> str:
-    """Everything that stays, in paragraphs: a new one where the student turns to a next thing."""
+    """All that stays, in paragraphs: a new one where the student turns to something new."""
     result: list[Piece] = []
     length = 0
     for pieces in kept:

@@ -1,4 +1,5 @@
-"""The rule teacher's ear and pen: what a clause is doing, what it says anew, how to say it shorter.
+"""The rule teacher's reading and writing: a clause's role, what is new in it, and how to shorten
+it.
 
 The wordings are in `drp_plugin/data/offline_rules.yaml`.
 """
@@ -20,19 +21,19 @@ _PLAIN = [(re.compile(pattern), new) for pattern, new in _RULES["plain"]]
 _STOP_WORDS = frozenset(_RULES["stop_words"].split())
 _NUMBER = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?")
 _MEMORY = 60  # Kept clauses that a new one is compared with
-_LONGEST = 3000  # Characters; a clause that is longer is no prose
+_LONGEST = 3000  # Characters; a longer clause is not prose
 
 
 @dataclass(frozen=True)
 class Clause:
-    """A clause of T with what can be read off it alone."""
+    """A clause of T with what can be seen from it alone."""
 
     text: str
 
     @cached_property
     def body(self) -> str:
         """The text without white space around it; a long one loses its middle, so that every
-        pattern goes through it in no time."""
+        pattern stays fast."""
         text = self.text.strip()
         return text if len(text) <= _LONGEST else f"{text[:1500]} … {text[-1500:]}"
 
@@ -47,7 +48,7 @@ class Clause:
 
     @cached_property
     def plain(self) -> str:
-        """The body such that the same value looks the same: `$\\dfrac{1}{4}$` and `1/4`."""
+        """The body with equal values written alike: `$\\dfrac{1}{4}$` and `1/4`."""
         text = self.body
         for pattern, new in _PLAIN:
             text = pattern.sub(new, text)
@@ -60,7 +61,7 @@ class Clause:
 
     @cached_property
     def results(self) -> frozenset[str]:
-        """Numbers that stand where a result stands: behind `=`, "is", "gives" …"""
+        """Numbers in the place of a result: after `=`, "is", "gives" …"""
         found = _CUES["results"].findall(_joined(self.body))
         return frozenset(number.replace(",", "").lstrip("-") for number in found)
 
@@ -100,7 +101,7 @@ def _joined(text: str) -> str:
 
 
 def skill(text: str) -> str:
-    """The mathematical skill, or the kind of talk, that a clause shows most."""
+    """The mathematical skill, or the kind of talk, that a clause mostly shows."""
     clause = Clause(text)
     return next(str(rule["skill"]) for rule in _RULES["skills"]
                 if rule.get("math", clause.math) == clause.math and clause.says(*rule["any"])
@@ -109,8 +110,8 @@ def skill(text: str) -> str:
 
 
 def tighten(text: str) -> str:
-    """The clause without filler words and hedges; empty when nothing else was in it. Formulas,
-    numbers and the order of words stay as they are."""
+    """The clause without filler words and hedges; empty if there is nothing else. Formulas, numbers
+    and the order of words do not change."""
     text = text.strip()
     if len(text) > _LONGEST:
         return text
@@ -135,7 +136,7 @@ def statement(final: str) -> str:
 
 
 class Stated:
-    """What a text has said so far. `given` are the numbers of the question."""
+    """What a text has stated so far. `given` are the numbers of the question."""
 
     def __init__(self, given: set[str]) -> None:
         self._numbers, self._equations = set(given), set[str]()

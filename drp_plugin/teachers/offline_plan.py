@@ -7,10 +7,10 @@ from itertools import groupby
 from drp_plugin.teachers.offline_cues import Clause, Stated
 from drp_plugin.teachers.offline_steps import Goal, reach
 
-_LONGEST_ASIDE = 60  # Clauses; a re-check that runs on longer is taken for a part of the reasoning
+_LONGEST_ASIDE = 60  # Clauses; a longer re-check is taken for part of the reasoning
 _LOOKBACK = 8
 _LOOKAHEAD = 10
-_MEMORY = 60  # Places of a number that are looked at
+_MEMORY = 60  # Occurrences of a number that are examined
 _HANGING = re.compile(r"(?:which|giving|resulting|leaving|meaning|because|since|while|whereas)\b")
 
 
@@ -24,7 +24,7 @@ class Judge:
         self.goal = Goal(final)
         self.given = set(self.question.numbers)
         self.answer = Clause(answer)
-        # A part of a longer trace ends where it ends, unless the answer is in it.
+        # A part of a longer trace is read to its end, unless it holds the answer.
         self.reached = reach(clauses, self.goal, question, answer) \
             if clauses and (whole or any(map(self.goal.stated, clauses))) else len(clauses) - 1
         self.drop = ["" for _ in clauses]
@@ -41,7 +41,7 @@ class Judge:
 
     def judge(self) -> list[str]:
         """Mark re-checks, dead ends and talk, then bring back what the rest depends on. Returns why
-        each clause goes, "" for one that stays."""
+        each clause is dropped, "" for one that stays."""
         closing = self._closing()
         for i in range(self.reached + 1, len(self.clauses)):
             self.drop[i] = "" if i == closing else "after the answer"
@@ -60,13 +60,13 @@ class Judge:
                      and not clause.equations and not clause.says("guess")), None)
 
     def _brings(self, i: int) -> bool:
-        """Whether clause `i` is the first to have a number that is used behind it."""
+        """Whether clause `i` is the first with a number that is used after it."""
         return any(self.places[number][0] == i and number not in self.given
                    and (self.places[number][-1] > i or number in self.answer.numbers)
                    for number in self.clauses[i].numbers)
 
     def _asides(self) -> None:
-        """Re-checks and other ways, up to where they end or bring something new."""
+        """Re-checks and alternative ways, up to where they end or bring something new."""
         i = 0
         while i < self.reached:
             clause = self.clauses[i]
@@ -86,7 +86,7 @@ class Judge:
             i = end
 
     def _retractions(self) -> None:
-        """What the student takes back, and facts that it calls irrelevant."""
+        """What the student retracts, and facts that it calls irrelevant."""
         for i, clause in enumerate(self.clauses[: self.reached]):
             if self.drop[i]:
                 continue
@@ -104,7 +104,7 @@ class Judge:
                 self.drop[j] = self.drop[j] or "taken back"
 
     def _talk(self) -> None:
-        """Hesitation, planning and restating that hold nothing of the reasoning."""
+        """Hesitation, planning and restating without any reasoning."""
         goal_said = False
         for i, clause in enumerate(self.clauses[: self.reached]):
             if self.drop[i]:
@@ -160,7 +160,7 @@ class Judge:
                    for j in range(i + 1, min(i + 7, self.reached + 1)))
 
     def _said_again(self, i: int) -> bool:
-        """Whether a clause soon after says the same, nearer to where it is used."""
+        """Whether a clause soon after says the same, nearer to its use."""
         clause = self.clauses[i]
         return any(set(other.numbers) == set(clause.numbers) and clause.words <= other.words
                    for other in self.clauses[i + 1 : min(i + 25, self.reached + 1)])
@@ -172,7 +172,7 @@ class Judge:
                    for clause in self.clauses[i + 1 : min(i + 3, self.reached + 1)])
 
     def _repetitions(self) -> None:
-        """What has been said before: the same equations, or the same words and numbers."""
+        """Repetitions: the same equations, or the same words and numbers."""
         said = Stated(self.given)
         for i, clause in enumerate(self.clauses[: self.reached + 1]):
             if self.drop[i]:
@@ -183,14 +183,14 @@ class Judge:
                 said.add(clause)
 
     def _dangling(self) -> None:
-        """Lead-ins whose formula has gone, and full stops of nothing."""
+        """Lead-ins without their formula, and lone full stops."""
         for i in range(self.reached - 1, -1, -1):
             if not self.drop[i] and self.clauses[i].body.endswith(":") and self.drop[i + 1] \
                     and not self._brings(i):
                 self.drop[i] = "lead-in"
 
     def _lists(self) -> None:
-        """Items of one list stay together: neighbours that differ in their numbers alone."""
+        """Items of one list stay together: neighbours that differ in their numbers only."""
         shapes = [re.sub(r"\d+", "#", clause.body) if clause.math else None
                   for clause in self.clauses[: self.reached + 1]]
         for shape, group in groupby(range(self.reached + 1), key=shapes.__getitem__):
@@ -200,7 +200,7 @@ class Judge:
                     self.drop[i] = ""
 
     def _sentences(self) -> None:
-        """No clause without the one that it hangs on: "which is 5" stays with what is 5."""
+        """No clause without the one that it depends on: "which is 5" stays with what is 5."""
         for i in range(self.reached, 0, -1):
             clause, before = self.clauses[i], self.clauses[i - 1]
             if self.drop[i] or not self.drop[i - 1] or before.text.rstrip()[-1:] not in ",;:":
@@ -213,7 +213,7 @@ class Judge:
 
     def _restore(self) -> None:
         """Bring back the clause that first has a number which a kept clause works with."""
-        for i in range(self.reached, -1, -1):  # so that what comes back is looked at in its turn
+        for i in range(self.reached, -1, -1):  # so that restored clauses are examined in turn
             clause = self.clauses[i]
             for number in () if self.drop[i] else clause.numbers:
                 earlier = [j for j in self.places[number] if j < i]

@@ -1,5 +1,5 @@
-"""The rule teacher's decomposition: units of T put together into steps of one skill,
-and where a trace has its answer."""
+"""The rule teacher's decomposition: units of T joined into steps of one skill, and the place of a
+trace's answer."""
 
 import re
 from collections.abc import Sequence
@@ -28,9 +28,9 @@ class StepGroup(NamedTuple):
 def groups(units: Sequence[str], skills: Sequence[str] = ()) -> list[StepGroup]:
     """Steps of one skill each; they partition the units.
 
-    A lead-in that ends with a colon stays with what it leads to, short units with their
-    neighbours, and talk is never put together with mathematics. `skills` are the units' own
-    where they are known better than from their wording ("" where not).
+    A lead-in that ends with a colon stays with what it leads to, short units with their neighbours,
+    and talk is never joined with mathematics. `skills` are the units' own if known better than from
+    their wording ("" if not).
     """
     found: list[StepGroup] = []
     length = 0
@@ -62,9 +62,9 @@ def _belongs(before: str, last: str, name: str, unit: str) -> bool:
 
 def split(found: Sequence[StepGroup], units: Sequence[str],
           short: Sequence[str]) -> list[StepGroup]:
-    """Groups cut where units stay as they are beside others that go or change. `short` is what
-    becomes of each unit, "" where it goes. Then most steps can be kept or deleted whole, and little
-    has to be written anew."""
+    """Groups cut between units that stay and those that are dropped or changed, so that most steps
+    can be kept or deleted whole and little has to be rewritten. `short` is each unit's new text, ""
+    if it is dropped."""
     def fate(index: int) -> str:
         return "goes" if not short[index] else \
             "stays" if short[index] == units[index].strip() else "changes"
@@ -91,7 +91,7 @@ _RESULT_WORDS = (r"(?:[=≈]|\b(?:is|are|be|was|get|gets|gives|us|equals?|to|bec
 
 
 class Goal:
-    """The final answer, and how to see that a clause states it."""
+    """The final answer, and how to recognise a clause that states it."""
 
     def __init__(self, final: str | None) -> None:
         self.key = Clause((final or "")[:500]).plain.strip(" .")
@@ -112,15 +112,15 @@ class Goal:
 
 def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> int:
     """Index of the clause that first states the final answer as the outcome of the reasoning. Not
-    every mention will do: what the student's own answer part builds on must have come up by then, a
-    guess does not count, and a value that the question states must be concluded."""
+    every mention counts: what the student's answer part builds on must have come up by then, it
+    must not be a guess, and a value that the question states must be concluded."""
     given = {n.replace(",", "") for n in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?", question)}
     stated = [i for i, clause in enumerate(clauses) if goal.stated(clause)]
     certain = [i for i in stated if not clauses[i].says("guess")]
     if not certain:
         return stated[-1] if stated else next(
             (i for i, clause in enumerate(clauses) if clause.says("conclude")), len(clauses) - 1)
-    # numbers that the answer part works with and the thinking has, beyond the question's
+    # numbers of both the answer part and the thinking, beyond the question's
     there = {n for clause in clauses for n in clause.numbers}
     needed = (set(Clause(answer).numbers) & there) - given - _TRIVIAL
     least = _last_step(clauses, goal, answer)
@@ -147,9 +147,9 @@ def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> 
 
 
 def _last_step(clauses: Sequence[Clause], goal: Goal, answer: str) -> int:
-    """Index of the clause with the calculation by which the answer part gets its result. 0 where it
-    has none, or the thinking does it otherwise. An intermediate result that happens to equal the
-    final one is not taken for it."""
+    """Index of the clause with the calculation by which the answer part gets its result. 0 if it
+    has none, or the thinking has another way. An intermediate result that happens to equal the
+    final one does not count."""
     body = re.split(r"\b(?:verif|check|confirm)", answer, maxsplit=1, flags=re.IGNORECASE)[0]
     ending = re.compile(rf"([^=≈,;:]{{1,120}})[=≈] ?{re.escape(goal.key)}(?![\w/^]|\.\d)")
     for line in reversed(body[-20_000:].split("\n")):

@@ -19,7 +19,7 @@ KINDS = ("openai:MODEL, azure:DEPLOYMENT, gemini:MODEL, vllm:PATH, offline, offl
 
 @dataclass(frozen=True)
 class TeacherSettings:
-    """What the shared options say."""
+    """The values of the shared options."""
 
     teacher: str
     base_urls: tuple[str, ...] = ()
@@ -50,11 +50,11 @@ class TeacherSettings:
 
     @property
     def active(self) -> int:
-        """Rows that are worked on at once, so that every server has `concurrency` requests."""
+        """Rows in work at a time, so that every server has `concurrency` requests."""
         return self.concurrency * max(1, len(self.base_urls))
 
     def find_price(self, teacher: Teacher) -> Price | None:
-        """The teacher's price, where one is known."""
+        """The teacher's price, if known."""
         return find_price(teacher.name, override=self.price, file=self.prices,
                           hosted=self._official, local=teacher.local)
 
@@ -64,7 +64,7 @@ class TeacherSettings:
 
     @property
     def endpoint(self) -> str | None:
-        """The address for the run's settings: None however OpenAI's own server was named."""
+        """The address for the run's settings: None for OpenAI's own server, however named."""
         if len(self.base_urls) > 1:
             return SEVERAL
         own = self.teacher.startswith("openai:") and self._official

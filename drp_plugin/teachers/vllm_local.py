@@ -13,7 +13,7 @@ from drp_plugin.sampling.vllm_engine import arguments
 
 class VllmTeacher(Teacher):
     """A local model; vLLM's engine batches what is asked at once. `engine` holds arguments of
-    vLLM's engine. Raises UserError for one that it does not have, and where there is no vLLM."""
+    vLLM's engine. Raises UserError for one that it does not have, and without vLLM."""
 
     def __init__(self, path: str, *, concurrency: int = 64,
                  engine: dict[str, Any] | None = None) -> None:

@@ -1,5 +1,5 @@
-"""What stands beside a set: its data card, and its entry in LLaMA-Factory's `dataset_info.json`
-among those of others; and how it goes to the Hugging Face hub."""
+"""A set's data card, its entry in LLaMA-Factory's `dataset_info.json`, and its upload to the
+Hugging Face hub."""
 
 import contextlib
 import re
@@ -100,7 +100,7 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
 
 def check_name(name: str) -> str:
     """The name; raises UserError for one that LLaMA-Factory cannot find (it splits at commas), or
-    that another set's own files have: `x.card.json` is the card of `x`."""
+    that clashes with another set's files: `x.card.json` is the card of `x`."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) or name == "dataset_info" \
             or name.endswith((".card", ".provenance", ".dropped")):
         raise UserError(f"--name {name!r} cannot be a data set's name",
@@ -150,7 +150,8 @@ def check_free(folder: Path, name: str) -> None:
 
 
 def register(folder: Path, name: str, entry: dict[str, Any]) -> None:
-    """Add or replace one entry under the lock; all else stays, a user's keys in the entry too."""
+    """Add or replace one entry under the lock; all else stays, including a user's keys in the
+    entry."""
     info = read_info(folder)
     old = info.get(name)
     kept = {k: v for k, v in old.items() if k not in _OURS} if isinstance(old, dict) else {}
@@ -169,7 +170,7 @@ def push(folder: Path, name: str, repository: str, *, private: bool = True) -> s
     with tempfile.TemporaryDirectory() as staging:
         shutil.copy(folder / f"{name}.json", Path(staging) / f"{name}.json")
         for file in (f"{name}.provenance.jsonl", f"{name}.card.json"):
-            # paths of the builder's own machine are cut to the run's name and file
+            # paths of the builder's machine are cut to the run's name and file
             text = re.sub(r'"[^"]*?([^"/]+/[^"/]+\.jsonl)"', r'"\1"',
                           (folder / file).read_text("utf-8"))
             (Path(staging) / file).write_text(text, encoding="utf-8")
@@ -179,7 +180,7 @@ def push(folder: Path, name: str, repository: str, *, private: bool = True) -> s
             url = api.create_repo(repository, repo_type="dataset", private=private, exist_ok=True)
             api.upload_folder(repo_id=url.repo_id, repo_type="dataset", folder_path=staging,
                               commit_message=f"{name}, built by drp-plugin")
-        except Exception as error:  # HTTP, authentication, name: all the user's to mend
+        except Exception as error:  # HTTP, authentication, name: the user can mend all of them
             reason = str(error).strip().splitlines()
             raise UserError(f"the hub refused {repository!r}: {reason[0] if reason else error!r}",
                             fix="Set HF_TOKEN to a token that may write there") from None

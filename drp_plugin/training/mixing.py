@@ -18,13 +18,13 @@ from drp_plugin.resources import table
 class Fit(NamedTuple):
     """A row that can be trained on, without its text."""
 
-    trained: bytes  # what equal rows have the same of
+    trained: bytes  # the same for equal rows
     order: bytes  # its place in the shuffle
     group: str
     id: str
     source: str
     row: int
-    tokens: int | None  # its length as a training row; None where it was not counted
+    tokens: int | None  # its length as a training row; None if not counted
     offset: int = 0  # its place in the spool
 
 
@@ -33,7 +33,7 @@ _TABLES, _SORT = table("spool.yaml").values()
 
 class Spool:
     """The rows that can be trained on: their texts in a nameless file beside the set that is being
-    built, the rest in a temporary database. Both go with the process."""
+    built, the rest in a temporary database. Both vanish with the process."""
 
     def __init__(self, folder: Path) -> None:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
@@ -50,7 +50,7 @@ class Spool:
         self._end += self._file.write(f"{dumps(example)}\n{json.dumps(note)}\n".encode())
 
     def sort(self) -> Iterator[tuple[Fit, str]]:
-        """Sort the rows, once; those that are equal to another one, and where that is."""
+        """Sort the rows, once; yields those that equal another one, with its place."""
         self._base.execute(_SORT)
         for *fit, _, line, source in self._base.execute("SELECT * FROM sorted WHERE turn > 1"):
             yield Fit(*fit), f"row {line} of {source}"
@@ -75,7 +75,7 @@ def digest(*parts: str | None) -> bytes:
 
 
 def parse_ratio(text: str) -> dict[str, float]:
-    """`gsm8k=3,prm12k=5` as weights by data set; raises UserError when it cannot be read."""
+    """`gsm8k=3,prm12k=5` as weights by data set; raises UserError for any other text."""
     weights: dict[str, float] = {}
     for part in text.split(","):
         name, _, value = (piece.strip() for piece in part.partition("="))
@@ -90,11 +90,11 @@ def parse_ratio(text: str) -> dict[str, float]:
 
 
 def match_groups(groups: Sequence[str], names: Sequence[str]) -> dict[str, str]:
-    """Each group's ratio name: `gsm8k` is for `gsm8k_train`, too. UserError where one is left."""
+    """Each group's ratio name: `gsm8k` is for `gsm8k_train`, too. UserError if one is left."""
     found: dict[str, str] = {}
     for group in groups:
         hits = [n for n in names if group.startswith(n) and not group[len(n):][:1].isalnum()]
-        if hits:  # a group's own name is the longest of all
+        if hits:  # a group's own name is the longest match
             found[group] = max(hits, key=len)
     missing = [n for n in names if n not in found.values()]
     without = [g for g in groups if g not in found]
@@ -125,7 +125,7 @@ class Mix:
 
     Without `ratio` the sources mix as they are; the first `size` rows of the shuffle stay. The
     result is shuffled as a whole, since LLaMA-Factory's `max_samples` takes the first rows. The
-    order hangs on seed and content alone: concurrent pruning writes rows as they come.
+    order depends on seed and content only: concurrent pruning writes rows as they come.
     """
 
     def __init__(self, spool: Spool, size: int | None, ratio: Mapping[str, float] | None) -> None:

@@ -20,7 +20,7 @@ from drp_plugin.training.templates import BARE, DEFAULT_TEMPLATE, Count, Family,
 
 @dataclass(frozen=True)
 class SetSettings:
-    """What decides the set, besides the rows: the options of `drp build`. `prompt` None takes each
+    """The options of `drp build`, which decide the set besides the rows. `prompt` None takes each
     row's own; `cutoff_len` counts the tokens of prompt and response."""
 
     name: str
@@ -31,14 +31,14 @@ class SetSettings:
     prompt: str | None = None
     cutoff_len: int = 4096
     keep_over_cutoff: bool = False
-    test_sets: tuple[str, ...] = ()  # What is trained on is compared with their questions
+    test_sets: tuple[str, ...] = ()  # Training questions are compared with theirs
     drop_overlap: bool = False
     pairs: bool = False
 
 
 @dataclass(frozen=True)
 class Built:
-    """What a build made, and notes that a person should read."""
+    """A build's results, and notes that a person should read."""
 
     file: Path
     rows: int
@@ -54,7 +54,7 @@ def first_of(dropped: Iterable[Dropped], reason: str) -> Dropped:
 
 @dataclass
 class Sorter:
-    """Tells rows that can be trained on from the others, and keeps their text on disk."""
+    """Separates rows that can be trained on from the others, and keeps their text on disk."""
 
     settings: SetSettings
     layout: Family
@@ -124,7 +124,7 @@ class Sorter:
         return response, rejected
 
     def mixed(self, source: str | Path) -> Mix:
-        """The rows of the set. Raises UserError, which names the `source`, where there are none."""
+        """The rows of the set. Raises UserError, which names the `source`, if there are none."""
         for fit, same in self.spool.sort():
             self._drop(fit, Why.DUPLICATE, f"same as {same}")
         self.dropped.sort(key=lambda d: (d.source, d.row))
@@ -196,7 +196,7 @@ def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
 
 
 def _text(spool: Spool, chosen: Mix) -> Iterator[str]:
-    """The set as LLaMA-Factory is given it: one JSON array, a row a line."""
+    """The set for LLaMA-Factory: one JSON array, a row per line."""
     yield "[\n"
     for number, (_, example, _) in enumerate(spool.read(chosen), start=1):
         yield example + (",\n" if number < len(chosen) else "\n")
@@ -205,7 +205,7 @@ def _text(spool: Spool, chosen: Mix) -> Iterator[str]:
 
 def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Mix,
            dropped: Sequence[Dropped], facts: dict[str, Any], replace_set: bool) -> Path:
-    """Write the set and what stands beside it; returns the set's file."""
+    """Write the set and its other files; returns the set's file."""
     name, file = settings.name, folder / f"{settings.name}.json"
     with dataset_info.locked(folder):
         dataset_info.check_free(folder, name)
@@ -218,7 +218,7 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Mix,
             raise UserError("is there already, with other rows", file=file,
                             fix="Give --replace to overwrite it, or another --name")
         jsonl.write_json(folder / f"{name}.card.json", facts)
-        if not same:  # a set that is as it was keeps its date, by which `drp check` knows it
+        if not same:  # an unchanged set keeps its date, by which `drp check` knows it
             with jsonl.replacing(file) as out:
                 out.writelines(_text(spool, chosen))
         jsonl.write(folder / f"{name}.provenance.jsonl", (

@@ -1,8 +1,8 @@
-"""What may be trained on: rows of run directories of `drp prune` and of plain JSONL files, without
-questions that stand in a test set too, as they are or nearly so.
+"""Candidates for training: rows of run directories of `drp prune` and of plain JSONL files, without
+questions that also occur in a test set, exactly or nearly.
 
-The index holds the test questions alone, which are few; training rows pass by it one at a time. So
-it is exact where MinHash (datasketch) estimates, and needs no dependency, and memory stays flat.
+The index holds only the test questions, which are few; training rows are compared one at a time. So
+it is exact, unlike MinHash, needs no dependency, and memory stays flat.
 """
 
 import contextlib
@@ -42,15 +42,15 @@ class Why(StrEnum):
     THINK_TWICE = "think_twice"  # in the thinking or the answer, or a tag in the question
     EMPTY_THINKING = "empty_thinking"
     EMPTY_ANSWER = "empty_answer"
-    CONTROL_TOKEN = "control_token"  # of the chat layout: it would be taken for the real one
+    CONTROL_TOKEN = "control_token"  # of the chat layout: the tokenizer would obey it
     DUPLICATE = "duplicate"
     REJECTED_BY_HAND = "rejected_by_hand"  # in the page of `drp inspect`
     EDIT_REFUSED = "edit_refused"  # an edit by hand fails a check, and was not accepted
-    EXCLUDED = "excluded"  # the question stands in a file given with --exclude
-    IN_TEST_SET = "in_test_set"  # nearly the same question stands in a --test-set
+    EXCLUDED = "excluded"  # the question is in a file given with --exclude
+    IN_TEST_SET = "in_test_set"  # nearly the same question is in a --test-set
     OVER_CUTOFF = "over_cutoff"
     NO_REJECTED = "no_rejected"  # pairs were asked for, and the row has no other response
-    NOT_SAMPLED = "not_sampled"  # good, but more than --size and --ratio have room for
+    NOT_SAMPLED = "not_sampled"  # good, but beyond --size and --ratio
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Dropped:
 
 
 def _name(value: dict[str, Any], run: str) -> str:
-    """The row's id; where it has none, one of its content, so that its line does not matter."""
+    """The row's id, else one made from its content, so that its line does not matter."""
     if value.get("id") not in (None, ""):
         return str(value["id"])
     text = jsonl.dumps({key: value.get(key) for key in ("question", "response")})
@@ -95,8 +95,8 @@ def read_source(path: str | Path,
     """Every row of a run directory or file, as a candidate or dropped with its reason.
 
     A row needs `question` and `response`; pruned rows, traces and teacher-written responses all
-    have them. What `drp inspect` left of a run's rows takes their place. Raises UserError when
-    the path cannot be read, or for an edit that fits no row.
+    have them. Decisions of `drp inspect` apply to a run's rows. Raises UserError when the path
+    cannot be read, or for an edit that fits no row.
     """
     path = Path(path)
     if not path.exists():
@@ -131,7 +131,7 @@ def read_source(path: str | Path,
 
 
 def _edited(row: Pruned) -> dict[str, Any]:
-    """A row as a person left it; `edited` says how, where it was edited."""
+    """A row as a person left it; `edited` says how it was edited."""
     return {**row.model_dump(mode="json"), "edited": row.verdict.get("edited", {}).get("how")}
 
 
@@ -161,14 +161,14 @@ _WORD = re.compile(r"[^\W\d_]+|\d+|[-+*/=<>^%\u2212\u00d7\u00f7\u00b7]")
 
 
 class Overlap(NamedTuple):
-    """The test question that a training question is, or is nearly."""
+    """The test question that equals a training question, or nearly."""
 
     test: str  # The set that was named, and the question's id
     similarity: float  # 1 for the same words in the same order
 
 
 class HeldOut:
-    """What is trained on is compared with these."""
+    """Questions of test sets, to be compared with training questions."""
 
     def __init__(self, sets: Iterable[str]) -> None:
         """`sets` are tasks of lmms-eval (`drp_gsm8k`, `drp`), sets of questions and files, as
@@ -186,7 +186,7 @@ class HeldOut:
                 self._same.setdefault(hash(tuple(words)), label)
 
     def find(self, question: str) -> Overlap | None:
-        """The test question that comes nearest, where one is near enough."""
+        """The nearest test question, if it is near enough."""
         words = _words(question)
         if (same := self._same.get(hash(tuple(words)))) is not None:
             return Overlap(same, 1.0)
@@ -196,7 +196,7 @@ class HeldOut:
         likeness, number = max(close, default=(0.0, 0))
         if likeness < NEAR:
             return None
-        # what has the same shingles in another order is near, and not the same
+        # the same shingles in another order are near, not the same
         return Overlap(self._known[-number][0], min(round(likeness, 3), 0.999))
 
 

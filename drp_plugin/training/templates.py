@@ -1,5 +1,5 @@
-"""What stands around a question: the prompt that it is put in, since the student is trained on what
-it will be asked, and the chat layout of its family, with the LLaMA-Factory template of each.
+"""The text around a question: its prompt, since the student is trained on what it will be asked,
+and the chat layout of the model's family, with its LLaMA-Factory template.
 
 Lengths are counted by the layouts; `drp check` compares them with the chat template of inference.
 """
@@ -16,8 +16,8 @@ from drp_plugin.prompts import Prompts
 from drp_plugin.resources import table
 
 Count = Callable[[str], int]  # text to tokens, none added: `drp_plugin.tokens.TokenCounter.count`
-BARE = "none"  # The question as it stands, which `eval_plain` is as well
-EVALUATED = "eval_boxed"  # what `drp generate` and the tasks ask, but the embedded student
+BARE = "none"  # The bare question, as `eval_plain` is too
+EVALUATED = "eval_boxed"  # what `drp generate` and the tasks ask, except of the embedded student
 
 
 @cache
@@ -35,8 +35,8 @@ def asking(prompt: str) -> Callable[[str], str]:
 @dataclass(frozen=True)
 class Family:
     """How one family of reasoning models lays out a question and its response. `template` is its
-    name in LLaMA-Factory, `prefix` stands before everything, `before` and `after` stand around the
-    question, and `end` behind the response: it is trained, and its token stops generation."""
+    name in LLaMA-Factory, `prefix` opens the prompt, `before` and `after` surround the question,
+    and `end` closes the response: it is trained, and its token stops generation."""
 
     template: str
     prefix: str
@@ -66,9 +66,9 @@ DEFAULT_TEMPLATE = "deepseekr1"
 
 
 def family(template: str, tokenizer: str | None = None) -> tuple[Family, str | None]:
-    """The layout of a LLaMA-Factory template, and a note where it is not LLaMA-Factory's own word.
+    """The layout of a LLaMA-Factory template, and a note if it is not from LLaMA-Factory itself.
     Without LLaMA-Factory, the chat template of `tokenizer`, the student's folder, tells the layout
-    of one not known here. Raises UserError for a template of which nothing can be known."""
+    of one not known here. Raises UserError for an unknown template."""
     if template in FAMILIES:
         return FAMILIES[template], None
     from drp_plugin.training.preflight import framework

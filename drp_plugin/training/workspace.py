@@ -30,18 +30,18 @@ def _scalar(path: Path | str) -> str:
 
 @dataclass(frozen=True)
 class Substitute:
-    """A student of the user's own, in the place of the paper's 7B model."""
+    """A student of the user's own, in place of the paper's 7B model."""
 
     model: str  # a folder or a hub name
     template: str
 
     @property
     def name(self) -> str:
-        """What its files and folders are called by."""
+        """The name for its files and folders."""
         return re.sub(r"[^a-z0-9]+", "_", Path(self.model).name.lower()).strip("_")
 
     def put(self, text: str) -> str:
-        """A file for the 7B model, made one for this student."""
+        """A file for the 7B model, changed into one for this student."""
         text = text.replace(f": {_PAPER}", f": {_scalar(self.model)}")
         text = text.replace(Path(_PAPER).name, Path(self.model).name)
         text = re.sub(r"^template: .*$", f"template: {self.template}", text, flags=re.MULTILINE)
@@ -49,7 +49,7 @@ class Substitute:
 
 
 def own_student(model: str, template: str | None) -> Substitute:
-    """Raises UserError for a student or a template that cannot be."""
+    """Raises UserError for an impossible student or template."""
     if template is None:
         raise UserError("--student needs --template", fix="Name the student's own template of "
                         "LLaMA-Factory, such as qwen3 or llama3")
@@ -85,7 +85,7 @@ def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> s
             new = _scalar(folder / old)
         return f"{key}: {new}{note}"
 
-    # a workspace has no folder around its YAMLs, and its commands are run from inside it
+    # a workspace has no folder around its YAMLs, and its commands run inside it
     return _LINE.sub(value, text.replace(f"{FOLDER}/", "").replace(f"{RECIPES}/", ""))
 
 
@@ -93,10 +93,10 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
          student: Substitute | None = None, force: bool = False) -> list[Path]:
     """Write every shipped config below `folder`; returns the files written.
 
-    `dataset_dir` is where `drp build` puts its sets (default: `folder/data`). A student that
-    stands in `models` under its own name is taken from there instead of the hub. A file that is
-    there and differs is the user's and stays, unless `force`. With `student` the files of the
-    paper's 7B model are made its own, and those of the other models are left out.
+    `dataset_dir` is where `drp build` puts its sets (default: `folder/data`). A student in `models`
+    under its own name is used instead of the hub's. An existing file that differs is the user's and
+    is kept, unless `force`. With `student` the files of the paper's 7B model are made its own, and
+    those of the other models are left out.
 
     Raises UserError when `models` is no folder.
     """
@@ -107,7 +107,7 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
     written = []
     shipped = [(path, path.relative_to(root)) for root in (resource(FOLDER), resource(RECIPES))
                for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json", ".py")
-               and (root.name != RECIPES or path.parent != root)]  # those are experiments
+               and (root.name != RECIPES or path.parent != root)]  # these are experiments
     for source, place in shipped:
         target, text = folder / place, source.read_text(encoding="utf-8")
         if student is not None and source.suffix == ".yaml" and place.parts[0] != "accelerate":

@@ -1,5 +1,5 @@
-"""The checks in their order, and those of settings that the parser takes although training dies of
-them or trains nothing."""
+"""The checks in their order, and those of settings that the parser accepts although training fails
+with them or trains nothing."""
 
 import tempfile
 from collections.abc import Callable, Sequence
@@ -30,7 +30,7 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
     student's tokenizer cannot be had: nothing can be proved then.
     """
     path = Path(path)
-    if not path.is_file():  # said before anything heavy is imported
+    if not path.is_file():  # checked before anything heavy is imported
         raise UserError("is a folder" if path.is_dir() else "no such file", file=path,
                         fix="Give a YAML file" if path.is_dir() else "Check the path")
     framework.require()
@@ -79,7 +79,7 @@ def _check_training(case: Preflight, progress: Progress, *, gpus: int | None = N
 
 
 def _check_export(case: Preflight) -> None:
-    """Is the adapter there, does the tokenizer stay, and what will be written?"""
+    """Is the adapter there, is the tokenizer unchanged, and what will be written?"""
     if case.raw.get("quantization_bit"):
         case.add("quantized_merge")
     target = Path(str(case.model.export_dir))
@@ -138,7 +138,7 @@ def _check_values(case: Preflight) -> bool:
 
 
 def _check_run(case: Preflight) -> None:
-    """Is anything trained, and do rows of an earlier run take the set's place?"""
+    """Is anything trained, and do rows stored by an earlier run replace the set?"""
     training, data = case.training, case.data
     if not (training.do_train or training.do_eval or training.do_predict):
         case.add("no_training")

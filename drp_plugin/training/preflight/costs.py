@@ -1,4 +1,4 @@
-"""What a training takes: steps, batch, GPU memory; and where it goes on."""
+"""A training's steps, batch and GPU memory; and where it resumes."""
 
 import contextlib
 import math
@@ -11,12 +11,12 @@ from drp_plugin.training.preflight.findings import Preflight
 from drp_plugin.training.preflight.weights import check_adapter, empty_model
 
 GIB = 2**30
-_STATE = "trainer_state.json"  # what the trainer reads first of a checkpoint
+_STATE = "trainer_state.json"  # what the trainer reads first in a checkpoint
 _ANEW = "To train anew, set overwrite_output_dir: true or take another output_dir"
 
 
 def _processes(case: Preflight, asked: int | None) -> int:
-    """GPUs that train: as asked, as Ray's workers, as the launcher's environment, else 1."""
+    """Number of GPUs: as asked, from Ray's workers, from the launcher's environment, else 1."""
     def of_launcher(name: str) -> int:
         value = os.environ.get(name, "")
         return max(1, int(value)) if value.isdecimal() else 1  # also takes `gpu` and `auto`
@@ -72,7 +72,7 @@ def _steps(case: Preflight, rows: int, gpus: int) -> int:
 
 
 def check_resume(case: Preflight) -> None:
-    """Does training go on from output_dir's last checkpoint, and is anything left to train?"""
+    """Does training resume from output_dir's last checkpoint, and is anything left to train?"""
     from transformers.trainer_utils import get_last_checkpoint
 
     resume, output = case.training.resume_from_checkpoint, case.training.output_dir
@@ -102,7 +102,8 @@ def check_resume(case: Preflight) -> None:
 
 
 def count_parameters(case: Preflight) -> tuple[int, int] | None:
-    """Parameters in all, and those that are trained (adapter's, too); None: not to be counted."""
+    """Parameters in all, and the trained ones (also of an adapter); None if they cannot be
+    counted."""
     model = None
     try:
         model = empty_model(case.student)
@@ -121,9 +122,9 @@ def count_parameters(case: Preflight) -> tuple[int, int] | None:
 def memory(case: Preflight, parameters: int, trained: int) -> None:
     """An estimate for one GPU: weights, adapter and its optimizer, activations, logits.
 
-    With gradient checkpointing, LLaMA-Factory's default, one tensor a layer is kept; without it, as
-    much of each layer as one takes at its peak (not measured). The peak comes with the loss (logits
-    in bf16 and fp32, and a gradient) or, where the vocabulary is small, in the layer that is worked
+    With gradient checkpointing, LLaMA-Factory's default, one tensor a layer is kept; without it,
+    the peak of one layer for each layer (not measured). The peak comes with the loss (logits in
+    bf16 and fp32, and a gradient) or, where the vocabulary is small, in the layer that is worked
     on. With the 7B and the 1.5B student on an H200 the estimate is within 1 % of what tensors took,
     from 1,024 to 16,384 tokens (`python benchmarks/gpu.py`).
     """

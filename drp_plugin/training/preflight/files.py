@@ -14,20 +14,20 @@ from drp_plugin.errors import UserError, meant
 from drp_plugin.hub import looks_local
 from drp_plugin.training.preflight.findings import Preflight
 
-# Which values do for a setting of one kind: an empty switch is off, and 0 and 1 do as well.
+# Which values fit a setting of one kind: an empty switch is off, and 0 and 1 fit as well.
 _KINDS: dict[type, tuple[tuple[type, ...], str]] = {
     int: ((int,), "a whole number"), float: ((int, float), "a number"),
     bool: ((bool, int, type(None)), "true or false")}
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says, in one line of bounded length; its type where it says nothing."""
+    """An error's text, in one line of bounded length; its type if it has no text."""
     text = str(error).strip()
     return " ".join(text.split())[:300] if text else type(error).__name__
 
 
 def cause_of(error: BaseException) -> BaseException:
-    """What lies behind the errors that `datasets` wraps around another."""
+    """The error inside those that `datasets` wraps around another."""
     return cause_of(error.__cause__) if error.__cause__ is not None else error
 
 
@@ -46,7 +46,7 @@ def read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
 
 
 def refusal(path: str, error: Exception, classes: list[type]) -> UserError:
-    """What the parser refused, with the setting that was probably meant by one it does not know."""
+    """What the parser refused, with the probable meaning of an unknown setting."""
     unknown = re.findall(r"'([^']+)'", str(error)) if "not used by" in str(error) else []
     if not unknown:
         return UserError(f"LLaMA-Factory refuses it: {first_line(error)}", file=path)
@@ -56,7 +56,7 @@ def refusal(path: str, error: Exception, classes: list[type]) -> UserError:
 
 
 def check_types(path: str, settings: dict[str, Any], classes: list[type]) -> None:
-    """Raises UserError for numbers, switches and choices that the parser would take unseen."""
+    """Raises UserError for numbers, switches and choices that the parser would accept unchecked."""
     for args in classes:
         for key, hint in typing.get_type_hints(args).items():
             union = typing.get_origin(hint) in (typing.Union, types.UnionType)
@@ -116,7 +116,7 @@ def check_plans(case: Preflight, raw: dict[str, Any]) -> dict[str, Any]:
 
 
 def zero_stage(plan: Any) -> int:
-    """Which stage of ZeRO a DeepSpeed plan asks for; 0 without a plan that can be read."""
+    """The ZeRO stage of a DeepSpeed plan; 0 without a readable plan."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         plan = read_object(plan) if isinstance(plan, str) else plan
         return int(plan["zero_optimization"]["stage"])

@@ -39,7 +39,7 @@ def quiet() -> Iterator[None]:
     datasets: Any = sys.modules.get("datasets")
     bars = datasets and datasets.is_progress_bar_enabled()
     level = logging.root.manager.disable
-    # the parser sets variables too (precision, FSDP's): none of them stays
+    # the parser sets variables too (precision, FSDP's): none of them persists
     with (mock.patch.dict(os.environ, _SILENT), contextlib.redirect_stdout(io.StringIO()),
           warnings.catch_warnings(action="ignore")):
         for name in table("llamafactory.yaml")["launcher"]:
@@ -56,12 +56,12 @@ def quiet() -> Iterator[None]:
 
 
 class BadSet(Exception):
-    """Why a data set cannot be had, and how to mend it, in one line."""
+    """Why a data set is not available, and how to mend it, in one line."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was found: a stable name for scripts, and what is wrong and mends it."""
+    """One finding: a stable name for scripts, what is wrong, and what mends it."""
 
     level: str  # error, warning or info
     code: str
@@ -70,7 +70,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class TrainedRow:
-    """A row as the student sees it: what it only reads, and what every token of is trained."""
+    """A row as the student sees it: the part that it only reads, and the part that is trained."""
 
     masked: str
     trained: str
@@ -79,8 +79,8 @@ class TrainedRow:
 
 @dataclass
 class Preflight:
-    """A YAML, the student and the rows that it names, as far as they are known, and all findings.
-    Each check is a function of it."""
+    """A YAML, its student and rows as far as they are known, and all findings. Each check is a
+    function of it."""
 
     config: str
     findings: list[Finding] = field(default_factory=list)
@@ -96,7 +96,7 @@ class Preflight:
 
     used: Any = None  # the student's tokenizer as training loads and fixes it
     pristine: Any = None  # the same untouched, as inference loads it
-    student: Any = None  # the model's config; None where it cannot be had
+    student: Any = None  # the model's config; None if not available
     stops: list[int] = field(default_factory=list)  # the ids that stop its generation
     template: Any = None  # LLaMA-Factory's, once it is known to fit
     layout: Family | None = None  # that template as text

@@ -1,8 +1,8 @@
 """The one place that touches LLaMA-Factory's private parts: its parser, data code and templates.
 
 A check sees what the training will see: rows are loaded, mixed, split, encoded and packed by
-LLaMA-Factory itself. What depends on the machine (GPUs, DeepSpeed, launchers) is taken out of the
-settings first, or put in its place for the time of a question.
+LLaMA-Factory itself. Settings that depend on the machine (GPUs, DeepSpeed, launchers) are removed
+first, or replaced while LLaMA-Factory is asked.
 """
 
 import contextlib
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 SEEN = "0.9.5"
-# Settings that the parser takes only on a GPU, or with DeepSpeed installed. DeepSpeed's file is
-# checked apart, and the parser is told the stage of its plan.
+# Settings that the parser accepts only on a GPU, or with DeepSpeed installed. DeepSpeed's file is
+# checked separately, and the parser gets the stage of its plan.
 _MACHINE = ("deepspeed", "tf32")
 OWN_SYSTEM = "detailed thinking off"  # `openai` format puts it, unasked, in every system prompt
 
@@ -32,7 +32,7 @@ def _part(name: str) -> Any:
 
 
 def require() -> None:
-    """Raises UserError when LLaMA-Factory is not installed, or lacks what is asked of it here."""
+    """Raises UserError when LLaMA-Factory is not installed, or lacks what is used here."""
     try:
         with quiet():
             parts = table("llamafactory.yaml")["parts"]
@@ -65,7 +65,7 @@ def parse(case: Preflight, raw: dict[str, Any], cache: Path | None = None) -> No
             if cache:
                 case.model, case.data, case.training, case.finetuning, _ = \
                     parser.get_train_args(settings)
-                case.model.cache_dir = str(cache)  # nothing stale is read, nothing left behind
+                case.model.cache_dir = str(cache)  # nothing stale is read or left
             else:
                 case.model, case.data, case.finetuning, _ = parser.get_infer_args(settings)
     except Exception as error:
@@ -80,7 +80,7 @@ def has_stored_rows(folder: str) -> bool:
 def load_tokenizer(case: Preflight) -> Any:
     """The tokenizer as training loads it. Raises what transformers raises."""
     args = copy.copy(case.model)
-    args.cache_dir = None  # the hub's usual cache: a tokenizer that is there is not loaded again
+    args.cache_dir = None  # the hub's usual cache: a cached tokenizer is not loaded again
     with quiet():
         return _part("model.loader").load_tokenizer(args)["tokenizer"]
 
@@ -98,7 +98,7 @@ def make_trainable(case: Preflight, model: Any) -> Any:
 
 
 def quantization_fault(case: Preflight) -> str | None:
-    """What LLaMA-Factory says against this quantization of this model; None when it takes it."""
+    """LLaMA-Factory's objection to this quantization of this model; None without one."""
     part = _part("model.model_utils.quantization")
     with quiet(), swapped(part, is_deepspeed_zero3_enabled=lambda: case.zero == 3,
                            is_fsdp_enabled=lambda: bool(case.training.fsdp),
@@ -189,7 +189,7 @@ def load_rows(case: Preflight, name: str) -> "Dataset":
 
 
 def _plain(data: Any) -> Any:
-    """The data settings without what only costs a check time, or hides rows from it."""
+    """The data settings without those that only cost a check time or hide rows from it."""
     data = copy.copy(data)
     data.max_samples = data.preprocessing_num_workers = None
     data.overwrite_cache, data.streaming = True, False
@@ -210,7 +210,7 @@ def mixed(case: Preflight, sets: "dict[str, Dataset]") -> "Dataset":
 def split(case: Preflight) -> "tuple[Dataset, int]":
     """The rows to train on, and how many are held out. Raises ValueError where none are left."""
     rows: Any = case.rows
-    if case.data.streaming:  # it cannot count: it takes the first rows of the stream
+    if case.data.streaming:  # it cannot count a stream: it takes the first rows
         held = min(int(case.data.val_size), len(rows))
         if held == len(rows):
             raise ValueError("the whole stream is held out")

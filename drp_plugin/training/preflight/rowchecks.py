@@ -1,4 +1,4 @@
-"""Checks of every row, as text and as ids: is training what inference will send and see?"""
+"""Checks of every row, as text and as ids: does training match what inference will send and see?"""
 
 import contextlib
 import re
@@ -62,7 +62,7 @@ def faults(prompt: str, response: str, marks: tuple[str, ...]) -> list[str]:
 
 
 def _frame(prompt: str) -> tuple[str, str]:
-    """What a prompt puts before and behind a question."""
+    """A prompt's text before and after a question."""
     return asking(prompt)("a\0a").partition("a\0a")[::2]
 
 
@@ -76,7 +76,7 @@ def _frames(asked: str) -> dict[tuple[str, str], str]:
 
 
 def _sets_itself(tokenizer: Any, system: str) -> bool:
-    """Whether the chat template puts this system prompt before a bare question by itself."""
+    """Whether the chat template itself puts this system prompt before a bare question."""
     turns = [{"role": "system", "content": system}, {"role": "user", "content": "Q"}]
     with contextlib.suppress(Exception):  # a template may raise anything, from inside Jinja
         whole, bare = (tokenizer.apply_chat_template(t, tokenize=False) for t in (turns, turns[1:]))
@@ -108,7 +108,7 @@ def _first_difference(tokenizer: Any, ours: list[int], theirs: list[int]) -> str
 
 
 class _Tally:
-    """What the rows come to, one by one."""
+    """The totals over the rows, one by one."""
 
     def __init__(self, case: Preflight, asked: str) -> None:
         self.case, self.asked, self.frames = case, asked, _frames(asked)
@@ -194,7 +194,7 @@ class _Tally:
                           + (f", cut to {cutoff}" if cutoff < len(ids) else ""))
 
     def report(self, total: int, max_cut: float) -> None:
-        """What is wrong with how many rows, and the facts."""
+        """Report each fault with its number of rows, and the facts."""
         case, counts, lengths = self.case, self.counts, self.lengths or [0]
         cut = counts["cut_rows"]
         for code in (code for code in WORDS if counts[code] and code != "cut_rows"):
@@ -216,7 +216,7 @@ class _Tally:
         self._report_prompts(total)
 
     def _report_prompts(self, total: int) -> None:
-        """Compare the rows' prompts with that which the student will be asked with."""
+        """Compare the rows' prompts with the one that the student will be asked with."""
         wanted, bare = _frame(self.asked), {BARE: "the bare question"}
         other = {name: n for name, n in self.prompts.items() if name != self.frames[wanted]}
         asked = BARE if wanted == ("", "") else self.asked
@@ -234,8 +234,8 @@ class _Tally:
 def check_rows(case: Preflight, *, prompt: str | None, max_cut: float, examples: int,
                tick: Callable[[], None]) -> None:
     """Look at every row. The student will be asked with `prompt`, by default that of the tasks
-    (`eval_boxed`, for the embedded student the bare question). Raises UserError for a prompt that
-    there is not."""
+    (`eval_boxed`, for the embedded student the bare question). Raises UserError for an unknown
+    prompt."""
     if prompt is None:
         embedded = Path(case.name).resolve() == model_path().resolve()
         prompt = BARE if embedded else EVALUATED

@@ -1,4 +1,4 @@
-"""Checks of the data sets as wholes: are they there, mixed, and not split already?"""
+"""Checks of whole data sets: are they there, mixed, and not split already?"""
 
 import json
 import math
@@ -28,7 +28,7 @@ def _registered(case: Preflight) -> dict[str, Any] | None:
 
 
 def load_sets(case: Preflight) -> "dict[str, Dataset]":
-    """Rows of every set that `dataset` names; what cannot be had becomes a finding."""
+    """Rows of every set that `dataset` names; a set that is not available becomes a finding."""
     folder, names = case.data.dataset_dir, case.data.dataset or []
     try:
         info = _registered(case)
@@ -95,8 +95,8 @@ def _check_max_samples(case: Preflight, sets: "dict[str, Dataset]") -> None:
     """`max_samples` takes the first rows of each set: a set in order of its sources loses some.
 
     The sources are known for sets that `drp build` made. For others the first rows are compared
-    with the rest in length and in notation; rows that were shuffled differ by chance alone, and
-    six standard errors are beyond chance.
+    with the rest in length and in notation; rows that were shuffled differ by chance only, and six
+    standard errors are beyond chance.
     """
     limit = case.data.max_samples
     longer = {name: rows for name, rows in sets.items() if limit and len(rows) > limit}

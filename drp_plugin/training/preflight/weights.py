@@ -1,5 +1,5 @@
-"""Checks of the student by its files: tokenizer, template, config, and the shapes of the weights,
-none of which are read."""
+"""Checks of the student's files: tokenizer, template, config, and the shapes of the weights, which
+are not loaded."""
 
 import contextlib
 import unicodedata
@@ -38,7 +38,8 @@ def load_base(case: Preflight) -> None:
 
 
 def check_model(case: Preflight) -> None:
-    """Does the model load in these bits, reach cutoff_len, and fit the adapter it goes on from?"""
+    """Does the model load in these bits, reach cutoff_len, and fit the adapter that training
+    continues?"""
     if fault := framework.quantization_fault(case):
         case.add("bad_quantization", fault=fault)
     context = getattr(case.student, "max_position_embeddings", None)
@@ -48,7 +49,7 @@ def check_model(case: Preflight) -> None:
 
 
 def check_tokenizer(case: Preflight, responses: list[str]) -> None:
-    """Does text come back from its ids, and does the tokenizer belong to the model?"""
+    """Does decoding restore the text, and does the tokenizer belong to the model?"""
     def spaces(text: str) -> str:
         return "".join(c for c in text if c.isspace())
 
@@ -78,7 +79,7 @@ def check_template(case: Preflight) -> bool:
         case.add("bad_template", fault=framework.template_fault(name)
                  or f"template {name!r}: {first_line(error)}")
         return False
-    with contextlib.suppress(Exception):  # a template that is more than text around a question
+    with contextlib.suppress(Exception):  # a template with more than text around a question
         case.layout = framework.layout(case.template, case.used)
     used, pristine = case.used, case.pristine
     if used.eos_token_id != pristine.eos_token_id:
@@ -99,7 +100,7 @@ def check_template(case: Preflight) -> bool:
 
 
 def empty_model(config: Any) -> Any:
-    """The model without its weights: no memory is used. Raises what transformers raises."""
+    """The model without its weights: it uses no memory. Raises what transformers raises."""
     import torch
     from transformers import AutoModelForCausalLM
 
@@ -108,8 +109,8 @@ def empty_model(config: Any) -> Any:
 
 
 def check_adapters(case: Preflight, mend: str) -> None:
-    """Can each local adapter be read, and was it trained on this student? `mend` is how one that
-    is not there is made."""
+    """Can each local adapter be read, and was it trained on this student? `mend` says how to make a
+    missing one."""
     for name in filter(is_local, filter(None, case.model.adapter_name_or_path or [])):
         folder = Path(name) / (case.model.adapter_folder or "")
         try:
@@ -149,7 +150,7 @@ def _foreign(folder: Path, config: Any) -> str | None:
                 return first_line(error)
             wanted = {name: tuple(value.shape) for name, value in get_peft_model_state_dict(
                 made, save_embedding_layers=False).items()}
-    except Exception:  # no weights yet, or of a kind that cannot be looked into
+    except Exception:  # no weights yet, or of an unreadable kind
         return None
     wrong = sorted(name for name in wanted.keys() | held.keys()
                    if held.get(name, wanted.get(name)) != wanted.get(name) or name not in held)
