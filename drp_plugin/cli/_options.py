@@ -42,7 +42,7 @@ def load_counter(spec: str) -> TokenCounter:
     made = TokenCounter.load(spec, exact=False)
     if made.name == PIECES != spec:
         click.echo(f"note: tokens are counted by {PIECES}, about 3 % under Qwen's own tokenizer, "
-                   f"which cannot be had here ({QWEN_VARIABLE} names its tokenizer.json)", err=True)
+                   f"which is not available here ({QWEN_VARIABLE} names its file)", err=True)
     return made
 
 

@@ -71,7 +71,7 @@ def _tell(found: Statistics) -> None:
     line = f"{found.pruned} pruned and {sum(found.rejected.values())} rejected rows"
     if found.not_reached:
         line += (f"; {found.not_reached} more were not reached, as --max-cost stopped the run: "
-                 "run it again with a higher one to go on")
+                 "run it again with a higher one to continue")
     click.echo(line, err=True)
 
 

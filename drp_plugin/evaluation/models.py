@@ -39,7 +39,7 @@ def visible_device(inherited: str | None, index: int) -> str:
         return str(index)
     names = [name.strip() for name in inherited.split(",") if name.strip()]
     if index >= len(names):
-        raise UserError(f"GPU {index} is wanted, and {VISIBLE}={inherited} gives {len(names)}",
+        raise UserError(f"GPU {index} is needed, but {VISIBLE}={inherited} gives {len(names)}",
                         fix="Start as many processes as there are GPUs")
     return names[index]
 

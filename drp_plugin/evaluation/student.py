@@ -65,10 +65,10 @@ class StudentModel(lmms):  # type: ignore[misc]
             thinking = take("thinking", None)
             self.thinking = None if thinking is None else flag("thinking", thinking)
             if self.budget and self.thinking is False:
-                raise UserError("thinking_budget has no use with thinking=False",
+                raise UserError("thinking_budget has no effect with thinking=False",
                                 fix="Leave one of them out")
             if max_batch_size is not None:
-                raise UserError(f"--max_batch_size has no use with {self.name}",
+                raise UserError(f"--max_batch_size has no effect with {self.name}",
                                 fix="Leave it out, or give --batch_size")
             self.stop_at_cutoff, self.stop_loops = (flag(name, take(name, False)) for name
                                                     in ("stop_at_cutoff", "stop_loops"))

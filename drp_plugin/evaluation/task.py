@@ -86,7 +86,7 @@ class DRPTask(TextTask):
             name, given = str(self.config.task), self.command_line
             for option, (neutral, why) in table("lmms_options.yaml").items():
                 if getattr(given, option, None) not in (None, neutral):
-                    raise UserError(f"--{option} has no use with {name}",
+                    raise UserError(f"--{option} has no effect with {name}",
                                     fix=f"Leave it out: {why}")
             kwargs = self.config.generation_kwargs = dict(self.config.generation_kwargs or {})
             if prompt := kwargs.pop("prompt", None):    # a checkpoint's own, see recipes/arena_7b
@@ -95,8 +95,8 @@ class DRPTask(TextTask):
                 self.prompting.first("")    # raises where there is no such prompt
             system = settings.get("system_instruction")
             if system and self.protocol.system is not None:
-                raise UserError(f"--system_instruction has no use with {name}, which has a system "
-                                "prompt of its own", fix="Leave it out")
+                raise UserError(f"--system_instruction has no effect with {name}, which has "
+                                "its own system prompt", fix="Leave it out")
             self.prompting.system_instruction = system
             self.config.repeats = integer("repeats", kwargs.pop("repeats", None)) \
                 or self.config.repeats

@@ -81,7 +81,7 @@ def check_loop(reply: str, asked: str = "") -> None:
     repeats itself, so may the reply that echoes it."""
     period = loop_period(reply)
     if period and "".join(reply[-2 * period:].split()) not in "".join(asked.split()):
-        raise FormatError("it repeats itself and comes to no end.")
+        raise FormatError("it repeats itself without end.")
 
 
 class CutReply(Exception):
@@ -115,7 +115,7 @@ class Dialogue:
         try:
             reply = await self._client(request)
         except TooLong as error:
-            raise CutReply(Reply(text=""), f"the teacher does not take a request so long "
+            raise CutReply(Reply(text=""), f"the teacher does not accept a request of this length "
                                            f"({error})") from None
         except TeacherError as error:
             raise Rejection(stage, error.reason, str(error)) from None

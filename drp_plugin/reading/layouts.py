@@ -209,8 +209,8 @@ def _conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[l
             turns = sum(_role(part) in _ASSISTANT for part in talk[:-1])
             if turns and "question" not in columns and not row.get("question") \
                     and not row.get("problem"):
-                raise Unreadable("a conversation of several turns: its last question does not "
-                                 "stand by itself")
+                raise Unreadable("a conversation of several turns: its last question needs the "
+                                 "earlier ones")
             return talk, name
     return [], ""
 

@@ -122,7 +122,7 @@ class Reader:
         if is_open(found.gold) and "open" not in self._said:
             self._said.add("open")
             self._say(f"{self.path}: a row lists several gold answers, which does not say whether "
-                      "all or any of them are asked for: such rows count as without gold")
+                      "all or any of them are asked for: such rows count as rows without gold")
         kind = kind_of(row)
         if kind not in self._said and any(field != name for field, name in used.items()):
             self._said.add(kind)

@@ -65,8 +65,8 @@ class BatchRun:
             return
         with self._claimed():
             for sent in self.files.open() if leave else ():
-                self.say(f"batch {sent.id or sent.label} is given up: what it has not answered by "
-                         "now is asked again")
+                self.say(f"batch {sent.id or sent.label} is given up: its unanswered requests are "
+                         "sent again")
             try:
                 await self._settle_open(wait=False, leave=leave)
             except (UserError, TeacherError) as error:
@@ -166,12 +166,11 @@ class BatchRun:
                     if status.state == "too_large" and sent.size > 1:
                         self._shrink(sent.size)
                     elif status.state == "gone":
-                        self.say(f"batch {sent.id}: {status.detail}; what it was to answer is "
-                                 "asked again")
+                        self.say(f"batch {sent.id}: {status.detail}; its requests are sent again")
                     elif status.state != "running":
                         refused.append(f"batch {sent.id} was refused: {status.detail}")
                         if len(waiting) > 1:
-                            self.say(f"{refused[-1]}; the others are waited for")
+                            self.say(f"{refused[-1]}; waiting for the others")
             if not wait:
                 return
             if still:

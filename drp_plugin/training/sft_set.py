@@ -85,7 +85,7 @@ class Sorter:
         response, rejected = self._prepared(row, asked)
         excluded = self.excluded.find(row.question)
         if excluded and excluded.similarity == 1:
-            raise Unfit(Why.EXCLUDED, "the question stands in an --exclude file")
+            raise Unfit(Why.EXCLUDED, "the question is in an --exclude file")
         overlap = self.tests.find(row.question)
         if overlap and settings.drop_overlap:
             raise Unfit(Why.IN_TEST_SET, f"{overlap.test}, similarity {overlap.similarity:g}")
@@ -215,7 +215,7 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Mix,
         with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
             same = made.digest() == hashlib.file_digest(opened, "sha256").digest()
         if file.exists() and not same and not replace_set:
-            raise UserError("is there already, with other rows", file=file,
+            raise UserError("already exists, with other rows", file=file,
                             fix="Give --replace to overwrite it, or another --name")
         jsonl.write_json(folder / f"{name}.card.json", facts)
         if not same:  # an unchanged set keeps its date, by which `drp check` knows it
