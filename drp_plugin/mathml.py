@@ -11,6 +11,7 @@ import gzip
 import hashlib
 import html
 import itertools
+import json
 import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from typing import Any
 import jinja2
 import math_core
 
-from drp_plugin.redact import visible
+from drp_plugin.redact import UNSEEN, visible
 from drp_plugin.resources import Patterns
 
 _P = Patterns("mathml.yaml", "patterns")
@@ -70,6 +71,8 @@ def framed(page: Path, **values: Any) -> tuple[str, str, str]:
     only one that the page's policy allows, by its hash; and its tail. Data go between."""
     template, script, style = (page.with_suffix(end).read_text("utf-8")
                                for end in (".html", ".js", ".css"))
+    unseen = re.sub(r"\\U000(\w{5})", r"\\u{\1}", UNSEEN.pattern)  # as JavaScript spells it
+    script = f'const UNSEEN = new RegExp({json.dumps(unseen)}, "u");\n{script}'
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     head, _, tail = jinja2.Template(
         template, autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True

@@ -11,7 +11,7 @@ from drp_plugin.resources import table
 
 HIDDEN = "[key]"
 _SHORTEST = 8  # Characters; anything shorter, such as a local server's `none`, is not a key
-_NAMES, _KEYS, _ADDRESSES, _UNSEEN, _MARKUP = (
+_NAMES, _KEYS, _ADDRESSES, UNSEEN, _MARKUP = (
     re.compile("|".join(parts)) for parts in table("redact.yaml").values())
 _BY_NUMBER = re.compile(r"%[\da-f]{2}|\\(?:u00|x)[\da-f]{2}|&#", re.IGNORECASE)
 
@@ -35,7 +35,7 @@ def _known(keys: tuple[str | None, ...]) -> list[str]:
 
 def visible(text: str) -> str:
     """`text` with control characters, direction marks and the like as codes."""
-    return _UNSEEN.sub(lambda c: f"⟨U+{ord(c[0]):04X}⟩", text)
+    return UNSEEN.sub(lambda c: f"⟨U+{ord(c[0]):04X}⟩", text)
 
 
 def markdown(text: object, limit: int = 1000) -> str:

@@ -22,8 +22,7 @@ function part(number) {
 
 // ---- making nodes
 
-// Characters that turn, hide or break the text around them are shown by their number.
-const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/u;
+// Characters that turn, hide or break the text around them (UNSEEN) are shown by their number.
 const PIECES = new RegExp(`(${UNSEEN.source})`, "u");
 const coded = (c) => "U+" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
 const visible = (text) => String(text).split(PIECES).map((piece) => (UNSEEN.test(piece) ? coded(piece) : piece)).join("");

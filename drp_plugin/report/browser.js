@@ -29,9 +29,9 @@ function element(tag, text, name) {
 }
 
 // direction marks and other unseen characters by their numbers
+const EACH = new RegExp(UNSEEN, "gu");
 const visible = text => text.replace(
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0\ufff0-\ufffb\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}]/ug,
-  c => "⟨U+" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") + "⟩");
+  EACH, c => "⟨U+" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") + "⟩");
 
 // a text in which formulas are drawn: `math` holds their MathML, made and checked by Python
 function prose(tag, text, math, name) {
