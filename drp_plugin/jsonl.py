@@ -147,12 +147,16 @@ def read(path: str | Path, record: type[R]) -> Iterator[R]:
             raise UserError(explain(error), file=path, row=row.number) from None
 
 
+def encodable(text: str) -> str:
+    """`text` without lone surrogates, which json.loads lets in and UTF-8 cannot hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
 def dumps(value: Record | dict[str, Any]) -> str:
     """One line of JSON, keys in the record's order, Unicode kept."""
     if isinstance(value, Record):
         value = value.model_dump(mode="json")
-    # lone surrogates, which json.loads lets in, cannot be written as UTF-8
-    return json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode("utf-8")
+    return encodable(json.dumps(value, ensure_ascii=False))
 
 
 def alive(pid: int) -> bool:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from drp_plugin import hub
 from drp_plugin.errors import UserError
+from drp_plugin.jsonl import encodable
 from drp_plugin.resources import table
 from drp_plugin.thinking import CLOSE
 
@@ -90,11 +91,11 @@ class TokenCounter:
 
     def count(self, text: str) -> int:
         """Tokens of `text`."""
-        return self.counts([text])[0] if self._words is None else self._words.count(_clean(text))
+        return self.counts([text])[0] if self._words is None else self._words.count(encodable(text))
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text."""
-        batch = [_clean(text) for text in texts]
+        batch = [encodable(text) for text in texts]
         if self._words is not None:
             return list(map(self._words.count, batch))
         return list(map(len, self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)))
@@ -116,7 +117,7 @@ class TokenCounter:
         """For each `n` the longest prefix of `text` that the first `n` tokens hold completely."""
         if not ns:
             return []
-        encoding = self._tokenizer.encode(_clean(text), add_special_tokens=False)
+        encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
         offsets = encoding.offsets
         prefixes = []
         for n in ns:
@@ -185,11 +186,6 @@ def word_counter(tokenizer: "Tokenizer") -> WordCounter | None:
             token.normalized or token.lstrip or token.rstrip or token.single_word)
             for token in added))
     return WordCounter(tokenizer) if qwen else None
-
-
-def _clean(text: str) -> str:
-    """Text that can be UTF-8: JSON lets lone surrogates through, tokenizers does not."""
-    return text.encode("utf-8", "replace").decode()
 
 
 @lru_cache(maxsize=8)

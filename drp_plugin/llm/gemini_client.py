@@ -7,9 +7,10 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
+from drp_plugin.jsonl import encodable
 from drp_plugin.llm.addresses import find_key, uses_vertex
 from drp_plugin.llm.blame import no_connection
-from drp_plugin.llm.messages import Reply, Request, plain, usage_of
+from drp_plugin.llm.messages import Reply, Request, usage_of
 from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of, http_client
 from drp_plugin.llm.retry import Persistent, Transient, no_reply
 
@@ -96,7 +97,7 @@ class GeminiTeacher(RemoteTeacher):
                 raise Transient("the reply holds no candidate")
             return Reply(text=f"blocked: {blocked}", finish_reason="refusal", usage=usage)
         parts = (candidates[0].get("content") or {}).get("parts") or []
-        text = plain("".join(p.get("text") or "" for p in parts if not p.get("thought")))
+        text = encodable("".join(p.get("text") or "" for p in parts if not p.get("thought")))
         said = get(candidates[0], "finish_reason")
         if ending(said) == "error":
             raise Transient(f"the reply ended with {said!r}")

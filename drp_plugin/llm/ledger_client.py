@@ -3,9 +3,10 @@
 import asyncio
 from typing import Any
 
+from drp_plugin.jsonl import encodable
 from drp_plugin.llm.ledger import Entry, Ledger, aside, request_key
 from drp_plugin.llm.ledger_disk import SAY_AFTER_S
-from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError, plain
+from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError
 from drp_plugin.llm.prices import Budget, Price, counted
 from drp_plugin.llm.retry import finished, stopping
 from drp_plugin.records import Usage
@@ -59,7 +60,7 @@ def from_value(value: dict[str, Any], key: str = "") -> Reply:
     """The reply that the ledger keeps under `key`."""
     usage = Usage(requests=1, prompt_tokens=value["prompt_tokens"],
                   completion_tokens=value["completion_tokens"], cost_usd=value.get("cost_usd"))
-    return Reply(key=key, text=plain(value["text"]), finish_reason=value["finish_reason"],
+    return Reply(key=key, text=encodable(value["text"]), finish_reason=value["finish_reason"],
                  usage=usage)
 
 

@@ -46,11 +46,6 @@ Finish = Literal["stop", "length", "refusal", "other"]
 """`other` is what earlier releases stored of a reply that had no good end."""
 
 
-def plain(text: str) -> str:
-    """`text` without lone surrogates, which no UTF-8 file or request can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 def usage_of(counts: Any, prompt: str, *completion: str) -> Usage:
     """A reply's usage, from these fields of the provider's counts. Impossible counts (negative,
     absurd, not numbers) leave it uncounted."""

@@ -10,9 +10,10 @@ from typing import Any, Generic, TypeVar
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
+from drp_plugin.jsonl import encodable
 from drp_plugin.llm import addresses
 from drp_plugin.llm.blame import no_connection
-from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, plain, usage_of
+from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, usage_of
 from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of, http_client
 from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply, stopping
 
@@ -188,7 +189,7 @@ def chat_body(model: str, request: Request, *, official: bool) -> dict[str, Any]
     sampling = request.sampling
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": m.role, "content": plain(m.content)} for m in request.messages],
+        "messages": [{"role": m.role, "content": encodable(m.content)} for m in request.messages],
         "temperature": sampling.temperature, "top_p": sampling.top_p, "seed": sampling.seed,
         # OpenAI's newer models refuse max_tokens; most compatible servers know only that
         "max_completion_tokens" if official else "max_tokens": sampling.max_tokens,
@@ -209,7 +210,7 @@ def read_completion(body: dict[str, Any]) -> Reply:
     finish = finish_of(choice.get("finish_reason"))
     if refusal or (finish == "refusal" and not text):
         text, finish = str(refusal or "withheld by a filter"), "refusal"
-    return Reply(text=plain(text), finish_reason=finish,
+    return Reply(text=encodable(text), finish_reason=finish,
                  usage=usage_of(body.get("usage"), "prompt_tokens", "completion_tokens"))
 
 

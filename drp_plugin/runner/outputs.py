@@ -45,7 +45,7 @@ def unmake(run_dir: Path) -> None:
 
 def same(*texts: Any) -> bytes:
     """The digest of these texts as they are in a file, where lone surrogates cannot be."""
-    return digest(*(str(text).encode("utf-8", "replace").decode() for text in texts))
+    return digest(*(jsonl.encodable(str(text)) for text in texts))
 
 
 def pruned_before(run_dir: Path) -> Numbers:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import dumps
+from drp_plugin.jsonl import dumps, encodable
 from drp_plugin.resources import table
 
 
@@ -45,7 +45,7 @@ class Spool:
     def put(self, fit: Fit, example: dict[str, Any], note: Any) -> None:
         """Keep a row, its training example and what is known about it."""
         self._base.execute("INSERT INTO fit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [
-            value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
+            encodable(value) if isinstance(value, str) else value
             for value in fit._replace(offset=self._end)])
         self._end += self._file.write(f"{dumps(example)}\n{json.dumps(note)}\n".encode())
 
