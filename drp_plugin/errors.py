@@ -7,6 +7,9 @@ from pathlib import Path
 from drp_plugin.redact import redact
 from drp_plugin.resources import table
 
+#: What the core does without, by the extra that brings it.
+EXTRAS: dict[str, str] = table("extras.yaml")
+
 
 class UserError(Exception):
     """Something the user gave is wrong: the file (and row), what it is, and how to mend it. The
@@ -23,10 +26,6 @@ def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
     """`Did you mean 'x'?` with the nearest known word; `otherwise` where none is near."""
     near = difflib.get_close_matches(word, list(known), 1)
     return f"Did you mean {near[0]!r}?" if near else otherwise
-
-
-#: What the core does without, by the extra that brings it.
-EXTRAS: dict[str, str] = table("extras.yaml")
 
 
 def absent(error: ModuleNotFoundError) -> UserError | None:

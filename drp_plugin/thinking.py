@@ -30,10 +30,7 @@ def split_response(response: str) -> Split:
     thinking, tag, answer = response.rpartition(CLOSE)
     if not tag:
         thinking, answer = response, ""
-    thinking = thinking.strip()
-    if thinking.startswith(OPEN):
-        thinking = thinking[len(OPEN):].strip()
-    return Split(thinking, answer.strip(), bool(tag))
+    return Split(thinking.strip().removeprefix(OPEN).strip(), answer.strip(), bool(tag))
 
 
 def join_response(thinking: str, answer: str) -> str:
@@ -101,7 +98,7 @@ def shaped(response: str, *, thinking: bool = True) -> str:
     opening tag is mended: chat templates prefill it. Raises Unfit when the thinking is not closed,
     is empty (unless `thinking` is off), or occurs twice, or no answer follows it."""
     text = response.strip()
-    body = text[len(OPEN):] if text.startswith(OPEN) else text
+    body = text.removeprefix(OPEN)
     if CLOSE not in body:
         raise Unfit("no_think_end", f"no {CLOSE}: the response was cut off")
     thought, _, answer = body.partition(CLOSE)

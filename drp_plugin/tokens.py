@@ -117,17 +117,10 @@ class TokenCounter:
         """For each `n` the longest prefix of `text` that the first `n` tokens hold completely."""
         if not ns:
             return []
-        encoding = self._tokenizer.encode(encodable(text), add_special_tokens=False)
-        offsets = encoding.offsets
-        prefixes = []
-        for n in ns:
-            if n >= len(offsets):
-                prefixes.append(text)
-                continue
-            end, following = offsets[n - 1][1] if n > 0 else 0, offsets[n][0]
-            # a character of several tokens belongs to the prefix only when all of them do
-            prefixes.append(text[:min(end, following)])
-        return prefixes
+        offsets = self._tokenizer.encode(encodable(text), add_special_tokens=False).offsets
+        # a character of several tokens belongs to the prefix only when all of them do
+        return [text if n >= len(offsets) else
+                text[:min(offsets[n - 1][1] if n else 0, offsets[n][0])] for n in ns]
 
 
 def count(completion: str, tokenizer: str | Path = QWEN) -> TokenCount:

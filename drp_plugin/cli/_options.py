@@ -21,8 +21,6 @@ from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.tokens import PIECES, QWEN, QWEN_VARIABLE, TokenCounter
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
 MOST = 10 ** 9  # For anything counted; larger numbers overflow clocks and libraries
 
 
@@ -139,6 +137,12 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
             for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
+def adding(*options: Callable[[F], F]) -> Callable[[F], F]:
+    """Adds these options to a command, in this order."""
+    return lambda command: functools.reduce(lambda to, option: option(to), reversed(options),
+                                            command)
+
+
 PATH = click.Path(path_type=Path)
 SOME, ANY = click.IntRange(1, MOST), click.IntRange(0, MOST)
 SEED = click.IntRange(-2 ** 63, 2 ** 63 - 1)
@@ -164,7 +168,7 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--config", callback=read_config, is_eager=True, expose_value=False,
                  metavar="YAML"),
 )
-_RUNNING: tuple[Callable[[Any], Any], ...] = (
+run_options = adding(
     prompts_option,
     click.option("--tokenizer", default=QWEN),
     click.option("--repairs", type=ANY, default=1),
@@ -181,12 +185,6 @@ _RUNNING: tuple[Callable[[Any], Any], ...] = (
     click.option("--shard", type=shard, metavar="I/N"),
     click.option("--strict", is_flag=True),
 )
-
-
-def adding(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Adds these options to a command, in this order."""
-    return lambda command: functools.reduce(lambda to, option: option(to), reversed(options),
-                                            command)
 
 
 def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
@@ -212,6 +210,3 @@ def how_to_run(given: dict[str, Any]) -> RunOptions:
     forecast, pilot = given.pop("forecast"), given.pop("pilot")
     return RunOptions(max_cost_usd=given.pop("max_cost"), pilot=pilot if forecast else None,
                       **{n: given.pop(n) for n in ("anew", "batch", "poll_s", "batch_size")})
-
-
-run_options = adding(*_RUNNING)

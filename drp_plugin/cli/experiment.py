@@ -37,7 +37,8 @@ def experiment(file: Path, output: Path | None, jobs: int, dry_run: bool, status
     stages = choose(make_plan(read, folder), until=until, only=only)
     _check(stages, file)
     if dry_run:
-        _show(stages, read)
+        print(filled("dry_run.txt.jinja", quote=shlex.quote, join=shlex.join, plans=[
+            (stage, project(stage, read)) for stage in stages], gpu=read.hardware.gpu), end="")
     elif status:
         _status(stages, folder)
     else:
@@ -66,11 +67,6 @@ def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None
         except StageFailed as error:
             print(f"drp: {error}\nRun the same command again to resume.", file=sys.stderr)
             sys.exit(1)
-
-
-def _show(stages: list[Stage], read: Experiment) -> None:
-    print(filled("dry_run.txt.jinja", plans=[(stage, project(stage, read)) for stage in stages],
-                 gpu=read.hardware.gpu, quote=shlex.quote, join=shlex.join), end="")
 
 
 def _status(stages: list[Stage], folder: Path) -> None:

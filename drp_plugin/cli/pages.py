@@ -60,19 +60,15 @@ def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool
             stack.enter_context(jsonl.replacing(target))
         found = write_page(run_dir, file, limit=limit, messages=messages, served=serve,
                            tick=display.advance)
-    _tell(found)
-    if isinstance(file, io.StringIO):
-        _serve(run_dir, file.getvalue().encode(errors="backslashreplace"), port)
-    elif target != "-":
-        click.echo(target)
-
-
-def _tell(found: Statistics) -> None:
     line = f"{found.pruned} pruned and {sum(found.rejected.values())} rejected rows"
     if found.not_reached:
         line += (f"; {found.not_reached} more were not reached, as --max-cost stopped the run: "
                  "run it again with a higher one to continue")
     click.echo(line, err=True)
+    if isinstance(file, io.StringIO):
+        _serve(run_dir, file.getvalue().encode(errors="backslashreplace"), port)
+    elif target != "-":
+        click.echo(target)
 
 
 def _serve(run_dir: Path, text: bytes, port: int) -> None:

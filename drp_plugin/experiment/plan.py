@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -49,9 +49,6 @@ def settings(options: Options) -> list[str]:
     return [f"{key}={word(value)}" for key, value in options.items()]
 
 
-_NOTHING = MethodSection()
-
-
 def _tool(name: str, env: str | None) -> tuple[str, ...]:
     """A tool of this environment, even if it is not on PATH, or of the launcher's."""
     binaries = Path(env) / "bin" if env else Path(sys.executable).parent
@@ -89,7 +86,7 @@ class _Way:
     home: Path
     student: Student
     label: str = ""
-    method: MethodSection = _NOTHING
+    method: MethodSection = field(default_factory=MethodSection)
     draw: int | None = None  # The seed of its measurements, where the file has any
     still: tuple[str, ...] = ()  # What was measured in earlier rounds
 

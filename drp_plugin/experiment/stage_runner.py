@@ -28,6 +28,15 @@ from drp_plugin.jsonl import alive
 from drp_plugin.progress import duration
 
 WAIT_SECONDS = 20
+NOTES = ".doit.json"
+POLL_SECONDS = 0.5
+PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
+WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
+           "export": 16.0, "evaluate": 75.0, "report": 5.0}
+"""Seconds that a stage of each kind took in the demo, for the time that is left until stages of
+the kind have been seen."""
+# a model that runs on a CPU is several times faster on one thread than on many
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @contextlib.contextmanager
@@ -61,18 +70,6 @@ def note(lock: IO[str], groups: Iterable[int] = ()) -> None:
     lock.truncate()
     lock.write(" ".join(map(str, (os.getpid(), *groups))) + "\n")
     lock.flush()
-
-
-NOTES = ".doit.json"
-POLL_SECONDS = 0.5
-PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
-WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
-           "export": 16.0, "evaluate": 75.0, "report": 5.0}
-"""Seconds that a stage of each kind took in the demo, for the time that is left until stages of
-the kind have been seen."""
-
-# a model that runs on a CPU is several times faster on one thread than on many
-ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 class StageFailed(Exception):
@@ -158,7 +155,7 @@ class Runner:
         if stage.still and (set(stage.needs) & self._dropped or not moved(stage.still)):
             self._dropped.add(stage.name)
             why = "not needed: the curve no longer moves"
-        elif not stage.show and not self._ran & set(stage.needs) and self.marks.done(stage):
+        elif stage.kind != "report" and not self._ran & set(stage.needs) and self.marks.done(stage):
             why = "done before"
         if why:
             self._say(stage, f"[dim]{why}[/dim]")
@@ -173,11 +170,13 @@ class Runner:
         began = time.monotonic()
         log = self.folder / "logs" / f"{stage.name.replace('/', '__')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        # the report's standard output is for the user rather than for the log
         with open(log, "wb") as sink:
             try:
                 process = subprocess.Popen(
                     stage.command, cwd=stage.cwd, env=self._environment,
-                    stdin=subprocess.DEVNULL, stdout=None if stage.show else sink, stderr=sink,
+                    stdin=subprocess.DEVNULL, stderr=sink,
+                    stdout=None if stage.kind == "report" else sink,
                     start_new_session=True, pass_fds=(self.lock.fileno(),))
             except OSError as error:
                 self.failures.append(f"{stage.name}: {stage.command[0]}: {error.strerror}")

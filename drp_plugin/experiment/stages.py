@@ -47,11 +47,6 @@ class Stage:
     still: tuple[str, ...] = ()  # Earlier rounds; skipped unless their results `moved`
 
     @property
-    def show(self) -> bool:
-        """Whether its standard output is for the user, not for the log."""
-        return self.kind == "report"
-
-    @property
     def task(self) -> tuple[str, ...]:
         """What it does, however it is started."""
         return self.asked or self.command

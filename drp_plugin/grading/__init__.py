@@ -1,10 +1,9 @@
 """Grading final answers: extract, compare, and one of four outcomes (§4.6)."""
 
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from drp_plugin.grading.compare import base_name, equal
 from drp_plugin.grading.extract import Extraction, How, extract, last_box
-from drp_plugin.records import Record
 from drp_plugin.resources import table
 
 Outcome = Literal["right", "wrong", "no_answer", "truncated"]
@@ -35,22 +34,12 @@ def grade(completion: str, gold: str, dataset: str | None = None, *, thinking: b
     return Grade("right" if right else "wrong", right, found.text, found.how)
 
 
-class Suspect(Record):
-    """An official answer that does not follow from its question; it stays in force all the same."""
-
-    dataset: str
-    split: str
-    index: int  # Row of the official file, from 0
-    official: str
-    suspected: str
-    why: str
+def suspects(dataset: str) -> list[dict[str, Any]]:
+    """The official answers of a set, by any of its names, that do not follow from their questions;
+    they stay in force all the same. `index` is the row of the official file, from 0."""
+    return [entry for entry in table("grading.yaml")["tables"]["suspect_golds"]
+            if base_name(dataset).startswith(entry["dataset"])]
 
 
-def suspects(dataset: str) -> tuple[Suspect, ...]:
-    """The suspect golds of a set, by any of its names."""
-    return tuple(Suspect(**entry) for entry in table("grading.yaml")["tables"]["suspect_golds"]
-                 if base_name(dataset).startswith(entry["dataset"]))
-
-
-__all__ = ["Extraction", "Grade", "How", "Outcome", "Suspect", "equal", "extract", "grade",
-           "last_box", "suspects"]
+__all__ = ["Extraction", "Grade", "How", "Outcome", "equal", "extract", "grade", "last_box",
+           "suspects"]

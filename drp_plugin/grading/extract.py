@@ -10,6 +10,11 @@ from drp_plugin.resources import Patterns
 from drp_plugin.thinking import CLOSE, OPEN
 
 How = Literal["boxed", "stated", "last_number"]
+#: Without a box, the answer is looked for in this many characters at the end.
+_WINDOW = 20_000
+#: A phrase cannot run on for longer than this.
+_PHRASE = 300
+_P = Patterns("grading.yaml", "extract")
 
 
 class Extraction(NamedTuple):
@@ -19,13 +24,6 @@ class Extraction(NamedTuple):
     how: How | None
     """`\\boxed{}`, a phrase such as "The answer is", or the last number or formula there is."""
     truncated: bool  # No `</think>`: the completion was cut off before its answer part began
-
-
-#: Without a box, the answer is looked for in this many characters at the end.
-_WINDOW = 20_000
-#: A phrase cannot run on for longer than this.
-_PHRASE = 300
-_P = Patterns("grading.yaml", "extract")
 
 
 def answer_part(completion: str, thinking: bool = True) -> str | None:
@@ -62,17 +60,15 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     return Extraction(last, "last_number" if last else None, False)
 
 
-def last_box(text: str, *, ended: bool = True) -> str | None:
-    """The content of the last balanced, non-empty `\\boxed{…}` (or `\\boxed 2`), else None.
-
-    With `ended=False` a `\\boxed 1` without braces at the very end may go on, and is none.
-    """
-    return boxes(text, ended=ended)[0]
+def last_box(text: str) -> str | None:
+    """The content of the last balanced, non-empty `\\boxed{…}` (or `\\boxed 2`), else None."""
+    return boxes(text)[0]
 
 
 def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
-    """The last box (see `last_box`), and whether the text ends inside one. One pass, so that text
-    made of a million braces takes no longer than other text."""
+    """The last box, and whether the text ends inside one. With `ended=False` a `\\boxed 1` without
+    braces at the very end may go on, and is none. One pass, so that text made of a million braces
+    takes no longer than other text."""
     if "\\boxed" not in text and "\\fbox" not in text:
         return None, False
     found: str | None = None

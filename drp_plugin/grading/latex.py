@@ -10,6 +10,15 @@ from typing import NamedTuple
 
 from drp_plugin.resources import Patterns, table
 
+#: In ASCII: Python counts ⁴, ₁ and ① as digits too, and a full stop is no number.
+_IS_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+").fullmatch
+_TABLES = table("grading.yaml")["tables"]
+_P = Patterns("grading.yaml", "latex")
+_FUNCTIONS = frozenset(_TABLES["functions"].split())
+_GREEK = frozenset(_TABLES["greek"].split())
+_CONSTANTS = {"\\pi": "pi", "\\infty": "inf", "e": "e", "i": "i"}
+_TIMES = {"*": "mul", "\\cdot": "mul", "\\times": "mul", "/": "div", "\\div": "div"}
+_CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 #: An answer with more tokens or deeper nesting is not one that a person would write.
 MAX_TOKENS = 600
 MAX_DEPTH = 40
@@ -26,17 +35,6 @@ class Node(NamedTuple):
     args: "tuple[Node, ...]" = ()
     value: Fraction | None = None
     name: str = ""
-
-
-#: In ASCII: Python counts ⁴, ₁ and ① as digits too, and a full stop is no number.
-_IS_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?|\.[0-9]+").fullmatch
-_TABLES = table("grading.yaml")["tables"]
-_P = Patterns("grading.yaml", "latex")
-_FUNCTIONS = frozenset(_TABLES["functions"].split())
-_GREEK = frozenset(_TABLES["greek"].split())
-_CONSTANTS = {"\\pi": "pi", "\\infty": "inf", "e": "e", "i": "i"}
-_TIMES = {"*": "mul", "\\cdot": "mul", "\\times": "mul", "/": "div", "\\div": "div"}
-_CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
 
 
 def parse(text: str) -> Node:

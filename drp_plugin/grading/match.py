@@ -195,12 +195,8 @@ def _distinct(items: Sequence[Answer]) -> list[Answer]:
 
 def _all(verdicts: Iterable[Verdict]) -> Verdict:
     """False if one is, else None if one is."""
-    result: Verdict = True
-    for verdict in verdicts:
-        if verdict is False:
-            return False
-        result = result if verdict else None
-    return result
+    found = list(verdicts)
+    return False if False in found else None if None in found else True
 
 
 def _any(verdicts: Iterable[Verdict]) -> Verdict:

@@ -168,7 +168,8 @@ def _enclosed(text: str, depth: int) -> Answer | None:
     around, inner = text[:1] + text[-1:], text[1:-1]
     if _P.reversed.fullmatch(text):      # ]0, 1[ is open at both ends
         around = ("(" if around[0] == "]" else "[") + (")" if around[1] == "[" else "]")
-    elif around[:1] not in _OPEN or around[1:] not in _CLOSE or _closes_early(inner):
+    elif around[:1] not in _OPEN or around[1:] not in _CLOSE or min(accumulate(
+            (c in _OPEN) - (c in _CLOSE) for c in inner), default=0) < 0:  # it closes early
         return None
     items = _split(inner, "[,;]")[0]
     if len(items) > 1:
@@ -180,10 +181,6 @@ def _enclosed(text: str, depth: int) -> Answer | None:
         found = _read(inner, depth + 1)
         return found if not isinstance(found, Expression) else None
     return _matrix(inner.strip(), depth)
-
-
-def _closes_early(inner: str) -> bool:
-    return min(accumulate((c in _OPEN) - (c in _CLOSE) for c in inner), default=0) < 0
 
 
 def _plus_minus(text: str, depth: int) -> Answer | None:

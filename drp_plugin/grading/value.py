@@ -13,6 +13,8 @@ from typing import Any
 
 from drp_plugin.grading.latex import Node, NotUnderstood
 
+Value = Any     # Fraction, or an mpmath number; the two can be added and multiplied
+Point = dict[str, Value]
 #: Exact numbers may take this many bits; the logarithm of a power may be this large.
 MAX_BITS = 200_000
 MAX_EXPONENT = 1_000_000
@@ -29,10 +31,6 @@ class TooBig(ArithmeticError):
 
 class Undefined(ArithmeticError):
     """There is no value: a division by zero, say."""
-
-
-Value = Any     # Fraction, or an mpmath number; the two can be added and multiplied
-Point = dict[str, Value]
 
 
 @lru_cache(maxsize=1)

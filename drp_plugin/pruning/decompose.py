@@ -23,6 +23,9 @@ from drp_plugin.pruning.steps import (
 from drp_plugin.records import Reason, Step
 from drp_plugin.segment import Level, Span, units
 
+_SMALLEST_WINDOW = 64
+"""Tokens; a teacher that cannot segment even this within its output limit is given up."""
+
 
 class Windows:
     """Parts of a text, each at most so many tokens, that end where a unit ends."""
@@ -62,10 +65,6 @@ class Windows:
         """Tokens of the units that the part touches."""
         first, last = self.units_until(start), self.units_until(end - 1)
         return self._tokens[min(last + 1, len(self.spans))] - self._tokens[first]
-
-
-_SMALLEST_WINDOW = 64
-"""Tokens; a teacher that cannot segment even this within its output limit is given up."""
 
 
 def decompose_sentences(thinking: str) -> tuple[Step, ...]:

@@ -13,6 +13,11 @@ from drp_plugin.pruning import PruneOptions
 from drp_plugin.records import Reason, Reject, Revision, Step, Trace, Usage
 from drp_plugin.thinking import CLOSE, OPEN
 
+T = TypeVar("T")
+SO_FAR = 1500  # Characters of the explanation so far that the next window's request shows
+_SHOWN = 100_000
+"""Characters of a wrong reply that the teacher is shown again: one that loops has no end."""
+
 
 class CheckedTrace(NamedTuple):
     """A trace that may be pruned, taken apart."""
@@ -45,13 +50,6 @@ def whole(checked: CheckedTrace) -> Result:
 
 Prune = Callable[[CheckedTrace, "Dialogue"], Awaitable[Result]]
 """A way to a shorter trace. Raises `Rejection` where it finds none."""
-
-
-T = TypeVar("T")
-
-SO_FAR = 1500  # Characters of the explanation so far that the next window's request shows
-_SHOWN = 100_000
-"""Characters of a wrong reply that the teacher is shown again: one that loops has no end."""
 
 
 class Rejection(Exception):

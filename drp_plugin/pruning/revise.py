@@ -23,6 +23,7 @@ _P = Patterns("replies.yaml", "revision")
 ACTIONS = {name: Action[action]
            for action, names in table("replies.yaml")["actions"].items() for name in names}
 WRITTEN = (Action.COMPRESS, Action.MERGE)  # Those with a new text
+_CONCLUSION = re.compile(r"\b(?:the )?(?:final )?answer is\b", re.IGNORECASE)
 
 
 class Revised(NamedTuple):
@@ -119,9 +120,6 @@ def _numbers(text: str) -> list[int]:
         first, last = int(match[1]), int(match[2] or match[1])
         found.update(range(first, last + 1) if first <= last <= first + 10_000 else [first])
     return sorted(found)
-
-
-_CONCLUSION = re.compile(r"\b(?:the )?(?:final )?answer is\b", re.IGNORECASE)
 
 
 async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialogue) -> Result:

@@ -36,7 +36,7 @@ def at_budgets(scored: Scored) -> dict[int, float]:
         caps = (told.get("cutoff") if told.get("stop_at_cutoff") else None,
                 scored.task.protocol.max_new_tokens)
         cap = min((c for c in caps if c), default=cap)
-    return {budget: mean([mean([float(w[i]) for w in samples]) for samples in scored.within])
+    return {budget: mean([mean([float(m.within[i]) for m in ms]) for ms in scored.measured])
             for i, budget in enumerate(BUDGETS) if budget <= cap}
 
 

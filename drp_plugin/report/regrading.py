@@ -6,8 +6,7 @@ from typing import NamedTuple
 
 from drp_plugin.errors import UserError
 from drp_plugin.report.runs import TaskRun
-from drp_plugin.scoring import DEFAULT_CUTOFF, Measured, Reading, measure_at, measure_many
-from drp_plugin.scoring.samples import Sample
+from drp_plugin.scoring import DEFAULT_CUTOFF, Measured, Reading, measure_many
 from drp_plugin.tokens import QWEN, TokenCounter
 
 #: Token budgets at which accuracy is reported; those below 1,000 are for small models.
@@ -48,12 +47,11 @@ def choose_counter(tasks: Sequence[TaskRun], asked: str | None) -> TokenCounter:
 
 
 class Scored(NamedTuple):
-    """A run on a task, regraded: `measured[i][k]` is sample k of document i."""
+    """A run on a task, regraded: `measured[i][k]` is sample k of document i, read within
+    `BUDGETS`."""
 
     task: TaskRun
     measured: tuple[tuple[Measured, ...], ...]
-    within: tuple[tuple[tuple[bool, ...], ...], ...]
-    """`within[i][k][b]`: whether it is right when it is cut at `BUDGETS[b]` tokens."""
 
     @property
     def label(self) -> str:
@@ -74,30 +72,14 @@ def score_run(task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Score
     flat = [(sample, sample.dataset or task.task, *each) for sample in task.samples
             for each in zip(sample.completions, sample.backend_tokens, sample.ended, strict=True)]
     measured: list[Measured] = []
-    within: list[tuple[bool, ...]] = []
     for at in range(0, len(flat), 256):
         samples, datasets, texts, backend_tokens, ended = zip(*flat[at:at + 256], strict=True)
-        found = measure_many(
+        measured += measure_many(
             texts, [s.gold for s in samples], datasets, counter, cutoff, ended=ended,
-            backend_tokens=backend_tokens, thinking=[s.thinking for s in samples])
-        measured += found
-        within += map(_within, samples, datasets, texts, found, itertools.repeat(counter))
+            backend_tokens=backend_tokens, thinking=[s.thinking for s in samples],
+            budgets=BUDGETS)
     ends = itertools.accumulate((len(s.completions) for s in task.samples), initial=0)
-    spans = list(itertools.pairwise(ends))
-    return Scored(task, tuple(tuple(measured[a:b]) for a, b in spans),
-                  tuple(tuple(within[a:b]) for a, b in spans))
-
-
-def _within(sample: Sample, dataset: str, text: str, measured: Measured,
-            counter: TokenCounter) -> tuple[bool, ...]:
-    """Only a completion that is cut after its thinking has to be read again."""
-    full = measured.full
-    again = [b for b in BUDGETS if b < full.tokens
-             and (b >= full.think_tokens or not sample.thinking)]
-    read = measure_at([text], [sample.gold], [dataset], counter, again,
-                      thinking=sample.thinking)[0] if again else []
-    right = {b: bool(r.correct) for b, r in zip(again, read, strict=True)}
-    return tuple(right.get(b, b >= full.tokens and bool(full.correct)) for b in BUDGETS)
+    return Scored(task, tuple(tuple(measured[a:b]) for a, b in itertools.pairwise(ends)))
 
 
 def readings(scored: Scored, cutoff: int | None) -> list[tuple[Reading, ...]]:

@@ -232,7 +232,7 @@ def detail_table(rows: Sequence[ResultRow]) -> Table:
     for task in dict.fromkeys(r.task for r in rows):
         if listed := suspects(task):
             notes += notes_of("details", backend=False, several=False, suspects={
-                "heading": heading(task), "places": ", ".join(str(s.index) for s in listed)})
+                "heading": heading(task), "places": ", ".join(str(s["index"]) for s in listed)})
     return filled("details", map(figures, in_order(rows)), notes=notes)
 
 

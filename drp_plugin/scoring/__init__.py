@@ -7,12 +7,15 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from statistics import fmean
 
+from pydantic import Field
+
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended as ended_by_itself
 from drp_plugin.grading import Grade, How, Outcome, grade
 from drp_plugin.grading.extract import answer_part
 from drp_plugin.loops import loop_period
 from drp_plugin.records import Record, Reject, Trace
+from drp_plugin.thinking import CLOSE
 from drp_plugin.tokens import QWEN, TokenCount, TokenCounter
 
 #: Tokens; "empirically covers 99% of correct responses" (§4.6).
@@ -39,6 +42,8 @@ class Measured(Reading):
     full: Reading
     loop: int | None  # The period, in characters, of a tail that repeats itself
     backend_tokens: int | None = None  # Ids by the backend's own count, a stop token included
+    within: tuple[bool, ...] = Field(default=(), exclude=True)
+    """Whether it is right when it is cut at each of the budgets that were asked about."""
 
 
 def measure_many(completions: Sequence[str], golds: Sequence[str | None],
@@ -46,7 +51,8 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
                  cutoff: int | None = DEFAULT_CUTOFF, *,
                  backend_tokens: Sequence[int | None] | None = None,
                  thinking: bool | Sequence[bool] = True,
-                 ended: Sequence[bool | None] | None = None) -> list[Measured]:
+                 ended: Sequence[bool | None] | None = None,
+                 budgets: Sequence[int] = ()) -> list[Measured]:
     """Grade and count completions. Safe in threads.
 
     `ended=False` says that a length limit stopped one, True that the model ended it (without
@@ -55,10 +61,12 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
     one value for all completions, or one each.
     """
     ids = backend_tokens or [None] * len(completions)
-    found = measure_at(completions, golds, datasets, counter, (cutoff, None), thinking=thinking,
-                       ended=ended)
-    return [Measured(**dict(cut), full=full, loop=loop_period(text), backend_tokens=backend)
-            for text, (cut, full), backend in zip(completions, found, ids, strict=True)]
+    found = measure_at(completions, golds, datasets, counter, (cutoff, None, *budgets),
+                       thinking=thinking, ended=ended)
+    return [Measured(**dict(cut), full=full, loop=loop_period(text), backend_tokens=backend,
+                     within=tuple(bool(reading.correct) for reading in at_budgets))
+            for text, (cut, full, *at_budgets), backend
+            in zip(completions, found, ids, strict=True)]
 
 
 def score(rows: Iterable[Trace | Reject], *, cutoff: int | None = DEFAULT_CUTOFF,
@@ -86,8 +94,12 @@ def measure_at(completions: Sequence[str], golds: Sequence[str | None],
     results = []
     for text, gold, dataset, count, end, think in zip(completions, golds, datasets, counts, ends,
                                                       thinks, strict=True):
-        needed = sorted({c for c in cutoffs if c is not None and c < count.total})
-        clipped = dict(zip(needed, counter.clips(text, needed), strict=True))
+        # cut within its one thinking, a completion has no answer, wherever it is cut
+        open_until = count.think if think and text.count(CLOSE) < 2 else 0
+        short = sorted({c for c in cutoffs if c is not None and c < count.total})
+        needed = [c for c in short if c >= open_until]
+        clipped = dict.fromkeys(short, "") | dict(
+            zip(needed, counter.clips(text, needed), strict=True))
         full = _read(text, gold, dataset, count, None, think, end)
         results.append([
             _read(clipped[c], gold, dataset, count, c, think, False) if c in clipped

@@ -32,6 +32,7 @@ _Judge = Callable[[Iterable[str]], list[str]]  # Why each clause is dropped, "" 
 _STEP = re.compile(r"^Step (\d+): ", re.MULTILINE)
 _SKILL = re.compile(r"\nSkill: ([^\n]*)\s*\Z")
 _UNIT = re.compile(r"^\[(\d+)\] ", re.MULTILINE)
+_NAMES = {Action.KEEP: "KEEP", Action.DELETE: "DELETE", Action.COMPRESS: "SINGLE-STEP COMPRESS"}
 
 
 def section(prompt: str, name: str) -> re.Match[str] | None:
@@ -65,9 +66,6 @@ def write_steps(parts: Sequence[tuple[str, str]], *, skills: bool) -> str:
     """A decomposition reply: texts and skills."""
     return "\n\n".join(f"Step {number}: {text.strip()}" + (f"\n\nSkill: {skill}" if skills else "")
                        for number, (text, skill) in enumerate(parts, start=1))
-
-
-_NAMES = {Action.KEEP: "KEEP", Action.DELETE: "DELETE", Action.COMPRESS: "SINGLE-STEP COMPRESS"}
 
 
 def write_revision(parts: Sequence[Part], synthesis: str) -> str:
@@ -159,17 +157,13 @@ def answer(prompt: str, quality: float = 1.0) -> str:
 
             return reply(given, judge, final if whole else None)
     if reasoning := section(prompt, "reasoning"):
-        return _decomposition(reasoning["text"] or "",
-                              skills='labels="none"' not in reasoning["attributes"])
+        text, skills = reasoning["text"] or "", 'labels="none"' not in reasoning["attributes"]
+        units = segment.texts(text, segment.units(text, "clause" if skills else "sentence"))
+        return write_steps([("".join(units[first : last + 1]), skill)
+                            for first, last, skill in groups(units)], skills=skills)
     raise TeacherError(
         "the offline teacher is rules, no language model: it knows only the shipped prompts for "
         "decomposing and revising. Give another teacher for this", Reason.REFUSED)
-
-
-def _decomposition(reasoning: str, *, skills: bool) -> str:
-    texts = segment.texts(reasoning, segment.units(reasoning, "clause" if skills else "sentence"))
-    return write_steps([("".join(texts[first : last + 1]), skill)
-                                for first, last, skill in groups(texts)], skills=skills)
 
 
 def _indexed(given: list[Step], judge: _Judge, final: str | None) -> str:

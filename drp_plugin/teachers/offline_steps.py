@@ -15,6 +15,9 @@ _WORTH_A_STEP = 70
 """Characters between two changes for which a step of their own is cheaper than new text."""
 _SHORT = 25
 _TALK, _OPENING, _READING = map(frozenset, table(RULES)["together"].values())
+_TRIVIAL = frozenset({"0", "1", "2"})
+_RESULT_WORDS = (r"(?:[=≈]|\b(?:is|are|be|was|get|gets|gives|us|equals?|to|becomes?|has|have|total"
+                 r"|leaves?|of|only|makes?|means|as|exactly)\b)[^\w=]{0,4}")
 
 
 class StepGroup(NamedTuple):
@@ -83,11 +86,6 @@ def split(found: Sequence[StepGroup], units: Sequence[str],
         if start <= last:
             result.append(StepGroup(start, last, name))
     return result
-
-
-_TRIVIAL = frozenset({"0", "1", "2"})
-_RESULT_WORDS = (r"(?:[=≈]|\b(?:is|are|be|was|get|gets|gives|us|equals?|to|becomes?|has|have|total"
-                 r"|leaves?|of|only|makes?|means|as|exactly)\b)[^\w=]{0,4}")
 
 
 class Goal:

@@ -67,10 +67,10 @@ def test_gold_against_twenty_others(name: str) -> None:
 def test_suspect_golds_are_listed_and_official() -> None:
     official = golds("gsm8k_test")
     listed = suspects("drp_gsm8k")
-    assert {s.index for s in listed} == {403, 454}
+    assert {s["index"] for s in listed} == {403, 454}
     for suspect in listed:
-        assert official[suspect.index] == suspect.official
-        assert not equal(suspect.suspected, suspect.official, "gsm8k")
+        assert official[suspect["index"]] == suspect["official"]
+        assert not equal(suspect["suspected"], suspect["official"], "gsm8k")
 
 
 def test_real_traces_are_graded_as_labelled() -> None:
