@@ -59,16 +59,15 @@ def _same_relation(candidate: Answer, gold: Answer) -> Verdict:
         return same_answer(candidate.sides[1], gold)
     if not isinstance(candidate, Relation):
         assert isinstance(gold, Relation)
-        # "x = 5" may be answered by 5, but "x² + y² = 13" not by 13
+        # "x = 5" and "0.05 = 5 %" may be answered by the right side, but "x² + y² = 13" not by 13
         named = gold.signs == ("\\in",) or (
-            gold.signs == ("=",) and (names(gold.sides[0]) or _twice(gold)))
+            gold.signs == ("=",) and (names(gold.sides[0]) or same_answer(*gold.sides)))
         return same_answer(candidate, gold.sides[1]) if named else False
     if isinstance(gold, Relation):
         ours, theirs = definition(candidate), definition(gold)
         if ours is None or theirs is None:
             return same_zeros(candidate, gold)
-        return same(ours[1], theirs[1]) if ours[0] == theirs[0] or "y" in (ours[0], theirs[0]) \
-            else False
+        return (ours[0] == theirs[0] or "y" in (ours[0], theirs[0])) and same(ours[1], theirs[1])
     if states_no_value(candidate):
         # but x² − 5x + 6 = (x − 2)(x − 3) may state one formula twice
         return isinstance(gold, Expression) and bool(variables(gold.node)) and _all(
@@ -77,13 +76,6 @@ def _same_relation(candidate: Answer, gold: Answer) -> Verdict:
     if "\\approx" in candidate.signs:
         stated.append(candidate.sides[candidate.signs.index("\\approx")])
     return _any(same_answer(side, gold) for side in stated)
-
-
-def _twice(relation: Relation) -> bool:
-    """0.56 = 56 %: one number, written twice."""
-    left, right = relation.sides[0], relation.sides[-1]
-    return isinstance(left, Expression) and not variables(left.node) \
-        and same_answer(left, right) is True
 
 
 def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
