@@ -46,8 +46,6 @@ class Windows:
         """Where the part that begins at character `start` ends. At least one unit; where the text
         goes on, the end of a paragraph in the part's last quarter is preferred."""
         first = self.units_until(start)
-        if first >= len(self.spans):
-            return len(self.text)
         base = self._tokens[first]
         last = max(first, bisect_right(self._tokens, base + limit) - 2)
         if last >= len(self.spans) - 1:

@@ -354,4 +354,4 @@ def test_a_prompt_over_the_context_is_halved_until_it_fits(mode: str) -> None:
     found = prune(Scripted(*[TooLong("HTTP 400: context length")] * 90),
                   PruneOptions(decompose=mode), count=lambda text: 20 * len(text))
     assert isinstance(found, Reject) and found.reason is Reason.CUT_REPLY
-    assert "so long" in found.detail and "context length" in found.detail
+    assert "of this length" in found.detail and "context length" in found.detail
