@@ -18,6 +18,8 @@ def _endings() -> dict[str, Ending]:
 
 def ending(value: Any) -> Ending:
     """What a provider's word for the end of a completion means; `unknown` for a new word."""
+    if isinstance(value, dict):  # SGLang's: {"type": "stop", "matched": 2}
+        value = value.get("type")
     if not isinstance(value, str):
         return "unknown"
     # an enumeration's name: FinishReason.STOP
@@ -26,7 +28,10 @@ def ending(value: Any) -> Ending:
 
 def told(row: Mapping[str, Any]) -> Any:
     """What a row or choice itself says of its end, as it is written there; None where nothing."""
-    said = [row[name] for name in layouts("end_fields") if row.get(name) not in (None, "", [])]
+    inside = [part for name in layouts("end_holders") if isinstance(part := row.get(name), dict)]
+    said = [part[name] for part in (row, *inside)
+            for name in (*layouts("end_fields"), *["reason"] * (part is not row))
+            if part.get(name) not in (None, "", [])]
     # vLLM's `stop_reason` is the stop token, its `finish_reason` the word
     return next((value for value in said if isinstance(value, list) or ending(value) != "unknown"),
                 said[0] if said else None)

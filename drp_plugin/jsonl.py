@@ -25,7 +25,8 @@ MAX_DEPTH = 100
 """Lists and objects within each other; what writes a row again does not go much deeper."""
 _REFUSED: dict[type[Exception], str] = {
     FileNotFoundError: "no such file. Check the path",
-    IsADirectoryError: "is a folder, not a JSONL file",
+    IsADirectoryError: "is a folder, not a file. Give its files: 'FOLDER/*.jsonl', "
+                       "'FOLDER/*.parquet' or 'FOLDER/*.arrow'",
     PermissionError: "cannot be read: permission denied"}
 _COMMANDS = re.compile("[\x7f-\x9f]")  # Of terminals; JSON itself escapes the others
 
@@ -133,7 +134,8 @@ def explain(error: ValidationError) -> str:
     field = ".".join(str(part) for part in first["loc"])
     if first["type"] == "missing":
         return f"field {field!r} is missing"
-    return f"field {field!r}: {first['msg']}"
+    return f"field {field!r} is no text" if first["type"] == "string_type" else \
+        f"field {field!r}: {first['msg']}"
 
 
 def read(path: str | Path, record: type[R]) -> Iterator[R]:

@@ -131,10 +131,11 @@ def explain(said: Said, name: str, variable: str) -> Exception:
     if has("day") and status in (None, 403, 429):
         return Unusable(f"{name}: the day's quota is spent ({text})",
                         fix="Run the same command again tomorrow, or raise the quota")
-    if (status in (401, 403) and not has("busy")) or has("key"):
+    if (status in (401, 403) and not has("busy") and not has("model")) or has("key"):
         return Unusable(f"{name} refuses the key ({text})",
-                        fix=f"Check the environment variable {variable}")
-    moment = passing or status in (None, 403, 408, 409, 425, 429, 499) or status >= 500
+                        fix=f"Check the environment variable {variable}, what its account may "
+                            "use, and --base-url")
+    moment = passing or status in (None, 403, 408, 409, 424, 425, 429, 498, 499) or status >= 500
     if has("model") or (status == 404 and not passing):
         return Unusable(f"{name} is not there ({text})",
                         fix="Check the model's name and --base-url", runs=True)

@@ -20,7 +20,8 @@ from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply, stop
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
 _ENDPOINT = "/v1/chat/completions"  # Of a batch's requests
-_ERRORS = ("error", "errors", "detail", "message")  # Where a body without an answer says why
+# where a body without an answer says why
+_ERRORS = ("error", "errors", "detail", "message", "error_msg", "base_resp")
 # what `with_raw_response` sends: the reply is returned unparsed, with its headers
 RAW = {"X-Stainless-Raw-Response": "true"}
 S = TypeVar("S", bound="OpenAITeacher")
@@ -72,7 +73,7 @@ class OpenAITeacher(RemoteTeacher):
         """A body with status 200 as a reply; raises what the error in it means."""
         try:
             body = json.loads(content) if isinstance(content, bytes) else content
-            if not body.get("choices") and any(map(body.get, _ERRORS)):
+            if not body.get("choices") and any(map(body.get, _ERRORS)) and "done" not in body:
                 fault = body
             elif error := body["choices"][0].get("error") or body.get("error"):
                 fault = {"error": error}

@@ -6,6 +6,7 @@ at a time, so that memory stays flat.
 
 import codecs
 import contextlib
+import csv
 import glob
 import gzip
 import io
@@ -18,9 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-from drp_plugin import jsonl
+from drp_plugin import jsonl, resources
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import MAX_ROW, Row
+from drp_plugin.reading.layouts import CONVERSATIONS, FIELDS, at, is_message
 from drp_plugin.redact import holds_a_secret
 
 T = TypeVar("T")
@@ -79,18 +81,48 @@ def _remote(address: str, use: Callable[[Any, str], T]) -> T:
 
 _CHUNK = 1 << 16
 _BETWEEN = re.compile(r"[\s,]*")
-_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip", b"BZh": "bzip2", b"\xfd7zXZ": "xz",
-           b"\x04\x22\x4d\x18": "lz4"}
+_PACKED = {b"\x28\xb5\x2f\xfd": "zstd", b"PK\x03\x04": "zip (as .xlsx and .npz are)",
+           b"BZh": "bzip2", b"\xfd7zXZ": "xz", b"\x04\x22\x4d\x18": "lz4"}
 _OTHERS = {
     b"version https://git-lfs": ("is a pointer of Git LFS, not the file", "Fetch it: git lfs pull"),
-    b"ARROW1": ("is an Arrow file", "Give it as Parquet or JSONL"),
+    b"SQLite format 3": ("is a database of SQLite", "Write its rows as JSONL"),
     b"<": ("is a web page, or XML", "Fetch the file itself")}
+_TABLES = {b"PAR1": "Parquet", b"ARROW1": "Arrow", b"\xff\xff\xff\xff": "Arrow's stream"}
+_HEADS = frozenset(name for field in ("question", "response") for name in FIELDS[field])
 
 
 def rows(path: str | Path) -> Iterator[Row]:
-    """Every row of a file, a bad one with its error. Raises UserError for an unreadable file."""
+    """Every row of a file, a bad one with its error; an object that is a whole table is each of its
+    rows. Raises UserError for an unreadable file."""
+    more = 0
     with opened(path) as file:
-        yield from _rows(file, path)
+        for row in _rows(file, path):
+            found = _inside(row.value) if row.value else []
+            yield from (jsonl.row_of(number, value, jsonl.dumps(value))
+                        for number, value in enumerate(found, start=row.number + more))
+            if found:
+                more += len(found) - 1
+            else:
+                yield row._replace(number=row.number + more)
+
+
+def _inside(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an object that is columns, rows by their names, or a list of rows under one name;
+    empty for a row."""
+    parts = list(value.values())
+    rows: Any = []
+    if value.keys() & set(FIELDS["question"]):
+        columns = [list(part.values()) if isinstance(part, dict) else part for part in parts]
+        if all(isinstance(column, list) and not any(map(is_message, column)) for column in columns):
+            rows = [dict(zip(value, cells, strict=True)) for cells in zip(*columns, strict=True)] \
+                if len(parts) > 1 and len(set(map(len, columns))) == 1 else []
+    elif all(isinstance(part, dict) and part.keys() == parts[0].keys() for part in parts):
+        rows = [{"id": name, **part} for name, part in value.items()] \
+            if len(parts) > 1 or next(iter(value)).isdecimal() else []
+    elif not any(at(value, name) for name in (*FIELDS["question"], *CONVERSATIONS)):
+        rows = next((value[name] for name in resources.layouts("tables") if value.get(name)), [])
+    return rows if isinstance(rows, list) and all(
+        isinstance(row, dict) and not is_message(row) for row in rows) else []
 
 
 def _rows(file: Any, path: str | Path, unpacked: bool = False) -> Iterator[Row]:
@@ -109,21 +141,46 @@ def _rows(file: Any, path: str | Path, unpacked: bool = False) -> Iterator[Row]:
                         fix="Unpack it, or pack it by gzip")
     elif other := next((other for magic, other in _OTHERS.items() if head.startswith(magic)), None):
         raise UserError(other[0], file=path, fix=other[1])
-    elif head.startswith(b"PAR1"):
-        yield from _parquet(file, path)
-    elif head.startswith(b"["):
-        yield from _array(file, path)
+    elif table := next((name for magic, name in _TABLES.items() if head.startswith(magic)), None):
+        yield from _table(file, path, table)
+    elif head.startswith(b"[") or head.startswith((b"{\n", b"{\r\n")):
+        yield from _array(file, path, listed=head.startswith(b"["))
+    elif not head.startswith(b"{") and (sign := _separator(file, path)):
+        yield from _csv(file, path, sign)
     else:
         for number, line in jsonl.lines(file, path):
             yield jsonl.parse(number, line)
 
 
-def _parquet(file: IO[bytes], path: str | Path) -> Iterator[Row]:
+def _separator(file: Any, path: str | Path) -> str:
+    """What separates the cells of a CSV file, by its name or its head; empty where it is none."""
+    line = file.peek(_CHUNK).partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
+    sign = "\t" if "\t" in line else ","
+    named = re.search(r"\.(csv|tsv)\b", Path(path).name.lower())
+    cells = {cell.strip(' "').lower() for cell in line.split(sign)}
+    return sign if len(cells) > 1 and (named or cells & _HEADS) else ""
+
+
+def _csv(file: Any, path: str | Path, sign: str) -> Iterator[Row]:
+    csv.field_size_limit(MAX_ROW)
+    text = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+    number = 0
+    try:
+        for number, cells in enumerate(csv.DictReader(text, delimiter=sign, strict=True), start=1):
+            row = jsonl.parse(number, json.dumps(cells, default=str, skipkeys=True).encode())
+            yield Row(number, None, "more cells than the head", row.text) if None in cells else row
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise UserError(f"is a damaged CSV file: {error}", file=path, row=number + 1,
+                        fix="Write it again as UTF-8, or give JSONL") from None
+    text.detach()  # or it closes standard input
+
+
+def _table(file: IO[bytes], path: str | Path, kind: str) -> Iterator[Row]:
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError:
-        raise UserError("is Parquet, and the package pyarrow is not installed", file=path,
+        raise UserError(f"is {kind}, and the package pyarrow is not installed", file=path,
                         fix="pip install 'drp-plugin[parquet]', or give it as JSONL") from None
     with tempfile.TemporaryFile() as copy:
         if not file.seekable():
@@ -132,18 +189,31 @@ def _parquet(file: IO[bytes], path: str | Path) -> Iterator[Row]:
             file = copy
         number = 0
         try:
-            for batch in parquet.ParquetFile(file).iter_batches(batch_size=64):
-                for value in batch.to_pylist():
-                    number += 1
-                    # what JSON has no type for, such as a date, becomes text
-                    yield jsonl.parse(number, json.dumps(value, default=str).encode())
+            if kind == "Parquet":
+                batches = parquet.ParquetFile(file).iter_batches(batch_size=64)
+            elif kind == "Arrow":
+                batches = map((opened := pyarrow.ipc.open_file(file)).get_batch,
+                              range(opened.num_record_batches))
+            else:
+                batches = iter(pyarrow.ipc.open_stream(file))
+            for batch in batches:
+                for start in range(0, batch.num_rows, 64):
+                    for value in batch.slice(start, 64).to_pylist():
+                        number += 1
+                        yield jsonl.parse(number, json.dumps(value, default=_plain).encode())
         except (pyarrow.ArrowException, OSError) as error:
-            raise UserError(f"is a damaged Parquet file: {error}", file=path,
+            raise UserError(f"is a damaged {kind} file: {error}", file=path,
                             fix="Fetch it again") from None
 
 
-def _array(file: IO[bytes], path: str | Path) -> Iterator[Row]:
-    """The elements of a JSON array; after invalid JSON no further element can be found."""
+def _plain(value: Any) -> str:
+    """What JSON has no type for, such as a date, as text; bytes as the text that they are."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _array(file: IO[bytes], path: str | Path, listed: bool = True) -> Iterator[Row]:
+    """The elements of a JSON array, or objects one after the other; after invalid JSON no further
+    one can be found."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig")
     decoder = json.JSONDecoder(parse_constant=lambda name: None)
     number, at = 0, 0
@@ -159,16 +229,16 @@ def _array(file: IO[bytes], path: str | Path) -> Iterator[Row]:
                          fix="Nothing after it can be read: correct the array, or give JSONL")
 
     buffer = ""
-    buffer = more().lstrip()[1:]
+    buffer = more().lstrip()[listed:]
     while True:
         at = _BETWEEN.match(buffer, at).end()  # type: ignore[union-attr]
-        if buffer.startswith("]", at):
+        if buffer.startswith("]", at) and listed:
             rest = (buffer[at + 1:] + text.read(_CHUNK)).strip()
             if rest:
                 raise broken("something follows the array")
             text.detach()  # or this would close standard input
             return
-        problem: Exception | str = "the array is not closed"
+        problem: Exception | str = "the array is not closed" if listed else ""
         if at < len(buffer):
             try:
                 value, end = decoder.raw_decode(buffer, at)
@@ -182,6 +252,9 @@ def _array(file: IO[bytes], path: str | Path) -> Iterator[Row]:
                 at = end
                 continue
         chunk = "" if len(buffer) - at > MAX_ROW else more()
+        if not chunk and not problem:
+            text.detach()
+            return
         if not chunk:
             raise broken(problem)
         buffer, at = buffer[at:] + chunk, 0

@@ -38,13 +38,19 @@ def is_prose(answer: Any) -> bool:
         "\n" in answer or len(re.findall(r"[A-Za-z]{2,}", answer)) > 8)
 
 
+def written(text: str) -> Any:
+    """The value that a text writes out, as JSON or as Python prints it; None where it is none."""
+    for parse in (json.loads, ast.literal_eval):
+        with contextlib.suppress(ValueError, SyntaxError, RecursionError, MemoryError):
+            return parse(text)
+    return None
+
+
 def _final(text: str) -> str | None:
     text = text.strip()
-    if text.startswith(('["', "['")) and text.endswith("]"):
-        for parse in (json.loads, ast.literal_eval):  # as JSON, or as Python prints it
-            with contextlib.suppress(ValueError, SyntaxError):
-                found = gold(parse(text))
-                return found if isinstance(found, str) else None
+    if text.startswith(('["', "['")) and (parsed := written(text)) is not None:
+        found = gold(parsed)
+        return found if isinstance(found, str) else None
     text = text.rpartition(CLOSE)[2].strip()
     if "####" in text:
         return text.rpartition("####")[2].strip() or None

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from drp_plugin import resources
 from drp_plugin.finish import told
-from drp_plugin.reading.golds import gold
+from drp_plugin.reading.golds import gold, written
 from drp_plugin.resources import Patterns
 from drp_plugin.thinking import CLOSE, OPEN, as_published, join_response
 
@@ -14,6 +14,11 @@ _P = Patterns("layouts.yaml", "patterns")
 FIELDS: dict[str, list[str]] = resources.layouts("fields")
 """What each field of the contract is called elsewhere, itself first."""
 CONVERSATIONS: list[str] = resources.layouts("conversations")  # Fields in which messages stand
+TURNS = "a conversation of several turns: its last question needs the earlier ones"
+NOT_GOLD = frozenset([*resources.layouts("never_gold"), *resources.layouts("end_fields"),
+                      *(name for field, names in FIELDS.items() if field != "answer"
+                        for name in names)])
+_SHOWN: dict[str, list[str]] = resources.layouts("shown")
 
 
 class Response(NamedTuple):
@@ -41,6 +46,9 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
     """Take a row apart; `columns` names fields by hand, `answers` asks for responses too. Missing
     fields are left out; a field of a wrong type is kept as it is. Raises Unreadable."""
     row = {**{name.lower(): part for name, part in value.items()}, **value}
+    row |= {name: _unpacked(part) for name, part in row.items()
+            if isinstance(part, str) and part.startswith(("[{", "{"))}
+    _check_text_alone(row)
     found: dict[str, str] = {}
 
     def first(field: str) -> Any:
@@ -54,6 +62,7 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
     talk, spoken = _conversation(row, columns)
     question = first("question")
     if isinstance(question, list):
+        _check_turns(question, columns)
         question = _question_of(question)
     if question is None and talk:
         found["question"] = spoken
@@ -64,7 +73,7 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
     published = _published_gold(row, first, found, columns)
     fields = {**value, "question": _bare(question), "answer": gold(published)}
     fields |= {name: first(name) for name in ("id", "dataset", "model")}
-    if found.get("question") is None:
+    if question is None:
         fields.pop("question")
     if found.get("question") == "prompt" or not isinstance(fields.get("prompt"), str):
         fields.pop("prompt", None)  # no template's name, as a trace has it there
@@ -72,9 +81,13 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
 
 
 def at(value: Any, path: str) -> Any:
-    """The value under a path; None if there is none."""
+    """The value under a path; None if there is none. `response_*` is a list of response_1,
+    response_2 and so on."""
     if isinstance(value, dict) and path in value:
         return value[path]
+    if isinstance(value, dict) and path.endswith("*"):
+        return [part for name, part in value.items()
+                if name.startswith(path[:-1]) and name[len(path) - 1:].isdecimal()]
     for part in path.split("."):
         if isinstance(value, dict):
             value = value.get(part)
@@ -97,10 +110,12 @@ def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: lis
         said = completions(talk)
         if said:
             found["response"] = spoken
-    if not said and answered is None and thoughts is not None and "answer" not in columns:
-        # a thought and the student's own answer: no gold, then
-        said = completions(row.get("answer")) or [Response("")]
-        found["response"] = "answer"
+    if not said and answered is None and "answer" not in columns:
+        # a thought and the student's own answer, or both in one field: no gold, then
+        name = next((n for n in ("answer", "solution") if CLOSE in str(row.get(n))), "answer")
+        if thoughts is not None or CLOSE in str(row.get(name)):
+            said = completions(row.get(name)) or [Response("")]
+            found["response"] = name
     whole = all(CLOSE in one.text for one in said)
     if whole and found.get("response") in ("response", *CONVERSATIONS):
         thoughts = None
@@ -142,8 +157,8 @@ def completions(value: Any) -> list[Response]:
             return [one if one.finish is not None else one._replace(finish=told(value))
                     for one in completions(value[inner])]
     thought = next((value[n] for n in FIELDS["thinking"] if _is_thought(value.get(n))), None)
-    content = next((value[n] for n in ("content", "text", "value", "generated_text", "response")
-                    if value.get(n) is not None), None)
+    content = next((value[n] for n in ("content", "text", "value", "prompt", "generated_text",
+                                       "response") if value.get(n) is not None), None)
     parts = value.get("parts", content)  # Gemini's are parts without a type
     if isinstance(parts, list) and ("parts" in value or any(_is_part(part) for part in parts)):
         thought, content = _of_parts(parts, thought)
@@ -193,6 +208,11 @@ def _of_parts(parts: Sequence[Any], thought: Any) -> tuple[Any, str | None]:
     return "\n\n".join(filter(None, thoughts)) or None, "".join(texts) if texts else None
 
 
+def is_message(part: Any) -> bool:
+    """Whether it is a message of a conversation, or a part of one."""
+    return bool(_role(part)) or _is_part(part)
+
+
 def _role(part: Any) -> str:
     if not isinstance(part, dict):
         return ""
@@ -206,18 +226,43 @@ def _conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[l
     for name in CONVERSATIONS:
         talk = row.get(name)
         if isinstance(talk, list) and talk and all(_role(part) for part in talk):
-            turns = sum(_role(part) in _ASSISTANT for part in talk[:-1])
-            if turns and "question" not in columns and not row.get("question") \
-                    and not row.get("problem"):
-                raise Unreadable("a conversation of several turns: its last question needs the "
-                                 "earlier ones")
+            if not row.get("question") and not row.get("problem"):
+                _check_turns(talk, columns)
             return talk, name
     return [], ""
 
 
+def _check_turns(talk: Sequence[Any], columns: Mapping[str, str]) -> None:
+    if "question" not in columns and any(_role(part) in _ASSISTANT for part in talk[:-1]):
+        raise Unreadable(TURNS)
+
+
+def _check_text_alone(row: Mapping[str, Any]) -> None:
+    """Raises Unreadable for a row whose question is more than a text."""
+    if row.get("history"):
+        raise Unreadable(TURNS)
+    def listed(value: Any) -> list[dict[str, Any]]:
+        return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
+
+    parts = [part for name in (*CONVERSATIONS, "prompt", "question") for turn in
+             listed(row.get(name)) for part in listed(turn.get("content"))]
+    kinds = set(_SHOWN["parts"])
+    if any(map(row.get, _SHOWN["fields"])) or any(part.keys() & kinds for part in parts):
+        raise Unreadable("the question shows an image or sound, and only text is read")
+
+
+def _unpacked(text: Any) -> Any:
+    """Messages or a reply that stand as text, as CSV and some Parquet files have them."""
+    found = written(text)
+    if isinstance(found, list):
+        return found if found and all(map(is_message, found)) else text
+    return found if isinstance(found, dict) and found.keys() & set(_SHOWN["replies"]) else text
+
+
 def _question_of(talk: Sequence[Any]) -> str | None:
     asked = [part for part in talk if _role(part) in _USER]
-    return completions([{**asked[-1], "role": "assistant"}])[0].text if asked else None
+    said = completions([{**asked[-1], "role": "assistant"}]) if asked else []
+    return said[0].text if said else None
 
 
 def _published_gold(row: Mapping[str, Any], first: Any, found: dict[str, str],
@@ -228,8 +273,9 @@ def _published_gold(row: Mapping[str, Any], first: Any, found: dict[str, str],
             right = right[0]
         found["answer"] = "doc.choices"
         return choices[right] if isinstance(right, int) and right < len(choices) else None
-    if found.get("response") == "answer":
-        return next((row[name] for name in FIELDS["answer"][1:] if row.get(name)), None)
+    if found.get("response") in FIELDS["answer"]:
+        return next((row[name] for name in FIELDS["answer"]
+                     if row.get(name) and name != found["response"]), None)
     published = first("answer")
     name = found.get("answer")
     if name != "answer" and "answer" not in columns and (

@@ -18,6 +18,7 @@ from drp_plugin.terminal import say
 from drp_plugin.thinking import CLOSE
 
 BATCH = "the output of a batch"
+MOST_NAMES = 12  # Fields that a message names
 
 
 class Item(NamedTuple):
@@ -85,6 +86,8 @@ class Reader:
         self.columns, self.answers = columns or {}, answers
         self._say, self._said = say, set[str]()
         self.seen = Seen()  # Of the last iteration
+        self.unread: list[str] = []  # Fields of the first row that nothing was taken from
+        self.tell = say
 
     @property
     def stem(self) -> str:
@@ -116,6 +119,10 @@ class Reader:
                 yield Item(row.number, value, "", row.value, row.text, repeat, len(values))
 
     def _tell(self, row: Mapping[str, Any], found: layouts.Published) -> None:
+        if not self.seen.responses:
+            taken = {path.partition(".")[0] for path in found.found.values()}
+            self.unread = [name[:40] for name in row if row[name] and name.lower() not in taken
+                           and name not in layouts.NOT_GOLD][:MOST_NAMES]
         self.seen.add(found.fields["answer"], found.said)
         used = {field: name for field, name in found.found.items()
                 if field in ("question", "response", "thinking", "answer")}
@@ -182,8 +189,12 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
         what, fields = ("trace", '"question" and "response"') if reader.answers else (
             "question", '"question"')
         raise UserError(f"holds no usable {what}: {first_problem}", file=reader.path, fix=(
-            "Give JSONL (a row a line), a JSON array or Parquet" if rejected == {Reason.NOT_JSON}
+            "Give JSONL (a row a line), a JSON array, CSV or Parquet"
+            if rejected == {Reason.NOT_JSON}
             else f"Each row must have {fields}; --columns names fields of other names"))
+    if reader.answers and not reader.seen.golds and reader.unread:
+        reader.tell(f"{reader.path}: no gold answer was found. If a field holds it, name it: "
+                    f"--columns answer=FIELD (not read: {', '.join(reader.unread)})")
 
 
 def _trace(item: Item, reader: Reader) -> Trace | Reject:
@@ -203,6 +214,9 @@ def _trace(item: Item, reader: Reader) -> Trace | Reject:
     except ValidationError as error:
         why = f"{BATCH} holds no question: join it with the batch's input by its ids" if \
             "question" not in row and kind_of(item.row or {}) == BATCH else jsonl.explain(error)
+        if why.endswith("is missing"):
+            names = [name[:40] for name in item.row or {}][:MOST_NAMES]
+            why += f" (the row has: {', '.join(names)})"
         return _reject(item, named, why, reader)
     return trace if trace.question.strip() else _reject(
         item, named, "field 'question' is empty", reader)

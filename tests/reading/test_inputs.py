@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import io
 import json
@@ -52,7 +53,7 @@ def responses(folder: Path, *rows: object) -> list[str]:
 
 
 def test_the_page_has_all_of_them() -> None:
-    assert len(blocks()) == 12 and len(ROWS) > 35
+    assert len(blocks()) == 13 and len(ROWS) > 60
 
 
 @pytest.mark.parametrize(("title", "line"), ROWS)
@@ -100,24 +101,44 @@ def test_what_was_found_is_said_once(tmp_path: Path) -> None:
 MANY = [{**ROW, "id": str(n), "question": "é" * n + "?"} for n in range(1, 400)]
 
 
+WHOLE = {"data": {"version": 2, "data": MANY}, "by name": {row["id"]: row for row in MANY},
+         "columns": {name: [row[name] for row in MANY] for name in ROW},
+         "pandas": {name: {str(n): row[name] for n, row in enumerate(MANY)} for name in ROW}}
+
+
 def packed(folder: Path, kind: str) -> Path:
     lines = "".join(json.dumps(row) + "\n" for row in MANY).encode()
     array = json.dumps(MANY, indent=1, ensure_ascii=False).encode()
     file = folder / "rows.x"  # the name does not matter
-    if kind == "parquet":
+    names = list(MANY[0])
+    if kind in ("parquet", "feather", "arrow stream"):
         pyarrow = pytest.importorskip("pyarrow")
-        from pyarrow import parquet
-        parquet.write_table(pyarrow.Table.from_pylist(MANY), file)
+        from pyarrow import feather, parquet
+        table = pyarrow.Table.from_pylist(MANY)
+        if kind == "arrow stream":  # what datasets' `save_to_disk` writes
+            with pyarrow.ipc.new_stream(file, table.schema) as out:
+                out.write_table(table)
+        else:
+            (parquet.write_table if kind == "parquet" else feather.write_feather)(table, file)
+    elif kind in ("csv", "tsv"):
+        with file.open("w", newline="", encoding="utf-8") as text:
+            out = csv.DictWriter(text, names, delimiter="," if kind == "csv" else "\t")
+            out.writeheader()
+            out.writerows(MANY)
+    elif kind in WHOLE:
+        file.write_text(json.dumps(WHOLE[kind], indent=1))
     else:
         file.write_bytes({"jsonl": lines, "crlf": lines.replace(b"\n", b"\r\n\r\n"),
                           "bom": b"\xef\xbb\xbf" + lines, "array": array,
                           "bom array": b"\xef\xbb\xbf\n " + array,
+                          "objects": b"\n".join(json.dumps(r, indent=2).encode() for r in MANY),
                           "gz": gzip.compress(lines), "gz array": gzip.compress(array)}[kind])
     return file
 
 
 @pytest.mark.parametrize("kind", ["jsonl", "crlf", "bom", "array", "bom array", "gz", "gz array",
-                                  "parquet"])
+                                  "parquet", "feather", "arrow stream", "csv", "tsv", "objects",
+                                  *WHOLE])
 def test_all_files_hold_the_same_rows(kind: str, tmp_path: Path,
                                       monkeypatch: pytest.MonkeyPatch) -> None:
     file = packed(tmp_path, kind)
@@ -129,7 +150,7 @@ def test_all_files_hold_the_same_rows(kind: str, tmp_path: Path,
 @pytest.mark.parametrize(("data", "said"), [
     (b"\x28\xb5\x2f\xfd1234", "zstd"), (b"PK\x03\x04zip", "zip"), (b"BZh91AY", "bzip2"),
     (gzipped(b"{}" * 999)[:20], "damaged"), (gzipped(gzipped(b"{}")), "twice"),
-    (b"PAR1 nonsense", "Parquet"), (b"ARROW1\0\0", "Arrow"), (b"\x04\x22\x4d\x18..", "lz4"),
+    (b"PAR1 nonsense", "Parquet"), (b"ARROW1\0\0", "damaged Arrow"), (b"\x04\x22\x4d\x18..", "lz4"),
     (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a", "git lfs pull"),
     (b"\n<!DOCTYPE html><html>", "web page"), (b'[{"a": 1}, {"b": ', "row 2: not JSON"),
     (b'[{"a": 1} {"b": nope}]', "row 2: not JSON"), (b'[{"a": 1}', "not closed"),
@@ -143,10 +164,10 @@ def test_a_file_that_is_not_read_to_its_end_is_one_line(data: bytes, said: str,
 
 
 @pytest.mark.parametrize(("data", "fix"), [
-    (b"question,response\nq,r\n", "Give JSONL"), (b'{\n  "data": [\n  ]\n}\n', "Give JSONL"),
-    (b"- question: q\n", "Give JSONL"), (b"SQLite format 3\0", "Give JSONL"),
-    (b'{"q": 1}\n{"q": 2}', "--columns names"), (b'{"q": 1}\nno', "--columns names"),
-    (b'{"data": [{"question": "q", "response": "r"}]}', "--columns names")])
+    (b"- question: q\n", "Give JSONL"), (b"SQLite format 3\0", "as JSONL"),
+    (b"PK\3\4 an Excel file", "xlsx.*Unpack it"), (b"a,b\nq,r\n", "CSV"),
+    (b'{"q": 1}\n{"q": 2}', r"the row has: q\).*--columns names"),
+    (b'{"q": 1}\nno', "--columns names"), (b'{"data": []}', "the row has: data")])
 def test_the_advice_is_that_of_the_cause(data: bytes, fix: str, tmp_path: Path) -> None:
     """A file of another kind has no fields to be named."""
     file = tmp_path / "f"
@@ -245,7 +266,17 @@ def test_settings_are_no_thoughts_and_verdicts_no_golds(tmp_path: Path) -> None:
     ({"custom_id": "x", "response": {"status_code": 400, "body": {"error": {"message": "bad"}}}},
      "failed: bad"),
     ({"messages": [{"role": r, "content": "x"} for r in ("user", "assistant") * 2]},
-     "several turns"), ({**ROW, "question": " "}, "is empty"), ({**ROW, "answer": {}}, "'answer'")])
+     "several turns"), ({**ROW, "question": " "}, "is empty"),
+    ({**ROW, "history": [["Hi", "Hello"]]}, "several turns"),
+    ({**ROW, "question": [{"role": r, "content": "x"} for r in ("user", "assistant", "user")]},
+     "several turns"),
+    ({**ROW, "images": ["a.png"]}, "shows an image"), ({**ROW, "image": {"bytes": "x"}}, "image"),
+    ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]},
+                   {"role": "assistant", "content": RESPONSE}]}, "shows an image"),
+    ({"prompt": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}],
+      "response": RESPONSE}, "or sound"),
+    ({"messages": [{"role": "user", "content": None}, {"role": "assistant", "content": "x"}]},
+     "'question' is missing (the row has: messages)"), ({**ROW, "answer": {}}, "'answer'")])
 def test_rows_that_cannot_be_used_say_why(row: dict, said: str, tmp_path: Path) -> None:
     file = tmp_path / "f.jsonl"
     file.write_text(json.dumps(ROW) + "\n" + json.dumps(row))
@@ -288,6 +319,48 @@ def test_the_end_is_found_under_every_name() -> None:
     # vLLM's stop_reason is a token, its finish_reason the word
     assert told({"stop_reason": 128009, "finish_reason": "stop"}) == "stop"
     assert told({"finish_reason": None}) is None
+    for row in ({"meta_info": {"finish_reason": {"type": "length", "length": 9}}},
+                {"incomplete_details": {"reason": "max_output_tokens"}}, {"stop_type": "limit"},
+                {"details": {"finish_reason": "length"}}):
+        assert ending(told(row)) == "length"
+    assert told({"reason": "length"}) is None  # of a row it may be anything
+
+
+def test_a_row_is_no_table(tmp_path: Path) -> None:
+    """Only what cannot be a row is taken for several."""
+    for row in ({**ROW, "data": [{"question": "no"}]}, {"messages": [
+            {"role": "user", "content": QUESTION}, {"role": "assistant", "content": RESPONSE}],
+            "answer": "7", "samples": [{"question": "no"}]},
+            {"doc": {"query": QUESTION, "choices": ["7"], "gold_index": 0},
+             "model_response": {"text": [RESPONSE]}, "metric": {"acc": 1}},
+            {"prompt": [{"role": "user", "content": QUESTION}], "completion": [RESPONSE],
+             "answer": ["7"]}):
+        (item,) = read(tmp_path, row)
+        assert (item.value["question"], item.value["answer"]) == (QUESTION, "7")
+
+
+def test_cells_and_bytes(tmp_path: Path) -> None:
+    file = tmp_path / "f.csv"
+    file.write_text("q,a,r\nx,7,</think>7\n1,2,3,4\n")
+    good, bad = Reader(file, parse_columns("question=q,response=r,answer=a"))
+    assert good.value["response"] == "</think>7" and "more cells than the head" in bad.error
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+    parquet.write_table(pyarrow.table({"question": [QUESTION], "response": [RESPONSE.encode()]}),
+                        file)
+    (item,) = Reader(file)
+    assert item.value["response"] == RESPONSE
+
+
+@pytest.mark.parametrize(("row", "said"), [
+    ({"truth": "7", "score": 1}, "--columns answer=FIELD (not read: truth, score)"),
+    ({"key": "b", "usage": {"x": 1}}, "(not read: key)"), ({"id": "x", "source": "y"}, ""),
+    ({"answer": "7", "truth": "7"}, "")])
+def test_golds_that_nobody_found_are_asked_for(row: dict, said: str, tmp_path: Path) -> None:
+    file, told = tmp_path / "f.jsonl", []
+    file.write_text(json.dumps({"question": QUESTION, "response": RESPONSE, **row}))
+    list(traces(Reader(file, say=told.append)))
+    assert said in "".join(told) and bool(told) is bool(said)
 
 
 # -- a result of nothing -------------------------------------------------------------------------

@@ -48,9 +48,27 @@ CASES = [
     (429, openai("You have reached your specified API usage limits."), Unusable, "Add credit"),
     (429, {"code": "Throttling.AllocationQuota", "message": "Free allocated quota exceeded."},
      Unusable, "Add credit"),
+    (429, openai("您的账户已欠费，请充值后重试", code="1113"), Unusable, "Add credit"),
+    (429, openai("Your account is suspended, please check your plan and billing details",
+                 type="exceeded_current_quota_error"), Unusable, "Add credit"),
+    (403, {"code": 30001, "message": "Sorry, your account balance is insufficient"}, Unusable,
+     "Add credit"),
+    (429, openai("Quota exceeded for metric: free_tier_requests, limit: 0, model: m. Please retry "
+                 "in 30s"), Unusable, "Add credit"),
+    (429, {"detail": "You have hit your weekly limit"}, Unusable, "tomorrow"),
+    (None, {"base_resp": {"status_code": 1008, "status_msg": "insufficient balance"}}, Unusable,
+     "Add credit"),
+    (None, {"error_code": 17, "error_msg": "Open api daily request limit reached"}, Unusable,
+     "tomorrow"),
     # the run's: the model, what the server cannot do
     (400, openai("The model `gpt-4o-foo` has been deprecated"), Unusable, "model's name"),
     (400, openai("model is not loaded"), Unusable, "model's name"),
+    (400, openai("No models loaded. Please load a model in the developer page"), Unusable,
+     "model's name"),
+    (403, openai("Project `p` does not have access to model `m`", code="model_not_found"),
+     Unusable, "model's name"),
+    (400, openai("System role not supported"), Unusable, "another teacher"),
+    (400, "The plain HTTP request was sent to HTTPS port", Unusable, "--base-url"),
     (400, openai("parameter.enable_thinking must be set to false for non-streaming calls"),
      Unusable, "--extra enable_thinking=false"),
     (404, openai('model "llama9" not found, try pulling it first'), Unusable, "model's name"),
@@ -64,6 +82,11 @@ CASES = [
     # the run's: a setting, with advice that can be followed
     (400, openai("Unsupported value: 'temperature' does not support 0 with this model.",
                  param="temperature"), Unusable, "--temperature none"),
+    (400, openai("temperature: range: 0.0 < temperature <= 2.0, got 0"), Unusable,
+     "--temperature none"),
+    (400, openai("Only temperature=1 is allowed when thinking is enabled"), Unusable,
+     "--temperature none"),
+    (400, openai("Range of max_tokens should be [1, 8192]"), Unusable, "another --max-tokens"),
     (400, openai("`temperature` and `top_p` cannot both be specified"), Unusable,
      "--temperature none"),
     (400, openai("Unrecognized request argument supplied: seed"), Unusable, "Leave --seed out"),
@@ -96,6 +119,10 @@ CASES = [
     (400, openai("litellm.ContextWindowExceededError: prompt is too long: 210000 tokens > 200000"),
      TooLong, ""),
     (413, "<html>413</html>", TooLong, ""),
+    (400, {"object": "error", "message": "The decoder prompt (length 9000) is longer than the "
+           "maximum model length of 8192."}, TooLong, ""),
+    (400, openai("Total tokens of image and text exceed max message tokens"), TooLong, ""),
+    (None, {"error_code": 336003, "error_msg": "the max input characters is 20000"}, TooLong, ""),
     (400, openai("prompt tokens (9000) + max_tokens (1000) > n_ctx 8192"), TooLong, ""),
     (422, {"error": "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000"
            }, TooLong, ""),
@@ -105,6 +132,7 @@ CASES = [
                  innererror={"code": "ResponsibleAIPolicyViolation"}), TeacherError, "filtered"),
     (403, openai("Your input was flagged", metadata={"reasons": ["x"]}), TeacherError, "flagged"),
     (400, openai("Content Exists Risk"), TeacherError, "Risk"),
+    (400, openai("输入或生成内容可能包含不安全或敏感内容", code="1301"), TeacherError, "输入"),
     (400, openai("something odd"), TeacherError, "odd"),
     # the moment's
     (429, openai("Rate limit reached for gpt-4o on tokens per min (TPM). Try again in 8s"),
@@ -120,6 +148,12 @@ CASES = [
     (429, {"message": "Too many tokens, please wait before trying again."}, Transient, ""),
     (400, openai("Internal server error, please retry", type="server_error"), Transient, ""),
     (404, openai("upstream is temporarily unavailable, no available server"), Transient, ""),
+    (424, {"error": "Request failed during generation: CUDA error", "error_type": "generation"},
+     Transient, ""),
+    (498, openai("Flex tier capacity exceeded"), Transient, ""),
+    (400, openai("Request timed out"), Transient, ""),
+    (429, openai("当前API请求过多，请稍后重试", code="1302"), Transient, ""),
+    (None, {"base_resp": {"status_code": 1002, "status_msg": "rate limit"}}, Transient, ""),
     (524, "<html>a timeout occurred</html>", Transient, ""),
     (None, openai("Provider returned error", code=502), Transient, ""),
 ]
@@ -144,6 +178,22 @@ def test_what_a_batch_line_says_means_what_it_means_live(tmp_path):
     found = list(teacher.batch().results(file))
     assert [key for key, _ in found] == [str(n) for n in range(len(cases))]
     assert [type(fault) for _, fault in found] == [kind for _, _, kind in cases]
+
+
+@pytest.mark.parametrize(("body", "kind", "says"), [
+    ({"base_resp": {"status_code": 1004, "status_msg": "invalid api key"}, "choices": None},
+     Unusable, "OPENAI_API_KEY"),
+    ({"error_code": 17, "error_msg": "daily request limit reached"}, Unusable, "tomorrow"),
+    ({"code": "InvalidApiKey", "message": "Invalid API-key provided."}, Unusable, "OPENAI_API_KEY"),
+    # of another interface than the one that was asked for: what it is, is shown
+    ({"model": "m", "message": {"role": "assistant", "content": "x"}, "done": True}, Transient,
+     "none of a model"),
+    ({"response": "x", "done": True}, Transient, "none of a model"),
+    ({"data": {"choices": []}}, Transient, "none of a model")])
+def test_an_error_under_status_200(body, kind, says):
+    teacher = OpenAITeacher("m", base_url="http://h/v1", persistent=Persistent(Limiter(1)))
+    with pytest.raises(kind, match=says):
+        teacher.read(json.dumps(body).encode())
 
 
 def test_the_echo_of_a_prompt_decides_nothing():
