@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from drp_plugin.errors import UserError
 from drp_plugin.records import Record
 from drp_plugin.redact import hide
+from drp_plugin.run_dir import FILES, SETTINGS
 
 R = TypeVar("R", bound=Record)
 
@@ -227,8 +228,9 @@ def write(path: str | Path, values: Iterable[Record | dict[str, Any]]) -> int:
     return count
 
 
-def check_output(output: str | Path) -> None:
-    """Raises UserError where a file cannot be written there, before any work is done."""
+def check_output(output: str | Path, given: str | Path = "-", begins: bytes = b"{") -> None:
+    """Raises UserError where a file cannot be written there, before any work is done; so also for
+    the `given` input, a file of a run, and one that does not begin as what is to be written."""
     path = Path(output)
     if str(output) == "-":
         return
@@ -236,6 +238,16 @@ def check_output(output: str | Path) -> None:
         raise UserError("is a folder", file=output, fix=f"Give a file, e.g. {path / 'out.jsonl'}")
     if path.exists() and not path.is_file():
         raise UserError("is not a file", file=output, fix="Give a file, or - for standard output")
+    there = b""
+    if path.exists() and os.access(path, os.R_OK):
+        with path.open("rb") as file:
+            there = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    what = ("is the input" if path.exists() and Path(given).exists() and path.samefile(given) else
+            "belongs to a run" if path.name in FILES and (path.parent / SETTINGS).exists() else
+            "holds something else" if there and not there.startswith(begins) else "")
+    if what:
+        raise UserError(f"{what}, and is not replaced", file=output,
+                        fix="Give another place with -o")
     check_folder(path.resolve().parent)
 
 

@@ -7,3 +7,4 @@ SETTINGS = "settings.json"
 """Everything that shapes the results; a run that goes on must have the same."""
 LEDGER = "ledger.sqlite"  # Every reply that was paid for
 EDITS = "edits.jsonl"  # Decisions by hand
+FILES = (PRUNED, REJECTS, SUMMARY, SETTINGS, LEDGER, EDITS)

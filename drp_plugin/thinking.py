@@ -8,9 +8,8 @@ from drp_plugin.resources import Patterns, table
 
 OPEN = "<think>"
 CLOSE = "</think>"
-CONTROL_TOKENS = ("<｜begin▁of▁sentence｜>", "<｜User｜>", "<｜Assistant｜>",
-                  "<｜end▁of▁sentence｜>", "<|im_start|>", "<|im_end|>")
-"""Control tokens of every chat layout that a set can be built for."""
+CONTROL_TOKENS: tuple[str, ...] = tuple(table("thinking.yaml")["controls"])
+"""Control tokens of the chat layouts that sets are built for."""
 
 _P = Patterns("thinking.yaml", "patterns")
 _ENDS = tuple(table("thinking.yaml")["ends"])

@@ -58,7 +58,7 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
              prompts_dir: Path | None, limit: int | None, ledger: Path | None,
              engine_args: tuple[tuple[str, Any], ...], columns: dict[str, str],
              **sampling: Any) -> int:
-    jsonl.check_output(output)
+    jsonl.check_output(output, questions)
     tiny = questions.startswith("tiny:")
     rows = load(questions, columns)[:limit]
     if not rows:
@@ -163,12 +163,13 @@ def distill(questions: tuple[str, ...], run_dir: Path, columns: dict[str, str],
 @click.command(help=page("merge"))
 @click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=_options.PATH)
 @_options.run_dir_option
-def merge(runs: tuple[Path, ...], run_dir: Path) -> None:
-    line, notes = merging.merge(runs, run_dir)
+def merge(runs: tuple[Path, ...], run_dir: Path) -> int:
+    written, notes = merging.merge(runs, run_dir)
     for note in notes:
         say(f"note: {note}")
-    say(f"{run_dir}: {line}")
+    say(f"{run_dir}: {written.line()}")
     click.echo(str(run_dir))
+    return 0 if written.pruned else 2
 
 
 @click.command(help=page("serve-teacher"))

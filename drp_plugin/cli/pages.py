@@ -47,11 +47,11 @@ def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool
             serve: bool, port: int) -> None:
     if serve and output is not None:
         raise UserError("--serve writes no page", fix="Leave out -o")
-    jsonl.check_output(output or "-")
+    target = output or str(run_dir / "inspect.html")
+    jsonl.check_output("-" if serve else target, begins=b"<!doctype html")
     next(rows(run_dir), None)  # checked first, so that a mistyped folder is not created
     total = sum(1 for name in (PRUNED, REJECTS) if (run_dir / name).exists()
                 for _ in (run_dir / name).open("rb"))
-    target = output or str(run_dir / "inspect.html")
     with contextlib.ExitStack() as stack:
         display = stack.enter_context(Display("writing rows", total))
         if messages is None:
@@ -124,7 +124,7 @@ def stats(run_dir: Path, as_json: bool) -> None:
 @click.option("--shuffle-seed", type=_options.SEED, default=0)
 @_options.prompts_option
 def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffle_seed: int,
-          prompts_dir: Path | None, **given: Any) -> None:
+          prompts_dir: Path | None, **given: Any) -> int:
     settings = _options.teacher_settings(given)
     one, two = pairwise.load(run_a), pairwise.load(run_b)
     pairs = pairwise.make_pairs(one, two, sample=sample, seed=shuffle_seed)
@@ -139,10 +139,11 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
     jsonl.write(folder / "judgements.jsonl", judged)
     jsonl.write_json(folder / "judge.json", summary)
     click.echo(filled("judge.txt.jinja", s=summary, one=run_a.name, two=run_b.name), nl=False)
-    if summary["both_orders"]["invalid"]:
-        say(f"{summary['both_orders']['invalid']} pairs without a verdict: see "
-            f"{folder / 'judgements.jsonl'}")
+    unsaid = summary["both_orders"]["invalid"]
+    if unsaid:
+        say(f"{unsaid} pairs without a verdict: see {folder / 'judgements.jsonl'}")
     say(f"written to {folder}")
+    return 2 if unsaid == len(judged) else 0
 
 
 async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,

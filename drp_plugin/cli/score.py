@@ -62,7 +62,7 @@ def tokens(value: Any) -> int:
 def score(completions: str, output: str, cutoff: int, cutoffs: str | None, tokenizer: str,
           dataset: str | None, no_thinking: bool, columns: dict[str, str]) -> None:
     limits = [cutoff or None, None] if cutoffs is None else _limits(cutoffs)
-    jsonl.check_output(output)
+    jsonl.check_output(output, completions)
     reader = Reader(completions, columns)
     rows = _completions(reader, dataset, not no_thinking)
     first = next(rows, None)

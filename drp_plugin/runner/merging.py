@@ -1,6 +1,7 @@
 """Runs over parts of one input (`--shard`), put together into one run directory."""
 
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -28,10 +29,10 @@ class _Run(NamedTuple):
     summary: dict[str, Any]
 
 
-def merge(folders: Sequence[Path], out: Path) -> tuple[str, list[str]]:
+def merge(folders: Sequence[Path], out: Path) -> tuple[Tally, list[str]]:
     """Put runs together. Each ledger is taken completely or not at all, and the other files are
     written when all rows are read: a stopped merge continues when it is run again. Returns the
-    run's figures in a line, and what a person should know (duplicates, missing shards). Raises
+    run's figures, and what a person should know (duplicates, missing shards). Raises
     UserError for runs of different kinds and unfinished ones."""
     runs = [_run(folder) for folder in folders]
     _check(runs, out)
@@ -46,11 +47,11 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[str, list[str]]:
                 jsonl.replacing(out / DUPLICATES) as twice:
             _add(runs, written, twice, notes)
     jsonl.write_json(out / SETTINGS, settings)
-    edits = [run.folder / EDITS for run in runs if (run.folder / EDITS).exists()]
-    if edits:
-        jsonl.write(out / EDITS, (row.value for file in edits for row in jsonl.rows(file)
-                                  if row.value is not None))
-    return written.line(), notes
+    edits = [file for run in (*folders, out) if (file := run / EDITS).exists()]
+    if edits:  # the merged run's own are the last, and win
+        jsonl.write(out / EDITS, map(json.loads, dict.fromkeys(
+            row.text for file in edits for row in jsonl.rows(file) if row.value is not None)))
+    return written, notes
 
 
 def _run(folder: Path) -> _Run:

@@ -284,6 +284,9 @@ def test_all_reject_details_are_one_line() -> None:
     ({"response": "<think>a</think>b" + TRACE.response}, Reason.THINK_TWICE),
     ({"response": TRACE.response.replace("</think>", " <|im_end|> x</think>")},
      Reason.CONTROL_TOKEN),
+    *(({"response": TRACE.response.replace("</think>", f" {mark} x</think>")},
+       Reason.CONTROL_TOKEN) for mark in ("<|eot_id|>", "<end_of_turn>", "[/INST]")),
+    ({"question": "Why <|endoftext|>?"}, Reason.CONTROL_TOKEN),
     ({"question": "Why <think>?"}, Reason.THINK_TWICE),
     ({"question": "Why <｜User｜>?"}, Reason.CONTROL_TOKEN),
     ({"response": TRACE.response.partition("</think>")[0] + "</think>"}, Reason.NO_ANSWER)])
@@ -298,9 +301,20 @@ def test_what_build_refuses_is_not_paid_for(change: dict, reason: Reason,
 
 def test_every_layouts_control_tokens_are_known() -> None:
     from drp_plugin.thinking import CONTROL_TOKENS
-    from drp_plugin.training.templates import FAMILIES
+    from drp_plugin.training.templates import FAMILIES, Family
 
-    assert {mark for family in FAMILIES.values() for mark in family.marks()} <= set(CONTROL_TOKENS)
+    # layouts that LLaMA-Factory, or a student's own chat template, brings
+    others = [Family(name, *parts) for name, parts in {
+        "llama3": ("<|begin_of_text|>", "<|start_header_id|>user<|end_header_id|>\n\n",
+                   "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n", "<|eot_id|>"),
+        "gemma": ("<bos>", "<start_of_turn>user\n", "<end_of_turn>\n<start_of_turn>model\n",
+                  "<end_of_turn>\n"),
+        "phi4": ("", "<|im_start|>user<|im_sep|>", "<|im_end|><|im_start|>assistant<|im_sep|>",
+                 "<|im_end|>"),
+        "glm4": ("[gMASK]<sop>", "<|user|>\n", "<|assistant|>\n", "<|user|>"),
+        "mistral": ("<s>", "[INST] ", "[/INST]", "</s>")}.items()]
+    for family in (*FAMILIES.values(), *others):
+        assert set(family.marks()) <= set(CONTROL_TOKENS), family.template
 
 
 LOOPING = INDEXED[:20] + "and so on and so on, " * 200
