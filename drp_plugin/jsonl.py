@@ -238,16 +238,14 @@ def check_output(output: str | Path, given: str | Path = "-", begins: bytes = b"
         raise UserError("is a folder", file=output, fix=f"Give a file, e.g. {path / 'out.jsonl'}")
     if path.exists() and not path.is_file():
         raise UserError("is not a file", file=output, fix="Give a file, or - for standard output")
-    there = b""
-    if path.exists() and os.access(path, os.R_OK):
+    if path.exists():
         with path.open("rb") as file:
-            there = file.read(64).removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    what = ("is the input" if path.exists() and Path(given).exists() and path.samefile(given) else
-            "belongs to a run" if path.name in FILES and (path.parent / SETTINGS).exists() else
-            "holds something else" if there and not there.startswith(begins) else "")
-    if what:
-        raise UserError(f"{what}, and is not replaced", file=output,
-                        fix="Give another place with -o")
+            begun = file.read(64).lstrip().lower()
+        what = ("is the input" if Path(given).exists() and path.samefile(given) else
+                "belongs to a run" if path.name in FILES and (path.parent / SETTINGS).exists() else
+                "holds something else" if begun and not begun.startswith(begins) else "")
+        if what:
+            raise UserError(f"{what}, and is not replaced", file=output, fix="Give another -o")
     check_folder(path.resolve().parent)
 
 

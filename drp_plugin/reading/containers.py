@@ -98,12 +98,12 @@ def rows(path: str | Path) -> Iterator[Row]:
     with opened(path) as file:
         for row in _rows(file, path):
             found = _inside(row.value) if row.value else []
-            yield from (jsonl.row_of(number, value, jsonl.dumps(value))
-                        for number, value in enumerate(found, start=row.number + more))
-            if found:
-                more += len(found) - 1
-            else:
+            for value in found:
+                yield jsonl.row_of(row.number + more, value, jsonl.dumps(value))
+                more += 1
+            if not found:
                 yield row._replace(number=row.number + more)
+            more -= bool(found)
 
 
 def _inside(value: dict[str, Any]) -> list[dict[str, Any]]:
@@ -197,10 +197,9 @@ def _table(file: IO[bytes], path: str | Path, kind: str) -> Iterator[Row]:
             else:
                 batches = iter(pyarrow.ipc.open_stream(file))
             for batch in batches:
-                for start in range(0, batch.num_rows, 64):
-                    for value in batch.slice(start, 64).to_pylist():
-                        number += 1
-                        yield jsonl.parse(number, json.dumps(value, default=_plain).encode())
+                for value in batch.to_pylist():
+                    number += 1
+                    yield jsonl.parse(number, json.dumps(value, default=_plain).encode())
         except (pyarrow.ArrowException, OSError) as error:
             raise UserError(f"is a damaged {kind} file: {error}", file=path,
                             fix="Fetch it again") from None
