@@ -18,6 +18,7 @@ TURNS = "a conversation of several turns: its last question needs the earlier on
 NOT_GOLD = frozenset([*resources.layouts("never_gold"), *resources.layouts("end_fields"),
                       *(name for field, names in FIELDS.items() if field != "answer"
                         for name in names)])
+IMAGE = "the question shows an image or sound, and only text is read"
 _SHOWN: dict[str, list[str]] = resources.layouts("shown")
 
 
@@ -48,7 +49,8 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
     row = {**{name.lower(): part for name, part in value.items()}, **value}
     row |= {name: _unpacked(part) for name, part in row.items()
             if isinstance(part, str) and part.startswith(("[{", "{"))}
-    _check_text_alone(row)
+    if row.get("history") or any(map(row.get, _SHOWN["fields"])):
+        raise Unreadable(TURNS if row.get("history") else IMAGE)
     found: dict[str, str] = {}
 
     def first(field: str) -> Any:
@@ -186,7 +188,7 @@ def _is_thought(value: Any) -> bool:
 
 def _is_part(value: Any) -> bool:
     return isinstance(value, dict) and (
-        value.get("type") in ("text", "thinking", "reasoning", "output_text", "message")
+        value.get("type") in (*_SHOWN["parts"], *_SHOWN["texts"])
         or isinstance(value.get("thought"), bool))
 
 
@@ -196,6 +198,8 @@ def _of_parts(parts: Sequence[Any], thought: Any) -> tuple[Any, str | None]:
     for part in parts:
         if not isinstance(part, dict):
             texts.append(str(part))
+        elif part.get("type") in _SHOWN["parts"] or any(map(part.get, _SHOWN["parts"])):
+            raise Unreadable(IMAGE)
         elif part.get("thought") is True or part.get("type") in ("thinking", "reasoning"):
             inner = next((part[n] for n in ("thinking", "reasoning", "text", "content", "summary")
                           if part.get(n)), "")
@@ -235,20 +239,6 @@ def _conversation(row: Mapping[str, Any], columns: Mapping[str, str]) -> tuple[l
 def _check_turns(talk: Sequence[Any], columns: Mapping[str, str]) -> None:
     if "question" not in columns and any(_role(part) in _ASSISTANT for part in talk[:-1]):
         raise Unreadable(TURNS)
-
-
-def _check_text_alone(row: Mapping[str, Any]) -> None:
-    """Raises Unreadable for a row whose question is more than a text."""
-    if row.get("history"):
-        raise Unreadable(TURNS)
-    def listed(value: Any) -> list[dict[str, Any]]:
-        return [part for part in value if isinstance(part, dict)] if isinstance(value, list) else []
-
-    parts = [part for name in (*CONVERSATIONS, "prompt", "question") for turn in
-             listed(row.get(name)) for part in listed(turn.get("content"))]
-    kinds = set(_SHOWN["parts"])
-    if any(map(row.get, _SHOWN["fields"])) or any(part.keys() & kinds for part in parts):
-        raise Unreadable("the question shows an image or sound, and only text is read")
 
 
 def _unpacked(text: Any) -> Any:

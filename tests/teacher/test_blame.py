@@ -187,9 +187,9 @@ def test_what_a_batch_line_says_means_what_it_means_live(tmp_path):
     ({"code": "InvalidApiKey", "message": "Invalid API-key provided."}, Unusable, "OPENAI_API_KEY"),
     # of another interface than the one that was asked for: what it is, is shown
     ({"model": "m", "message": {"role": "assistant", "content": "x"}, "done": True}, Transient,
-     "none of a model"),
-    ({"response": "x", "done": True}, Transient, "none of a model"),
-    ({"data": {"choices": []}}, Transient, "none of a model")])
+     "not a model's"),
+    ({"response": "x", "done": True}, Transient, "not a model's"),
+    ({"data": {"choices": []}}, Transient, "not a model's")])
 def test_an_error_under_status_200(body, kind, says):
     teacher = OpenAITeacher("m", base_url="http://h/v1", persistent=Persistent(Limiter(1)))
     with pytest.raises(kind, match=says):
