@@ -7,14 +7,14 @@ all of `\text` too), 0.9.0 needs twice the time for every bracket that never clo
 """
 
 import base64
-import gzip
 import hashlib
 import html
 import itertools
 import json
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -80,10 +80,16 @@ def framed(page: Path, **values: Any) -> tuple[str, str, str]:
     return head, f"<script>{script}</script>\n", tail
 
 
-def island(name: str, text: str, level: int = 9) -> str:
-    """Data of a page as base64 of gzip, which no text can break out of."""
-    packed = base64.b64encode(gzip.compress(text.encode(), level, mtime=0)).decode()
-    return f'<script type="text/plain" id="{name}">{packed}</script>\n'
+def island(name: str, texts: Iterable[str], level: int = 9) -> Iterator[str]:
+    """Data of a page, piece by piece, as base64 of gzip, which no text can break out of."""
+    yield f'<script type="text/plain" id="{name}">'
+    packer, packed = zlib.compressobj(level, wbits=31), b""
+    for text in texts:
+        packed += packer.compress(text.encode())
+        whole = len(packed) // 3 * 3
+        yield base64.b64encode(packed[:whole]).decode()
+        packed = packed[whole:]
+    yield base64.b64encode(packed + packer.flush()).decode() + "</script>\n"
 
 
 @lru_cache(maxsize=4096)

@@ -54,7 +54,8 @@ class Display:
 
     def advance(self, by: int = 1) -> None:
         """So many more rows are done."""
-        self.done += by
+        with self._lock:
+            self.done += by
         self._noted = False
         self._refresh(bar_every_s=0.2)
 

@@ -1,7 +1,12 @@
-"""Earlier rows of a stream, remembered on disk so that memory stays flat."""
+"""Earlier rows of a stream, kept on disk so that memory stays flat."""
 
 import hashlib
+import pickle
 import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 def digest(*parts: str) -> bytes:
@@ -10,15 +15,44 @@ def digest(*parts: str) -> bytes:
     return hashlib.blake2b(texts, digest_size=12).digest()
 
 
+def temporary(tables: str) -> sqlite3.Connection:
+    """A database with these tables that ends with the process; it goes to disk from 2 MB on."""
+    base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+    base.executescript("PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; "
+                       f"PRAGMA cache_size = -2000; {tables}; BEGIN")
+    return base
+
+
+class Kept(Sequence[T]):
+    """Values in the order in which they came, each read from disk when it is looked at."""
+
+    def __init__(self, values: Iterable[T] = ()) -> None:
+        self._base, self._length = temporary("CREATE TABLE kept (value BLOB)"), 0
+        for value in values:
+            self.append(value)
+
+    def append(self, value: T) -> None:
+        self._base.execute("INSERT INTO kept VALUES (?)", (pickle.dumps(value),))
+        self._length += 1
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, place: Any) -> Any:
+        value, = self._base.execute("SELECT value FROM kept WHERE rowid = ?",
+                                    (range(1, self._length + 1)[place],)).fetchone()
+        return pickle.loads(value)
+
+    def __iter__(self) -> Iterator[T]:
+        return (pickle.loads(value) for value, in self._base.execute("SELECT value FROM kept"))
+
+
 class Numbers:
-    """A number for each key, in a temporary database that ends with the process."""
+    """A number for each key."""
 
     def __init__(self) -> None:
-        self._base = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._base.executescript("""
-            PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; PRAGMA cache_size = -2000;
-            CREATE TABLE numbers (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID;
-            BEGIN""")
+        self._base = temporary(
+            "CREATE TABLE numbers (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID")
 
     def get(self, key: bytes) -> int | None:
         """The key's number; None for a key that is new."""

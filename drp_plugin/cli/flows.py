@@ -27,6 +27,7 @@ from drp_plugin.runner.session import doubt_run, finish, method_of, prune_job, r
 from drp_plugin.sampling import engines, student_traces
 from drp_plugin.sampling.completions import PAPER_STUDENT
 from drp_plugin.sampling.questions import load
+from drp_plugin.seen import Kept
 from drp_plugin.student import model_path
 from drp_plugin.terminal import say
 
@@ -60,7 +61,7 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
              **sampling: Any) -> int:
     jsonl.check_output(output, questions)
     tiny = questions.startswith("tiny:")
-    rows = load(questions, columns)[:limit]
+    rows = Kept(islice(load(questions, columns), limit))
     if not rows:
         raise UserError("holds no questions", file=questions)
     name = prompt or ("eval_plain" if tiny else "eval_boxed")

@@ -88,14 +88,13 @@ def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
     click.echo(str(built.file))
     if push_to_hub:
         click.echo(dataset_info.push(built.file.parent, name, push_to_hub, private=not public))
-    return int(strict and any(d.reason is not Why.NOT_SAMPLED for d in built.dropped))
+    return int(strict and any(reason is not Why.NOT_SAMPLED for reason in built.reasons))
 
 
 def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted: bool) -> None:
     """Print on standard error what was made, and what was left out and why."""
-    dropped = {reason: (number, "" if reason == Why.NOT_SAMPLED
-                        else sft_set.first_of(built.dropped, reason))
-               for reason, number in built.card["dropped"].items()}
+    dropped = {reason: (number, "" if reason is Why.NOT_SAMPLED else first)
+               for reason, (number, first) in built.reasons.items()}
     click.echo(filled("build.txt.jinja", **built.card | {
         "settings": settings, "counted": counted, "rows": built.rows, "notes": built.notes,
         "dropped": dropped, "incomplete": {

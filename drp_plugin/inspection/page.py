@@ -6,13 +6,14 @@ here is the only markup.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import IO, Any
 
 from drp_plugin.inspection.edits import written
@@ -20,6 +21,7 @@ from drp_plugin.inspection.rows import Statistics, Teachings, not_reached, reada
 from drp_plugin.mathml import FORMULA, formulas, framed, island, typeset
 from drp_plugin.records import Action, Pruned, Reject
 from drp_plugin.redact import visible
+from drp_plugin.seen import Kept
 from drp_plugin.thinking import split_response
 
 _PART = 1_000_000  # Characters of a part
@@ -33,7 +35,7 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
     `messages` puts in what the teacher was asked and said. A `served` page sends its decisions to
     the server that it came from."""
     statistics = Statistics(not_reached=not_reached(run_dir))
-    index: list[list[Any]] = []
+    index = Kept[list[Any]]()
     names: defaultdict[str, int] = defaultdict()    # by number, so that each is stored once
     names.default_factory = names.__len__
     with tempfile.TemporaryFile("w+", encoding="ascii") as parts, Teachings(run_dir) as teachings:
@@ -49,24 +51,32 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
             part.append(text)
             size += len(text)
             if size >= _PART:
-                parts.write(island(f"part-{number}", f"[{','.join(part)}]"))
+                parts.writelines(island(f"part-{number}", [f"[{','.join(part)}]"]))
                 part, size, number = [], 0, number + 1
-        parts.write(island(f"part-{number}", f"[{','.join(part)}]"))
+        parts.writelines(island(f"part-{number}", [f"[{','.join(part)}]"]))
         parts.seek(0)
         frequent = {names[skill] for skill, _ in statistics.skills.most_common(_SKILLS)}
-        for line in index:
-            line[8] = [skill for skill in line[8] if skill in frequent]
         head, script, tail = framed(
             Path(__file__), title=run_dir.resolve().name, served=served, run=statistics,
-            mean=mean, median=median, visible=visible, actions=list(Action.__members__))
-        # the index and the script come first, so that the list is there while the rest is read
-        file.write(head + island("run", _json({
+            mean=mean, visible=visible, actions=list(Action.__members__))
+        start = _json({
             "key": hashlib.blake2b(os.fsencode(run_dir.resolve()), digest_size=8).hexdigest(),
             "edits": written(run_dir),
             "actions": list(Action.__members__), "formula": FORMULA, "served": served,
-            "messages": messages, "names": list(names), "rows": index})))
-        file.writelines((script, *parts, tail))
+            "messages": messages, "names": list(names), "rows": []})
+        # the index and the script come first, so that the list is there while the rest is read
+        listed = island("run", _listed(start, index, frequent))
+        file.writelines(itertools.chain([head], listed, [script], parts, [tail]))
     return statistics
+
+
+def _listed(start: str, index: Iterable[list[Any]], frequent: set[int]) -> Iterator[str]:
+    """The page's first data: `start`, whose list at the end has the rows put in."""
+    yield start.removesuffix("]}")
+    for place, line in enumerate(index):
+        line[8] = [skill for skill in line[8] if skill in frequent]
+        yield "," * bool(place) + _json(line)
+    yield "]}"
 
 
 def _json(value: Any) -> str:

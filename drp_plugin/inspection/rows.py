@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from drp_plugin.mathml import typeset
 from drp_plugin.records import Action, Pruned, Reject
 from drp_plugin.resources import table
 from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS
+from drp_plugin.seen import temporary
 
 _RECORDS: dict[str, type[Pruned] | type[Reject]] = {PRUNED: Pruned, REJECTS: Reject}
 _CHECKS: dict[str, list[str]] = table("checks.yaml")
@@ -106,19 +108,21 @@ def not_reached(run_dir: str | Path) -> int:
 
 @dataclass
 class Statistics:
-    """Added up row by row: rejects by `stage: reason`, R̂'s tokens over R's and the steps of each
-    row, and steps by action, by skill and, those deleted, by skill again."""
+    """Added up row by row: rejects by `stage: reason`, rows by tenths of tokens that stayed and by
+    number of steps, and steps by action, by skill and, those deleted, by skill again."""
 
     pruned: int = 0
     not_reached: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     before: int = 0
     after: int = 0
-    ratios: list[float] = field(default_factory=list)
-    steps: list[int] = field(default_factory=list)
+    tenths: Counter[int] = field(default_factory=Counter)
+    steps: Counter[int] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
     skills: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
+    _rows: sqlite3.Connection = field(
+        default_factory=lambda: temporary("CREATE TABLE rows (ratio, steps)"))
 
     def add(self, row: Pruned | Reject) -> None:
         if isinstance(row, Reject):
@@ -127,8 +131,10 @@ class Statistics:
         self.pruned += 1
         self.before += row.tokens_before
         self.after += row.tokens_after
-        self.ratios.append(row.tokens_after / row.tokens_before if row.tokens_before else 1.0)
-        self.steps.append(len(row.steps))
+        ratio = row.tokens_after / row.tokens_before if row.tokens_before else 1.0
+        self._rows.execute("INSERT INTO rows VALUES (?, ?)", (ratio, len(row.steps)))
+        self.tenths[min(9, int(ratio * 10))] += 1
+        self.steps[len(row.steps)] += 1
         action = {step: r.action for r in row.revisions for step in r.steps}
         for step in row.steps:
             name = step.skill or "(no skill)"
@@ -142,7 +148,13 @@ class Statistics:
         """Share of all tokens that went away; None without rows."""
         return 1 - self.after / self.before if self.before else None
 
+    def median(self, figure: str) -> float | None:
+        """Of the rows' `ratio`, R̂'s tokens over R's, or of their `steps`; None without rows."""
+        middle = f"SELECT {figure} AS value FROM rows ORDER BY value LIMIT ? OFFSET ?"
+        (found,) = self._rows.execute(f"SELECT AVG(value) FROM ({middle})", (
+            2 - self.pruned % 2, max(0, self.pruned - 1) // 2)).fetchone()
+        return None if found is None else float(found)
+
     def histogram(self) -> list[int]:
         """Rows by tenths of the tokens that stayed; the last tenth includes longer ones."""
-        counts = Counter(min(9, int(ratio * 10)) for ratio in self.ratios)
-        return [counts[tenth] for tenth in range(10)]
+        return [self.tenths[tenth] for tenth in range(10)]

@@ -41,7 +41,9 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
               "methods": [methods.index(s.label) for s in own]} for task, own in members.items()]
     # the index and the script come first, so that the list is there while the rest is read
     index = {"methods": methods, "tasks": tasks, "formula": FORMULA}
-    yield head + island("index", json.dumps(index, separators=(",", ":")), 6) + script
+    yield head
+    yield from island("index", [json.dumps(index, separators=(",", ":"))], 6)
+    yield script
     for number, (_, part) in enumerate(parts):
         rows = [texts for _, texts in part]
         math: dict[str, str] = {}
@@ -51,7 +53,7 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
                          *(typeset(extracted or "") for _, extracted in answers)):
                 math |= formulas(text)
         text = json.dumps({"rows": rows, "math": math}, separators=(",", ":"))
-        yield island(f"part-{number}", text, 6)
+        yield from island(f"part-{number}", [text], 6)
     yield tail
 
 

@@ -3,7 +3,7 @@
 import functools
 import os
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from drp_plugin.reading import Reader, traces
 from drp_plugin.reading.golds import gold
 from drp_plugin.records import Question, Record, Reject
 from drp_plugin.resources import table
+from drp_plugin.seen import Kept
 
 
 class Source(Record):
@@ -48,19 +49,23 @@ def sources() -> dict[str, Source]:
     return {name: Source(**found) for name, found in table("question_sets.yaml").items()}
 
 
-def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
-    """The questions that a name or a file holds.
+def load(spec: str, columns: Mapping[str, str] | None = None) -> Sequence[Question]:
+    """The questions that a name or a file holds, kept on disk.
 
     A public set comes from the folder that DRP_DATA_DIR names (`<name>.jsonl`), else from the
     hub. `tiny:SPLIT:LEVEL+LEVEL:N` draws N problems of the embedded student's family, spread
     evenly over the levels. Anything else is a file with `question` and, where they are known, `id`
     and `answer`, or of another layout that is read; `columns` names its fields. Raises UserError.
     """
+    return Kept(_read(spec, columns))
+
+
+def _read(spec: str, columns: Mapping[str, str] | None) -> Iterable[Question]:
     if spec in sources():
         folder = os.environ.get("DRP_DATA_DIR")
         rows = _local(Path(folder), spec) if folder else _from_hub(spec)
-        return [row.model_copy(update={"dataset": row.dataset or spec.partition("_")[0]})
-                for row in rows]
+        return (row.model_copy(update={"dataset": row.dataset or spec.partition("_")[0]})
+                for row in rows)
     if spec.startswith("tiny:"):
         return _tiny(spec)
     if spec != "-" and not Path(spec).exists() and not Path(spec).suffix and os.sep not in spec:
@@ -69,7 +74,7 @@ def load(spec: str, columns: Mapping[str, str] | None = None) -> list[Question]:
     return _questions(Reader(spec, columns, answers=False))
 
 
-def _local(folder: Path, name: str) -> list[Question]:
+def _local(folder: Path, name: str) -> Iterable[Question]:
     if not folder.is_dir():
         raise UserError("no such folder", file=folder, fix="DRP_DATA_DIR must name the folder "
                         f"that holds {name}.jsonl; unset it to load from the hub")
@@ -81,15 +86,13 @@ def _local(folder: Path, name: str) -> list[Question]:
     return _published(file, name) or _questions(Reader(file, answers=False), need_answer=True)
 
 
-def _questions(reader: Reader, need_answer: bool = False) -> list[Question]:
-    found: list[Question] = []
-    for row in traces(reader):
+def _questions(reader: Reader, need_answer: bool = False) -> Iterator[Question]:
+    for number, row in enumerate(traces(reader), start=1):
         if isinstance(row, Reject):
             raise UserError(row.detail, file=reader.path)
         if need_answer and row.answer is None:
-            raise UserError("field 'answer' is missing", file=reader.path, row=len(found) + 1)
-        found.append(Question.model_validate(row.model_dump()))
-    return found
+            raise UserError("field 'answer' is missing", file=reader.path, row=number)
+        yield Question.model_validate(row.model_dump())
 
 
 def _from_hub(name: str) -> list[Question]:

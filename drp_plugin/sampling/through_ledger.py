@@ -7,17 +7,18 @@ import signal
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from drp_plugin.llm.ledger import Entry, Ledger
 from drp_plugin.llm.messages import Message
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
+from drp_plugin.seen import Kept
 from drp_plugin.terminal import say
 from drp_plugin.thinking import CLOSE
 
+T = TypeVar("T")
 Report = Callable[[int, Outcome | None], None]
 """Called with a number of requests that are settled and their outcome; None where it was stored."""
 _BLOCK = 256
@@ -41,38 +42,32 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
     stored, so that the next run tries them again. After Ctrl-C or SIGTERM a sampler may finish and
     store what is in flight before KeyboardInterrupt is raised; a second signal raises it at once.
     """
-    first: dict[str, int] = {}
-    times: Counter[str] = Counter()
-    for index, request in enumerate(requests):
-        times[key := request.key(sampler.identity)] += 1
-        first.setdefault(key, index)
     failed: dict[str, Failed] = {}
-    todo, waiting = list(first), False
+    todo: Sequence[int] = range(len(requests))
+    waiting = False
     while todo:
-        known = {key for some in _blocks(todo) for key in ledger.get_many(some)}
-        report(sum(times[key] for key in known), None)
-        todo = [key for key in todo if key not in known]
-        claims = _Claims(ledger, todo)
-        asked = (requests[first[key]] for key in claims)
+        claims = _Claims(sampler, requests, ledger, todo, failed, report)
+        asked = iter(claims)
         with contextlib.closing(claims), _interruptible(sampler):
             one = list(itertools.islice(asked, 1))  # do not start an engine for nothing
-            for place, outcome in sampler.sample(itertools.chain(one, asked)) if one else ():
-                key = claims.taken[place]
+            for number, outcome in sampler.sample(itertools.chain(one, asked)) if one else ():
+                key = claims.open[number]
                 if isinstance(outcome, Completion):
                     ledger.put(Entry(key, outcome.model_dump(mode="json"), "completion"))
                 else:
                     failed[key] = outcome
-                claims.release(key)
-                report(times[key], outcome)
-            for key in claims.open:
+                claims.release(number)
+                report(1, outcome)
+            for key in claims.open.values():
                 failed[key] = Failed(error="the engine gave no completion")
-                report(times[key], failed[key])
-        if todo and claims.others == todo:
+                report(1, failed[key])
+        todo = claims.others
+        if todo and not claims.taken:
             if not waiting:
-                say(f"waiting for {ledger.holder(todo[0])}, which draws the other {len(todo)}")
+                holder = ledger.holder(requests[todo[0]].key(sampler.identity))
+                say(f"waiting for {holder}, which draws the other {len(todo)}")
             waiting = True
             time.sleep(_POLL_S)
-        todo = claims.others
     return failed
 
 
@@ -119,40 +114,58 @@ def within_budget(sampler: Sampler, requests: Sequence[SampleRequest], budget: i
     return first
 
 
-def _blocks(keys: Iterable[str]) -> Iterator[list[str]]:
-    rest = iter(keys)
+def _blocks(values: Iterable[T]) -> Iterator[list[T]]:
+    rest = iter(values)
     while some := list(itertools.islice(rest, _BLOCK)):
         yield some
 
 
 class _Claims:
-    """Keys that this process draws, claimed as the sampler takes them."""
+    """Requests that this process draws, claimed as the sampler takes them."""
 
-    def __init__(self, ledger: Ledger, keys: Sequence[str]) -> None:
-        self.ledger, self.keys = ledger, keys
-        self.taken: list[str] = []  # In the order in which the sampler took them
-        self.open: dict[str, None] = {}  # Those without an outcome
-        self.others: list[str] = []  # Keys that another process draws, or has just stored
+    def __init__(self, sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
+                 places: Iterable[int], failed: dict[str, Failed], report: Report) -> None:
+        self.identity, self.requests, self.ledger = sampler.identity, requests, ledger
+        self.places, self.failed, self.report = places, failed, report
+        self.taken = 0
+        self.open: dict[int, str] = {}  # Keys without an outcome, by their turn at the sampler
+        self._drawing = set[str]()  # The same keys
+        self.others = Kept[int]()  # What is drawn already, here or elsewhere, or was just stored
 
-    def __iter__(self) -> Iterator[str]:
-        for key in self.keys:
-            if not self.ledger.claim(key):
-                self.others.append(key)
-            elif self.ledger.get(key) is not None:
-                self.ledger.release(key)
-                self.others.append(key)
-            else:
-                self.taken.append(key)
-                self.open[key] = None
-                yield key
+    def __iter__(self) -> Iterator[SampleRequest]:
+        for some in _blocks(self.places):
+            requests = [self.requests[place] for place in some]
+            keys = [request.key(self.identity) for request in requests]
+            known = self.ledger.get_many(keys)
+            self.report(sum(key in known for key in keys), None)
+            for place, request, key in zip(some, requests, keys, strict=True):
+                if key in known:
+                    continue
+                if key in self.failed:  # as an equal request
+                    self.report(1, self.failed[key])
+                elif self._claim(key):
+                    self.taken += 1
+                    yield request
+                else:
+                    self.others.append(place)
 
-    def release(self, key: str) -> None:
-        del self.open[key]
+    def _claim(self, key: str) -> bool:
+        if key in self._drawing or not self.ledger.claim(key):
+            return False
+        if self.ledger.get(key) is not None:
+            self.ledger.release(key)
+            return False
+        self.open[self.taken] = key
+        self._drawing.add(key)
+        return True
+
+    def release(self, number: int) -> None:
+        self._drawing.remove(key := self.open.pop(number))
         self.ledger.release(key)
 
     def close(self) -> None:
-        for key in list(self.open):
-            self.release(key)
+        for number in list(self.open):
+            self.release(number)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,8 @@ import re
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
@@ -19,7 +20,6 @@ from drp_plugin.resources import table
 from drp_plugin.seen import Numbers
 from drp_plugin.training.mixing import Fit
 from drp_plugin.training.preflight.files import read_object
-from drp_plugin.training.sources import Dropped
 
 if TYPE_CHECKING:
     from drp_plugin.training.sft_set import SetSettings
@@ -33,21 +33,23 @@ _COUNTED = {"students": "model", "teachers": "teacher", "prompts": "prompt",
             "prompts_hash": "prompts_hash"}
 
 
-def tally(values: Iterable[Any]) -> dict[str, int]:
-    """How often each value occurs, the most frequent first."""
-    return dict(Counter(str(v) for v in values).most_common())
-
-
 def spread(values: Counter[int]) -> dict[str, float] | None:
     """Mean, median, 95th percentile and maximum; None for nothing."""
     if not values:
         return None
-    ordered = sorted(values.elements())
-    return {"mean": round(mean(ordered), 1), "median": median(ordered),
-            "p95": ordered[min(len(ordered) - 1, int(0.95 * len(ordered)))], "max": ordered[-1]}
+    n = values.total()
+
+    def ordered(start: int, stop: int) -> list[int]:
+        every = (value for value in sorted(values) for _ in range(values[value]))
+        return list(islice(every, start, stop))
+
+    p95 = min(n - 1, int(0.95 * n))
+    return {"mean": round(mean(values.elements()), 1),
+            "median": median(ordered((n - 1) // 2, n // 2 + 1)),
+            "p95": ordered(p95, p95 + 1)[0], "max": max(values)}
 
 
-def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: Sequence[Dropped],
+def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: dict[str, int],
              rows_in: int, tokenizer: str | None) -> dict[str, Any]:
     """The card as one JSON object, of the set's rows with the hash of the question, the characters
     and the facts of each. It holds no date, so that equal builds are equal files."""
@@ -79,7 +81,7 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
         "rows_in": rows_in,
         "rows": counts["sources"].total(),
         "questions": questions.least()[0],
-        "dropped": tally(d.reason for d in dropped),
+        "dropped": dropped,
         **{title: dict(counter.most_common()) for title, counter in counts.items()},
         "files": sorted(files),
         "edited": edited,

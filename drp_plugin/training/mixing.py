@@ -3,7 +3,6 @@
 import contextlib
 import hashlib
 import json
-import sqlite3
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +12,8 @@ from typing import Any, NamedTuple
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import dumps, encodable
 from drp_plugin.resources import table
+from drp_plugin.seen import temporary
+from drp_plugin.training.sources import Candidate, Dropped, Why
 
 
 class Fit(NamedTuple):
@@ -28,26 +29,36 @@ class Fit(NamedTuple):
     offset: int = 0  # its place in the spool
 
 
-_TABLES, _SORT = table("spool.yaml").values()
+_TABLES, _SORT, _DROPPED = table("spool.yaml").values()
 
 
 class Spool:
     """The rows that can be trained on: their texts in a nameless file beside the set that is being
-    built, the rest in a temporary database. Both vanish with the process."""
+    built, the rest, and the rows that are left out, in a temporary database."""
 
     def __init__(self, folder: Path) -> None:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
         self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115
         self._end, self.close = 0, self._file.close
-        self._base = sqlite3.connect("", isolation_level=None)
-        self._base.executescript(_TABLES)
+        self._base = temporary(_TABLES)
 
     def put(self, fit: Fit, example: dict[str, Any], note: Any) -> None:
         """Keep a row, its training example and what is known about it."""
-        self._base.execute("INSERT INTO fit VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [
-            encodable(value) if isinstance(value, str) else value
-            for value in fit._replace(offset=self._end)])
+        self._insert("fit", fit._replace(offset=self._end))
         self._end += self._file.write(f"{dumps(example)}\n{json.dumps(note)}\n".encode())
+
+    def drop(self, row: Candidate | Dropped | Fit, reason: Why, detail: str = "") -> None:
+        """Leave a row out."""
+        self._insert("dropped", (row.source, row.row, row.id, reason, detail))
+
+    def _insert(self, name: str, values: Sequence[Any]) -> None:
+        self._base.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(values))})", [
+            encodable(value) if isinstance(value, str) else value for value in values])
+
+    def dropped(self) -> Iterator[Dropped]:
+        """The rows that were left out, in their order."""
+        for source, row, name, reason, detail in self._base.execute(_DROPPED):
+            yield Dropped(source, row, name, Why(reason), detail)
 
     def sort(self) -> Iterator[tuple[Fit, str]]:
         """Sort the rows, once; yields those that equal another one, with its place."""

@@ -2,7 +2,8 @@
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -42,14 +43,17 @@ class Built:
 
     file: Path
     rows: int
-    dropped: list[Dropped]
+    reasons: dict[Why, tuple[int, Dropped]]
+    """Why rows were left out, the most frequent first: how many, and the first of them."""
     card: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
-
-def first_of(dropped: Iterable[Dropped], reason: str) -> Dropped:
-    """The first row that was left out for this reason."""
-    return next(d for d in dropped if d.reason == reason)
+    @property
+    def dropped(self) -> list[Dropped]:
+        """Every row that was left out, read from the set's folder."""
+        rows = jsonl.rows(self.file.with_suffix(".dropped.jsonl"))
+        return [Dropped(**{**row.value, "reason": Why(row.value["reason"])})
+                for row in rows if row.value]
 
 
 @dataclass
@@ -62,7 +66,6 @@ class Sorter:
     excluded: HeldOut
     tests: HeldOut
     spool: Spool
-    dropped: list[Dropped] = field(default_factory=list)
     rows_in: int = 0
     unrecorded: int = 0  # rows that do not name their prompt, where that decides
 
@@ -70,14 +73,11 @@ class Sorter:
         """Sort one row."""
         self.rows_in += 1
         if isinstance(row, Dropped):
-            return self.dropped.append(row)
+            return self.spool.drop(row, row.reason, row.detail)
         try:
             self._add(row)
         except Unfit as error:
-            self._drop(row, Why(error.reason), error.detail)
-
-    def _drop(self, row: Candidate | Fit, reason: Why, detail: str = "") -> None:
-        self.dropped.append(Dropped(row.source, row.row, row.id, reason, detail))
+            self.spool.drop(row, Why(error.reason), error.detail)
 
     def _add(self, row: Candidate) -> None:
         settings, prompt = self.settings, self.settings.prompt or row.prompt or BARE
@@ -126,21 +126,28 @@ class Sorter:
     def mixed(self, source: str | Path) -> Mix:
         """The rows of the set. Raises UserError, which names the `source`, if there are none."""
         for fit, same in self.spool.sort():
-            self._drop(fit, Why.DUPLICATE, f"same as {same}")
-        self.dropped.sort(key=lambda d: (d.source, d.row))
+            self.spool.drop(fit, Why.DUPLICATE, f"same as {same}")
         if next(self.spool.rows(), None) is None:
-            reasons = dataset_info.tally(d.reason for d in self.dropped)
             raise UserError("no row can be trained on", file=source, fix="Reasons: " + (
-                "; ".join(f"{n} {reason}, the first: {first_of(self.dropped, reason)}"
-                          for reason, n in reasons.items()) or "there are no rows"))
+                "; ".join(f"{n} {reason}, the first: {first}"
+                          for reason, (n, first) in self.reasons().items())
+                or "there are no rows"))
         chosen = Mix(self.spool, self.settings.size, self.settings.ratio)
         if not len(chosen):
             raise UserError("--size and --ratio leave no row", file=source,
                             fix="Give a larger --size or a flatter --ratio")
         for fit, taken in chosen.choices():
             if not taken:
-                self._drop(fit, Why.NOT_SAMPLED)
+                self.spool.drop(fit, Why.NOT_SAMPLED)
         return chosen
+
+    def reasons(self) -> dict[Why, tuple[int, Dropped]]:
+        """See `Built.reasons`."""
+        counts, first = Counter[Why](), dict[Why, Dropped]()
+        for dropped in self.spool.dropped():
+            counts[dropped.reason] += 1
+            first.setdefault(dropped.reason, dropped)
+        return {reason: (n, first[reason]) for reason, n in counts.most_common()}
 
 
 def _example(asked: str, response: str, rejected: str | None) -> dict[str, Any]:
@@ -177,12 +184,13 @@ def build(sources: Sequence[str | Path], folder: str | Path, settings: SetSettin
             for row in read_source(source, columns):
                 tick()
                 sorter.add(row)
-        chosen, dropped = sorter.mixed(sources[0]), sorter.dropped
+        chosen, reasons = sorter.mixed(sources[0]), sorter.reasons()
         facts = dataset_info.describe(
-            settings, ((fit, note) for fit, _, note in spool.read(chosen)), dropped,
-            sorter.rows_in, counted_by or tokenizer)
-        file = _write(folder, settings, spool, chosen, dropped, facts, replace_set)
-    return Built(file, len(chosen), dropped, facts,
+            settings, ((fit, note) for fit, _, note in spool.read(chosen)),
+            {str(reason): n for reason, (n, _) in reasons.items()}, sorter.rows_in,
+            counted_by or tokenizer)
+        file = _write(folder, settings, spool, chosen, facts, replace_set)
+    return Built(file, len(chosen), reasons, facts,
                  [*([note] if note else ()), *_prompt_notes(sorter, facts["prompts"])])
 
 
@@ -204,8 +212,8 @@ def _text(spool: Spool, chosen: Mix) -> Iterator[str]:
 
 
 def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Mix,
-           dropped: Sequence[Dropped], facts: dict[str, Any], replace_set: bool) -> Path:
-    """Write the set and its other files; returns the set's file."""
+           facts: dict[str, Any], replace_set: bool) -> Path:
+    """Write the set and what stands beside it; returns the set's file."""
     name, file = settings.name, folder / f"{settings.name}.json"
     with dataset_info.locked(folder):
         dataset_info.check_free(folder, name)
@@ -225,7 +233,7 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Mix,
             {"row": i, "id": f.id, "group": f.group, "source": f.source, "line": f.row,
              "tokens": f.tokens} | known
             for i, (f, _, (_, _, known)) in enumerate(spool.read(chosen))))
-        jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, dropped))
+        jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, spool.dropped()))
         with jsonl.replacing(folder / f"{name}.md") as out:
             out.write(filled("card.md.jinja", md=markdown, **facts))
         dataset_info.register(folder, name, dataset_info.PAIR_ENTRY if settings.pairs
