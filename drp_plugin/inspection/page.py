@@ -11,7 +11,7 @@ import json
 import os
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from statistics import mean
 from typing import IO, Any
@@ -65,18 +65,12 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
             "actions": list(Action.__members__), "formula": FORMULA, "served": served,
             "messages": messages, "names": list(names), "rows": []})
         # the index and the script come first, so that the list is there while the rest is read
-        listed = island("run", _listed(start, index, frequent))
+        lines = ("," * bool(place) + _json([
+            *line[:8], [skill for skill in line[8] if skill in frequent], *line[9:]])
+            for place, line in enumerate(index))
+        listed = island("run", itertools.chain([start.removesuffix("]}")], lines, ["]}"]))
         file.writelines(itertools.chain([head], listed, [script], parts, [tail]))
     return statistics
-
-
-def _listed(start: str, index: Iterable[list[Any]], frequent: set[int]) -> Iterator[str]:
-    """The page's first data: `start`, whose list at the end has the rows put in."""
-    yield start.removesuffix("]}")
-    for place, line in enumerate(index):
-        line[8] = [skill for skill in line[8] if skill in frequent]
-        yield "," * bool(place) + _json(line)
-    yield "]}"
 
 
 def _json(value: Any) -> str:

@@ -2,7 +2,6 @@
 
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,8 +55,7 @@ class Sampled:
 
     def __init__(self) -> None:
         self.traces = self.tokens = self.cut = 0  # cut: traces that did not end by themselves
-        self.failed = Counter[str]()  # Rows without a trace, by reason
-        self.named: dict[str, list[str]] = {}  # Ids of the first of them
+        self.failed: dict[str, list[str]] = {}  # Ids of rows without a trace, by reason
         self._seen = Seen()
         self._drawn = self._failures = self._graded = self._right = 0
         self._started = time.monotonic()
@@ -97,10 +95,10 @@ class Sampled:
 
     def failures(self) -> Iterator[str]:
         """A line for each reason of failure, with its rows."""
-        for error, count in self.failed.items():
-            more = f" and {count - _NAMED} more" if count > _NAMED else ""
-            yield (f"{count} of {self.traces + self.failed.total()} completions failed "
-                   f"({', '.join(self.named[error])}{more}): {error}. Run the same command again "
+        for error, ids in self.failed.items():
+            more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+            yield (f"{len(ids)} of {self.traces + sum(map(len, self.failed.values()))} completions "
+                   f"failed ({', '.join(ids[:_NAMED])}{more}): {error}. Run the same command again "
                    "to try them once more")
 
 
@@ -126,9 +124,7 @@ def _rows(requests: TraceRequests, found: Iterator[Outcome], model: str,
     for index, outcome in enumerate(found):
         name = requests.id(index)
         if isinstance(outcome, Failed):
-            tally.failed[outcome.error] += 1
-            if tally.failed[outcome.error] <= _NAMED:
-                tally.named.setdefault(outcome.error, []).append(name)
+            tally.failed.setdefault(outcome.error, []).append(name)
             continue
         row = requests.questions[index // requests.samples]
         tally.look(row, outcome)

@@ -5,7 +5,7 @@ import hashlib
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ class Fit(NamedTuple):
     offset: int = 0  # its place in the spool
 
 
-_TABLES, _SORT, _DROPPED = table("spool.yaml").values()
+_SQL = table("spool.yaml")
 
 
 class Spool:
@@ -40,14 +40,14 @@ class Spool:
         place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
         self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115
         self._end, self.close = 0, self._file.close
-        self._base = temporary(_TABLES)
+        self._base = temporary(_SQL["tables"])
 
     def put(self, fit: Fit, example: dict[str, Any], note: Any) -> None:
         """Keep a row, its training example and what is known about it."""
         self._insert("fit", fit._replace(offset=self._end))
         self._end += self._file.write(f"{dumps(example)}\n{json.dumps(note)}\n".encode())
 
-    def drop(self, row: Candidate | Dropped | Fit, reason: Why, detail: str = "") -> None:
+    def drop(self, row: Candidate | Dropped, reason: Why, detail: str) -> None:
         """Leave a row out."""
         self._insert("dropped", (row.source, row.row, row.id, reason, detail))
 
@@ -55,28 +55,47 @@ class Spool:
         self._base.execute(f"INSERT INTO {name} VALUES ({', '.join('?' * len(values))})", [
             encodable(value) if isinstance(value, str) else value for value in values])
 
+    def mix(self, size: int | None, ratio: Mapping[str, float] | None) -> int | None:
+        """Choose the rows of the set; returns how many they are, None without any to choose from.
+
+        Without `ratio` the sources mix as they are; the first `size` rows of the shuffle stay. The
+        result is shuffled as a whole, since LLaMA-Factory's `max_samples` takes the first rows.
+        The order depends only on seed and content, because concurrent pruning writes rows as they
+        come."""
+        self._base.executescript(_SQL["sort"])
+        groups, available = dict(self._base.execute(_SQL["groups"])), Counter[str]()
+        if not groups:
+            return None
+        names = dict.fromkeys(groups, "") if ratio is None else \
+            match_groups(sorted(groups), list(ratio))
+        for group, rows in groups.items():
+            available[names[group]] += rows
+        left = quotas(ratio or {"": 1.0}, available, size)
+        for group, name in names.items():
+            self._insert("quotas", (group, name, left[name]))
+        self._base.executescript(_SQL["choose"])
+        return sum(left.values())
+
+    def read(self) -> Iterator[tuple[Fit, str, Any]]:
+        """The set's rows in training order, each with its example, as one line of JSON, and what is
+        known about it."""
+        for *row, _ in self._base.execute(_SQL["chosen"]):
+            self._file.seek((fit := Fit(*row)).offset)
+            example = self._file.readline().decode().rstrip("\n")
+            yield fit, example, json.loads(self._file.readline())
+
     def dropped(self) -> Iterator[Dropped]:
         """The rows that were left out, in their order."""
-        for source, row, name, reason, detail in self._base.execute(_DROPPED):
+        for source, row, name, reason, detail in self._base.execute(_SQL["dropped"]):
             yield Dropped(source, row, name, Why(reason), detail)
 
-    def sort(self) -> Iterator[tuple[Fit, str]]:
-        """Sort the rows, once; yields those that equal another one, with its place."""
-        self._base.execute(_SORT)
-        for *fit, _, line, source in self._base.execute("SELECT * FROM sorted WHERE turn > 1"):
-            yield Fit(*fit), f"row {line} of {source}"
-
-    def rows(self) -> Iterator[Fit]:
-        """The others, in the order of the shuffle."""
-        found = self._base.execute("SELECT * FROM sorted WHERE turn = 1 ORDER BY rowid")
-        return (Fit(*row[:-3]) for row in found)
-
-    def read(self, rows: Iterable[Fit]) -> Iterator[tuple[Fit, str, Any]]:
-        """Each row with its example, as one line of JSON, and what is known about it."""
-        for row in rows:
-            self._file.seek(row.offset)
-            example = self._file.readline().decode().rstrip("\n")
-            yield row, example, json.loads(self._file.readline())
+    def reasons(self) -> dict[Why, tuple[int, Dropped]]:
+        """Why rows were left out, the most frequent first: how many, and the first of them."""
+        counts, first = Counter[Why](), dict[Why, Dropped]()
+        for dropped in self.dropped():
+            counts[dropped.reason] += 1
+            first.setdefault(dropped.reason, dropped)
+        return {reason: (n, first[reason]) for reason, n in counts.most_common()}
 
 
 def digest(*parts: str | None) -> bytes:
@@ -129,33 +148,3 @@ def quotas(weights: Mapping[str, float], available: Mapping[str, int],
         if sum(counts.values()) < target and counts[name] < available[name]:
             counts[name] += 1
     return counts
-
-
-class Mix:
-    """The rows of the set, in training order; they are chosen anew each time.
-
-    Without `ratio` the sources mix as they are; the first `size` rows of the shuffle stay. The
-    result is shuffled as a whole, since LLaMA-Factory's `max_samples` takes the first rows. The
-    order depends on seed and content only: concurrent pruning writes rows as they come.
-    """
-
-    def __init__(self, spool: Spool, size: int | None, ratio: Mapping[str, float] | None) -> None:
-        groups, available = Counter(row.group for row in spool.rows()), Counter[str]()
-        self._spool, self._names = spool, dict.fromkeys(groups, "") if ratio is None \
-            else match_groups(sorted(groups), list(ratio))
-        for group, rows in groups.items():
-            available[self._names[group]] += rows
-        self._left = quotas(ratio or {"": 1.0}, available, size)
-
-    def __len__(self) -> int:
-        return sum(self._left.values())
-
-    def __iter__(self) -> Iterator[Fit]:
-        return (row for row, taken in self.choices() if taken)
-
-    def choices(self) -> Iterator[tuple[Fit, bool]]:
-        """Every row, and whether it is in the set."""
-        left = dict(self._left)
-        for row in self._spool.rows():
-            left[self._names[row.group]] -= 1
-            yield row, left[self._names[row.group]] >= 0

@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from drp_plugin.redact import markdown
 from drp_plugin.resources import filled
 from drp_plugin.thinking import Unfit, check_controls, check_question, shaped
 from drp_plugin.training import dataset_info
-from drp_plugin.training.mixing import Fit, Mix, Spool, digest
+from drp_plugin.training.mixing import Fit, Spool, digest
 from drp_plugin.training.sources import Candidate, Dropped, HeldOut, Why, read_source
 from drp_plugin.training.templates import BARE, DEFAULT_TEMPLATE, Count, Family, asking, family
 
@@ -44,7 +43,7 @@ class Built:
     file: Path
     rows: int
     reasons: dict[Why, tuple[int, Dropped]]
-    """Why rows were left out, the most frequent first: how many, and the first of them."""
+    """Why rows were left out, see `Spool.reasons`."""
     card: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
@@ -123,32 +122,6 @@ class Sorter:
             raise Unfit(Why.NO_REJECTED, "both responses are the same")
         return response, rejected
 
-    def mixed(self, source: str | Path) -> Mix:
-        """The rows of the set. Raises UserError, which names the `source`, if there are none."""
-        for fit, same in self.spool.sort():
-            self.spool.drop(fit, Why.DUPLICATE, f"same as {same}")
-        if next(self.spool.rows(), None) is None:
-            raise UserError("no row can be trained on", file=source, fix="Reasons: " + (
-                "; ".join(f"{n} {reason}, the first: {first}"
-                          for reason, (n, first) in self.reasons().items())
-                or "there are no rows"))
-        chosen = Mix(self.spool, self.settings.size, self.settings.ratio)
-        if not len(chosen):
-            raise UserError("--size and --ratio leave no row", file=source,
-                            fix="Give a larger --size or a flatter --ratio")
-        for fit, taken in chosen.choices():
-            if not taken:
-                self.spool.drop(fit, Why.NOT_SAMPLED)
-        return chosen
-
-    def reasons(self) -> dict[Why, tuple[int, Dropped]]:
-        """See `Built.reasons`."""
-        counts, first = Counter[Why](), dict[Why, Dropped]()
-        for dropped in self.spool.dropped():
-            counts[dropped.reason] += 1
-            first.setdefault(dropped.reason, dropped)
-        return {reason: (n, first[reason]) for reason, n in counts.most_common()}
-
 
 def _example(asked: str, response: str, rejected: str | None) -> dict[str, Any]:
     human = {"from": "human", "value": asked}
@@ -184,14 +157,26 @@ def build(sources: Sequence[str | Path], folder: str | Path, settings: SetSettin
             for row in read_source(source, columns):
                 tick()
                 sorter.add(row)
-        chosen, reasons = sorter.mixed(sources[0]), sorter.reasons()
+        rows, reasons = spool.mix(settings.size, settings.ratio), spool.reasons()
+        if not rows:
+            raise _empty(sources[0], reasons, none_fit=rows is None)
         facts = dataset_info.describe(
-            settings, ((fit, note) for fit, _, note in spool.read(chosen)),
+            settings, ((fit, note) for fit, _, note in spool.read()),
             {str(reason): n for reason, (n, _) in reasons.items()}, sorter.rows_in,
             counted_by or tokenizer)
-        file = _write(folder, settings, spool, chosen, facts, replace_set)
-    return Built(file, len(chosen), reasons, facts,
+        file = _write(folder, settings, spool, facts, replace_set)
+    return Built(file, rows, reasons, facts,
                  [*([note] if note else ()), *_prompt_notes(sorter, facts["prompts"])])
+
+
+def _empty(source: str | Path, reasons: dict[Why, tuple[int, Dropped]],
+           none_fit: bool) -> UserError:
+    if none_fit:
+        return UserError("no row can be trained on", file=source, fix="Reasons: " + (
+            "; ".join(f"{n} {reason}, the first: {first}"
+                      for reason, (n, first) in reasons.items()) or "there are no rows"))
+    return UserError("--size and --ratio leave no row", file=source,
+                     fix="Give a larger --size or a flatter --ratio")
 
 
 def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
@@ -203,22 +188,23 @@ def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
             f"{name} {n}" for name, n in prompts.items())
 
 
-def _text(spool: Spool, chosen: Mix) -> Iterator[str]:
+def _text(spool: Spool) -> Iterator[str]:
     """The set for LLaMA-Factory: one JSON array, a row per line."""
-    yield "[\n"
-    for number, (_, example, _) in enumerate(spool.read(chosen), start=1):
-        yield example + (",\n" if number < len(chosen) else "\n")
-    yield "]\n"
+    before = "[\n"
+    for _, example, _ in spool.read():
+        yield before + example
+        before = ",\n"
+    yield "\n]\n"
 
 
-def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Mix,
-           facts: dict[str, Any], replace_set: bool) -> Path:
+def _write(folder: Path, settings: SetSettings, spool: Spool, facts: dict[str, Any],
+           replace_set: bool) -> Path:
     """Write the set and what stands beside it; returns the set's file."""
     name, file = settings.name, folder / f"{settings.name}.json"
     with dataset_info.locked(folder):
         dataset_info.check_free(folder, name)
         made, same = hashlib.sha256(), False
-        for text in _text(spool, chosen):
+        for text in _text(spool):
             made.update(text.encode())
         with contextlib.suppress(FileNotFoundError), file.open("rb") as opened:
             same = made.digest() == hashlib.file_digest(opened, "sha256").digest()
@@ -228,11 +214,11 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, chosen: Mix,
         jsonl.write_json(folder / f"{name}.card.json", facts)
         if not same:  # an unchanged set keeps its date, by which `drp check` knows it
             with jsonl.replacing(file) as out:
-                out.writelines(_text(spool, chosen))
+                out.writelines(_text(spool))
         jsonl.write(folder / f"{name}.provenance.jsonl", (
             {"row": i, "id": f.id, "group": f.group, "source": f.source, "line": f.row,
              "tokens": f.tokens} | known
-            for i, (f, _, (_, _, known)) in enumerate(spool.read(chosen))))
+            for i, (f, _, (_, _, known)) in enumerate(spool.read())))
         jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, spool.dropped()))
         with jsonl.replacing(folder / f"{name}.md") as out:
             out.write(filled("card.md.jinja", md=markdown, **facts))

@@ -7,7 +7,7 @@ import json
 import random
 import threading
 import tracemalloc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,7 +27,7 @@ from drp_plugin.sampling.completions import (
 )
 from drp_plugin.sampling.pretrained import derived_seed, fingerprint, identity
 from drp_plugin.sampling.questions import load
-from drp_plugin.sampling.through_ledger import complete, draw, opened
+from drp_plugin.sampling.through_ledger import _Claims, complete, draw, opened
 
 
 def asked(text: str, **settings: Any) -> SampleRequest:
@@ -60,6 +60,16 @@ def test_outcomes_come_in_order_and_equal_requests_are_drawn_once() -> None:
         outcomes = complete(sampler, [asked("a"), asked("b"), asked("a")], ledger)
     assert [o.text for o in outcomes] == ["A", "B", "A"]
     assert sorted(sampler.asked) == ["a", "b"]
+
+
+def test_equal_requests_fail_together_and_each_is_reported() -> None:
+    sampler, seen = Script(fails={"a"}), []
+    with opened(None) as ledger:
+        outcomes = complete(sampler, [asked("a"), asked("b"), asked("a"), asked("b")], ledger,
+                            lambda n, outcome: seen.append((n, type(outcome))))
+    assert [type(o) for o in outcomes] == [Failed, Completion] * 2
+    assert sorted(sampler.asked) == ["a", "b"]
+    assert sum(n for n, _ in seen) == 4 and seen.count((1, Failed)) == 2
 
 
 def test_what_is_stored_is_not_drawn_again(tmp_path: Path) -> None:
@@ -139,6 +149,39 @@ def test_completions_are_not_held_in_memory() -> None:
 
     peak(2)
     assert peak(300) - peak(30) < 270 * 4_000  # a completion has 80,000 characters and more
+
+
+class Many(Sequence[SampleRequest]):
+    """So many requests, each made when it is looked at."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+
+    def __len__(self) -> int:
+        return self.n
+
+    def __getitem__(self, place: Any) -> Any:
+        return asked("q", seed=range(self.n)[place])
+
+
+def test_keys_are_not_held_in_memory() -> None:
+    """Requests with a stored completion, and those that wait for another process."""
+    def peak(n: int) -> int:
+        with opened(None) as ledger, Ledger(ledger.path) as other:
+            keys = [request.key({}) for request in Many(n)]
+            ledger.put(*(Entry(key, {}) for key in keys[::2]))
+            for key in keys[1::2]:
+                other.claim(key)
+            tracemalloc.start()
+            claims = _Claims(Script(), Many(n), ledger, range(n), {}, lambda n, outcome: None)
+            claims.identity = {}
+            assert list(claims) == [] and len(claims.others) == n // 2
+            most = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return most
+
+    peak(1000)
+    assert peak(3000) - peak(1000) < 2000 * 50  # a key alone takes more
 
 
 @pytest.mark.parametrize("change", [
