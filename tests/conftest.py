@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import small_llm as small
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -19,6 +20,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ["HF_HUB_OFFLINE"] = "1"
 # tests run side by side, one on each core: threads of one would take the other's core
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# a busy machine is no failure
+settings.register_profile("any", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any")
 
 
 @pytest.fixture(scope="session")

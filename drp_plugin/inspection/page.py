@@ -9,7 +9,6 @@ import hashlib
 import itertools
 import json
 import os
-import tempfile
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +37,8 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
     index = Kept[list[Any]]()
     names: defaultdict[str, int] = defaultdict()    # by number, so that each is stored once
     names.default_factory = names.__len__
-    with tempfile.TemporaryFile("w+", encoding="ascii") as parts, Teachings(run_dir) as teachings:
+    parts = Kept[str]()
+    with Teachings(run_dir) as teachings:
         part: list[str] = []
         number = size = 0
         for row in rows(run_dir):
@@ -51,10 +51,9 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
             part.append(text)
             size += len(text)
             if size >= _PART:
-                parts.writelines(island(f"part-{number}", [f"[{','.join(part)}]"]))
+                parts.append("".join(island(f"part-{number}", [f"[{','.join(part)}]"])))
                 part, size, number = [], 0, number + 1
-        parts.writelines(island(f"part-{number}", [f"[{','.join(part)}]"]))
-        parts.seek(0)
+        parts.append("".join(island(f"part-{number}", [f"[{','.join(part)}]"])))
         frequent = {names[skill] for skill, _ in statistics.skills.most_common(_SKILLS)}
         head, script, tail = framed(
             Path(__file__), title=run_dir.resolve().name, served=served, run=statistics,

@@ -2,17 +2,14 @@
 
 import contextlib
 import hashlib
-import json
-import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from drp_plugin.errors import UserError
 from drp_plugin.jsonl import dumps, encodable
 from drp_plugin.resources import table
-from drp_plugin.seen import temporary
+from drp_plugin.seen import Kept, temporary
 from drp_plugin.training.sources import Candidate, Dropped, Why
 
 
@@ -33,19 +30,15 @@ _SQL = table("spool.yaml")
 
 
 class Spool:
-    """The rows that can be trained on: their texts in a nameless file beside the set that is being
-    built, the rest, and the rows that are left out, in a temporary database."""
+    """The rows that can be trained on, and those that are left out."""
 
-    def __init__(self, folder: Path) -> None:
-        place = next(p for p in (folder.absolute(), *folder.absolute().parents) if p.is_dir())
-        self._file = tempfile.TemporaryFile(dir=place)  # noqa: SIM115
-        self._end, self.close = 0, self._file.close
-        self._base = temporary(_SQL["tables"])
+    def __init__(self) -> None:
+        self._base, self._texts = temporary(_SQL["tables"]), Kept[tuple[str, Any]]()
 
     def put(self, fit: Fit, example: dict[str, Any], note: Any) -> None:
         """Keep a row, its training example and what is known about it."""
-        self._insert("fit", fit._replace(offset=self._end))
-        self._end += self._file.write(f"{dumps(example)}\n{json.dumps(note)}\n".encode())
+        self._insert("fit", fit._replace(offset=len(self._texts)))
+        self._texts.append((dumps(example), note))
 
     def drop(self, row: Candidate | Dropped, reason: Why, detail: str) -> None:
         """Leave a row out."""
@@ -80,9 +73,8 @@ class Spool:
         """The set's rows in training order, each with its example, as one line of JSON, and what is
         known about it."""
         for *row, _ in self._base.execute(_SQL["chosen"]):
-            self._file.seek((fit := Fit(*row)).offset)
-            example = self._file.readline().decode().rstrip("\n")
-            yield fit, example, json.loads(self._file.readline())
+            fit = Fit(*row)
+            yield fit, *self._texts[fit.offset]
 
     def dropped(self) -> Iterator[Dropped]:
         """The rows that were left out, in their order."""

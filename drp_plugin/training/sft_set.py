@@ -150,21 +150,21 @@ def build(sources: Sequence[str | Path], folder: str | Path, settings: SetSettin
     layout, note = family(settings.template, tokenizer)
     if settings.prompt is not None:
         asking(settings.prompt)
-    with contextlib.closing(Spool(folder)) as spool:
-        sorter = Sorter(settings, layout, count, HeldOut(map(str, exclude)),
-                        HeldOut(settings.test_sets), spool)
-        for source in sources:
-            for row in read_source(source, columns):
-                tick()
-                sorter.add(row)
-        rows, reasons = spool.mix(settings.size, settings.ratio), spool.reasons()
-        if not rows:
-            raise _empty(sources[0], reasons, none_fit=rows is None)
-        facts = dataset_info.describe(
-            settings, ((fit, note) for fit, _, note in spool.read()),
-            {str(reason): n for reason, (n, _) in reasons.items()}, sorter.rows_in,
-            counted_by or tokenizer)
-        file = _write(folder, settings, spool, facts, replace_set)
+    spool = Spool()
+    sorter = Sorter(settings, layout, count, HeldOut(map(str, exclude)),
+                    HeldOut(settings.test_sets), spool)
+    for source in sources:
+        for row in read_source(source, columns):
+            tick()
+            sorter.add(row)
+    rows, reasons = spool.mix(settings.size, settings.ratio), spool.reasons()
+    if not rows:
+        raise _empty(sources[0], reasons, none_fit=rows is None)
+    facts = dataset_info.describe(
+        settings, ((fit, note) for fit, _, note in spool.read()),
+        {str(reason): n for reason, (n, _) in reasons.items()}, sorter.rows_in,
+        counted_by or tokenizer)
+    file = _write(folder, settings, spool, facts, replace_set)
     return Built(file, rows, reasons, facts,
                  [*([note] if note else ()), *_prompt_notes(sorter, facts["prompts"])])
 
