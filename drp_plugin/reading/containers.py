@@ -189,13 +189,12 @@ def _table(file: IO[bytes], path: str | Path, kind: str) -> Iterator[Row]:
             file = copy
         number = 0
         try:
-            if kind == "Parquet":
-                batches = parquet.ParquetFile(file).iter_batches(batch_size=64)
-            elif kind == "Arrow":
-                batches = map((opened := pyarrow.ipc.open_file(file)).get_batch,
-                              range(opened.num_record_batches))
+            if kind == "Arrow":
+                whole = pyarrow.ipc.open_file(file)
+                batches = map(whole.get_batch, range(whole.num_record_batches))
             else:
-                batches = iter(pyarrow.ipc.open_stream(file))
+                batches = parquet.ParquetFile(file).iter_batches(64) if kind == "Parquet" else \
+                    pyarrow.ipc.open_stream(file)
             for batch in batches:
                 for value in batch.to_pylist():
                     number += 1
