@@ -106,8 +106,8 @@ def parse(number: int, line: bytes) -> Row:
                    line.decode("utf-8", "replace").rstrip("\r\n"))
     try:
         # NaN is not JSON, but pandas writes it for a missing value
-        value = json.loads(text, parse_constant=lambda name: None)
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of 5,000 digits
+        value = loads(text, parse_constant=lambda name: None)
+    except ValueError as error:
         return Row(number, None, f"not JSON ({error})", text.rstrip("\r\n"))
     return row_of(number, value, text.rstrip("\r\n"))
 
@@ -127,6 +127,15 @@ def _too_deep(value: Any) -> bool:
         level = [child for part in level if isinstance(part, dict | list)
                  for child in (part.values() if isinstance(part, dict) else part)]
     return bool(level)
+
+
+def loads(text: str | bytes, **how: Any) -> Any:
+    """JSON of unknown origin. Raises ValueError for whatever cannot be read, also for what is
+    nested deeper than Python reads, or for a number of thousands of digits."""
+    try:
+        return json.loads(text, **how)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def explain(error: ValidationError) -> str:
@@ -204,7 +213,7 @@ def replacing(path: str | Path, *, private: bool = True) -> Iterator[IO[str]]:
 def read_json(path: str | Path) -> Any:
     """A file's one value. Raises OSError and ValueError, and UserError for what is no file."""
     check_file(path)
-    return json.loads(Path(path).read_text("utf-8"))
+    return loads(Path(path).read_text("utf-8"))
 
 
 def write_json(path: str | Path, value: Any) -> None:

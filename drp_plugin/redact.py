@@ -6,6 +6,7 @@ import html
 import os
 import re
 import unicodedata
+from urllib.parse import unquote
 
 from drp_plugin.resources import table
 
@@ -13,6 +14,8 @@ HIDDEN = "[key]"
 _SHORTEST = 8  # Characters; anything shorter, such as a local server's `none`, is not a key
 _NAMES, _KEYS, _ADDRESSES, UNSEEN, _MARKUP = (
     re.compile("|".join(parts)) for parts in table("redact.yaml").values())
+# in a proxy's address, for example; the scheme may be missing
+_LOGINS = re.compile(r"(?m)(?://|^(?=[^/@\n]*:))([^/\s]+)@")
 _BY_NUMBER = re.compile(r"%[\da-f]{2}|\\(?:u00|x)[\da-f]{2}|&#", re.IGNORECASE)
 
 
@@ -29,6 +32,9 @@ def holds_a_secret(address: str) -> bool:
 
 def _known(keys: tuple[str | None, ...]) -> list[str]:
     held = {value.strip() for name, value in os.environ.items() if _NAMES.search(name)}
+    for login in _LOGINS.findall("\n".join(os.environ.values())):
+        for text in (login, unquote(login)):
+            held |= {text, text.partition(":")[2]}
     found = {k for k in (*keys, *held) if k and len(k) >= _SHORTEST and "/" not in k[:2]}
     return sorted(found, key=len, reverse=True)
 

@@ -3,6 +3,7 @@
 import copy
 import functools
 import importlib
+import shlex
 import sys
 import threading
 from collections.abc import Callable
@@ -75,7 +76,9 @@ def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..
             if soon.is_alive():
                 soon.join()  # the first line must end before the next one begins
         if not code and not quiet and not given.get("forecast") and not given.get("serve"):
-            click.echo(f"next: {following.format_map(shown)}", err=True)
+            words = {k: shlex.join(map(str, v if isinstance(v, tuple) else (v,)))
+                     for k, v in given.items()}
+            click.echo(f"next: {following.format_map(words)}", err=True)
         return code
 
     return saying

@@ -11,6 +11,7 @@ import click
 
 from drp_plugin.errors import UserError, meant
 from drp_plugin.given_yaml import load, parse
+from drp_plugin.jsonl import loads
 from drp_plugin.llm.addresses import find_base_url
 from drp_plugin.llm.messages import Sampling
 from drp_plugin.llm.prices import parse_price
@@ -47,8 +48,8 @@ def load_counter(spec: str) -> TokenCounter:
 def json_or_text(text: str) -> Any:
     """The value as JSON where it is JSON, else the text: what a request's body holds."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return loads(text)
+    except ValueError:
         return text
 
 

@@ -22,7 +22,6 @@ from drp_plugin.reading import traces as read_traces
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.runner import merging
 from drp_plugin.runner.job import Job, Shard, check_input, part, rereadable, said
-from drp_plugin.runner.outputs import prepare
 from drp_plugin.runner.session import doubt_run, finish, method_of, prune_job, run_session
 from drp_plugin.sampling import engines, student_traces
 from drp_plugin.sampling.completions import PAPER_STUDENT
@@ -114,7 +113,7 @@ def prune(traces: tuple[str, ...], run_dir: Path, columns: dict[str, str],
     method, options = method_of(settings, rows, PruneOptions.model_validate(
         {**given, "sampling": settings.sampling}), counter)
     prompts.check(method.prompts)
-    prepare(run_dir)
+    jsonl.check_folder(run_dir)
     reader = Reader(rereadable(traces, run_dir), columns)
     job = prune_job(lambda: part(rows(), None, shard), run_dir, method, options, prompts, counter,
                     total=sum(1 for _ in part(reader, limit, shard)), input=said(traces),
@@ -143,7 +142,7 @@ def distill(questions: tuple[str, ...], run_dir: Path, columns: dict[str, str],
     prompts.check(["distill", *["repair"] * bool(given["repairs"])])
     counter = _options.load_counter(tokenizer)
     options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, **given)
-    prepare(run_dir)
+    jsonl.check_folder(run_dir)
     reader = Reader(rereadable(questions, run_dir), columns, answers=False)
 
     async def flow(row: Trace, client: RowClient) -> Pruned | Reject:

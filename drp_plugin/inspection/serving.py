@@ -68,7 +68,7 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
                 self._send(413, {"error": "too long"})
             else:
                 try:
-                    given = json.loads(self.rfile.read(int(size)))
+                    given = jsonl.loads(self.rfile.read(int(size)))
                     with lock:
                         answer = decide(decisions, given)
                     self._send(200, answer)

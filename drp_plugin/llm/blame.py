@@ -15,12 +15,12 @@ everything (`Persistent`).
 """
 
 import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, NamedTuple
 
+from drp_plugin.jsonl import loads
 from drp_plugin.llm.limiter import seconds
 from drp_plugin.llm.messages import TeacherError, TooLong
 from drp_plugin.llm.retry import Transient, Unusable
@@ -60,8 +60,8 @@ def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None 
     if isinstance(body, bytes):
         body = body[:20_000].decode("utf-8", "replace")
     if isinstance(body, str):
-        with contextlib.suppress(ValueError, RecursionError):
-            body = json.loads(body)
+        with contextlib.suppress(ValueError):
+            body = loads(body)
     if isinstance(body, str):
         page = {"page": True} if body.lstrip().startswith("<") else {}
         body = {"message": body[:200 if page else 2000], **page}
@@ -148,6 +148,8 @@ def explain(said: Said, name: str, variable: str) -> Exception:
         return Unusable(f"{name} refuses every such request ({text})",
                         fix="Check the model's name and --base-url, or choose another teacher",
                         runs=True)
+    if status is not None and status < 400:
+        return Transient(text, unreachable=True)  # no model's server says such a thing
     if moment:
         return Transient(text, after_s=said.after_s, throttled=status == 429 or has("busy"),
                          fix="The server itself fails: look at its log, or try again later")
@@ -158,6 +160,8 @@ def no_connection(error: BaseException | None) -> str:
     """Why there was no reply at all, in plain words, from a library's error and its causes."""
     raised = ""
     while error is not None:
+        if isinstance(error, Transient):  # it says it itself
+            return str(error)
         raised += f"{type(error).__name__}: {error}\n"
         error = error.__cause__ or error.__context__
     return next(str(words) for pattern, words in table("faults.yaml")["connections"]

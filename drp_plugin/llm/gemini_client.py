@@ -11,8 +11,9 @@ from drp_plugin.jsonl import encodable
 from drp_plugin.llm.addresses import find_key, uses_vertex
 from drp_plugin.llm.blame import no_connection
 from drp_plugin.llm.messages import Reply, Request, usage_of
-from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of, http_client
+from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of
 from drp_plugin.llm.retry import Persistent, Transient, no_reply
+from drp_plugin.llm.transport import http_client
 
 _COUNTS = ("prompt_token_count", "candidates_token_count", "thoughts_token_count")
 _HARM = ("HARM_CATEGORY_HARASSMENT", "HARM_CATEGORY_HATE_SPEECH",

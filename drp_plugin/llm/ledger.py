@@ -24,6 +24,7 @@ from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from drp_plugin.jsonl import loads
 from drp_plugin.llm.ledger_disk import SCHEMA, Claims, check_room, refusal, shared_by_locks
 
 _BUSY_S = 60.0
@@ -90,7 +91,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
     def _found(self, query: str, *values: Any) -> dict[str, Any]:
         """Names and JSON values that a query finds."""
         with self._guarded(), self._reading:
-            return {n: json.loads(v) for n, v in self._reader.execute(query, values).fetchall()}
+            return {n: loads(v) for n, v in self._reader.execute(query, values).fetchall()}
 
     def get(self, key: str) -> dict[str, Any] | None:
         """The answer stored under `key`, or None."""
@@ -112,7 +113,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         with self._guarded(), contextlib.closing(self._connect()) as connection:
             for tag, value in connection.execute(
                     "SELECT tag, value FROM replies WHERE cost_usd IS NULL"):
-                yield tag, json.loads(value)
+                yield tag, loads(value)
 
     def __len__(self) -> int:
         return self.totals().replies
@@ -173,7 +174,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         """What SQLite refuses, or a damaged value, is one line for the user."""
         try:
             yield
-        except (sqlite3.Error, json.JSONDecodeError) as error:
+        except (sqlite3.Error, ValueError) as error:
             raise refusal(error, self.path) from None
 
     def set_aside(self, key: str) -> None:

@@ -10,12 +10,13 @@ from typing import Any, Generic, TypeVar
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
-from drp_plugin.jsonl import encodable
+from drp_plugin.jsonl import encodable, loads
 from drp_plugin.llm import addresses
 from drp_plugin.llm.blame import no_connection
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, usage_of
-from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of, http_client
+from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of
 from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply, stopping
+from drp_plugin.llm.transport import http_client
 
 KEY = "OPENAI_API_KEY"
 CONNECT_S = 20.0
@@ -72,7 +73,7 @@ class OpenAITeacher(RemoteTeacher):
     def read(self, content: bytes | dict[str, Any]) -> Reply:
         """A body with status 200 as a reply; raises what the error in it means."""
         try:
-            body = json.loads(content) if isinstance(content, bytes) else content
+            body = loads(content) if isinstance(content, bytes) else content
             if not body.get("choices") and any(map(body.get, _ERRORS)) and "done" not in body:
                 fault = body
             elif error := body["choices"][0].get("error") or body.get("error"):
@@ -81,7 +82,7 @@ class OpenAITeacher(RemoteTeacher):
                 fault = {"message": f"the reply ended with {said!r}"}
             else:
                 return read_completion(body)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raw = content if isinstance(content, bytes) else json.dumps(content).encode()
             raise no_reply(self.clean(raw[:2000].decode("utf-8", "replace"))) from None
         raise self.blame(None, fault)

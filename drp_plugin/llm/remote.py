@@ -1,8 +1,8 @@
 """What teachers behind a network have in common, live and in batches."""
 
 import abc
+import contextlib
 import hashlib
-import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from functools import partial
@@ -11,48 +11,14 @@ from typing import Any, Literal, NamedTuple
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
+from drp_plugin.jsonl import loads
 from drp_plugin.llm.blame import explain, read_error
 from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, TeacherError
 from drp_plugin.llm.retry import Persistent, Transient
 from drp_plugin.redact import hide, redact
 
-LONGEST_BODY = 32 * 2 ** 20  # Bytes, unpacked: many times what a model's longest text takes
 _LOOK_BACK = 1000  # Batches are listed newest first: one that was just begun is among so many
 _ENDED = {"completed", "succeeded", "partially_succeeded", "expired", "cancelled"}
-
-
-async def _stays(response: Any) -> None:
-    """Refuse redirects to another host: the library would send the request there, and a key in a
-    provider's own header."""
-    if not response.has_redirect_location:
-        return
-    here, there = response.url, response.url.join(response.headers["location"])
-    if (here.host, here.port) != (there.host, there.port) or here.scheme > there.scheme:
-        raise Transient(f"the server sends requests on to {redact(str(there))[:160]}",
-                        unreachable=True, fix="Nothing was sent there. Give it as --base-url if "
-                                              "it is the model's server")
-
-
-async def _bounded(response: Any) -> None:
-    """Read a reply's body, unpacked piece by piece, up to the limit; batches' files, which may be
-    long, go to the disk."""
-    if response.request.url.path.endswith(("/content", ":download")):
-        return
-    parts, size = [], 0
-    async for part in response.aiter_bytes():
-        parts.append(part)
-        size += len(part)
-        if size > LONGEST_BODY:
-            await response.aclose()
-            raise Transient(f"the reply is longer than {LONGEST_BODY >> 20} MiB")
-    response._content = b"".join(parts)  # where the library's own `aread` puts it
-
-
-def http_client() -> Any:
-    """The openai library's aiohttp transport, which takes half the CPU of its other one."""
-    from openai import DefaultAioHttpClient
-
-    return DefaultAioHttpClient(event_hooks={"response": [_stays, _bounded]})
 
 
 def finish_of(said: Any) -> Finish:
@@ -253,25 +219,37 @@ class BatchApi(abc.ABC):
         stem, files = hashlib.sha256(batch_id.encode()).hexdigest(), []
         for number, name in enumerate((await self.status(batch_id)).files):
             target = folder / f"{stem}-{number}.results.jsonl"
-            if name and await self._call(partial(self._download, name, target), unknown=(404,)):
+            if name and await self._call(partial(self._fetched, name, target), unknown=(404,)):
                 files.append(target)
         return files
+
+    async def _fetched(self, name: str, target: Path) -> bool:
+        """Whether there is such a file. What is another server's page is asked for again."""
+        there = await self._download(name, target)
+        if there and target.stat().st_size > 1 and next(self._rows(target), None) is None:
+            raise Transient("what came is not a file of a batch's results")
+        return there
+
+    def _rows(self, file: Path) -> Iterator[tuple[str, Any, Any]]:
+        """Key, HTTP status and body of every line that can be read."""
+        with open(file, encoding="utf-8-sig", errors="replace") as lines:
+            for line in lines:
+                with contextlib.suppress(ValueError, KeyError, TypeError, IndexError,
+                                         AttributeError):
+                    row = loads(line)
+                    yield str(row[self.key_field]), *self._answer(row)
 
     def results(self, file: Path) -> Iterator[tuple[str, Reply | Exception]]:
         """The answers in a result file by key, in whatever order, and what the others failed
         with (see `blame`); unreadable lines left out."""
-        with open(file, encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                try:
-                    row = json.loads(line)
-                    key, (status, answer) = str(row[self.key_field]), self._answer(row)
-                except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-                    continue
-                try:
-                    yield key, (self._teacher.reply(answer) if status == 200 else
-                                self._teacher.blame(status, answer))
-                except Exception as fault:
-                    yield key, fault
+        for key, said, answer in self._rows(file):
+            status = int(said) if re.fullmatch(r"[1-9]\d\d", str(said)) else None
+            try:
+                result: Reply | Exception = self._teacher.reply(answer) if status == 200 else \
+                    self._teacher.blame(status, answer)
+            except Exception as fault:
+                result = fault
+            yield key, result
 
     async def _call(self, what: Callable[[], Awaitable[Any]], unknown: Sequence[int] = (),
                     meaning: Callable[[Exception], Exception] | None = None) -> Any:

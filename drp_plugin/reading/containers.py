@@ -95,15 +95,20 @@ def rows(path: str | Path) -> Iterator[Row]:
     """Every row of a file, a bad one with its error; an object that is a whole table is each of its
     rows. Raises UserError for an unreadable file."""
     more = 0
-    with opened(path) as file:
-        for row in _rows(file, path):
-            found = _inside(row.value) if row.value else []
-            for value in found:
-                yield jsonl.row_of(row.number + more, value, jsonl.dumps(value))
-                more += 1
-            if not found:
-                yield row._replace(number=row.number + more)
-            more -= bool(found)
+    try:
+        with opened(path) as file:
+            for row in _rows(file, path):
+                found = _inside(row.value) if row.value else []
+                for value in found:
+                    yield jsonl.row_of(row.number + more, value, jsonl.dumps(value))
+                    more += 1
+                if not found:
+                    yield row._replace(number=row.number + more)
+                more -= bool(found)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a broken disk names no file
+        raise
+
 
 
 def _inside(value: dict[str, Any]) -> list[dict[str, Any]]:

@@ -19,7 +19,7 @@ from drp_plugin.progress import Display
 from drp_plugin.reading.containers import files, is_address
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.redact import redact
-from drp_plugin.runner.outputs import Tally, outputs
+from drp_plugin.runner.outputs import Tally, outputs, prepare
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -117,6 +117,7 @@ def rereadable(paths: Sequence[str], run_dir: Path) -> list[str]:
     first."""
     copy = run_dir / "stdin.jsonl"
     for path in filterfalse(_rereadable, paths):
+        prepare(run_dir)
         # as bytes: a row that is not text is rejected and does not end the run
         with jsonl.opened(path) as given, jsonl.replacing(copy) as file, \
                 open(file.fileno(), "wb", closefd=False) as raw:

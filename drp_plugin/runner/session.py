@@ -41,6 +41,7 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
                       run: RunOptions | None = None) -> Tally | Forecast:
     """Run a job to its end, or forecast it. Raises UserError."""
     run = run or RunOptions()
+    prepare(job.run_dir)
     ledger = Ledger(job.run_dir / LEDGER)
     try:
         price = settings.find_price(teacher)
@@ -248,7 +249,6 @@ def prune(rows: str | Path | Iterable[Trace | Reject], run_dir: str | Path,
     method, options = method_of(settings, again, options, counter, own)
     prompts.check(method.prompts)
     folder = Path(run_dir)
-    prepare(folder)
     job = prune_job(again, folder, method, options, prompts, counter, base_url=settings.endpoint,
                     total=len(given) if isinstance(given, list) else None)
     run = RunOptions(max_cost_usd=max_cost_usd, anew=anew)

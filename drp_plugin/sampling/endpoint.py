@@ -2,18 +2,19 @@
 
 import asyncio
 import contextlib
-import json
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
+from drp_plugin.jsonl import encodable, loads
 from drp_plugin.llm.addresses import check_address, find_key
 from drp_plugin.llm.blame import no_connection
 from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
 from drp_plugin.llm.openai_client import KEY, OpenAITeacher, Servers, chat_body, read_completion
+from drp_plugin.llm.remote import status_of
 from drp_plugin.llm.retry import Persistent, Retries, no_reply
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
@@ -21,6 +22,8 @@ from drp_plugin.terminal import say
 from drp_plugin.thinking import join_response
 
 CONCURRENCY = 64  # Requests in flight at each server; vLLM queues the excess
+_LOOK_S = 20.0  # For the list of a server's models, in all
+_SHOWN = 20  # Models that a message names
 _OWN = "skip_special_tokens"
 
 
@@ -28,6 +31,32 @@ class _Server(OpenAITeacher):
     """One server: asked as a teacher is, but its replies are a student's completions."""
 
     plain = False  # It refuses fields beyond OpenAI's own
+
+    async def card(self, model: str | None) -> dict[str, Any]:
+        """What it says of this model, or of its only one. Raises UserError where it has none."""
+        try:
+            async with asyncio.timeout(_LOOK_S):
+                client = self.client.with_options(max_retries=1)
+                got = await client.models.with_raw_response.list()
+            cards: list[dict[str, Any]] = [card for card in loads(got.http_response.content)["data"]
+                                           if isinstance(card.get("id"), str)]
+        except Exception as error:  # whatever it is, the server cannot be used
+            status = status_of(error)
+            what = f"HTTP {status}" if status else no_connection(error)
+            if status in (401, 403):
+                raise UserError(f"{self.base_url} refuses the key ({what})",
+                                fix=f"Check the environment variable {KEY}") from None
+            raise UserError(f"{self.base_url} does not answer as an OpenAI-compatible server "
+                            f"({what})", fix="Check --base-url") from None
+        names = [card["id"] for card in cards[:_SHOWN]] + ["…"] * (len(cards) > _SHOWN)
+        if model is None and len(cards) != 1:
+            raise UserError(f"{self.base_url} serves {', '.join(names) or 'nothing'}",
+                            fix="Choose one with --model")
+        for card in cards:
+            if model in (None, card["id"], card.get("root")):
+                return card
+        raise UserError(f"{self.base_url} does not serve {model!r}",
+                        fix=f"It serves: {', '.join(names)}")
 
     async def draw(self, request: SampleRequest, context: int | None) -> Completion:
         """Raises TeacherError if there is none, Unusable if there never is."""
@@ -70,12 +99,12 @@ class _Server(OpenAITeacher):
     def read(self, content: Any) -> Reply:
         """As a teacher's, with the thinking that the server's parser separated from the text."""
         try:
-            value = json.loads(content)
+            value = loads(content)
             reply, choice = read_completion(value), value["choices"][0]
             message = choice["message"]
             thought = message.get("reasoning_content") or message.get("reasoning")
-            text = join_response(thought, reply.text) if thought and reply.text \
-                else thought or reply.text
+            text = encodable(join_response(thought, reply.text) if thought and reply.text
+                             else thought or reply.text)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raise no_reply(self.clean(content[:2000].decode("utf-8", "replace"))) from None
         said = choice.get("finish_reason")
@@ -103,18 +132,28 @@ class EndpointSampler(Sampler):
         self._key = find_key(KEY) or "none"
         for url in base_urls:
             check_address(url)
-        cards = [_card(url, self._key, model) for url in base_urls]
+        cards = [card for _, card in in_thread(lambda found: self._look(model, found))]
         self.model = str(cards[0]["id"])
         roots = {str(card.get("root") or card["id"]) for card in cards}
         if len(roots) > 1:
             raise UserError(f"the servers have different models: {', '.join(sorted(roots))}")
         self.context: int | None = min(
-            (int(n) for card in cards if (n := card.get("max_model_len"))), default=None)
+            (n for card in cards if type(n := card.get("max_model_len")) is int and n > 0),
+            default=None)
         self.identity = {"engine": "openai", "model": self.model, "root": roots.pop()}
         self._halted = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: list[asyncio.Task[None]] = []
         self._connections: list[Persistent] = []
+
+    async def _look(self, model: str | None, found: Any) -> None:
+        for number, url in enumerate(self.base_urls):
+            server = _Server(model or "", base_url=url, api_key=self._key,
+                             persistent=Persistent(Limiter(1), timeout_s=_LOOK_S))
+            try:
+                found.put((number, await server.card(model)))
+            finally:
+                await server.close()
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """See `Sampler.sample`. Raises Unusable when no server can be asked any more."""
@@ -169,27 +208,3 @@ class EndpointSampler(Sampler):
             return await servers.ask(lambda server: server.draw(request, self.context))
         except TeacherError as error:
             return Failed(error=str(error))
-
-
-def _card(url: str, key: str, model: str | None) -> dict[str, Any]:
-    import openai
-
-    try:
-        with openai.OpenAI(base_url=url, api_key=key, timeout=20, max_retries=1) as client:
-            cards = [card.model_dump() for card in client.models.list().data]
-    except Exception as error:  # whatever it is, the server is unusable
-        status = getattr(error, "status_code", None)
-        what = f"HTTP {status}" if status else no_connection(error)
-        if status in (401, 403):
-            raise UserError(f"{url} refuses the key ({what})",
-                            fix=f"Check the environment variable {KEY}") from None
-        raise UserError(f"{url} does not answer as an OpenAI-compatible server ({what})",
-                        fix="Check --base-url") from None
-    names = [str(card["id"]) for card in cards]
-    if model is None and len(cards) != 1:
-        raise UserError(f"{url} serves {', '.join(names) or 'nothing'}",
-                        fix="Choose one with --model")
-    for card in cards:
-        if model in (None, card["id"], card.get("root")):
-            return dict(card)
-    raise UserError(f"{url} does not serve {model!r}", fix=f"It serves: {', '.join(names)}")

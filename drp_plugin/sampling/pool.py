@@ -29,9 +29,9 @@ def cores() -> int:
         else os.cpu_count() or 1
 
 
-def in_thread(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Iterator[tuple[int, Outcome]]:
+def in_thread(work: Callable[[Any], Coroutine[Any, Any, None]]) -> Iterator[tuple[int, Any]]:
     """What a coroutine, run in a thread of its own, puts into `work`'s queue."""
-    results: queue.SimpleQueue[tuple[int, Outcome] | BaseException | None] = queue.SimpleQueue()
+    results: queue.SimpleQueue[tuple[int, Any] | BaseException | None] = queue.SimpleQueue()
 
     def run() -> None:
         try:

@@ -7,7 +7,6 @@ with vLLM from 0.11 on, on GPUs and on its CPU platform.
 import asyncio
 import contextlib
 import dataclasses
-import json
 import os
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.jsonl import loads
 from drp_plugin.sampling.arguments import check
 from drp_plugin.sampling.completions import Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
@@ -184,7 +184,7 @@ def _read(name: str, value: Any) -> Any:
     if not isinstance(value, str) or value.strip()[:1] not in ("{", "["):
         return value
     try:
-        return json.loads(value)
+        return loads(value)
     except ValueError as error:
         raise UserError(f"the engine's argument {name} is not JSON ({error})") from None
 
@@ -194,7 +194,7 @@ def _rank(lora: str) -> int:
     if not file.is_file():
         raise UserError("holds no adapter_config.json", file=lora,
                         fix="lora must name the folder of a PEFT adapter")
-    rank = int(json.loads(file.read_text(encoding="utf-8")).get("r", 8))
+    rank = int(loads(file.read_text(encoding="utf-8")).get("r", 8))
     return next((r for r in _RANKS if r >= rank), rank)
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import enum
-import json
 import re
 import types
 import typing
@@ -12,6 +11,7 @@ from typing import Any
 
 from drp_plugin.errors import UserError, meant
 from drp_plugin.hub import looks_local
+from drp_plugin.jsonl import loads
 from drp_plugin.training.preflight.findings import Preflight
 
 # Which values fit a setting of one kind: an empty switch is off, and 0 and 1 fit as well.
@@ -92,7 +92,7 @@ def read_object(source: str | Path, encoding: str = "utf-8") -> dict[str, Any]:
     """A JSON object, from a file or (`{...}`) the text itself. Raises OSError or ValueError."""
     inline = isinstance(source, str) and source.startswith("{")
     try:
-        value = json.loads(str(source) if inline else Path(source).read_text(encoding))
+        value = loads(str(source) if inline else Path(source).read_text(encoding))
     except ValueError as error:
         raise ValueError(f"is not JSON ({error})") from None
     if not isinstance(value, dict):
