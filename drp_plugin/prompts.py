@@ -166,7 +166,6 @@ class Prompts:
         return digest.hexdigest()[:12]
 
     def _own(self) -> set[str]:
-        """The templates of the user's folder."""
         return set() if self.override is None else {f.name for f in self.override.glob("*.jinja")}
 
     def _in_force(self, *, evaluation: bool) -> set[str]:

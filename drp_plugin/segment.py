@@ -73,7 +73,6 @@ def units(text: str, level: Level = "clause") -> tuple[Span, ...]:
 
 
 def texts(text: str, spans: Iterable[Span]) -> list[str]:
-    """What the spans hold."""
     return [text[start:end] for start, end in spans]
 
 

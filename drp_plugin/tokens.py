@@ -90,11 +90,9 @@ class TokenCounter:
         return self is other or self._tokenizer.to_str() == other._tokenizer.to_str()
 
     def count(self, text: str) -> int:
-        """Tokens of `text`."""
         return self.counts([text])[0] if self._words is None else self._words.count(encodable(text))
 
     def counts(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text."""
         batch = [encodable(text) for text in texts]
         if self._words is not None:
             return list(map(self._words.count, batch))
@@ -143,7 +141,6 @@ class WordCounter:
         self._words: dict[str, int] = {}  # Tokens of a piece after a cut, with its space
 
     def count(self, text: str) -> int:
-        """Tokens of the text."""
         if "\0" in text:  # which stands for such a space
             return len(self._tokenizer.encode(text, add_special_tokens=False))
         first, *words = _JOINT.sub("\0", text).split(" ")

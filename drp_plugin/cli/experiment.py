@@ -58,7 +58,6 @@ def _check(stages: list[Stage], file: Path) -> None:
 
 
 def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None:
-    """Run the stages; exits with 1 where one failed."""
     console = Console(stderr=True, emoji=False)  # `:100:` is a part of a name
     offline = all(s.model == "tiny" or os.path.isdir(s.model) for s in read.students.values())
     with locked(folder) as lock:

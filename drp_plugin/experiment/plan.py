@@ -111,7 +111,6 @@ class _Way:
         return _Product(made, (self.stages.setdefault(stage.name, stage).name,))
 
     def report(self, measured: list[tuple[str, _Product]]) -> None:
-        """The last stage, over everything."""
         out = self.home / "report"
         self.add("report", "report", "tables and figures: drp report",
                  ["drp", "report", *(f"{label}={made.path}" for label, made in measured),
@@ -242,7 +241,6 @@ class _Way:
             made, None)
 
     def _words(self, command: tuple[str, ...], **places: str) -> list[str]:
-        """A command of the file with its places filled in."""
         known = {**places, "student": self.model, "recipes": str(resource("recipes"))}
         try:
             return [word.format(**known) for word in command]

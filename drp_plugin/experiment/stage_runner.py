@@ -121,7 +121,6 @@ class Runner:
             raise StageFailed("the stages could not be run")
 
     def _graph(self) -> dict[str, Any]:
-        """What doit loads: a task for each stage."""
         from doit.reporter import ZeroReporter
 
         def task_stages() -> Iterator[dict[str, Any]]:
@@ -136,7 +135,6 @@ class Runner:
             "num_process": self.jobs if self.jobs > 1 else 0}}
 
     def stop(self) -> None:
-        """End the running stages and all that they started."""
         self._stop.set()
         running = list(self._running.values())
         for number in (signal.SIGINT, signal.SIGKILL):

@@ -48,7 +48,6 @@ class Stage:
 
     @property
     def task(self) -> tuple[str, ...]:
-        """What it does, however it is started."""
         return self.asked or self.command
 
     def made_all(self) -> bool:
@@ -150,7 +149,6 @@ def project(stage: Stage, experiment: Experiment) -> Projection:
 
 
 def _option(words: Sequence[str], name: str, default: str = "") -> str:
-    """Of `--name value` or `name=value`."""
     found = dict(itertools.pairwise(words)) | dict(w.split("=", 1) for w in words if "=" in w)
     return found.get(name, default)
 

@@ -50,7 +50,6 @@ def parse(text: str) -> Node:
 
 
 def num(value: int | Fraction) -> Node:
-    """A literal."""
     return Node("num", value=Fraction(value))
 
 

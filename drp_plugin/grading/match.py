@@ -45,7 +45,6 @@ def _same_words(candidate: Answer, gold: Answer) -> Verdict:
 
 
 def _same_ranges(candidate: Answer, gold: Answer) -> Verdict:
-    """Intervals, unions and inequalities."""
     if isinstance(candidate, Expression) or isinstance(gold, Expression):
         return False
     verdict = same_region(candidate, gold)

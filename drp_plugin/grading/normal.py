@@ -85,7 +85,6 @@ def _without_commands(text: str) -> str:
 
 
 def _rewritten(text: str, stage: str) -> str:
-    """The text after the rewritings of a stage, in their order."""
     for name, new in _TABLES["rewritings"][stage]:
         text = getattr(_P, name).sub(_MADE[name] if new is None else new, text)
     return text

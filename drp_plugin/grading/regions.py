@@ -48,14 +48,12 @@ def same_region(ours: Answer, theirs: Answer) -> bool | None:
 
 
 def _places(ends: list[Value]) -> list[Value]:
-    """The numbers at which two sets are compared."""
     beside = [end + step for end in ends for step in (Fraction(0), _BESIDE, -_BESIDE)]
     between = [(a + b) * Fraction(1, 2) for a, b in itertools.pairwise(sorted(ends, key=float))]
     return _FIXED + beside + between
 
 
 def _member(answer: Answer, x: Value) -> bool:
-    """Whether a number belongs to the set that the answer denotes."""
     if isinstance(answer, Words):
         return True
     if isinstance(answer, Relation) and answer.signs == ("\\in",):

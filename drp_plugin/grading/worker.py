@@ -88,7 +88,6 @@ def same(gold: str, candidate: str) -> bool:
 
 @atexit.register
 def stop() -> None:
-    """End the child, if there is one."""
     global _child
     if _child is not None:
         _child.stop()

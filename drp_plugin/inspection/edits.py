@@ -90,7 +90,6 @@ class Decisions:
 
     @cached_property
     def count(self) -> Callable[[str], int]:
-        """Tokens of a text, counted as the run counts them."""
         from drp_plugin.tokens import QWEN, TokenCounter
 
         return self._given or TokenCounter.load(self.settings.get("tokenizer", QWEN),

@@ -38,7 +38,6 @@ def _files(run_dir: Path) -> list[tuple[Path, type[Pruned] | type[Reject]]]:
 
 
 def rows(run_dir: Path) -> Iterator[Pruned | Reject]:
-    """The rows of a run, as `_files` has them."""
     for file, record in _files(run_dir):
         yield from jsonl.read(file, record)
 

@@ -60,7 +60,6 @@ class GeminiTeacher(RemoteTeacher):
         self.client = self._library.aio
 
     def body(self, request: Request) -> dict[str, Any]:
-        """Contents and config of a generateContent call."""
         sampling = request.sampling
         system = "\n\n".join(m.content for m in request.messages if m.role == "system")
         config: dict[str, Any] = {
@@ -126,7 +125,6 @@ class GeminiTeacher(RemoteTeacher):
         return GeminiBatch(self)
 
     async def close(self) -> None:
-        """Close the connections."""
         await self.client.aclose()
         if self._http is not None:
             await self._http.aclose()

@@ -89,7 +89,6 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         return connection
 
     def _found(self, query: str, *values: Any) -> dict[str, Any]:
-        """Names and JSON values that a query finds."""
         with self._guarded(), self._reading:
             return {n: loads(v) for n, v in self._reader.execute(query, values).fetchall()}
 
@@ -136,7 +135,6 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         return done
 
     def _write(self) -> None:
-        """Store all that waits, in one transaction."""
         puts = [self._waiting.popleft() for _ in range(len(self._waiting))]
         error: BaseException | None = None
         try:

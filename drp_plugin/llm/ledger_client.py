@@ -158,7 +158,6 @@ class LedgerClient:
         return from_value(value, key)
 
     async def _paid(self, key: str, request: Request) -> dict[str, Any]:
-        """A reply, within the budget and stored."""
         reserved = 0.0 if self.budget is None else await self.budget.reserve(request)
         cost = 0.0
         try:
@@ -183,7 +182,6 @@ class LedgerClient:
         return reply
 
     def count(self, value: dict[str, Any]) -> None:
-        """Count an answer that was paid for."""
         self.asked += 1
         self.uncounted += not counted(from_value(value).usage)
         self.spent_usd += value.get("cost_usd") or 0.0
@@ -198,7 +196,6 @@ class RowClient:
 
     @property
     def usage(self) -> Usage:
-        """Of all replies together."""
         keys = tuple(reply.key for reply in self.replies if reply.key)
         return sum((r.usage for r in self.replies), Usage()).model_copy(update={"keys": keys})
 

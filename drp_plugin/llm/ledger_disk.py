@@ -76,7 +76,6 @@ class Claims:
         return self._take(_offset(key))
 
     def release(self, key: str) -> None:
-        """Give a claim up."""
         self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, _offset(key))
 
     def alone(self) -> bool:
@@ -112,7 +111,6 @@ class Claims:
         return _holder(self._file, _offset(key))
 
     def close(self) -> None:
-        """Give all claims up."""
         os.close(self._file)
 
 

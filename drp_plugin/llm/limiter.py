@@ -64,7 +64,6 @@ class Limiter:
             raise
 
     def release(self) -> None:
-        """The request ended, whichever way."""
         self.in_flight -= 1
         self._wake()
 

@@ -58,7 +58,6 @@ class OpenAITeacher(RemoteTeacher):
                     **(more or addresses.client_address(self.base_url)))
 
     def body(self, request: Request) -> dict[str, Any]:
-        """The JSON body of a chat completion."""
         return chat_body(self.model, request, official=self.official)
 
     async def _send(self, body: Any) -> tuple[Any, Any]:
@@ -105,11 +104,9 @@ class OpenAITeacher(RemoteTeacher):
         return Transient(f"connection failed: {no_connection(error)}", unreachable=True)
 
     def batch(self) -> BatchApi:
-        """OpenAI's Batch API, or that of a compatible server."""
         return OpenAIBatch(self)
 
     async def close(self) -> None:
-        """Close the connections."""
         await self.client.close()
 
 
@@ -181,7 +178,6 @@ class SharedTeacher(Teacher):
         return await self._servers.ask(lambda server: server.ask(request))
 
     async def close(self) -> None:
-        """Close the connections."""
         for server in self._servers.servers:
             await server.close()
 

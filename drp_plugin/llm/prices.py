@@ -51,7 +51,6 @@ class Price(Record):
 
     @property
     def paid(self) -> bool:
-        """Whether requests cost anything."""
         return bool(self.input or self.output)
 
 
@@ -177,7 +176,6 @@ class Budget:
         self.refused_usd = most if self.refused_usd is None else min(most, self.refused_usd)
 
     def settle(self, reserved: float, cost: float) -> None:
-        """A request ended, at this cost."""
         self.reserved_usd = max(0.0, self.reserved_usd - reserved)
         self.spent_usd += cost
         self._returned.set()

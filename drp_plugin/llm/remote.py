@@ -88,7 +88,6 @@ class RemoteTeacher(Teacher):
 
     def blame(self, status: int | None, body: Any,
               headers: Mapping[str, str] | None = None) -> Exception:
-        """What a server's error means; see `explain`."""
         return explain(read_error(status, body, headers), self.name, self.variable)
 
     def clean(self, text: str) -> str:
@@ -200,7 +199,6 @@ class BatchApi(abc.ABC):
         return None
 
     async def status(self, batch_id: str) -> Status:
-        """Its state."""
         found = await self._call(partial(self._get, batch_id), unknown=self.unknown)
         return found or Status("gone", 0, "the provider does not know it")
 
@@ -258,7 +256,6 @@ class BatchApi(abc.ABC):
             lambda: self._teacher.explained(what(), unknown, meaning))
 
     def _meaning(self, error: Exception) -> Exception:
-        """The meaning of a failed call that begins something."""
         status = status_of(error)
         if status not in (404, 405):
             return self._teacher._explain(error)

@@ -42,7 +42,6 @@ class Samples:
         return [name for _, _, name in sorted(self._lengths.get(_key(question), []))]
 
     def longest(self, question: str) -> str:
-        """The response of a question's longest sample."""
         place, size = self._longest[_key(question)]
         self._texts.seek(place)
         return self._texts.read(size).decode("utf-8", "surrogatepass")

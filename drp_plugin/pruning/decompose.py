@@ -35,7 +35,6 @@ class Windows:
 
     @cached_property
     def spans(self) -> tuple[Span, ...]:
-        """The units."""
         return units(self.text, self._level)
 
     @cached_property
@@ -60,7 +59,6 @@ class Windows:
         return bisect_right(self.spans, position, key=itemgetter(1))
 
     def count_tokens(self, start: int, end: int) -> int:
-        """Tokens of the units that the part touches."""
         first, last = self.units_until(start), self.units_until(end - 1)
         return self._tokens[min(last + 1, len(self.spans))] - self._tokens[first]
 

@@ -159,7 +159,6 @@ def _plain(word: str) -> str:
 
 @lru_cache(maxsize=2)  # T's are asked for twice in a row
 def nonspace(text: str) -> int:
-    """Non-space characters."""
     return len(text.encode().translate(None, _SPACES) if text.isascii() else "".join(text.split()))
 
 

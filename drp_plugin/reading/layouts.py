@@ -135,7 +135,6 @@ def _responses(row: dict[str, Any], first: Any, found: dict[str, str], talk: lis
 
 
 def _spread(value: Any, n: int) -> list[Any]:
-    """A value for each of n completions."""
     if not isinstance(value, list):
         return [value] * n
     return value if len(value) == n else [value[0] if len(value) == 1 else None] * n
@@ -193,7 +192,6 @@ def _is_part(value: Any) -> bool:
 
 
 def _of_parts(parts: Sequence[Any], thought: Any) -> tuple[Any, str | None]:
-    """The thinking and the text of a message's parts."""
     thoughts, texts = [thought] if isinstance(thought, str) else [], []
     for part in parts:
         if not isinstance(part, dict):

@@ -113,7 +113,6 @@ def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any
 
 
 def _excerpt(what: str, *answers: tuple[Scored, Sample, Reading]) -> dict[str, Any]:
-    """The first completions, side by side."""
     def quoted(text: str) -> str:
         return quote(text.encode("utf-8", "replace"), safe="")
 

@@ -25,7 +25,6 @@ def share(samples: Sequence[Reading]) -> float:
 
 
 def mean(values: Sequence[float]) -> float:
-    """The mean; 0 of nothing."""
     return fmean(values) if values else 0.0
 
 
@@ -47,7 +46,6 @@ def right_lengths(scored: Scored) -> list[int]:
 
 
 def budget_99(lengths: Sequence[int]) -> int | None:
-    """The budget that holds 99 % of them."""
     return lengths[math.ceil(0.99 * len(lengths)) - 1] if lengths else None
 
 

@@ -124,7 +124,6 @@ class Comparison(Record):
 
     @property
     def key(self) -> Key:
-        """The key of the row of `after`."""
         return self.group, self.after, self.task
 
 
@@ -160,7 +159,6 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
 
 def _sampled(scored: Scored, problems: Sequence[Sequence[Reading]],
              shares: Sequence[float]) -> dict[str, Any]:
-    """Figures that need several samples of a problem."""
     sizes, counts = scored.task.sizes, [len(s) for s in problems]
     found = {"repeats": max(counts, default=0), "runs": len(sizes), "spread": None, "pass_at": (),
              "accuracy_se": stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else None,

@@ -87,7 +87,6 @@ def _read(group: str, name: str, place: Path, problems: list[str]
 
 
 def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
-    """Each task from the latest date that has it."""
     tasks: dict[str, TaskRun] = {}
     made_by: dict[tuple[str, ...], Path] = {}
     finished = {f.name.removesuffix("_results.json"): f

@@ -158,7 +158,6 @@ def _summaries(compared: Sequence[tuple[str, str, str, list[Comparison]]]) -> li
 
 
 def _kind(found: Sequence[Comparison]) -> str:
-    """A method's effect on both, over its sets."""
     sure = [c.accuracy_change for c in found if c.p_holm < 0.05]
     return ("shorter on every set" if all(c.tokens_change_high < 0 for c in found)
             else "not shown to be shorter on every set") + (

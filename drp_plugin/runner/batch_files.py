@@ -34,7 +34,6 @@ class BatchFiles:
         self._file: BinaryIO | None = None
 
     def input(self, sent: Sent) -> Path:
-        """The file of a batch's requests."""
         return self.folder / f"{sent.label}.jsonl"
 
     def add(self, text: str) -> None:
@@ -64,7 +63,6 @@ class BatchFiles:
                 file.unlink(missing_ok=True)
 
     def note(self, sent: Sent) -> None:
-        """Remember a batch, durably."""
         self._ledger.note(NOTE + sent.label, {**sent._asdict(), "file": self.input(sent).name})
 
     def open(self) -> list[Sent]:

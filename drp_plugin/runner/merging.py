@@ -88,7 +88,6 @@ def _inputs(runs: Sequence[_Run]) -> str | list[str]:
 
 
 def _missing(runs: Sequence[_Run]) -> list[str]:
-    """The missing parts of the whole."""
     notes = [f"{run.folder} is not complete: {run.summary['not_reached']} of its rows were not "
              "reached" for run in runs if run.summary.get("not_reached")]
     shards = {str(run.settings.get("shard") or "") for run in runs}

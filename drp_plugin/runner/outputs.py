@@ -23,7 +23,6 @@ FREE = {"input", "limit", "version"}  # Free to change: rows may be added, and r
 
 
 def prepare(run_dir: Path) -> None:
-    """Make the run directory."""
     jsonl.check_folder(run_dir)
     if not run_dir.exists():
         _made.add(run_dir)

@@ -63,7 +63,6 @@ class Failed(Record):
 
     @classmethod
     def too_long(cls, prompt: int, context: int) -> "Failed":
-        """From the numbers of tokens."""
         return cls(error=f"the prompt has {prompt} tokens and the model's context {context}",
                    reason="too_long")
 

@@ -164,7 +164,6 @@ class EndpointSampler(Sampler):
             self.stop()
 
     def status(self) -> str:
-        """See `Sampler.status`."""
         return ", ".join(filter(None, (c.status() for c in self._connections)))
 
     def stop(self) -> bool:

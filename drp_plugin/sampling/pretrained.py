@@ -95,7 +95,6 @@ class Drawn:
         return token_period(self.ids) is not None
 
     def ended(self, finish: Finish) -> Completion:
-        """The completion, which ended so."""
         return Completion(text=self.chat.decode(self.ids), tokens=len(self.ids),
                           prompt_tokens=len(self.prompt), finish=finish)
 

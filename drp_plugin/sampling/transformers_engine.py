@@ -72,7 +72,6 @@ class HFSampler(Sampler):
             dtype=str(next(self.model.parameters()).dtype).removeprefix("torch."))
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """See `Sampler.sample`."""
         requests = list(requests)
         workers = min(self.workers, len(requests) // pool.LEAST)
         if workers > 1:

@@ -47,7 +47,6 @@ class VLLMSampler(Sampler):
         self._engine: Any = None
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """See `Sampler.sample`."""
         if self.parallel > 1:  # vLLM's own data parallelism, which its asynchronous engine has
             yield from in_thread(lambda results: self._all(requests, results))
             return
@@ -126,7 +125,6 @@ class VLLMSampler(Sampler):
 
 
 def _take(item: Drawn, output: Any) -> Outcome | None:
-    """An outcome once there is one."""
     part = output.outputs[0]
     item.ids += part.token_ids
     if not output.finished:

@@ -165,7 +165,6 @@ class Figures:
         self._shares += fmean(bool(r.correct) for r in readings)
 
     def summary(self) -> Summary:
-        """The figures."""
         n, graded = self._counts["n"], self._counts["graded"]
         single = self._counts["samples"] == n
         return Summary(cutoff=self._cutoff, **self._counts,

@@ -43,7 +43,6 @@ def section(prompt: str, name: str) -> re.Match[str] | None:
 
 
 def read_steps(listing: str) -> list[Step]:
-    """The numbered steps of a revision prompt."""
     found = []
     for index, text in numbered(listing, _STEP):
         label = _SKILL.search(text.rstrip())
@@ -63,7 +62,6 @@ def read_units(listing: str) -> list[Step]:
 
 
 def write_steps(parts: Sequence[tuple[str, str]], *, skills: bool) -> str:
-    """A decomposition reply: texts and skills."""
     return "\n\n".join(f"Step {number}: {text.strip()}" + (f"\n\nSkill: {skill}" if skills else "")
                        for number, (text, skill) in enumerate(parts, start=1))
 

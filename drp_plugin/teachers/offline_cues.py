@@ -38,7 +38,6 @@ class Clause:
         return text if len(text) <= _LONGEST else f"{text[:1500]} … {text[-1500:]}"
 
     def says(self, *cues: str) -> bool:
-        """Whether it has the wording of one of these cues."""
         return says(self.body, *cues)
 
     @cached_property
@@ -91,7 +90,6 @@ class Clause:
 
 
 def says(text: str, *cues: str) -> bool:
-    """Whether a text has the wording of one of these cues."""
     return any(_CUES[cue].search(text) for cue in cues)
 
 
@@ -148,7 +146,6 @@ class Stated:
         self._memory.append(clause)
 
     def before(self, clause: Clause) -> bool:
-        """Whether the clause says nothing new."""
         mine, words = set(clause.numbers), clause.words
         if clause.equations:
             return self._equations.issuperset(clause.equations) and mine <= self._numbers

@@ -48,7 +48,6 @@ def make_app(teacher: Teacher, *, model: str = "offline-rules", delay_s: float =
 
 
 def _completion(reply: Reply, model: str) -> dict[str, Any]:
-    """A reply as the body of a chat completion."""
     finish = {"refusal": "content_filter", "other": "stop"}.get(
         reply.finish_reason, reply.finish_reason)
     prompted, said = reply.usage.prompt_tokens, reply.usage.completion_tokens

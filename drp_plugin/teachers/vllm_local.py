@@ -87,7 +87,6 @@ class VllmTeacher(Teacher):
         return SamplingParams(**{k: v for k, v in given.items() if v is not None})
 
     async def close(self) -> None:
-        """Stop the engine and its processes."""
         if self._engine is not None:
             self._engine.shutdown()
             self._engine = None

@@ -37,7 +37,6 @@ class Substitute:
 
     @property
     def name(self) -> str:
-        """The name for its files and folders."""
         return re.sub(r"[^a-z0-9]+", "_", Path(self.model).name.lower()).strip("_")
 
     def put(self, text: str) -> str:

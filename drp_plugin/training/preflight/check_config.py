@@ -97,7 +97,6 @@ def _check_export(case: Preflight) -> None:
 
 
 def _check_exported_tokens(case: Preflight) -> None:
-    """The tokenizer, which is written beside the weights."""
     if fault := framework.template_fault(case.data.template):
         return case.add("bad_template", fault=fault)
     try:

@@ -111,7 +111,6 @@ class Preflight:
 
     @property
     def name(self) -> str:
-        """The student's folder or name on the hub."""
         return str(self.model.model_name_or_path)
 
     def add(self, key: str, /, **values: Any) -> None:

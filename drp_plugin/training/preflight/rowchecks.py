@@ -97,7 +97,6 @@ def _inference_prompt(tokenizer: Any, row: dict[str, Any], system: str) -> list[
 
 
 def _first_difference(tokenizer: Any, ours: list[int], theirs: list[int]) -> str:
-    """Where two id sequences part, as text."""
     at = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b),
               min(len(ours), len(theirs)))
 
@@ -186,7 +185,6 @@ class _Tally:
             self.difference = self.difference or _first_difference(self.case.used, ids, wanted)
 
     def example(self, row: dict[str, Any], ids: list[int], labels: list[int]) -> TrainedRow:
-        """The row as the student sees it."""
         cutoff, pairs = self.case.data.cutoff_len, list(zip(ids, labels, strict=True))
         return TrainedRow(self.case.used.decode([i for i, m in pairs if m == MASK]),
                           self.case.used.decode([i for i, m in pairs if m != MASK]),
