@@ -53,7 +53,6 @@ class Display:
             self._bar.stop()
 
     def advance(self, by: int = 1) -> None:
-        """So many more rows are done."""
         with self._lock:
             self.done += by
         self._noted = False
@@ -65,7 +64,6 @@ class Display:
         self._refresh(text)
 
     def line(self) -> str:
-        """The state in one line."""
         of = f"/{self.total}" if self.total is not None else ""
         parts = [f"{self.what} {self.done}{of}", self._rate(), self._status()]
         if self.done and self.total is not None:

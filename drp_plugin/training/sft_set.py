@@ -69,7 +69,6 @@ class Sorter:
     unrecorded: int = 0  # rows that do not name their prompt, where that decides
 
     def add(self, row: Candidate | Dropped) -> None:
-        """Sort one row."""
         self.rows_in += 1
         if isinstance(row, Dropped):
             return self.spool.drop(row, row.reason, row.detail)
@@ -105,7 +104,6 @@ class Sorter:
             [digest(row.question).hex(), len(response), facts])
 
     def _prepared(self, row: Candidate, asked: str) -> tuple[str, str | None]:
-        """The row's responses in shape; raises Unfit."""
         response = shaped(row.response, thinking=row.facts.get("teacher") != "no-thinking")
         check_question(asked, self.layout.marks())
         check_controls(self.layout.marks(), response)
