@@ -26,7 +26,6 @@ def reachable() -> bool:
 
 
 def looks_local(model: str) -> bool:
-    """Whether a model is named by a path rather than by a hub name."""
     return model.startswith((".", "/", "~")) or os.sep * 2 in model or model.count("/") != 1
 
 

@@ -98,7 +98,6 @@ def chunks(file: IO[bytes], path: str | Path) -> Iterator[bytes]:
 
 
 def parse(number: int, line: bytes) -> Row:
-    """A line as the row with this number."""
     try:
         text = line.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -172,7 +171,6 @@ def dumps(value: Record | dict[str, Any]) -> str:
 
 
 def alive(pid: int) -> bool:
-    """Whether there is such a process."""
     try:
         os.kill(pid, 0)
     except (OSError, OverflowError) as error:

@@ -55,7 +55,6 @@ class Numbers:
             "CREATE TABLE numbers (key BLOB PRIMARY KEY, number INTEGER) WITHOUT ROWID")
 
     def get(self, key: bytes) -> int | None:
-        """The key's number; None for a key that is new."""
         found = self._base.execute("SELECT number FROM numbers WHERE key = ?", (key,)).fetchone()
         return None if found is None else int(found[0])
 

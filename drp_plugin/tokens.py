@@ -99,7 +99,6 @@ class TokenCounter:
         return list(map(len, self._tokenizer.encode_batch_fast(batch, add_special_tokens=False)))
 
     def split_counts(self, completions: Sequence[str]) -> list[TokenCount]:
-        """Tokens of each completion, whole and thinking part."""
         cut = [text.rpartition(CLOSE) if CLOSE in text else (text, "", "") for text in completions]
         if not self._close_splits:
             # here the tag is ordinary text and may share a token with its neighbours
@@ -184,7 +183,6 @@ def _counter(spec: str) -> TokenCounter:
 
 
 def _file(spec: str) -> Path:
-    """The tokenizer.json that `spec` stands for."""
     if spec == QWEN:
         return _qwen()
     if spec == STUDENT:

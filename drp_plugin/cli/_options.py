@@ -67,7 +67,6 @@ def pairs(read: Callable[[str], Any] = parse) -> Callable[[Any], tuple[str, Any]
 
 
 def shard(value: Any) -> Shard:
-    """`I/N`, one part of a run."""
     index, _, count = str(value).partition("/")
     if not (index.isdecimal() and count.isdecimal() and 1 <= int(index) <= int(count) <= 10 ** 6):
         raise click.BadParameter(f"{value!r} is not a part of a run, such as 1/4 or 4/4")
@@ -75,7 +74,6 @@ def shard(value: Any) -> Shard:
 
 
 def temperature(value: Any) -> float | str:
-    """A temperature, or `none`."""
     if str(value).lower() == "none":
         return "none"
     try:

@@ -148,7 +148,6 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
 
 async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,
                  settings: TeacherSettings, prompts: Prompts) -> list[dict[str, Any]]:
-    """The judge's verdict on each pair, in order."""
     judged = []
     with Ledger(folder / LEDGER) as ledger, terminable():
         client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))

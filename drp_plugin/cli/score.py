@@ -181,7 +181,6 @@ def _scored(graded: Iterator[tuple[ScoreRow, list[Reading]]], counter: TokenCoun
 
 
 def show_figures(summaries: list[Summary], caption: str) -> None:
-    """The figures as a table on standard error."""
     from rich.console import Console
     from rich.table import Column, Table
 
@@ -255,7 +254,6 @@ def report(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: s
 
 
 def show_table(table: Table) -> None:
-    """A table of the report on standard output."""
     from rich.console import Console
     from rich.table import Table as Grid
     from rich.text import Text

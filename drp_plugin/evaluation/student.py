@@ -127,7 +127,6 @@ class StudentModel(lmms):  # type: ignore[misc]
                 self._complete(requests, asked), asked, requests, strict=True)]
 
     def generate_until_multi_round(self, requests: list[Instance]) -> list[GenerationResult]:
-        """Each round of all questions is one batch."""
         with loudly():
             said: list[list[Completion]] = [[] for _ in requests]
             last: dict[int, SampleRequest] = {}

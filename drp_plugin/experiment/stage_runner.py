@@ -160,7 +160,6 @@ class Runner:
         return bool(why)
 
     def execute(self, stage: Stage) -> bool:
-        """Run one stage to its end; False where it failed."""
         if self._stop.is_set():
             return False
         self._ran.add(stage.name)

@@ -103,14 +103,12 @@ def _only_number(one: str, two: str) -> bool:
 
 
 def _letters_of(text: str) -> str | None:
-    """The letters of a list such as A, C; None for any other text."""
     letters = re.split(r"[\s,;()]+(?:and\s+)?", plain(text).strip(" ()"))
     return "".join(sorted(letters)) if len(letters) > 1 \
         and all(re.fullmatch("[A-J]", letter) for letter in letters) else None
 
 
 def _letter_of(gold: str) -> str | None:
-    """The letter of a gold answer that is one: B, (B)."""
     match = _CHOICE.gold.fullmatch(plain(gold))
     return match[1] if match else None
 

@@ -185,7 +185,6 @@ def _inner(match: re.Match[str]) -> str:
 
 
 def _with_unit(value: str, after: str) -> str:
-    """A value with the unit that follows it in the sentence."""
     word = re.match(r"\s*([a-z]{2,}(?:\s(?:per|squared|cubed)(?:\s[a-z]+)?)?|%)", after)
     if word is None or word[1] == "in" or not canonical(word[1])[1]:
         return value
@@ -193,12 +192,10 @@ def _with_unit(value: str, after: str) -> str:
 
 
 def _masked(text: str) -> str:
-    """The text with each formula blotted out, letter for letter."""
     return _P.math.sub(lambda m: "\ufffc" * len(m.group()), text)
 
 
 def _readable(phrase: str) -> bool:
-    """Whether a phrase is an answer rather than a sentence."""
     return 0 < len(phrase) <= _PHRASE and bool(re.search(r"\d|\\", phrase)) \
         and not _P.sentence.search(phrase) \
         and not isinstance(read(tidy(phrase)), Words | Opaque)

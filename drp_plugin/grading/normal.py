@@ -91,7 +91,6 @@ def _rewritten(text: str, stage: str) -> str:
 
 
 def _improper(match: re.Match[str]) -> str:
-    """A mixed number such as 2\\frac{1}{4} as one fraction."""
     whole, top, bottom = (int(part) for part in match.groups() if part)
     return f"\\frac{{{whole * bottom + top}}}{{{bottom}}}" if top < bottom else match[0]
 
@@ -117,7 +116,6 @@ def _repeating(match: re.Match[str]) -> str:
 
 
 def _minutes(match: re.Match[str]) -> str:
-    """Degrees, minutes and seconds of arc as degrees."""
     seconds = int(match[1]) * 3600 + int(match[2]) * 60 + int(match[3] or 0)
     return f"\\frac{{{seconds}}}{{3600}}^\\circ"
 
@@ -135,7 +133,6 @@ _MADE: dict[str, Callable[[re.Match[str]], str]] = {
 
 
 def _unwrap(text: str) -> str:
-    """Without math delimiters or emphasis around the whole."""
     changed = True
     while changed:
         changed = False

@@ -69,7 +69,6 @@ Answer = Expression | Words | Group | Relation | Ratio | Opaque
 
 @lru_cache(maxsize=20_000)
 def read(text: str) -> Answer:
-    """The shape of a tidied answer."""
     return _read(text, 0)
 
 
@@ -261,7 +260,6 @@ def _based(match: re.Match[str]) -> Words | None:
 
 
 def _is_words(text: str) -> bool:
-    """Whether the answer is words rather than a formula."""
     inner = plain(text)
     outside = re.sub(r"\x02[^\x02\x03]*\x03", "", text).strip(" ()")
     if WORD_OPEN in text and not outside:
@@ -273,7 +271,6 @@ def _is_words(text: str) -> bool:
 
 
 def _in_words(text: str) -> Answer:
-    """A number that is given in words, else the words."""
     inner = plain(text).strip(" .").lower()
     value = number_of(inner)
     return Words(inner) if value is None else _bare(value)

@@ -75,7 +75,6 @@ def _evaluate(node: Node, point: Point) -> Value:
 
 
 def variables(node: Node) -> set[str]:
-    """The names that occur in an expression."""
     if node.op == "var":
         return {node.name}
     return set().union(*map(variables, node.args)) if node.args else set()

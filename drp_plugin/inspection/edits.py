@@ -41,7 +41,6 @@ def read_edits(run_dir: Path) -> dict[str, Edit]:
 
 
 def written(run_dir: Path) -> list[dict[str, Any]]:
-    """The decisions in the file now, for the page."""
     return [e.model_dump(exclude_none=True) for e in read_edits(run_dir).values()]
 
 
@@ -96,7 +95,6 @@ class Decisions:
                                                 exact=False).count
 
     def touches(self, id_: Any) -> bool:
-        """Whether anything was decided about the row of this id."""
         return isinstance(id_, str) and id_ in self._edits
 
     def of(self, row: Pruned) -> Pruned:

@@ -144,7 +144,6 @@ class Statistics:
 
     @property
     def reduction(self) -> float | None:
-        """Share of all tokens that went away; None without rows."""
         return 1 - self.after / self.before if self.before else None
 
     def median(self, figure: str) -> float | None:

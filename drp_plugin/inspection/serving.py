@@ -78,7 +78,6 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
                     self._send(500, {"error": f"it cannot be written: {error.strerror}"})
 
         def _welcome(self) -> bool:
-            """Whether the request is for this machine and knows the token."""
             host = self.headers.get("Host", "")
             known = {f"{name}:{made.server_port}" for name in ("127.0.0.1", "localhost")}
             sender = self.path.split("/")[1] if "/" in self.path else ""

@@ -93,11 +93,9 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
             return {n: loads(v) for n, v in self._reader.execute(query, values).fetchall()}
 
     def get(self, key: str) -> dict[str, Any] | None:
-        """The answer stored under `key`, or None."""
         return self._found("SELECT key, value FROM replies WHERE key=?", key).get(key)
 
     def get_many(self, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """The stored answers among `keys`."""
         return self._found("SELECT key, value FROM replies WHERE key IN (SELECT value FROM "
                            "json_each(?))", json.dumps(list(keys)))
 
@@ -205,7 +203,6 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
         return remove
 
     def close(self) -> None:
-        """Write what is waiting, free the claims and close the file."""
         if not self._closed:
             self._closed = True
             self._writing.shutdown()

@@ -57,7 +57,6 @@ def charge(value: dict[str, Any], most: float) -> float:
 
 
 def from_value(value: dict[str, Any], key: str = "") -> Reply:
-    """The reply that the ledger keeps under `key`."""
     usage = Usage(requests=1, prompt_tokens=value["prompt_tokens"],
                   completion_tokens=value["completion_tokens"], cost_usd=value.get("cost_usd"))
     return Reply(key=key, text=encodable(value["text"]), finish_reason=value["finish_reason"],

@@ -34,7 +34,6 @@ class Price(Record):
     note: str = ""
 
     def cost(self, usage: Usage, *, batch: bool = False) -> float:
-        """What these tokens cost, in USD."""
         live = (usage.prompt_tokens * self.input + usage.completion_tokens * self.output) / 1e6
         return live * (self.batch if batch else 1.0)
 
@@ -44,7 +43,6 @@ class Price(Record):
 
     @property
     def remark(self) -> str:
-        """A remark on the model, for a person."""
         after = f" (replacement: {self.replacement})" if self.replacement else ""
         end = f"switched off on {self.ends}{after}" if self.ends else ""
         return "; ".join(filter(None, (end, self.note)))

@@ -185,7 +185,6 @@ class BatchApi(abc.ABC):
         return str(await self._call(attempt, meaning=self._meaning))
 
     async def find(self, label: str) -> str | None:
-        """The id of the batch with this label, if there is one."""
         # without a batch API there is no batch
         found = await self._call(partial(self._search, label), unknown=(404,))
         return None if found is None else str(found)

@@ -45,7 +45,6 @@ class Transient(Exception):
 
 
 def stopping() -> bool:
-    """Whether the current task was cancelled."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

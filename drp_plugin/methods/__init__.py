@@ -87,5 +87,4 @@ def make(spec: str, given: Given) -> Method:
 
 
 def listing() -> str:
-    """The methods for a command's help, one a line."""
     return "\n".join(f"  {spelling:26}{what}" for spelling, (_, what) in METHODS.items())

@@ -55,7 +55,6 @@ class Windows:
             max(span.start, span.end - 8) : span.end]), self.spans[last].end)
 
     def units_until(self, position: int) -> int:
-        """Number of units that end at or before character `position`."""
         return bisect_right(self.spans, position, key=itemgetter(1))
 
     def count_tokens(self, start: int, end: int) -> int:

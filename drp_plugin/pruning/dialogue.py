@@ -60,7 +60,6 @@ class Rejection(Exception):
         self.stage, self.reason, self.detail, self.reply = stage, reason, detail, reply
 
     def of(self, row: Trace, usage: Usage) -> Reject:
-        """The rejected row, with what it cost."""
         return Reject(id=row.id, stage=self.stage, reason=self.reason,
                       detail=" ".join(self.detail.split()), reply=self.reply,
                       row=row.model_dump(mode="json", exclude_none=True), usage=usage)

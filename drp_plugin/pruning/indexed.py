@@ -137,7 +137,6 @@ def _read_cut(reply: str, first: int, last: int) -> tuple[list[Part], FormatErro
 
 
 def _settled(parts: list[Part]) -> tuple[Part, ...]:
-    """Without the last step and the MERGE that it may belong to."""
     kept = parts[:-1]
     while kept and kept[-1].action is Action.MERGE:
         kept = kept[:-1]

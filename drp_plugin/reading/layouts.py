@@ -211,7 +211,6 @@ def _of_parts(parts: Sequence[Any], thought: Any) -> tuple[Any, str | None]:
 
 
 def is_message(part: Any) -> bool:
-    """Whether it is a message of a conversation, or a part of one."""
     return bool(_role(part)) or _is_part(part)
 
 
@@ -274,7 +273,6 @@ def _published_gold(row: Mapping[str, Any], first: Any, found: dict[str, str],
 
 
 def _bare(question: Any) -> Any:
-    """A question without the chat template around it."""
     if not isinstance(question, str) or not ("<" in question or "[INST]" in question
                                              or question.rstrip().endswith(("assistant", OPEN))):
         return question

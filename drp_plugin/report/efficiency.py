@@ -20,7 +20,6 @@ from drp_plugin.thinking import CLOSE, split_response
 
 
 def share(samples: Sequence[Reading]) -> float:
-    """The share of a problem's samples that are right."""
     return sum(bool(r.correct) for r in samples) / len(samples) if samples else 0.0
 
 

@@ -66,7 +66,6 @@ class Column(NamedTuple):
     """Figures of its cells by what their CSV column ends in; empty for a column of words."""
 
     def cell(self, figures: Mapping[str, Any], missing: str = "–") -> Cell:
-        """With `missing` for unknown values, and no small print."""
         def fill(text: str, missing: str) -> str:
             try:
                 return _Filler().vformat(text, (), figures)

@@ -63,7 +63,6 @@ class Scored(NamedTuple):
 
 
 def labelled(group: str, method: str) -> str:
-    """A method with its group, where it has one."""
     return f"{group}/{method}" if group else method
 
 

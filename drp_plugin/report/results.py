@@ -119,7 +119,6 @@ class Comparison(Record):
 
     @property
     def label(self) -> str:
-        """Before → after, with the group where they have one."""
         return f"{labelled(self.group, self.before)} → {self.after}"
 
     @property

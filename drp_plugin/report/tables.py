@@ -34,17 +34,14 @@ def task_order(tasks: Sequence[str]) -> list[str]:
 
 
 def percent(change: float) -> str:
-    """A relative change as in Table 1: -64%."""
     return f"{change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
 
 
 def span(low: float, high: float) -> str:
-    """An interval of a relative change."""
     return f"{percent(low)} to {percent(high)}" if math.isfinite(high) else "no bound"
 
 
 def p_text(p: float) -> str:
-    """A p value in a few digits."""
     return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
 
 
@@ -174,7 +171,6 @@ def figures(record: ResultRow | Comparison, **more: Any) -> dict[str, Any]:
 
 
 def in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
-    """By task, in the order of `task_order`."""
     order = task_order([r.task for r in rows])
     return sorted(rows, key=lambda r: order.index(r.task))
 

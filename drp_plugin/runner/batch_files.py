@@ -37,7 +37,6 @@ class BatchFiles:
         return self.folder / f"{sent.label}.jsonl"
 
     def add(self, text: str) -> None:
-        """Collect a request's line, to be sent."""
         line = text.encode() + b"\n"
         if self._file is None or self._collected[-1].size >= self.limits.requests \
                 or self._file.tell() + len(line) > self.limits.bytes:
@@ -66,7 +65,6 @@ class BatchFiles:
         self._ledger.note(NOTE + sent.label, {**sent._asdict(), "file": self.input(sent).name})
 
     def open(self) -> list[Sent]:
-        """The open batches of this teacher."""
         return [sent for sent in self._noted() if sent.teacher in (None, self._teacher)]
 
     def _noted(self) -> list[Sent]:
@@ -82,7 +80,6 @@ class BatchFiles:
                 yield row.get("custom_id") or row["key"]
 
     def forget(self, sent: Sent) -> None:
-        """The batch is finished: remove its note and files."""
         self._ledger.note(NOTE + sent.label, None)
         for file in (self.input(sent), *self.folder.glob("*.results.jsonl")):
             file.unlink(missing_ok=True)

@@ -182,5 +182,4 @@ def _ratio(parts: list[Stratum], figure: Callable[[Pruned | Reject], float]) -> 
 
 
 def described(forecast: Forecast) -> str:
-    """The forecast for a person."""
     return filled("forecast.txt.jinja", f=forecast, infinite=math.inf, duration=duration).rstrip()

@@ -124,7 +124,6 @@ class Tally:
 
     @property
     def balanced(self) -> bool:
-        """Every row that came in is accounted for."""
         return self.rows == self.pruned + self.rejected + self.not_reached
 
     def add(self, row: Question | Reject, result: Pruned | Reject | None,
@@ -172,7 +171,6 @@ class Tally:
             "cost_usd": _rounded(self.used.cost_usd), "balanced": self.balanced}
 
     def line(self) -> str:
-        """The figures in one line for a person."""
         text = f"{self.rows} rows = {self.pruned} pruned + {self.rejected} rejected"
         if self.not_reached:
             text += f" + {self.not_reached} not reached"

@@ -77,7 +77,6 @@ class RowCache(Cache):
 
     @torch.inference_mode()
     def move(self, source: int, target: int, length: int) -> None:
-        """Put one row in the place of another."""
         for buffer in (*self.keys, *self.values):
             buffer[target, :, :length] = buffer[source, :, :length]
 

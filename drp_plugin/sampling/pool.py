@@ -24,7 +24,6 @@ _LONGEST = 1 << 30  # Bytes of an outcome
 
 
 def cores() -> int:
-    """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") \
         else os.cpu_count() or 1
 

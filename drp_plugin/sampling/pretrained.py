@@ -84,7 +84,6 @@ class Drawn:
 
     @property
     def length(self) -> int:
-        """Ids so far, those of the prompt included."""
         return len(self.prompt) + len(self.ids)
 
     def loops(self) -> bool:

@@ -31,7 +31,6 @@ class Source(Record):
     only: dict[str, Any] = Field(default_factory=dict)
 
     def read(self, row: dict[str, Any], index: int) -> tuple[str, str]:
-        """Question and gold answer of a row."""
         answer = row[self.answer]
         if isinstance(answer, list):
             answer = answer[0]
@@ -45,7 +44,6 @@ class Source(Record):
 
 @functools.cache
 def sources() -> dict[str, Source]:
-    """The public sets by name."""
     return {name: Source(**found) for name, found in table("question_sets.yaml").items()}
 
 

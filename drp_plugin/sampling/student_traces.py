@@ -79,7 +79,6 @@ class Sampled:
             display.say(display.line())
 
     def look(self, row: Question, completion: Completion) -> None:
-        """Count a trace, and grade the first ones."""
         self.traces += 1
         self.tokens += completion.tokens
         self.cut += completion.finish != "stop"
@@ -94,7 +93,6 @@ class Sampled:
         return self._seen.doubt(self._graded, self._right)
 
     def failures(self) -> Iterator[str]:
-        """A line for each reason of failure, with its rows."""
         for error, ids in self.failed.items():
             more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
             yield (f"{len(ids)} of {self.traces + sum(map(len, self.failed.values()))} completions "

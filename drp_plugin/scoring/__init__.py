@@ -154,7 +154,6 @@ class Figures:
         self._shares = self._tokens = self._think = 0.0
 
     def add(self, readings: Sequence[Reading]) -> None:
-        """Count a problem, by the readings of its samples."""
         self._counts.update(
             n=1, samples=len(readings), graded=readings[0].correct is not None,
             truncated=sum(r.truncated for r in readings),

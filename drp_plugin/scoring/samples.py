@@ -99,7 +99,6 @@ def _completions(value: dict[str, Any]) -> tuple[str, ...]:
 
 
 def task_of(file: str | Path) -> str | None:
-    """The task that a samples file is of, by its name."""
     match = SAMPLES.fullmatch(Path(file).name)
     return match and match["task"]
 

@@ -80,7 +80,6 @@ def write_revision(parts: Sequence[Part], synthesis: str) -> str:
 
 
 def write_indexed(parts: Sequence[Part]) -> str:
-    """A structured reply: ranges, skills, actions and new texts."""
     items = []
     for part in parts:
         named = str(part.first) if part.first == part.last else f"{part.first}-{part.last}"

@@ -42,7 +42,6 @@ class Clause:
 
     @cached_property
     def math(self) -> bool:
-        """Whether it holds a number, a formula or a variable."""
         return self.says("math")
 
     @cached_property
@@ -66,7 +65,6 @@ class Clause:
 
     @cached_property
     def words(self) -> frozenset[str]:
-        """Words that carry meaning, in lower case, plurals cut."""
         return frozenset(w[:-1] if w.endswith("s") and len(w) > 4 else w
                          for w in map(str.lower, re.findall("[A-Za-z]{3,}", self.body))
                          if w not in _STOP_WORDS)

@@ -104,7 +104,6 @@ class Judge:
                 self.drop[j] = self.drop[j] or "taken back"
 
     def _talk(self) -> None:
-        """Hesitation, planning and restating without any reasoning."""
         goal_said = False
         for i, clause in enumerate(self.clauses[: self.reached]):
             if self.drop[i]:
@@ -160,7 +159,6 @@ class Judge:
                    for j in range(i + 1, min(i + 7, self.reached + 1)))
 
     def _said_again(self, i: int) -> bool:
-        """Whether a clause soon after says the same, nearer to its use."""
         clause = self.clauses[i]
         return any(set(other.numbers) == set(clause.numbers) and clause.words <= other.words
                    for other in self.clauses[i + 1 : min(i + 25, self.reached + 1)])
@@ -183,7 +181,6 @@ class Judge:
                 said.add(clause)
 
     def _dangling(self) -> None:
-        """Lead-ins without their formula, and lone full stops."""
         for i in range(self.reached - 1, -1, -1):
             if not self.drop[i] and self.clauses[i].body.endswith(":") and self.drop[i + 1] \
                     and not self._brings(i):

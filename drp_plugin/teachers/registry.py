@@ -53,7 +53,6 @@ class TeacherSettings:
         return self.concurrency * max(1, len(self.base_urls))
 
     def find_price(self, teacher: Teacher) -> Price | None:
-        """The teacher's price, if known."""
         return find_price(teacher.name, override=self.price, file=self.prices,
                           hosted=self._official, local=teacher.local)
 

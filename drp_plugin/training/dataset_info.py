@@ -34,7 +34,6 @@ _COUNTED = {"students": "model", "teachers": "teacher", "prompts": "prompt",
 
 
 def spread(values: Counter[int]) -> dict[str, float] | None:
-    """Mean, median, 95th percentile and maximum; None for nothing."""
     if not values:
         return None
     n = values.total()

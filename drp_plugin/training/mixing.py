@@ -36,7 +36,6 @@ class Spool:
         self._base, self._texts = temporary(_SQL["tables"]), Kept[tuple[str, Any]]()
 
     def put(self, fit: Fit, example: dict[str, Any], note: Any) -> None:
-        """Keep a row, its training example and what is known about it."""
         self._insert("fit", fit._replace(offset=len(self._texts)))
         self._texts.append((dumps(example), note))
 

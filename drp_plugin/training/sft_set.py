@@ -187,7 +187,6 @@ def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
 
 
 def _text(spool: Spool) -> Iterator[str]:
-    """The set for LLaMA-Factory: one JSON array, a row per line."""
     before = "[\n"
     for _, example, _ in spool.read():
         yield before + example

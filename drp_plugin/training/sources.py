@@ -186,7 +186,6 @@ class HeldOut:
                 self._same.setdefault(hash(tuple(words)), label)
 
     def find(self, question: str) -> Overlap | None:
-        """The nearest test question, if it is near enough."""
         words = _words(question)
         if (same := self._same.get(hash(tuple(words)))) is not None:
             return Overlap(same, 1.0)

@@ -55,7 +55,6 @@ class Family:
                                               text)))
 
     def tokens(self, count: Count, prompt: str, response: str) -> int:
-        """Tokens of one training row: prompt, response and end token."""
         return count(self.prompt(prompt)) + count(response + self.end)
 
 

@@ -40,7 +40,6 @@ class Substitute:
         return re.sub(r"[^a-z0-9]+", "_", Path(self.model).name.lower()).strip("_")
 
     def put(self, text: str) -> str:
-        """A file for the 7B model, changed into one for this student."""
         text = text.replace(f": {_PAPER}", f": {_scalar(self.model)}")
         text = text.replace(Path(_PAPER).name, Path(self.model).name)
         text = re.sub(r"^template: .*$", f"template: {self.template}", text, flags=re.MULTILINE)

@@ -106,7 +106,6 @@ class Preflight:
 
     @property
     def pairs(self) -> bool:
-        """Whether the stage trains on preference pairs."""
         return self.finetuning.stage in ("rm", "dpo")
 
     @property
@@ -121,7 +120,6 @@ class Preflight:
 
     @property
     def problems(self) -> list[Finding]:
-        """Errors and warnings, in the order in which they were found."""
         return [f for f in self.findings if f.level != "info"]
 
     def exit_code(self, strict: bool = False) -> int:

@@ -37,7 +37,6 @@ def _gives_away(prompt: str, response: str) -> bool:
 
 
 def faults(prompt: str, response: str, marks: tuple[str, ...]) -> list[str]:
-    """The findings of one row as text."""
     found = [] if prompt.strip() else ["empty_prompt"]
     if OPEN in prompt or CLOSE in prompt:
         found.append("double_think:prompt")
@@ -62,7 +61,6 @@ def faults(prompt: str, response: str, marks: tuple[str, ...]) -> list[str]:
 
 
 def _frame(prompt: str) -> tuple[str, str]:
-    """A prompt's text before and after a question."""
     return asking(prompt)("a\0a").partition("a\0a")[::2]
 
 
