@@ -1,4 +1,4 @@
-"""The stages of an experiment, with small commands in place of the long ones."""
+"""The stages of an experiment: small commands, and those of `make paper-smoke` as they are."""
 
 import json
 import os
@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 
 from drp_plugin.errors import UserError
+from drp_plugin.experiment.file import read_experiment
 from drp_plugin.experiment.stage_runner import Runner, StageFailed, locked
 from drp_plugin.experiment.stages import Stage, fraction, moved
 
@@ -199,3 +200,22 @@ def test_notes_that_a_kill_cut_off_stop_nothing(tmp_path, left):
     (tmp_path / ".doit.json").write_text(left)
     run(tmp_path, [one, two])
     assert (tmp_path / "one.out").read_text() == (tmp_path / "two.out").read_text() == "x"
+
+
+@pytest.mark.framework
+@pytest.mark.timeout(3000)
+def test_paper_smoke_fills_every_row(tmp_path):
+    """Every method of the paper, a few rows each, through the real frameworks; and only once."""
+    command = [sys.executable, "-m", "drp_plugin", "experiment", "paper_smoke", "-o", "out",
+               "--jobs", "1"]
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr[-3000:]
+    experiment = read_experiment(Path("paper_smoke"))
+    rows = json.loads((tmp_path / "out/tiny/report/results.json").read_text())["rows"]
+    filled = {(row["method"], row["task"]) for row in rows if row["n"] == 4 and row["tokens"] > 0}
+    assert filled == {(name, task) for name in experiment.methods for task in experiment.tasks}
+
+    logs = {log: log.stat().st_mtime_ns for log in (tmp_path / "out/logs").iterdir()}
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr[-3000:]
+    assert logs == {log: log.stat().st_mtime_ns for log in (tmp_path / "out/logs").iterdir()}
