@@ -314,8 +314,8 @@ def test_options_without_use_are_refused(
     model = Says(lambda turns, n: answer(1))
     with pytest.raises(SystemExit) as stopped:
         evaluate(model, "drp_gsm8k", sets, monkeypatch, limit=1, cli_args=options(**given))
-    said = capsys.readouterr().err
-    assert stopped.value.code == 2 and why in said and f"--{next(iter(given))} has no use" in said
+    said, refused = capsys.readouterr().err, next(iter(given))
+    assert stopped.value.code == 2 and why in said and f"--{refused} has no effect" in said
     assert not model.heard  # before anything is asked
 
 
@@ -467,7 +467,7 @@ def test_more_ranks_than_gpus() -> None:
     from drp_plugin.errors import UserError
     from drp_plugin.evaluation.models import visible_device
 
-    with pytest.raises(UserError, match=r"GPU 2 is wanted.*=4,5 gives 2"):
+    with pytest.raises(UserError, match=r"GPU 2 is needed.*=4,5 gives 2"):
         visible_device("4,5", 2)
 
 
