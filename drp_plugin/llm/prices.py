@@ -130,7 +130,6 @@ class Budget:
         self._returned = asyncio.Event()
 
     def most(self, request: Request) -> float:
-        """The most that a request can cost, in USD."""
         bytes_ = sum(len(m.content.encode("utf-8", "replace")) + _PER_MESSAGE
                      for m in request.messages)
         if request.json_schema is not None:

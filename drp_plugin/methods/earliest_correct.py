@@ -53,5 +53,4 @@ async def earliest_correct(checked: CheckedTrace, _: Dialogue) -> Result:
 
 
 def method(given: Given) -> Method:
-    """Asks nobody."""
     return Method(earliest_correct, Nobody())

@@ -28,7 +28,6 @@ _EACH, _BEFORE = 3, 400
 
 
 def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
-    """The page, piece by piece."""
     head, script, tail = framed(Path(__file__), title="Completions")
     methods = list(dict.fromkeys(s.label for s in scored))
     members = {task: [s for s in scored if s.task.column == task]
