@@ -83,8 +83,9 @@ class Decisions:
         self._unused = dict(self._edits)
         try:
             self.settings = jsonl.read_json(self.run_dir / SETTINGS)
-            self.options = PruneOptions.model_validate(self.settings)
-        except (OSError, ValueError):  # a run directory made by hand: the checks' own defaults
+            self.options = PruneOptions.model_validate({
+                k: v for k, v in self.settings.items() if k in PruneOptions.model_fields})
+        except (OSError, ValueError, AttributeError):  # a folder made by hand: the own defaults
             self.settings, self.options = {}, PruneOptions(teacher="by hand")
 
     @cached_property

@@ -2,7 +2,7 @@
 // Every text of a model reaches the page through text nodes; MathML alone is markup, and is looked over.
 const LONG = 20000, STRETCH = 150, KEPT_PARTS = 16, MOST_CELLS = 4e6;
 const $ = (id) => document.getElementById(id);
-const decisions = new Map(), parts = new Map();
+const decisions = new Map(), drafts = new Map(), parts = new Map();
 let run, formula, order = [], shown = 0, current = -1, row = null, tab = "steps", turn = 0, base = "", wanted = "";
 
 async function unpack(id) {
@@ -199,7 +199,7 @@ function list() {
   $("list").scrollTop = 0;
   $("status").textContent = order.length === run.rows.length ? `${number(order.length)} rows`
     : `${number(order.length)} of ${number(run.rows.length)} rows`;
-  if (!order.length) $("status").textContent = run.rows.length ? "No row is like that." : "The run has no rows.";
+  if (!order.length) $("status").textContent = run.rows.length ? "No row matches." : "The run has no rows.";
   stretch(Math.max(STRETCH, order.indexOf(current) + 20));
 }
 
@@ -243,11 +243,23 @@ function refresh(i) {
 // ---- one row
 
 function view(name) {
+  const earlier = document.body.dataset.view;
   document.body.dataset.view = name;
   $("overview").hidden = name === "row";
   $("row").hidden = name !== "row";
   $("to-overview").setAttribute("aria-pressed", name === "overview");
   $("to-rows").setAttribute("aria-pressed", name !== "overview");
+  // the address names what is shown: Back leads to the view before, and a reload to the same row
+  const place = name === "row" ? "#row=" + encodeURIComponent(row.id) : "#" + name;
+  if ((location.hash || "#overview") !== place) history[name === "row" && earlier === "row" ? "replaceState" : "pushState"](null, "", place);
+}
+
+function follow() {
+  const [name, id] = location.hash.slice(1).split("=");
+  let at = -1;
+  try { at = run.rows.findIndex((line) => line[ID] === decodeURIComponent(id || "")); } catch { /* no id of ours */ }
+  if (name === "row" && at >= 0) open(at);
+  else view(name === "list" && innerWidth <= 800 ? "list" : "overview");
 }
 
 async function open(i, from) {
@@ -385,17 +397,17 @@ function decide() {
     add("Accept", "accept", "a", () => decided({ id: row.id, action: "accept" }));
     add("Reject", "reject", "r", () => decided({ id: row.id, action: "reject" }));
   }
-  add(rejected() ? "Rescue by hand" : "Edit", "edit", "e", edit);
-  if (now) add("Take back", "undo", "u", () => decided({ id: row.id, action: null }));
+  add(drafts.has(row.id) ? "Continue editing" : rejected() ? "Rescue by hand" : "Edit", "edit", "e", edit);
+  if (now) add("Undo", "undo", "u", () => decided({ id: row.id, action: null }));
   const said = make("span", "said", now ? { accept: now.response === undefined ? "Accepted as it is." : "Edited by hand, accepted in spite of the checks.", reject: "Rejected by hand: it stays out of the set.", edit: "Edited by hand." }[now.action] : "");
   said.setAttribute("role", "status");
   said.id = "said";
   bar.append(said);
   if (now?.response === undefined) return bar;
   const found = now.checks || look(now.response), failed = found.some(([ok]) => !ok);
-  const box = make("div", "", bar, checks(found, run.served ? "It passes every check." : "Nothing odd at first sight; drp build asks the run's own checks."));
+  const box = make("div", "", bar, checks(found, now.checks ? "It passes every check." : "Nothing odd at first sight. drp build makes the run's own checks."));
   if (failed && now.action === "edit") {
-    const take = make("button", "", "Accept all the same");
+    const take = make("button", "", "Accept anyway");
     take.id = "take";
     take.onclick = () => decided({ ...now, action: "accept" });
     box.append(make("p", "meta", "It stays out of the set unless you accept it. ", take));
@@ -423,16 +435,16 @@ const start = () => made()?.response ?? (rejected() ? (row.stage === "verify" &&
 
 function edit() {
   if (row.thinking === null) { $("said").textContent = "It holds no trace that could be edited."; return; }
-  const area = make("textarea"), save = make("button", "", "Save"), leave = make("button", "", "Leave"), first = make("div", "");
-  area.value = start();
+  const area = make("textarea"), save = make("button", "", "Save"), leave = make("button", "", "Cancel"), first = make("div", ""), id = row.id;
+  area.value = drafts.get(id) ?? start();
   area.setAttribute("aria-label", "the new response");
   area.spellcheck = false;
   const glance = () => first.replaceChildren(checks(look(area.value), "Nothing odd at first sight."));
-  area.oninput = glance;
+  area.oninput = () => { drafts.set(id, area.value); glance(); };
   glance();
   save.id = "save";
-  save.onclick = () => decided({ id: row.id, action: "edit", response: area.value });
-  leave.onclick = () => draw();
+  save.onclick = () => decided({ id, action: "edit", response: area.value });
+  leave.onclick = () => { drafts.delete(id); draw(); };
   $("body").replaceChildren(make("div", "editor", area, first, make("p", "", save, " ", leave)));
   area.focus();
 }
@@ -443,13 +455,14 @@ async function decided(decision) {
     try {
       const answer = await fetch("decide", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ id: decision.id, action: decision.action, response: decision.response }) });
       const told = await answer.json();
-      if (!answer.ok) throw new Error(told.error);
+      if (!answer.ok) throw answer.status === 403 ? new TypeError() : new Error(told.error);
       if (told.checks) decision.checks = told.checks;
-    } catch (error) {
-      $("said").textContent = `Not saved: ${error.message}`;
+    } catch (error) {                   // a TypeError: nobody answers, or another server does
+      $("said").textContent = "Not saved: " + (error instanceof TypeError ? "the drp inspect --serve of this page has ended. Start it again and open its new address." : error.message);
       return;
     }
-  }
+  } else adopt(await kept() ?? [...decisions.values()]);
+  drafts.delete(decision.id);
   if (decision.action) decisions.set(decision.id, decision); else decisions.delete(decision.id);
   const all = [...decisions.values()].map(({ checks: _, ...kept }) => kept);
   if (!run.served) {
@@ -466,6 +479,33 @@ function offer() {
 }
 
 const store = () => "drp-inspect:" + run.key;
+
+// The decisions where they are kept, which another tab may have changed; null where none are.
+async function kept() {
+  if (run.served) return (await (await fetch("edits")).json()).edits;
+  try {                                 // those of this browser count as long as the run's own stay the same
+    const held = JSON.parse(localStorage.getItem(store()));
+    return held?.base === base ? held.edits : null;
+  } catch { return null; }              // no storage
+}
+
+function adopt(edits) {
+  const before = new Map(decisions);
+  decisions.clear();
+  for (const edit of edits) {
+    const same = before.get(edit.id);
+    decisions.set(edit.id, same?.action === edit.action && same.response === edit.response ? same : edit);
+  }
+}
+
+async function reread() {
+  if (document.hidden) return;
+  const mine = decisions.get(row?.id);
+  try { adopt(await kept() ?? [...decisions.values()]); } catch { return; /* the server has ended: saving says so */ }
+  offer();
+  order.slice(0, shown).forEach(refresh);
+  if (decisions.get(row?.id) !== mine && document.body.dataset.view === "row" && !document.querySelector(".editor")) draw();
+}
 
 // ---- what is looked for, in colour
 
@@ -549,16 +589,8 @@ async function begin() {
   run = await unpack("run");
   formula = new RegExp(run.formula, "g");
   run.common = common();
-  let edits = run.edits;
-  base = JSON.stringify(edits);
-  if (run.served) edits = (await (await fetch("edits")).json()).edits;
-  else {
-    try {                               // decisions of this browser count as long as the run's own stay the same
-      const kept = JSON.parse(localStorage.getItem(store()));
-      if (kept?.base === base) edits = kept.edits;
-    } catch { /* no storage */ }
-  }
-  for (const edit of edits) decisions.set(edit.id, edit);
+  base = JSON.stringify(run.edits);
+  adopt(await kept() ?? run.edits);
   offer();
   fill();
   let waiting;
@@ -582,7 +614,12 @@ async function begin() {
     link.click();
   };
   document.onkeydown = keys;
+  document.onvisibilitychange = reread;
+  window.onfocus = reread;
+  window.onpopstate = follow;
+  window.onbeforeunload = (event) => { if (drafts.size) event.preventDefault(); };
   await arrange();
+  follow();
   document.body.dataset.ready = "yes";
 }
 

@@ -182,6 +182,54 @@ def test_keys_and_decisions_kept_by_the_browser(run_dir: Path, page: Any) -> Non
     assert not page.complaints
 
 
+def test_back_reload_and_text_that_is_not_saved(run_dir: Path, page: Any) -> None:
+    """Back leads to the view before, a reload to the same row; a text waits for its row."""
+    opened(page, written(run_dir), width=420, height=800)
+    page.do("localStorage.clear()")
+    page.do("$('to-rows').click()")
+    one, two = [r.id for r in jsonl.read(run_dir / "pruned.jsonl", Pruned)][:2]
+    row(page, one)
+    page.key("ArrowRight")
+    page.wait(f"document.querySelector('.id').textContent === {json.dumps(two)}")
+    page.do("history.back()")
+    page.wait("document.body.dataset.view === 'list'")
+    page.do("history.forward()")
+    page.wait(f"document.body.dataset.view === 'row' && row.id === {json.dumps(two)}")
+    page.do("location.reload()")
+    page.wait("performance.getEntriesByType('navigation')[0].type === 'reload' && "
+              f"document.getElementById('do-edit') && row.id === {json.dumps(two)}")
+    page.key("e")
+    page.do("(() => { const area = document.querySelector('textarea'); area.value += ' More.'; "
+            "area.oninput(); })()")
+    page.key("Escape")
+    page.do("step(-1)")
+    page.wait(f"row.id === {json.dumps(one)} && $('do-edit').textContent.startsWith('Edit')")
+    page.do("step(1)")
+    page.wait("$('do-edit').textContent.startsWith('Continue')")
+    page.key("e")
+    assert page.do("document.querySelector('textarea').value").endswith(" More.")
+    page.do("$('save').click()")
+    page.wait("!drafts.size && $('do-undo')")
+    assert not page.complaints
+
+
+def test_two_tabs_keep_each_others_decisions(run_dir: Path, page: Any) -> None:
+    opened(page, written(run_dir))
+    page.do("localStorage.clear()")
+    opened(page, written(run_dir))
+    one, two = [r.id for r in jsonl.read(run_dir / "pruned.jsonl", Pruned)][:2]
+    other = {"base": "[]", "edits": [{"id": one, "action": "reject"}]}
+    page.do(f"localStorage.setItem(store(), {json.dumps(json.dumps(other))})")
+    row(page, two)
+    page.key("a")
+    page.wait("decisions.size === 2")
+    kept = page.do("JSON.parse(localStorage.getItem(store())).edits")
+    assert {edit["id"]: edit["action"] for edit in kept} == {one: "reject", two: "accept"}
+    page.do("localStorage.setItem(store(), JSON.stringify({base, edits: []})); window.onfocus()")
+    page.wait("!decisions.size && !$('do-undo') && $('export').hidden")
+    assert not page.complaints
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_on_a_phone(run_dir: Path, page: Any, dark: bool) -> None:
     opened(page, written(run_dir), width=420, height=800, dark=dark)
@@ -253,6 +301,18 @@ def test_edits_are_saved_checked_and_built(run_dir: Path, page: Any, served: str
     page.key("u")
     page.wait("!$('do-undo')")
     assert set(read_edits(run_dir)) == {lost}
+    jsonl.write(run_dir / "edits.jsonl", [{"id": one.id, "action": "reject"}])  # another tab did
+    page.do("window.onfocus()")
+    page.wait("$('do-reject').getAttribute('aria-pressed') === 'true' && decisions.size === 1")
+
+
+def test_a_page_whose_server_has_ended_says_so(run_dir: Path, page: Any, served: str) -> None:
+    opened(page, served)
+    row(page, first(run_dir).id)
+    page.do("history.replaceState(null, '', '/of-an-earlier-start/')")
+    page.key("a")
+    page.wait("$('said').textContent.includes('has ended. Start it again')")
+    assert not page.do("decisions.size") and not (run_dir / "edits.jsonl").exists()
 
 
 def test_other_pages_are_kept_out(run_dir: Path, served: str) -> None:
