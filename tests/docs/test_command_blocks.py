@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from blocks import OTHER, PAGES, REASONS, Block, blocks
+from blocks import OTHER, PAGES, REASONS, Block, blocks, every_block, passed_over
 from checkout import ROOT
 from worlds import KEY, Loopback, world
 
@@ -49,17 +49,47 @@ def shell(tmp_path_factory: pytest.TempPathFactory, provider: Loopback) -> Shell
     return run
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=named)
 def test_a_block_that_is_not_run_says_why(page: Path) -> None:
-    for block in blocks(page, "bash"):
+    assert not passed_over(page), "commands belong into ```bash blocks, which are run"
+    for block in every_block(page):
         if (why := block.why_not) is not None:
-            named = re.findall(r"tests/[\w/.]+", why)
-            assert why in OTHER or why.startswith(REASONS) or (
-                named and all((ROOT / name.rstrip("/.")).exists() for name in named)), (
+            tests = re.findall(r"tests/[\w/.]+", why)
+            assert why in OTHER or why in REASONS or (
+                tests and all((ROOT / name.rstrip("/.")).exists() for name in tests)), (
                 f"{page.name}:{block.line}: {why!r} is no reason")
-    for kind in ("sh", "shell", "console", ""):
-        assert not [b.line for b in blocks(page, kind) if re.search(r"^\$ |^drp ", b.text, re.M)], \
-            f"{page.name}: commands belong into ```bash blocks"
+
+
+@pytest.mark.parametrize("hidden", [
+    "~~~bash\ndrp a\n~~~", "1. First:\n\n   ```bash\n   drp a\n   ```", "````bash\ndrp a\n````",
+    "> ```bash\n> drp a\n> ```", "```bash\ndrp a\n``` ", "```bash\ndrp a"])
+def test_every_bash_block_is_found(hidden: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\n<!-- not run: needs a key -->\n```bash\ndrp b\n```\n\n{hidden}\n")
+    assert [(b.text.strip(), b.why_not) for b in blocks(page, "bash")] == [
+        ("drp b", "needs a key"), ("drp a", None)]
+    assert not passed_over(page)
+
+
+@pytest.mark.parametrize("hidden", [
+    "```sh\ndrp a\n```", "```console\n$ drp a\n```", "```Bash\ndrp a\n```", "```\ndrp a\n```",
+    "```bash title\ndrp a\n```", "    drp a", "* First:\n\n      drp a", "<pre>drp a</pre>",
+    "<div><code>drp a</code></div>", "```yaml\n$ drp a\n```"])
+def test_no_command_is_passed_over(hidden: str, tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"# A page\n\nText.\n\n{hidden}\n")
+    assert len(passed_over(page)) == 1
+
+
+def test_a_reason_stands_right_before_its_block(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("<!-- not run: needs a key -->\n\n```bash\ndrp a\n```\n")
+    with pytest.raises(ValueError, match="no block follows"):
+        blocks(page, "bash")
 
 
 RUN = [page for page in PAGES if any(b.why_not is None for b in blocks(page, "bash"))]
