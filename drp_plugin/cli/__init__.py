@@ -78,7 +78,7 @@ def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..
         if not code and not quiet and not given.get("forecast") and not given.get("serve"):
             words = {k: shlex.join(map(str, v if isinstance(v, tuple) else (v,)))
                      for k, v in given.items()}
-            click.echo(f"next: {following.format_map(words)}", err=True)
+            click.echo(f"next: {following.format_map(words)}".rstrip(), err=True)
         return code
 
     return saying

@@ -77,14 +77,14 @@ def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
           tokenizer: str | None, replace_set: bool, exclude: tuple[str, ...],
           columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool,
           **chosen: Any) -> int:
-    counter = _options.load_counter(tokenizer) if tokenizer else None
+    if tokenizer:
+        _options.load_counter(tokenizer)  # it says if another one counts
     settings = SetSettings(name=name, ratio=mixing.parse_ratio(ratio) if ratio else None, **chosen)
     with Display("reading rows", None, show=sys.stderr.isatty()) as display:
         built = sft_set.build(
             sources, output, settings, tokenizer=tokenizer, exclude=exclude, columns=columns,
-            count=counter.count if counter else None, counted_by=counter.name if counter else None,
             replace_set=replace_set, tick=display.advance)
-    _tell(built, sources, settings, counter is not None)
+    _tell(built, sources, settings, tokenizer is not None)
     click.echo(str(built.file))
     if push_to_hub:
         click.echo(dataset_info.push(built.file.parent, name, push_to_hub, private=not public))

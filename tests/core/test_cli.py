@@ -144,7 +144,8 @@ def test_commands_say_what_they_begin_and_what_comes_next(tmp_path):
     (tmp_path / "t.jsonl").write_text(json.dumps(row) + "\n")
     arguments = ["build", str(tmp_path / "t.jsonl"), "-o", str(tmp_path / "set"), "--name", "x"]
     lines = drp(*arguments).stderr.splitlines()
-    assert lines[-1] == f"next: drp check CONFIG.yaml dataset_dir={tmp_path / 'set'} dataset=x"
+    assert lines[-1] == (f"next: drp check CONFIG.yaml dataset_dir={tmp_path / 'set'} dataset=x "
+                         "(drp init writes the YAMLs)")
     assert "next:" not in drp(*arguments, "--size", "0").stderr, "nothing was done"
     result = json.loads(drp("score", str(tmp_path / "t.jsonl"), "--tokenizer", "student").stdout)
     assert result["correct"], "standard output holds results alone"
