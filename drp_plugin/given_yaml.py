@@ -10,8 +10,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.jsonl import opened
 
 LONGEST = 1 << 20  # Bytes of a file
-MOST = 100_000
-"""Values of a file, those counted again that aliases repeat: some lines can stand for billions."""
+MOST = 100_000  # Values of a file; those that aliases repeat are counted again
 _NO_NUMBER = re.compile(r"[-+]?0[0-7_]*[1-7]|[^.]*:")
 """What YAML 1.1 takes for an octal number (010 is 8) or one of base 60 (1:30 is 90)."""
 

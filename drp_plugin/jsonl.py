@@ -22,8 +22,7 @@ from drp_plugin.run_dir import FILES, SETTINGS
 R = TypeVar("R", bound=Record)
 
 MAX_ROW = 64 << 20  # Bytes of the longest row: a file without a line end for so long is not JSONL
-MAX_DEPTH = 100
-"""Lists and objects within each other; what writes a row again does not go much deeper."""
+MAX_DEPTH = 100  # Lists and objects within each other, which can all be written again
 _REFUSED: dict[type[Exception], str] = {
     FileNotFoundError: "no such file. Check the path",
     IsADirectoryError: "is a folder, not a file. Give its files: 'FOLDER/*.jsonl', "

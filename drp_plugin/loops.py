@@ -9,13 +9,10 @@ import re
 import statistics
 from collections.abc import Sequence
 
-#: A tail counts as a loop from this many repeats and this many characters on.
-MIN_REPEATS = 4
+MIN_REPEATS = 4  # A tail counts as a loop from this many repeats and this many characters on
 MIN_CHARACTERS = 160
-#: Periods are looked for in the last part of a completion only.
-WINDOW = 40_000
-#: When an engine stops: this many repeats over this many tokens, checked so often.
-STOP_REPEATS = 8
+WINDOW = 40_000  # Periods are looked for in the last part of a completion only
+STOP_REPEATS = 8  # An engine stops at so many repeats over this many tokens, checked so often
 STOP_TOKENS = 256
 EVERY = 64
 _STOP_WINDOW = 4_096

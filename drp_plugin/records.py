@@ -33,8 +33,7 @@ class Trace(Question):
 
     response: str
     model: str | None = None  # The student that wrote it
-    prompt: str | None = None
-    """The prompt that it was sampled with: a template's name in prompts/, or its file."""
+    prompt: str | None = None  # The prompt of its sampling: a template of prompts/, or a file
     finish: Ending | None = None  # Why the completion ended, where the row told it
 
 
@@ -62,8 +61,7 @@ class Revision(Record):
     """An action and the steps that it covers (§3.2)."""
 
     action: Action
-    steps: tuple[int, ...]
-    """Indices of the steps covered, ascending; several only for MERGE (and DELETE)."""
+    steps: tuple[int, ...]  # Numbers of the steps, ascending; several only for MERGE and DELETE
     text: str | None = None  # The new text, for COMPRESS and MERGE
 
 
@@ -116,8 +114,7 @@ class Reason(StrEnum):
     EMPTY_TRACE = "empty_trace"
     THINK_TWICE = "think_twice"
     """A second `<think>` or `</think>`, or one in the question: `drp build` refuses it."""
-    CONTROL_TOKEN = "control_token"
-    """The text holds a token of a chat layout: `drp build` refuses it."""
+    CONTROL_TOKEN = "control_token"  # A token of a chat layout, which `drp build` refuses
     NO_ANSWER = "no_answer"  # No final answer can be found in the student's answer part
     WRONG_ANSWER = "wrong_answer"
     """The student's final answer is not the gold one (`--keep-wrong` lets it through)."""

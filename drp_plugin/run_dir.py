@@ -3,8 +3,7 @@
 PRUNED = "pruned.jsonl"  # Every row that became shorter: `records.Pruned`.
 REJECTS = "rejects.jsonl"  # Every other row, with its reason: `records.Reject`.
 SUMMARY = "summary.json"  # The run's figures
-SETTINGS = "settings.json"
-"""Everything that shapes the results; a run that goes on must have the same."""
+SETTINGS = "settings.json"  # Everything that shapes the results; a resumed run has the same
 LEDGER = "ledger.sqlite"  # Every reply that was paid for
 EDITS = "edits.jsonl"  # Decisions by hand
 FILES = (PRUNED, REJECTS, SUMMARY, SETTINGS, LEDGER, EDITS)

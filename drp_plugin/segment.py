@@ -24,8 +24,7 @@ class Span(NamedTuple):
 
 
 _LONGEST_DISPLAY = 20_000  # Characters; a display formula that closes later than this was not one
-_SHORTEST_CLAUSE = 15
-"""Characters that must stand before a cut inside a sentence: `Okay, so` is not a clause."""
+_SHORTEST_CLAUSE = 15  # Characters before a cut in a sentence: `Okay, so` is no clause
 
 _END = Span(sys.maxsize, sys.maxsize)  # Behind every region
 _P = Patterns("segment.yaml", "patterns")

@@ -43,8 +43,7 @@ _SPLITS = [[
 #: be known; `<` may begin an added token, before which several spaces are one piece.
 _JOINT = re.compile(r" (?![!-;=-~])")
 _MOST = 1 << 18
-#: Longer words (a line of Chinese, base64) occur once: they would only fill the table.
-_LONGEST = 64
+_LONGEST = 64  # Longer words (a line of Chinese, base64) occur once and would fill the table
 
 
 class _Absent(UserError):

@@ -18,8 +18,7 @@ from drp_plugin.statistics import pass_at
 from drp_plugin.terminal import say
 from drp_plugin.tokens import TokenCounter
 
-PASS_AT = (2, 4, 8, 16, 32, 64)
-"""Numbers of samples for which the chance of a right one among them is told."""
+PASS_AT = (2, 4, 8, 16, 32, 64)  # Samples among which the chance of a right one is told
 _NOTHING = Counts()  # What models other than ours report
 
 

@@ -13,8 +13,7 @@ from drp_plugin.records import Record
 from drp_plugin.resources import resource
 
 Kind = Literal["generate", "prune", "build", "train", "export", "evaluate", "report", "recipe"]
-Options = dict[str, Any]
-"""Of a command, as on its command line but without dashes; a list repeats the option."""
+Options = dict[str, Any]  # Of a command, by their names without dashes; a list repeats one
 
 
 class FilePart(Record):

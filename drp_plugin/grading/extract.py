@@ -10,10 +10,8 @@ from drp_plugin.resources import Patterns
 from drp_plugin.thinking import CLOSE, OPEN
 
 How = Literal["boxed", "stated", "last_number"]
-#: Without a box, the answer is looked for in this many characters at the end.
-_WINDOW = 20_000
-#: A phrase cannot run on for longer than this.
-_PHRASE = 300
+_WINDOW = 20_000  # Without a box, the answer is looked for in this many characters at the end
+_PHRASE = 300  # A phrase cannot run on for longer than this
 _P = Patterns("grading.yaml", "extract")
 
 

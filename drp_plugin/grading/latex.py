@@ -19,8 +19,7 @@ _GREEK = frozenset(_TABLES["greek"].split())
 _CONSTANTS = {"\\pi": "pi", "\\infty": "inf", "e": "e", "i": "i"}
 _TIMES = {"*": "mul", "\\cdot": "mul", "\\times": "mul", "/": "div", "\\div": "div"}
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
-#: An answer with more tokens or deeper nesting is not one that a person would write.
-MAX_TOKENS = 600
+MAX_TOKENS = 600  # No person writes an answer of more tokens, or of deeper nesting
 MAX_DEPTH = 40
 
 

@@ -8,8 +8,7 @@ from itertools import accumulate
 
 from drp_plugin.resources import Patterns, table
 
-#: Around words that stood in \text{} or the like.
-WORD_OPEN, WORD_CLOSE = "\x02", "\x03"
+WORD_OPEN, WORD_CLOSE = "\x02", "\x03"  # Around words that stood in \text{} or the like
 _TABLES = table("grading.yaml")["tables"]
 _P = Patterns("grading.yaml", "normal")
 

@@ -15,11 +15,9 @@ from drp_plugin.grading.latex import Node, NotUnderstood
 
 Value = Any     # Fraction, or an mpmath number; the two can be added and multiplied
 Point = dict[str, Value]
-#: Exact numbers may take this many bits; the logarithm of a power may be this large.
-MAX_BITS = 200_000
+MAX_BITS = 200_000  # Of an exact number; the logarithm of a power may be as large
 MAX_EXPONENT = 1_000_000
-#: Equal are values that agree to so many digits: e^{\pi\sqrt{652}} is whole to forty-four.
-_AGREE = 60
+_AGREE = 60  # Digits in which equal values agree: e^{\pi\sqrt{652}} is whole to forty-four
 #: Values of the variables: odd primes over odd primes, so that nothing cancels by accident. The
 #: last two of the four points are negative: they tell |x| from x.
 _PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83)

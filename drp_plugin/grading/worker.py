@@ -19,8 +19,7 @@ from drp_plugin.errors import UserError
 #: CPU seconds for one comparison: CPU, not wall time, so that a busy machine grades the same. The
 #: slowest sum of the cases takes 1.5, and 2.6 where others share the core.
 CPU_SECONDS = 4.0
-#: Wall seconds after which a child is given up.
-WALL_SECONDS = 60.0
+WALL_SECONDS = 60.0  # Wall seconds after which a child is given up
 MEMORY_BYTES = 3 * 2**30
 _CHILD = Path(__file__).resolve().with_name("asked.py")
 

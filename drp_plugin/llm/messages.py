@@ -109,5 +109,4 @@ class Teacher(abc.ABC):
         """Let go of connections and processes."""
 
 
-Ask = Callable[[Request], Awaitable[Reply]]
-"""How a stage talks to the teacher: usually through the ledger."""
+Ask = Callable[[Request], Awaitable[Reply]]  # How a stage asks the teacher: usually by the ledger

@@ -59,8 +59,7 @@ class Method(NamedTuple):
     """A way to a shorter trace."""
 
     prune: Prune
-    asks: Teacher
-    """Whom `prune` asks, by its dialogue: what is answered is kept in the run's ledger."""
+    asks: Teacher  # Whom `prune` asks, through its dialogue and the run's ledger
     prompts: tuple[str, ...] = ()
     """The teacher's prompts that it renders: they are tried before anything is asked."""
 

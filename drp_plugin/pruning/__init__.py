@@ -21,7 +21,7 @@ from drp_plugin.records import Record
 Mode = Literal["skill", "default", "sentence", "indexed"]
 
 
-class PruneOptions(Record):
+class PruneOptions(Record, extra="forbid"):
     """Settings of decompose, revise and verify. The paper's reference code checks nothing: cut
     replies, changed answers and wrong traces all went into its training set. Every check here is
     ours, is on by default, and has a switch."""

@@ -23,8 +23,7 @@ from drp_plugin.pruning.steps import (
 from drp_plugin.records import Reason, Step
 from drp_plugin.segment import Level, Span, units
 
-_SMALLEST_WINDOW = 64
-"""Tokens; a teacher that cannot segment even this within its output limit is given up."""
+_SMALLEST_WINDOW = 64  # Tokens: a teacher that cannot segment even this is given up
 
 
 class Windows:

@@ -15,8 +15,7 @@ from drp_plugin.thinking import CLOSE, OPEN
 
 T = TypeVar("T")
 SO_FAR = 1500  # Characters of the explanation so far that the next window's request shows
-_SHOWN = 100_000
-"""Characters of a wrong reply that the teacher is shown again: one that loops has no end."""
+_SHOWN = 100_000  # Characters of a wrong reply that are sent back: one that loops has no end
 
 
 class CheckedTrace(NamedTuple):

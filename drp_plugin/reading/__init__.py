@@ -10,7 +10,6 @@
 docs/inputs.md shows a row of every layout.
 """
 
-from drp_plugin.reading.reader import Item, Reader, parse_columns, traces
+from drp_plugin.reading.reader import Item, Reader, parse_columns, read, traces
 
-read = traces
 __all__ = ["Item", "Reader", "parse_columns", "read", "traces"]

@@ -65,11 +65,8 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
 
 
 def _remote(address: str, use: Callable[[Any, str], T]) -> T:
-    try:
-        import fsspec
-    except ImportError:
-        raise UserError("is an address, and the package fsspec is not installed", file=address,
-                        fix="pip install 'drp-plugin[remote]', or give a local copy") from None
+    import fsspec
+
     try:
         return use(*fsspec.core.url_to_fs(address))
     except FileNotFoundError:
@@ -108,7 +105,6 @@ def rows(path: str | Path) -> Iterator[Row]:
     except OSError as error:
         error.filename = error.filename or str(path)  # a broken disk names no file
         raise
-
 
 
 def _inside(value: dict[str, Any]) -> list[dict[str, Any]]:
@@ -203,13 +199,13 @@ def _table(file: IO[bytes], path: str | Path, kind: str) -> Iterator[Row]:
             for batch in batches:
                 for value in batch.to_pylist():
                     number += 1
-                    yield jsonl.parse(number, json.dumps(value, default=_plain).encode())
+                    yield jsonl.parse(number, json.dumps(value, default=plain).encode())
         except (pyarrow.ArrowException, OSError) as error:
             raise UserError(f"is a damaged {kind} file: {error}", file=path,
                             fix="Fetch it again") from None
 
 
-def _plain(value: Any) -> str:
+def plain(value: Any) -> str:
     """What JSON has no type for, such as a date, as text; bytes as the text that they are."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 

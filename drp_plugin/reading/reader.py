@@ -1,7 +1,8 @@
 """A file read row by row into the one shape, with one line says what was found; and as values with
 ids that are unique, bad rows included as rejects."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.reading import containers, layouts
 from drp_plugin.reading.golds import is_open, is_prose
-from drp_plugin.records import Reason, Reject, Trace
+from drp_plugin.records import Reason, Record, Reject, Trace
 from drp_plugin.seen import Numbers, digest
 from drp_plugin.terminal import say
 from drp_plugin.thinking import CLOSE
@@ -79,15 +80,16 @@ class Reader:
 
     def __init__(self, path: str | Path | Sequence[str | Path],
                  columns: Mapping[str, str] | None = None, *,
-                 answers: bool = True, say: Callable[[str], None] = say) -> None:
+                 answers: bool = True, say: Callable[[str], None] = say,
+                 rows: Iterable[jsonl.Row] | None = None) -> None:
+        self._rows = rows  # Instead of a file's: `path` only names them
         self.given = [path] if isinstance(path, str | Path) else list(path)
         self.path = self.given[0]  # The file that is being read, else the first that was given
         self.several = False
         self.columns, self.answers = columns or {}, answers
-        self._say, self._said = say, set[str]()
+        self.say, self._said = say, set[str]()
         self.seen = Seen()  # Of the last iteration
         self.unread: list[str] = []  # Fields of the first row that nothing was taken from
-        self.tell = say
 
     @property
     def stem(self) -> str:
@@ -103,7 +105,7 @@ class Reader:
         self.path = self.given[0]
 
     def _items(self) -> Iterator[Item]:
-        for row in containers.rows(self.path):
+        for row in containers.rows(self.path) if self._rows is None else self._rows:
             if row.value is None:
                 yield Item(row.number, None, row.error or "bad row", None, row.text)
                 continue
@@ -128,12 +130,12 @@ class Reader:
                 if field in ("question", "response", "thinking", "answer")}
         if is_open(found.gold) and "open" not in self._said:
             self._said.add("open")
-            self._say(f"{self.path}: a row lists several gold answers, which does not say whether "
+            self.say(f"{self.path}: a row lists several gold answers, which does not say whether "
                       "all or any of them are asked for: such rows count as rows without gold")
         kind = kind_of(row)
         if kind not in self._said and any(field != name for field, name in used.items()):
             self._said.add(kind)
-            self._say(f"{self.path}: read as {kind}: "
+            self.say(f"{self.path}: read as {kind}: "
                       + ", ".join(f"{field}={name}" for field, name in used.items()))
 
 
@@ -157,6 +159,30 @@ def parse_columns(text: str) -> dict[str, str]:
                                 f"{', '.join(layouts.FIELDS)}")
         found[field] = name
     return found
+
+
+def read(source: str | Path | Iterable[Any],
+         columns: Mapping[str, str] | None = None) -> Iterator[Trace | Reject]:
+    """The traces of a file, of several, or of rows of your own, by the rules of `traces`: a list of
+    dictionaries in any layout of docs/inputs.md, a DataFrame, a set of the hub. `columns` names
+    fields by hand, as `{"question": "problem"}`. Traces stay as they are. Raises UserError."""
+    named = parse_columns(",".join(f"{field}={name}" for field, name in (columns or {}).items()))
+    if not isinstance(source, Iterable | Path):
+        raise UserError(f"{type(source).__name__} is neither a path nor rows",
+                        fix="Give a file, or dictionaries with question and response")
+    given: Any = [source] if isinstance(source, str | Path) else source
+    rows = list(given.to_dict("records") if hasattr(given, "iterrows") else given)
+    if rows and all(isinstance(row, str | Path) for row in rows):
+        return traces(Reader(rows, named))
+    if rows and all(isinstance(row, Trace | Reject) for row in rows):
+        return iter(rows)
+    return traces(Reader("rows", named, rows=[_own(*row) for row in enumerate(rows, start=1)]))
+
+
+def _own(number: int, row: Any) -> jsonl.Row:
+    if not isinstance(row, Mapping | Record):
+        return jsonl.Row(number, None, f"{type(row).__name__}, not a dictionary", str(row))
+    return jsonl.parse(number, json.dumps(dict(row), default=containers.plain).encode())
 
 
 def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
@@ -193,7 +219,7 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
             if rejected == {Reason.NOT_JSON}
             else f"Each row must have {fields}; --columns names fields of other names"))
     if reader.answers and not reader.seen.golds and reader.unread:
-        reader.tell(f"{reader.path}: no gold answer was found. If a field holds it, name it: "
+        reader.say(f"{reader.path}: no gold answer was found. If a field holds it, name it: "
                     f"--columns answer=FIELD (not read: {', '.join(reader.unread)})")
 
 

@@ -21,10 +21,8 @@ from drp_plugin.report.tables import heading, task_order
 from drp_plugin.scoring import Measured, Reading
 from drp_plugin.scoring.samples import Sample
 
-#: Characters of text in a part.
-_PART = 1_500_000
-#: Excerpts of a kind, and characters before the place where two of them part.
-_EACH, _BEFORE = 3, 400
+_PART = 1_500_000  # Characters of text in a part
+_EACH, _BEFORE = 3, 400  # Excerpts of a kind, and characters before the place where two part
 
 
 def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:

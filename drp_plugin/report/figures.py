@@ -26,8 +26,7 @@ _MARKERS = "osD^vPX*<>"
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 _SMALL = 1_000
 _TICKS = {62, 125, 250, 500, *(1_000 * 2 ** i for i in range(6))}
-#: The methods of one task, and how each is drawn.
-Styled = Sequence[tuple[Scored, dict[str, Any]]]
+Styled = Sequence[tuple[Scored, dict[str, Any]]]  # The methods of one task, and how each is drawn
 
 
 class Picture(NamedTuple):

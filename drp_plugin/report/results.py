@@ -14,10 +14,8 @@ from drp_plugin.report.efficiency import aes, bought, habits, mean, share
 from drp_plugin.report.regrading import Scored, labelled, readings
 from drp_plugin.scoring import Reading
 
-#: Prefix of the embedded student's tasks; their figures say nothing about real models.
-TOY = "drp_tiny"
-#: Group, method and task.
-Key = tuple[str, str, str]
+TOY = "drp_tiny"  # Prefix of the embedded student's tasks: they say nothing about real models
+Key = tuple[str, str, str]  # Group, method and task
 
 
 class ResultRow(Record):

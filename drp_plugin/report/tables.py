@@ -15,10 +15,8 @@ from drp_plugin.report.results import Comparison, Key, ResultRow
 #: Column order and headings of the paper's sets; other tasks follow in the order given.
 KNOWN = {"gsm8k": "GSM8K", "math500": "MATH500 (OOD)", "aime24": "AIME24 (OOD)",
          "amc23": "AMC (OOD)", "tiny": "tiny", "tiny_ood": "tiny_ood"}
-#: Sets so small that the paper gives counts instead of percentages.
-_COUNTED = ("aime24", "amc23")
-#: The paper's ablations by the numbers of their tables.
-ABLATIONS = (2, 3, 4)
+_COUNTED = ("aime24", "amc23")  # Sets so small that the paper gives counts instead of percentages
+ABLATIONS = (2, 3, 4)  # The paper's ablations by the numbers of their tables
 
 
 def heading(task: str) -> str:

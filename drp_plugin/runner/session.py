@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from drp_plugin.progress import Display
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
-from drp_plugin.reading import Reader, traces
+from drp_plugin.reading import Reader, read
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS, SUMMARY
 from drp_plugin.runner.batch import BatchRun
@@ -214,6 +215,9 @@ class PruneRun(NamedTuple):
     folder: Path
     summary: dict[str, Any]  # As in `summary.json`: rows, reasons, tokens, requests, cost
 
+    def __fspath__(self) -> str:
+        return str(self.folder)
+
     def pruned(self) -> Iterator[Pruned]:
         """The rows that became shorter, in the order of the input."""
         return jsonl.read(self.folder / PRUNED, Pruned)
@@ -223,19 +227,21 @@ class PruneRun(NamedTuple):
         return jsonl.read(self.folder / REJECTS, Reject)
 
 
-def prune(rows: str | Path | Iterable[Trace | Reject], run_dir: str | Path,
+def prune(rows: str | Path | Iterable[Any], run_dir: str | Path,
           teacher: str | Teacher = "offline", options: PruneOptions | None = None, *,
           base_url: str | None = None, prompts_dir: str | Path | None = None,
           tokenizer: str = QWEN, concurrency: int = 64, max_cost_usd: float | None = None,
           anew: bool = False) -> PruneRun:
-    """Prune traces as `drp prune` does: a file of them, or rows with ids of their own. `teacher` is
+    """Prune traces as `drp prune` does: a file of them, or rows as `read` takes them. `teacher` is
     what `--teacher` takes, or a `Teacher` of your own. Every reply is kept in `run_dir`: the same
     call after an interruption asks nothing twice. Works in notebooks. Raises UserError."""
-    given = rows if isinstance(rows, str | Path) else list(rows)
-    if isinstance(given, list) and len({row.id for row in given}) < len(given):
-        raise UserError("prune: several rows have the same id", fix="Give each one its own")
+    if not 1 <= concurrency <= 4096:
+        raise UserError(f"concurrency={concurrency} is not from 1 to 4096")
+    given = rows if isinstance(rows, str | Path) else list(read(rows))
     if not isinstance(given, list):
         check_input([str(given)])
+    elif len(ids := [row.id for row in given if isinstance(row, Trace)]) > len(set(ids)):
+        raise UserError("prune: several rows have the same id", fix="Give each one its own")
     prompts = Prompts(None if prompts_dir is None else Path(prompts_dir))
     counter, options = TokenCounter.load(tokenizer, exact=False), options or PruneOptions()
     own = None if isinstance(teacher, str) else teacher
@@ -243,9 +249,7 @@ def prune(rows: str | Path | Iterable[Trace | Reject], run_dir: str | Path,
     url = find_base_url(name, base_url)
     settings = TeacherSettings(name, (url,) if url else (), options.sampling, concurrency)
 
-    def again() -> Iterator[Trace | Reject]:
-        return iter(given) if isinstance(given, list) else traces(given)
-
+    again = partial(read, given)
     method, options = method_of(settings, again, options, counter, own)
     prompts.check(method.prompts)
     folder = Path(run_dir)

@@ -88,10 +88,8 @@ class RaySampler(Sampler):
     def __init__(self, model: str, *, adapter: str | None = None, batch_size: int | None = None,
                  workers: int = 1, gpus: float | None = None, engine: str | None = None,
                  block: int = BLOCK, local: bool = False, **settings: Any) -> None:
-        try:
-            import ray
-        except ImportError:
-            raise UserError("Ray is not installed", fix="pip install 'drp-plugin[ray]'") from None
+        import ray
+
         if not ray.is_initialized():
             ray.init(address="local" if flag("local", local) else None, log_to_driver=False,
                      logging_level=logging.WARNING, include_dashboard=False)

@@ -94,13 +94,10 @@ def _questions(reader: Reader, need_answer: bool = False) -> Iterator[Question]:
 
 
 def _from_hub(name: str) -> list[Question]:
+    import datasets
+
     source = sources()[name]
     fix = f"Set DRP_DATA_DIR to a folder with {name}.jsonl (fields id, question, answer)"
-    try:
-        import datasets
-    except ImportError:
-        raise UserError("the package datasets is not installed",
-                        fix="pip install 'drp-plugin[eval]'") from None
     if not hub.reachable():
         datasets.config.HF_HUB_OFFLINE = True  # use the cache at once instead of minutes of retries
     try:

@@ -5,7 +5,9 @@ The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by 
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from pydantic import Field
 
@@ -14,12 +16,12 @@ from drp_plugin.finish import ended as ended_by_itself
 from drp_plugin.grading import Grade, How, Outcome, grade
 from drp_plugin.grading.extract import answer_part
 from drp_plugin.loops import loop_period
-from drp_plugin.records import Record, Reject, Trace
+from drp_plugin.reading import read
+from drp_plugin.records import Record, Reject
 from drp_plugin.thinking import CLOSE
 from drp_plugin.tokens import QWEN, TokenCount, TokenCounter
 
-#: Tokens; "empirically covers 99% of correct responses" (§4.6).
-DEFAULT_CUTOFF = 12_000
+DEFAULT_CUTOFF = 12_000  # Tokens; "empirically covers 99% of correct responses" (§4.6)
 
 
 class Reading(Record):
@@ -69,17 +71,18 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
             in zip(completions, found, ids, strict=True)]
 
 
-def score(rows: Iterable[Trace | Reject], *, cutoff: int | None = DEFAULT_CUTOFF,
+def score(rows: str | Path | Iterable[Any], *, cutoff: int | None = DEFAULT_CUTOFF,
           tokenizer: str = QWEN, thinking: bool = True) -> list[Measured]:
-    """`measure_many` for the rows of `read`. Raises UserError for a row that cannot be scored."""
+    """`measure_many` for what `read` takes. Raises UserError for a row that cannot be scored."""
     found = []
-    for row in rows:
+    for row in read(rows):
         if isinstance(row, Reject):
             raise UserError(f"{row.id} cannot be scored: {row.detail}")
         found.append(row)
+    counter = TokenCounter.load(tokenizer, exact=False)
     return measure_many([row.response for row in found], [row.answer for row in found],
-                        [row.dataset for row in found], TokenCounter.load(tokenizer), cutoff,
-                        thinking=thinking, ended=[ended_by_itself(row.finish) for row in found])
+                        [row.dataset for row in found], counter, cutoff, thinking=thinking,
+                        ended=[ended_by_itself(row.finish) for row in found])
 
 
 def measure_at(completions: Sequence[str], golds: Sequence[str | None],

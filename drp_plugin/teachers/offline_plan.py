@@ -29,10 +29,8 @@ class Judge:
             if clauses and (whole or any(map(self.goal.stated, clauses))) else len(clauses) - 1
         self.drop = ["" for _ in clauses]
         """Why each clause goes; "" for one that stays."""
-        self.places: dict[str, list[int]] = {}
-        """Where each number stands."""
-        self.computed: dict[str, int] = {}
-        """Where each equation stands for the first time."""
+        self.places: dict[str, list[int]] = {}  # Where each number stands
+        self.computed: dict[str, int] = {}  # Where each equation stands for the first time
         for i, clause in enumerate(clauses[: self.reached + 1]):
             for number in clause.numbers:
                 self.places.setdefault(number, []).append(i)

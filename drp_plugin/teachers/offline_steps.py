@@ -11,8 +11,7 @@ from drp_plugin.teachers.offline_cues import RULES, Clause, skill
 
 _LONGEST_STEP = 600
 _LONGEST_TALK = 1500
-_WORTH_A_STEP = 70
-"""Characters between two changes for which a step of their own is cheaper than new text."""
+_WORTH_A_STEP = 70  # Characters between changes from which a step of their own is cheaper
 _SHORT = 25
 _TALK, _OPENING, _READING = map(frozenset, table(RULES)["together"].values())
 _TRIVIAL = frozenset({"0", "1", "2"})

@@ -76,15 +76,12 @@ def read_request(body: dict[str, Any]) -> Request:
 
 
 def serve(teacher: Teacher, *, host: str, port: int, model: str, delay_s: float = 0.0) -> None:
-    """Serve until interrupted. Raises UserError when the port is taken or the extra missing."""
+    """Serve until interrupted. Raises UserError when the port is taken."""
     import socket
 
-    try:
-        import uvicorn
+    import uvicorn
 
-        app = make_app(teacher, model=model, delay_s=delay_s)
-    except ImportError as error:
-        raise UserError(f"serving needs {error.name}", fix="Install drp-plugin[serve]") from None
+    app = make_app(teacher, model=model, delay_s=delay_s)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

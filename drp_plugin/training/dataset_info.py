@@ -162,12 +162,9 @@ def register(folder: Path, name: str, entry: dict[str, Any]) -> None:
 
 def push(folder: Path, name: str, repository: str, *, private: bool = True) -> str:
     """Upload set, provenance and card (as README.md), by the token of HF_TOKEN or `hf auth login`;
-    returns the repository's address. UserError without huggingface_hub or when the hub refuses."""
-    try:
-        from huggingface_hub import HfApi
-    except ImportError:
-        raise UserError("--push-to-hub needs huggingface_hub",
-                        fix="pip install huggingface_hub") from None
+    returns the repository's address. UserError when the hub refuses."""
+    from huggingface_hub import HfApi
+
     with tempfile.TemporaryDirectory() as staging:
         shutil.copy(folder / f"{name}.json", Path(staging) / f"{name}.json")
         for file in (f"{name}.provenance.jsonl", f"{name}.card.json"):

@@ -4,27 +4,32 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from os import PathLike, fspath
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as checked
 
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.redact import markdown
 from drp_plugin.resources import filled
 from drp_plugin.thinking import Unfit, check_controls, check_question, shaped
+from drp_plugin.tokens import TokenCounter
 from drp_plugin.training import dataset_info
 from drp_plugin.training.mixing import Fit, Spool, digest
 from drp_plugin.training.sources import Candidate, Dropped, HeldOut, Why, read_source
-from drp_plugin.training.templates import BARE, DEFAULT_TEMPLATE, Count, Family, asking, family
+from drp_plugin.training.templates import BARE, DEFAULT_TEMPLATE, Family, asking, family
 
 
-@dataclass(frozen=True)
+@checked(frozen=True, config={"extra": "forbid"})
 class SetSettings:
     """The options of `drp build`, which decide the set besides the rows. `prompt` None takes each
     row's own; `cutoff_len` counts the tokens of prompt and response."""
 
     name: str
-    size: int | None = None
+    size: Annotated[int, Field(ge=1)] | None = None
     ratio: Mapping[str, float] | None = None
     seed: int = 42
     template: str = DEFAULT_TEMPLATE
@@ -42,8 +47,7 @@ class Built:
 
     file: Path
     rows: int
-    reasons: dict[Why, tuple[int, Dropped]]
-    """Why rows were left out, see `Spool.reasons`."""
+    reasons: dict[Why, tuple[int, Dropped]]  # Why rows were left out, see `Spool.reasons`
     card: dict[str, Any]
     notes: list[str] = field(default_factory=list)
 
@@ -61,7 +65,7 @@ class Sorter:
 
     settings: SetSettings
     layout: Family
-    count: Count | None
+    counter: TokenCounter | None
     excluded: HeldOut
     tests: HeldOut
     spool: Spool
@@ -88,8 +92,8 @@ class Sorter:
         if overlap and settings.drop_overlap:
             raise Unfit(Why.IN_TEST_SET, f"{overlap.test}, similarity {overlap.similarity:g}")
         tokens = None
-        if self.count is not None:
-            tokens = max(self.layout.tokens(self.count, asked, text)
+        if self.counter is not None:
+            tokens = max(self.layout.tokens(self.counter.count, asked, text)
                          for text in (response, rejected) if text is not None)
             if tokens > settings.cutoff_len and not settings.keep_over_cutoff:
                 raise Unfit(Why.OVER_CUTOFF,
@@ -129,11 +133,14 @@ def _example(asked: str, response: str, rejected: str | None) -> dict[str, Any]:
             "rejected": {"from": "gpt", "value": rejected}}
 
 
-def build(sources: Sequence[str | Path], folder: str | Path, settings: SetSettings, *,
-          tokenizer: str | None = None, count: Count | None = None, counted_by: str | None = None,
+def build(sources: str | PathLike[str] | Sequence[str | PathLike[str]], folder: str | Path,
+          settings: SetSettings, *, tokenizer: str | None = None,
           exclude: Sequence[str | Path] = (), columns: Mapping[str, str] | None = None,
           replace_set: bool = False, tick: Callable[[], None] = lambda: None) -> Built:
     """Read, sort out, mix, write and register one data set in `folder`.
+
+    A source is what `prune` returns, its folder, or a file of rows. With the student's `tokenizer`,
+    as in `TokenCounter.load`, rows over the cutoff are left out.
 
     Writes `NAME.json` (the set), `NAME.provenance.jsonl` (where each row of it comes from),
     `NAME.dropped.jsonl` (each row left out, with its reason), `NAME.card.json` and `NAME.md`, and
@@ -143,25 +150,29 @@ def build(sources: Sequence[str | Path], folder: str | Path, settings: SetSettin
     `replace_set`, for a set of that name with other rows.
     """
     folder = Path(folder)
+    given = [sources] if isinstance(sources, str | PathLike) else [*sources]
+    if not given:
+        raise UserError("no run was given to build from", fix="Give what drp prune wrote")
     dataset_info.check_name(settings.name)
     dataset_info.check_free(folder, settings.name)
     layout, note = family(settings.template, tokenizer)
     if settings.prompt is not None:
         asking(settings.prompt)
     spool = Spool()
-    sorter = Sorter(settings, layout, count, HeldOut(map(str, exclude)),
+    counter = TokenCounter.load(tokenizer, exact=False) if tokenizer else None
+    sorter = Sorter(settings, layout, counter, HeldOut(map(str, exclude)),
                     HeldOut(settings.test_sets), spool)
-    for source in sources:
-        for row in read_source(source, columns):
+    for source in given:
+        for row in read_source(fspath(source), columns):
             tick()
             sorter.add(row)
     rows, reasons = spool.mix(settings.size, settings.ratio), spool.reasons()
     if not rows:
-        raise _empty(sources[0], reasons, none_fit=rows is None)
+        raise _empty(fspath(given[0]), reasons, none_fit=rows is None)
     facts = dataset_info.describe(
         settings, ((fit, note) for fit, _, note in spool.read()),
         {str(reason): n for reason, (n, _) in reasons.items()}, sorter.rows_in,
-        counted_by or tokenizer)
+        counter.name if counter else None)
     file = _write(folder, settings, spool, facts, replace_set)
     return Built(file, rows, reasons, facts,
                  [*([note] if note else ()), *_prompt_notes(sorter, facts["prompts"])])

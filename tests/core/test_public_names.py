@@ -10,14 +10,17 @@ from pathlib import Path
 
 import pytest
 from checkout import ROOT
+from pydantic import ValidationError
 
 import drp_plugin
 from drp_plugin import (
+    PruneOptions,
     PruneRun,
     Reject,
     SetSettings,
     UserError,
     build,
+    grade,
     prune,
     read,
     score,
@@ -67,6 +70,36 @@ def test_rows_of_ones_own_also_beside_a_running_loop(traces: Path, tmp_path: Pat
     assert len(made) == 3 and [row.response for row in again.pruned()] == made
 
 
+@pytest.mark.parametrize("given", ["dictionaries", "a generator", "DataFrame", "Dataset", "paths"])
+def test_rows_of_any_kind_are_read_like_a_file(given: str, traces: Path, tmp_path: Path) -> None:
+    if given == "DataFrame":
+        rows = pytest.importorskip("pandas").DataFrame([*TRACES, {"question": "Why?"}])
+    elif given == "Dataset":
+        rows = pytest.importorskip("datasets").Dataset.from_list(TRACES)
+    else:
+        rows = {"dictionaries": [*TRACES, 5], "paths": [traces, traces],
+                "a generator": iter(TRACES)}[given]
+    run = prune(rows, tmp_path / "run", tokenizer="qwen-pieces")
+    assert [row.id for row in run.pruned()] == ["5", "6", "7"]
+    assert run.summary["rejects"] == {"DataFrame": {"bad_row": 1}, "dictionaries": {"not_json": 1},
+                                      "paths": {"not_json": 2, "bad_row": 3}}.get(given, {})
+    assert build(run, tmp_path / "data", SetSettings(name="mine")).rows == 3
+    assert build([run], tmp_path / "data", SetSettings(name="mine")).rows == 3
+
+
+def test_fields_are_named_and_rows_over_the_cutoff_left_out(tmp_path: Path) -> None:
+    rows = [{"a": row["question"], "b": row["response"]} for row in TRACES]
+    (first, *_) = read(rows, {"question": "a", "response": "b"})
+    assert not isinstance(first, Reject) and first.question == TRACES[0]["question"]
+    run = prune(TRACES, tmp_path / "run", tokenizer="qwen-pieces")
+    built = build(run, tmp_path / "data", SetSettings(name="all"), tokenizer="qwen-pieces")
+    most = built.card["tokens_per_row"]["max"]
+    with pytest.raises(UserError, match="over_cutoff"):
+        build(run, tmp_path / "data", SetSettings(name="few", cutoff_len=10),
+              tokenizer="qwen-pieces")
+    assert most > 10 and built.card["tokenizer"] == "qwen-pieces"
+
+
 def test_scores_are_those_of_the_rows(traces: Path) -> None:
     rows = [row for row in read(traces) if not isinstance(row, Reject)]
     figures = summarize(score(rows, tokenizer="qwen-pieces"), 12_000)
@@ -79,8 +112,21 @@ def test_mistakes_are_one_line(traces: Path, tmp_path: Path) -> None:
     for call in (lambda: prune(tmp_path / "none.jsonl", tmp_path / "run"),
                  lambda: prune(traces, tmp_path / "run", "nobody:x"),
                  lambda: prune([next(read(traces))] * 2, tmp_path / "run"),
+                 lambda: prune([], tmp_path / "run"), lambda: prune([1, 2], tmp_path / "run"),
+                 lambda: prune(traces, tmp_path / "run", concurrency=0),
+                 lambda: read(5), lambda: read(traces, {"quest": "q"}),  # type: ignore[arg-type]
+                 lambda: build([], tmp_path / "data", SetSettings(name="x")),
+                 lambda: build("nowhere", tmp_path / "data", SetSettings(name="x")),
+                 lambda: grade("\\boxed{1}", None),  # type: ignore[arg-type]
                  lambda: score(read(traces), tokenizer="qwen-pieces")):
         with pytest.raises(UserError) as said:
             call()
         assert "\n" not in str(said.value)
-    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "run").exists() and not (tmp_path / "data").exists()
+
+
+def test_a_setting_that_does_not_exist_is_refused() -> None:
+    for made in (lambda: PruneOptions(decomposed="skill"), lambda: SetSettings(name="x", size=0),
+                 lambda: SetSettings(name="x", sizes=3)):  # type: ignore[call-arg]
+        with pytest.raises(ValidationError):
+            made()

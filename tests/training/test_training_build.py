@@ -178,22 +178,19 @@ def test_shaped_is_idempotent_or_refuses(thinking, answer):
 
 
 def test_rows_over_the_cutoff_by_the_students_tokenizer(write_rows, tmp_path, byte_model):
-    from drp_plugin.tokens import TokenCounter
-
-    rows = tiny.rows(20)
-    count = TokenCounter.load(byte_model).count
+    rows, count = tiny.rows(20), {"tokenizer": str(byte_model)}
     run = write_rows(rows)
-    all_rows = build([run], tmp_path / "d", SetSettings(name="x", cutoff_len=10_000), count=count)
+    all_rows = build([run], tmp_path / "d", SetSettings(name="x", cutoff_len=10_000), **count)
     tokens = sorted(json.loads(line)["tokens"] for line in (
         tmp_path / "d" / "x.provenance.jsonl").read_text().splitlines())
     assert all_rows.card["over_cutoff"] == 0
     cutoff = tokens[9]
     kept = sum(t <= cutoff for t in tokens)
-    built = build([run], tmp_path / "d", SetSettings(name="x", cutoff_len=cutoff), count=count,
+    built = build([run], tmp_path / "d", SetSettings(name="x", cutoff_len=cutoff), **count,
                   replace_set=True)
     assert built.rows == kept and reasons(built) == {"over_cutoff": 20 - kept}
     loose = build([run], tmp_path / "d", SetSettings(name="x", cutoff_len=cutoff,
-                                                  keep_over_cutoff=True), count=count,
+                                                  keep_over_cutoff=True), **count,
                   replace_set=True)
     assert loose.rows == 20 and loose.card["over_cutoff"] == 20 - kept
 
