@@ -18,7 +18,8 @@ class UserError(Exception):
     def __init__(self, what: str, *, fix: str = "", file: str | Path | None = None,
                  row: int | None = None) -> None:
         where = "" if file is None else f"{file}: " if row is None else f"{file}: row {row}: "
-        text = where + what.strip().rstrip(".") + (f". {fix.strip()}" if fix else "")
+        end = " " if what.endswith("?") else ". "
+        text = where + what.strip().rstrip(".") + (end + fix.strip() if fix else "")
         super().__init__(redact(text))
 
 

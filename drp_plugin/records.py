@@ -94,8 +94,7 @@ class Pruned(Question):
     tokens_after: int  # Tokens of R and R̂ by the tokenizer named in the run's settings
     coverage: float | None = None
     """Share of T's non-space characters that the steps hold, in order; 1.0 is a partition."""
-    verdict: dict[str, Any] = Field(default_factory=dict)
-    """Each verification check by name and what it found."""
+    verdict: dict[str, Any] = Field(default_factory=dict)  # Each check, and what it found
     teacher: str
     prompts_hash: str
     usage: Usage = Usage()

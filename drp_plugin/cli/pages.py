@@ -48,8 +48,8 @@ def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool
     if serve and output is not None:
         raise UserError("--serve writes no page", fix="Leave out -o")
     target = output or str(run_dir / "inspect.html")
-    jsonl.check_output("-" if serve else target, begins=b"<!doctype html")
     next(rows(run_dir), None)  # checked first, so that a mistyped folder is not created
+    jsonl.check_output("-" if serve else target, begins=b"<!doctype html")
     total = sum(1 for name in (PRUNED, REJECTS) if (run_dir / name).exists()
                 for _ in (run_dir / name).open("rb"))
     with contextlib.ExitStack() as stack:

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -40,16 +41,17 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
         raise UserError("--template goes with --student", fix="Give --student MODEL as well")
     own = workspace.own_student(student, template) if student else None
     written = workspace.init(folder, student=own, **given)
-    click.echo(f"{len(written)} files in {folder}; next: cd {folder} && "
-               f"llamafactory-cli train drp_{own.name if own else 'qwen7b'}.yaml", err=True)
-    if own:
-        click.echo("note: build its sets with drp build "
-                   f"--template {own.template} --tokenizer {own.model}", err=True)
+    click.echo(f"{len(written)} files in {folder}", err=True)
     if any(c.isspace() for c in str(folder.resolve())):
         click.echo("note: torchrun cannot start a YAML whose path has spaces", err=True)
     for path in written:
         if path.parent == folder.resolve():
             click.echo(str(path))
+    more = ["--template", own.template, "--tokenizer", own.model] if own else []
+    build = ["drp", "build", "RUN_DIR", "-o", str(given["dataset_dir"] or folder / "data"),
+             "--name", "drp_gsm8k_prm12k", *more]
+    config = shlex.quote(f"{folder}/drp_{own.name if own else 'qwen7b'}.yaml")
+    click.echo(f"next: {shlex.join(build)}, then drp check {config}", err=True)
 
 
 @click.command(help=page("build"))

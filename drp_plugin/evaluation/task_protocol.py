@@ -42,8 +42,7 @@ class TaskProtocol(Record):
     budget_prompt: str | None = None
     """TALE: the template of a first round that asks for a token budget, `[[N]]`; the second
     round's `prompt` then has the variable `budget`."""
-    fallback_prompt: str | None = None
-    """TALE: the template of the second round where no budget can be read."""
+    fallback_prompt: str | None = None  # TALE: the second round's, if no budget can be read
     prefill: str | None = None
     """What the answer begins with, such as an empty thinking: the model goes on from there."""
     cutoff: int | None = DEFAULT_CUTOFF  # Tokens that are read; None for no cutoff

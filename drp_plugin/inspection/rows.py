@@ -29,8 +29,8 @@ def _files(run_dir: Path) -> list[tuple[Path, type[Pruned] | type[Reject]]]:
     found = [(run_dir / name, record) for name, record in _RECORDS.items()
              if (run_dir / name).exists()]
     if not found:
-        raise UserError("has neither pruned.jsonl nor rejects.jsonl" if run_dir.is_dir()
-                        else "no such folder", file=run_dir,
+        raise UserError("has neither pruned.jsonl nor rejects.jsonl" if run_dir.is_dir() else
+                        "is a file" if run_dir.is_file() else "no such folder", file=run_dir,
                         fix="Give the folder that drp prune wrote")
     for file, _ in found:
         jsonl.check_file(file)

@@ -21,8 +21,7 @@ from drp_plugin.resources import Patterns
 
 _P = Patterns("replies.yaml", "decomposition")
 _WORD = re.compile(r"\S+")
-_LOOKAHEAD = 2000
-"""Non-space characters that may be missing before a step; a short text further on is another."""
+_LOOKAHEAD = 2000  # Non-space characters that may be missing before a step
 _LIKE = 0.6  # Least share of a reworded step's characters that must be found in T, in order
 _FUZZY_LIMIT = 4000
 _FUZZY_TRIES = 200

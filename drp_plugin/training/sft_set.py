@@ -181,17 +181,18 @@ def build(sources: str | PathLike[str] | Sequence[str | PathLike[str]], folder: 
 def _empty(source: str | Path, reasons: dict[Why, tuple[int, Dropped]],
            none_fit: bool) -> UserError:
     if none_fit:
-        return UserError("no row can be trained on", file=source, fix="Reasons: " + (
-            "; ".join(f"{n} {reason}, the first: {first}"
-                      for reason, (n, first) in reasons.items()) or "there are no rows"))
+        why = "; ".join(f"{n} {reason}, the first: {first}"
+                        for reason, (n, first) in reasons.items())
+        return UserError("no row can be trained on", file=source,
+                         fix=f"Reasons: {why}" if why else "It is empty: drp stats counts rejects")
     return UserError("--size and --ratio leave no row", file=source,
                      fix="Give a larger --size or a flatter --ratio")
 
 
 def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
     if sorter.unrecorded:
-        yield (f"{sorter.unrecorded} rows do not say with what prompt they were sampled: trained "
-               "on the bare question. Give --prompt, eval_boxed for what the tasks ask with")
+        yield (f"{sorter.unrecorded} rows do not name the prompt of their sampling: the bare "
+               "question is trained. --prompt eval_boxed trains the prompt of the evaluation tasks")
     if len(prompts) > 1:
         yield "rows are trained on several prompts: " + ", ".join(
             f"{name} {n}" for name, n in prompts.items())

@@ -1,4 +1,6 @@
 import json
+import re
+import shlex
 import subprocess
 import sys
 import time
@@ -180,3 +182,21 @@ def test_every_option_has_its_line_of_help_and_every_line_an_option() -> None:
             assert option.help, (name, option.name)
             used |= {(place, option.name) for place in ("shared", name)}
     assert {(place, option) for place in texts for option in texts[place]} <= used
+
+
+def _examples(name: str) -> list[str]:
+    """The commands that a page of help shows."""
+    text = re.sub(r"\s*\\\n\s*", " ", cli.page(name))
+    found = re.findall(r"^  (?:zcat \S+ \| |cd \S+ && )?(drp .*)$", text, re.MULTILINE)
+    return [re.split(r"\s{2,}(?=\S*[a-z]+ )|\s[|&]", line)[0] for line in found]
+
+
+@pytest.mark.parametrize("line", [line for name in ("drp", *COMMANDS) for line in _examples(name)])
+def test_examples_of_the_help_are_commands_with_these_options(line: str) -> None:
+    _, name, *words = shlex.split(line)
+    group.get_command(click.Context(group), name).make_context(name, words)
+
+
+def test_examples_are_found() -> None:
+    assert all(_examples(name) for name in ("drp", *COMMANDS))
+    assert _examples("check")[2].endswith("--quiet") and "--ratio" in _examples("build")[1]

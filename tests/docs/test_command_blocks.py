@@ -7,13 +7,17 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from blocks import OTHER, PAGES, REASONS, Block, blocks, every_block, passed_over
 from checkout import ROOT
 from worlds import KEY, Loopback, world
+
+from drp_plugin.experiment.file import Experiment, read_experiment
 
 pytestmark = pytest.mark.timeout(3600)  # a page is many commands, and machines are busy
 
@@ -138,6 +142,19 @@ def test_the_python_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pyte
     for block in blocks(page, "python"):
         if block.why_not is None:
             exec(compile(block.text, f"{page.name}:{block.line}", "exec"), names)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "yaml")], ids=named)
+def test_the_yaml_of_a_page_belongs_to_an_experiment(page: Path, tmp_path: Path) -> None:
+    for number, block in enumerate(blocks(page, "yaml")):
+        given = yaml.safe_load(textwrap.dedent(block.text))
+        if not given.keys() & Experiment.model_fields.keys():
+            given = {"methods": given}
+        file = tmp_path / f"{number}.yaml"
+        file.write_text(yaml.safe_dump({"base": "paper_tiny", **given}))
+        made = read_experiment(file)
+        assert {key: made.model_dump(mode="json")[key] for key in given if key != "methods"} or \
+            given["methods"].keys() <= made.methods.keys()
 
 
 def test_the_picture_is_what_its_script_draws() -> None:

@@ -297,7 +297,7 @@ def test_questions_of_a_test_set_can_be_excluded(write_rows, tmp_path):
 @pytest.mark.parametrize(("make", "says"), [
     (lambda d: d / "nowhere", "no such run"),
     (lambda d: (d / "empty").mkdir() or d / "empty", "no pruned.jsonl"),
-    (lambda d: (d / "e.jsonl").touch() or d / "e.jsonl", "there are no rows"),
+    (lambda d: (d / "e.jsonl").touch() or d / "e.jsonl", "It is empty"),
 ])
 def test_bad_sources_are_one_line(tmp_path, make, says):
     with pytest.raises(UserError, match=says):
