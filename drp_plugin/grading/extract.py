@@ -71,7 +71,7 @@ def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
         return None, False
     found: str | None = None
     opened: list[int] = []      # for each open brace: where a box's content begins, or -1
-    pending = -1                # end of a \boxed that still waits for its brace
+    pending = last = -1         # end of a \boxed that still waits for its brace; of the last box
     for token in _P.tokens.finditer(text):
         mark = token.group()
         if pending >= 0 and not (mark == "{" and not text[pending:token.start()].strip()):
@@ -82,8 +82,10 @@ def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
             pending = -1
         elif mark == "}":
             begin = opened.pop() if opened else -1
-            if begin >= 0 and text[begin:token.start()].strip():
-                found = text[begin:token.start()]
+            if begin >= 0 and (held := text[begin:token.start()]).strip():
+                both = found is not None and held != found and _P.joined_box.fullmatch(
+                    text, last, begin)
+                found, last = f"{found}, {held}" if both else held, token.end()
         elif mark.startswith(("\\boxed", "\\fbox")):
             pending = token.end()
     if pending >= 0:
@@ -114,7 +116,7 @@ def _stated(text: str, ended: bool) -> str | None:
         if rest.startswith(("\\[", "$$")) and (
                 display := _P.math.match(text[start:start + _PHRASE])):
             return _inner(display)
-        value = _told(rest, ended or match.end() < len(text))
+        value = _told(rest, ended or match.end("rest") < len(text))
         if match["not"]:
             return f"not {value}"
         if value:
@@ -147,6 +149,8 @@ def _told(rest: str, complete: bool) -> str | None:
 def _concluded(text: str) -> str | None:
     """The last number or formula; for choices, the letter that stands alone at the end."""
     text = text.strip()
+    if _P.chosen.fullmatch(text):
+        return _trimmed(text)       # B) 12
     if letter := _P.letter.fullmatch(text[text.rfind("\n") + 1:]):
         return letter[1].upper()
     sentence = text[max((m.end() for m in _P.sentence_end.finditer(_masked(text))), default=0):]
@@ -200,7 +204,7 @@ def _readable(phrase: str) -> bool:
 
 
 def _trimmed(text: str) -> str:
-    text = text.strip().strip("*_\"'` ").strip()
+    text = _P.marks.sub("", text).strip().strip("*_\"'` ").strip()
     text = text if "{" in text else text.rstrip("}\"' ")
     return text.rstrip(".,;:。 ").strip("*_\"' ")
 

@@ -23,7 +23,7 @@ MAX_TOKENS = 600  # No person writes an answer of more tokens, or of deeper nest
 MAX_DEPTH = 40
 
 
-class NotUnderstood(ValueError):
+class NotUnderstood(ArithmeticError):
     """The text is outside of the grammar."""
 
 
@@ -199,16 +199,13 @@ class _Parser:
             else:
                 exponent = self.argument()
         argument = self.group(self.peek()) if self.peek() in ("(", "[", "{") else self.run()
-        if exponent is not None and exponent == Node("neg", (num(1),)) \
-                and name in ("sin", "cos", "tan"):
+        if exponent == Node("neg", (num(1),)) and name in ("sin", "cos", "tan"):
             return Node("fn", (argument,), name="arc" + name)
         node = Node("fn", (argument,) if base is None else (argument, base), name=name)
         return node if exponent is None else Node("pow", (node, exponent))
 
     def run(self) -> Node:
         """The argument of a function without brackets: \\sin 2x takes 2x, and stops at \\cos."""
-        if self.accept("-"):
-            return Node("neg", (self.run(),))
         node = self.power()
         while self.starts_atom(self.peek()) and self.peek()[1:] not in _FUNCTIONS \
                 and self.peek() not in ("(", "[", "|"):
@@ -226,6 +223,4 @@ class _Parser:
             else:
                 name += "_" + self.peek()
                 self.at += 1
-        while self.accept("'"):
-            name += "'"
         return Node("var", name=name)

@@ -1,6 +1,7 @@
 """Equality of two answers by their shapes; None where our grammar cannot tell."""
 
 from collections.abc import Iterable, Sequence
+from string import ascii_letters
 
 from drp_plugin.grading.latex import Node, num, parse
 from drp_plugin.grading.reading import Answer, Expression, Group, Opaque, Ratio, Relation, Words
@@ -145,12 +146,19 @@ def _same_tuple(candidate: Group, gold: Group) -> Verdict:
     return _all(map(same_answer, candidate.items, gold.items))
 
 
-def _same_listed(listed: Answer, ordered: Answer) -> Verdict:
-    """A set of one pair, {(2, 3)}, is the pair. Math-Verify decides on a list that names each
-    coordinate: x = 1, y = 2."""
-    if not isinstance(listed, Group) or all(isinstance(i, Relation) for i in listed.items):
-        return None if isinstance(listed, Group) else False
-    return len(listed.items) == 1 and same_answer(listed.items[0], ordered)
+def _same_listed(listed: Answer, ordered: Group) -> Verdict:
+    """A set of one pair, {(2, 3)}, is the pair, and so is a list that names each coordinate, where
+    letters that follow each other say the order: y = 3, x = 2."""
+    if not isinstance(listed, Group):
+        return False
+    named = {side.node.name: item.sides[1] for item in listed.items
+             if isinstance(item, Relation) and item.signs == ("=",)
+             and isinstance(side := item.sides[0], Expression)}
+    if len(named) < len(listed.items):
+        return len(listed.items) == 1 and same_answer(listed.items[0], ordered)
+    order = "".join(sorted(named))
+    return _same_tuple(Group("tuple", tuple(map(
+        named.__getitem__, order if order in ascii_letters else named)), "()"), ordered)
 
 
 def _same_items(candidate: Answer, gold: Answer) -> Verdict:

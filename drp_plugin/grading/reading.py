@@ -175,8 +175,6 @@ def _enclosed(text: str, depth: int) -> Answer | None:
         return Group("tuple", _all(items, depth), around) if len(items) <= MAX_ITEMS \
             else Opaque(text)
     if around == "()":
-        if re.fullmatch(r"\s*\x02?\s*[A-Z]\s*\x03?\s*", inner):
-            return Words(plain(inner).lower())
         found = _read(inner, depth + 1)
         return found if not isinstance(found, Expression) else None
     return _matrix(inner.strip(), depth)

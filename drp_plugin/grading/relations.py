@@ -15,14 +15,12 @@ _ANGLES = frozenset(("sin", "cos", "tan", "cot", "sec", "csc"))
 
 def names(side: Answer) -> bool:
     """Whether a left side only names what is on the right: x, f(x), AB, (x, y), x^*."""
-    if isinstance(side, Words):
-        return True
     if isinstance(side, Group):
         return all(map(names, side.items))
-    return isinstance(side, Expression) and (
+    return isinstance(side, Words) or (isinstance(side, Expression) and (
         side.node.op == "var" or side.node == Node("const", name="e")
         or (side.node.op == "mul" and all(part.op == "var" for part in side.node.args))
-        or _applied(side.quantity.value))
+        or _applied(side.quantity.value)))
 
 
 def _applied(text: str) -> bool:
@@ -67,7 +65,8 @@ def states_no_value(relation: Relation) -> bool:
                                   for side in sides[1:]):
         return False
     node = left.node
-    if node.op == "deg" or (node.op == "fn" and node.name in _ANGLES):
+    if node.op == "deg" or (node.op == "fn" and node.name in _ANGLES) or (
+            node.op == "abs" and node.args[0].name.isupper()):      # |S|, the size of a set
         node = node.args[0]
     return node.op != "var" and len(variables(node)) == 1
 

@@ -77,7 +77,8 @@ def _unit_of(trail: re.Match[str]) -> tuple[str, bool] | None:
                           or len(words.split()[0]) < 3):
             return None
         # letters behind a formula without variables cannot be a factor
-        closed = known and not re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", trail["value"]))
+        closed = (known or words.endswith("units")) and not re.search(
+            r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", trail["value"]))
         if not closed and not _P.plain_number.fullmatch(trail["value"].strip()):
             return None
     if set(re.findall(r"[a-z]+", words.lower())) & _NO_NOUNS:

@@ -44,8 +44,6 @@ def value_of(node: Node, point: Point) -> Value:
     """The value of an expression; raises TooBig, Undefined or NotUnderstood."""
     try:
         return _evaluate(node, point)
-    except NotUnderstood:
-        raise
     except (OverflowError, MemoryError, RecursionError):
         raise TooBig from None
     except (ZeroDivisionError, ValueError, TypeError):
@@ -116,12 +114,6 @@ def _real_power(a: Value, b: Value) -> Value:
     return _power(a, b)
 
 
-def _root(a: Value, degree: Value) -> Value:
-    if not isinstance(degree, Fraction) or degree == 0:
-        raise NotUnderstood("degree of a root")
-    return _real_power(a, 1 / degree)
-
-
 def _gamma(exact: Callable[..., int], smooth: str, *args: Value) -> Value:
     """n! or a binomial, also for arguments that are not whole, so that n! can be compared at any
     point."""
@@ -134,7 +126,7 @@ def _gamma(exact: Callable[..., int], smooth: str, *args: Value) -> Value:
 
 _OPERATIONS: dict[str, Callable[..., Value]] = {
     "add": operator.add, "mul": operator.mul, "neg": operator.neg, "abs": abs, "div": _divide,
-    "pow": _power, "root": _root,
+    "pow": _power, "root": lambda a, degree: _real_power(a, 1 / degree),
     "fact": lambda a: _gamma(math.factorial, "factorial", a),
     "binom": lambda n, k: _gamma(math.comb, "binomial", n, k),
     "floor": lambda a: Fraction(int(_mp().floor(a.real)) if not isinstance(a, Fraction)
@@ -182,8 +174,6 @@ def _signed(node: Node) -> bool:
 def _points(a: Node, b: Node) -> list[Point]:
     """Fixed values for the variables: the first two points positive, the others negative."""
     names, whole, n = sorted(variables(a) | variables(b)), _integers(a) | _integers(b), len(_PRIMES)
-    if len(names) > 20:
-        raise NotUnderstood("too many variables")
     return [{name: Fraction(4 + 3 * k + 2 * i) if name in whole else (1 if k < 2 else -1) * (
         Fraction(_PRIMES[(3 * i + 5 * k + 4) % n], _PRIMES[(2 * i + 7 * k) % n]) + Fraction(i, 10))
         for i, name in enumerate(names)} for k in range(4 if names else 1)]
@@ -219,7 +209,7 @@ def proportional(a: Node, b: Node, *, positive: bool = False) -> bool | None:
         if any(close(value, Fraction(0)) for pair in pairs for value in pair):
             return a == b
         ratio, *others = (_divide(x, y) for x, y in pairs)
-    except (ArithmeticError, NotUnderstood):
+    except ArithmeticError:
         return None
     return all(close(ratio, other) for other in others) and not (positive and ratio.real < 0)
 

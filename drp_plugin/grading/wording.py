@@ -9,9 +9,6 @@ _TABLES = table("grading.yaml")["tables"]
 _P = Patterns("grading.yaml", "wording")
 _ONES, _TENS = _TABLES["numbers"].split(), _TABLES["tens"].split()
 _BELOW = [*_ONES, *(f"{ten} {one}".removesuffix(" zero") for ten in _TENS for one in _ONES[:10])]
-_NUMBERS = {word: value for value, word in enumerate(_BELOW)} | {
-    f"{_ONES[hundreds]} hundred {joint}{word}".removesuffix(" zero"): 100 * hundreds + value
-    for hundreds in range(1, 10) for joint in ("", "and ") for value, word in enumerate(_BELOW)}
 _PARTS = {part + plural: value for value, part in enumerate(_TABLES["parts"].split(), 2)
           for plural in ("", "s")} | {"halves": 2, "fourth": 4, "fourths": 4}
 _PHRASES = [(re.compile(pattern), phrase) for pattern, phrase in _TABLES["phrases"].items()]
@@ -19,24 +16,32 @@ _PHRASES = [(re.compile(pattern), phrase) for pattern, phrase in _TABLES["phrase
 
 def number_of(words: str) -> Fraction | None:
     """The number that words name: twenty-one, one half, three and a half, minus five."""
-    parts = re.sub(r"[-\s]+", " ", words.lower().strip(" .")).split()
+    parts = re.sub(r"[-\s]+|(?<=sand|lion),", " ", words.lower().strip(" .")).split()
     if not parts or len(parts) > 12:
         return None
     if parts[0] in ("minus", "negative"):
         negated = number_of(" ".join(parts[1:]))
         return None if negated is None else -negated
     if parts[-1] in _PARTS:
-        whole, top = Fraction(0), parts[:-1]
-        if "and" in top:
-            place = len(top) - 1 - top[::-1].index("and")
-            if (before := number_of(" ".join(top[:place]))) is None:
-                return None
-            whole, top = before, top[place + 1:]
-        count = Fraction(1) if top in (["a"], ["an"]) or (not top and parts == ["half"]) \
-            else number_of(" ".join(top))
-        return None if count is None else whole + count / _PARTS[parts[-1]]
-    value = _NUMBERS.get(" ".join(parts))
+        before, joint, top = " ".join(parts[:-1]).rpartition(" and ")
+        whole = number_of(before) if joint else Fraction(0)
+        count = Fraction(1) if top in ("a", "an") or parts == ["half"] else number_of(top)
+        return None if whole is None or count is None else whole + count / _PARTS[parts[-1]]
+    value = _whole(parts)
     return None if value is None else Fraction(value)
+
+
+def _whole(parts: list[str]) -> int | None:
+    """Two thousand five hundred and six: what stands before the largest scale is multiplied."""
+    for word, scale in sorted(_TABLES["scales"].items(), key=lambda item: -item[1]):
+        if word in parts[1:]:
+            place = parts.index(word)
+            rest = parts[place + 1:][parts[place + 1:place + 2] == ["and"]:]
+            high = 1 if parts[0] == "a" and place == 1 else _whole(parts[:place])
+            low = _whole(rest) if rest else 0
+            return None if high is None or low is None or low >= scale else high * scale + low
+    text = " ".join(parts)
+    return _BELOW.index(text) if text in _BELOW else None
 
 
 def word_key(text: str) -> str:
