@@ -115,8 +115,8 @@ def _run(model: str, arguments: str, tasks: Path, out: Path, batch: int | None) 
 
 def _engine_start(log: list[str]) -> float:
     for line in log:
-        if line.startswith("drp_vllm: engine ready after "):
-            return float(line.split()[4])
+        if line.startswith("drp: vLLM's engine is ready after "):
+            return float(line.split()[6])
     return 0.0
 
 

@@ -29,7 +29,7 @@ class _Inert(io.TextIOWrapper):
 
     def write(self, text: str) -> int:
         with contextlib.suppress(*self.forgiven):
-            parts = _OURS.split(text) if self.isatty() else [text]
+            parts = _OURS.split(text) if self.isatty() else [text.replace("\r", "\n")]
             super().write("".join(p if i % 2 else visible(p) for i, p in enumerate(parts)))
         return len(text)
 

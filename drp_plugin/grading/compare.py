@@ -35,7 +35,7 @@ def equal(candidate: str, gold: str, dataset: str | None = None) -> bool:
     return _equal(candidate, gold, rule_of(dataset))
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=10_000)
 def _equal(candidate: str, gold: str, rule: Rule) -> bool:
     try:
         return _decide(candidate, gold, rule)

@@ -54,7 +54,7 @@ def _level(digits: str) -> str:
     return unicodedata.normalize("NFKC", digits).replace("\u2212", "-")
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=4_000)
 def tidy(text: str) -> str:
     """An answer without math delimiters, spacing, sizes and fonts.
 

@@ -67,7 +67,7 @@ class Opaque(NamedTuple):
 Answer = Expression | Words | Group | Relation | Ratio | Opaque
 
 
-@lru_cache(maxsize=20_000)
+@lru_cache(maxsize=4_000)
 def read(text: str) -> Answer:
     return _read(text, 0)
 

@@ -74,7 +74,7 @@ _lock = threading.Lock()
 _child: _Child | None = None
 
 
-@lru_cache(maxsize=50_000)
+@lru_cache(maxsize=10_000)
 def same(gold: str, candidate: str) -> bool:
     """Whether Math-Verify holds two answers to be equal; UserError when it does not start."""
     global _child

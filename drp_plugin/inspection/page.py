@@ -12,7 +12,6 @@ import os
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
-from statistics import mean
 from typing import IO, Any
 
 from drp_plugin.inspection.edits import written
@@ -57,7 +56,7 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
         frequent = {names[skill] for skill, _ in statistics.skills.most_common(_SKILLS)}
         head, script, tail = framed(
             Path(__file__), title=run_dir.resolve().name, served=served, run=statistics,
-            mean=mean, visible=visible, actions=list(Action.__members__))
+            visible=visible, actions=list(Action.__members__))
         start = _json({
             "key": hashlib.blake2b(os.fsencode(run_dir.resolve()), digest_size=8).hexdigest(),
             "edits": written(run_dir),

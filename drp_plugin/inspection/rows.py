@@ -107,16 +107,14 @@ def not_reached(run_dir: str | Path) -> int:
 
 @dataclass
 class Statistics:
-    """Added up row by row: rejects by `stage: reason`, rows by tenths of tokens that stayed and by
-    number of steps, and steps by action, by skill and, those deleted, by skill again."""
+    """Added up row by row: rejects by `stage: reason`, and steps by action, by skill and, those
+    deleted, by skill again."""
 
     pruned: int = 0
     not_reached: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     before: int = 0
     after: int = 0
-    tenths: Counter[int] = field(default_factory=Counter)
-    steps: Counter[int] = field(default_factory=Counter)
     actions: Counter[str] = field(default_factory=Counter)
     skills: Counter[str] = field(default_factory=Counter)
     deleted: Counter[str] = field(default_factory=Counter)
@@ -132,8 +130,6 @@ class Statistics:
         self.after += row.tokens_after
         ratio = row.tokens_after / row.tokens_before if row.tokens_before else 1.0
         self._rows.execute("INSERT INTO rows VALUES (?, ?)", (ratio, len(row.steps)))
-        self.tenths[min(9, int(ratio * 10))] += 1
-        self.steps[len(row.steps)] += 1
         action = {step: r.action for r in row.revisions for step in r.steps}
         for step in row.steps:
             name = step.skill or "(no skill)"
@@ -146,6 +142,10 @@ class Statistics:
     def reduction(self) -> float | None:
         return 1 - self.after / self.before if self.before else None
 
+    @property
+    def mean_steps(self) -> float | None:
+        return self.actions.total() / self.pruned if self.pruned else None
+
     def median(self, figure: str) -> float | None:
         """Of the rows' `ratio`, R̂'s tokens over R's, or of their `steps`; None without rows."""
         middle = f"SELECT {figure} AS value FROM rows ORDER BY value LIMIT ? OFFSET ?"
@@ -155,4 +155,6 @@ class Statistics:
 
     def histogram(self) -> list[int]:
         """Rows by tenths of the tokens that stayed; the last tenth includes longer ones."""
-        return [self.tenths[tenth] for tenth in range(10)]
+        found = dict(self._rows.execute("SELECT MIN(9, CAST(ratio * 10 AS INTEGER)) AS tenth, "
+                                        "COUNT(*) FROM rows GROUP BY tenth"))
+        return [found.get(tenth, 0) for tenth in range(10)]

@@ -1,8 +1,7 @@
-"""Choosing an engine by name, and the engine for many machines, with one model for each worker.
+"""Choosing an engine by name, and the engine for many machines.
 
-Ray Data shares the requests out. Start it where a Ray cluster is reachable (RAY_ADDRESS, `ray job
-submit`, or one machine, where Ray starts by itself). Each worker holds one model: vLLM on its GPUs,
-transformers on CPUs.
+Ray Data shares the requests out, on a reachable cluster (RAY_ADDRESS, `ray job submit`) or on this
+machine. Each worker holds one model: vLLM on its GPUs, transformers on CPUs.
 """
 
 import importlib

@@ -1,4 +1,4 @@
-"""The student in the real vLLM, in this process: the whole task is scheduled at once.
+"""The student in the real vLLM, in this process: thousands of requests are scheduled at once.
 
 The engine is stepped here, so every completion is handed over the moment it finishes. Works
 with vLLM from 0.11 on, on GPUs and on its CPU platform.
@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import dataclasses
 import os
-import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -20,17 +19,18 @@ from drp_plugin.sampling.arguments import check
 from drp_plugin.sampling.completions import Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
 from drp_plugin.sampling.pretrained import Chat, Drawn, identity
+from drp_plugin.terminal import say
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
+AHEAD = 8192  # Requests that the engine is given at a time: many more than it runs at once
 
 
 class VLLMSampler(Sampler):
     """A vLLM engine with a model, and a LoRA adapter by path (`lora`), not merged.
 
-    Every further argument is one of vLLM's own engine arguments (`tensor_parallel_size`,
-    `gpu_memory_utilization`, `max_model_len`, …). `data_parallel_size` > 1 runs that many
-    engines under one scheduler, without torchrun. On a machine without a GPU the defaults of
-    vLLM's CPU platform are set here. Raises UserError for unknown arguments.
+    Every further argument is one of vLLM's own (`tensor_parallel_size`, `max_model_len`, …).
+    `data_parallel_size` > 1 runs that many engines under one scheduler, without torchrun. Without a
+    GPU the defaults of vLLM's CPU platform are set here. Raises UserError for unknown arguments.
     """
 
     def __init__(self, model: str, *, lora: str | None = None, chat_template: str | None = None,
@@ -55,21 +55,24 @@ class VLLMSampler(Sampler):
 
             start = time.monotonic()
             self._engine = LLM(**self.arguments).llm_engine
-            print(f"drp_vllm: engine ready after {time.monotonic() - start:.1f} s",
-                  file=sys.stderr, flush=True)
+            say(f"vLLM's engine is ready after {time.monotonic() - start:.1f} s")
         engine = self._engine
         longest = _longest(engine)
         open_: dict[str, Drawn] = {}
-        for index, request in enumerate(requests):
-            item = Drawn(index, request, self.chat, longest)
-            if item.failed:
-                yield index, item.failed
-                continue
-            open_[str(index)] = item
-            engine.add_request(str(index), {"prompt_token_ids": item.prompt},
-                               self._params(request), lora_request=self._lora())
+        coming = enumerate(requests)
         try:
-            while open_:
+            while True:
+                while len(open_) < AHEAD and (following := next(coming, None)):
+                    index, request = following
+                    item = Drawn(index, request, self.chat, longest)
+                    if item.failed:
+                        yield index, item.failed
+                        continue
+                    open_[str(index)] = item
+                    engine.add_request(str(index), {"prompt_token_ids": item.prompt},
+                                       self._params(request), lora_request=self._lora())
+                if not open_:
+                    return
                 for output in engine.step():
                     item = open_[output.request_id]
                     outcome = _take(item, output)

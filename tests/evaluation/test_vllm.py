@@ -47,6 +47,9 @@ def test_the_engine(vllm_python: Path, random_student: Path, adapter: Path) -> N
     assert seen["sampled"] == seen["reversed"]  # seeds, not the order of work, decide
     assert [c["finish"] for c in seen["cutoff"]] == ["cutoff"] and seen["cutoff"][0]["tokens"] == 4
     assert "context 1024" in seen["too_long"][0]["error"] and seen["too_long"][1]["text"]
+    # more rows than the engine is given at a time, and none of the first has room
+    assert all("context 1024" in row["error"] for row in seen["five_ahead"][:6])
+    assert seen["five_ahead"][6:] == seen["greedy"]
     assert seen["loops"] == seen["hf_loops"]
     assert "no argument 'gpu_memory_utilisation'" in seen["mistake"]
     assert "Did you mean 'gpu_memory_utilization'" in seen["mistake"]

@@ -10,6 +10,7 @@ import sys
 def main(model: str, adapter: str) -> None:
     from drp_plugin.errors import UserError
     from drp_plugin.llm.messages import Message
+    from drp_plugin.sampling import vllm_engine
     from drp_plugin.sampling.completions import SampleRequest
     from drp_plugin.sampling.transformers_engine import HFSampler
     from drp_plugin.sampling.vllm_engine import VLLMSampler
@@ -31,6 +32,8 @@ def main(model: str, adapter: str) -> None:
     seen["cutoff"] = told(engine.sample([asked(0, max_new_tokens=50, cutoff=3, temperature=1.9)]))
     long = SampleRequest(messages=(Message(role="user", content="apples " * 3000),))
     seen["too_long"] = told(engine.sample([long, asked(0)]))
+    vllm_engine.AHEAD = 5
+    seen["five_ahead"] = told(engine.sample([long] * 6 + greedy))
     stuck = [asked(i, max_new_tokens=900, stop_loops=flag) for i in range(3)
              for flag in (True, False)]
     seen["loops"] = told(engine.sample(stuck))
