@@ -63,14 +63,13 @@ class VLLMSampler(Sampler):
         try:
             while True:
                 while len(open_) < AHEAD and (following := next(coming, None)):
-                    index, request = following
-                    item = Drawn(index, request, self.chat, longest)
+                    item = Drawn(*following, self.chat, longest)
                     if item.failed:
-                        yield index, item.failed
+                        yield item.index, item.failed
                         continue
-                    open_[str(index)] = item
-                    engine.add_request(str(index), {"prompt_token_ids": item.prompt},
-                                       self._params(request), lora_request=self._lora())
+                    open_[str(item.index)] = item
+                    engine.add_request(str(item.index), {"prompt_token_ids": item.prompt},
+                                       self._params(item.request), lora_request=self._lora())
                 if not open_:
                     return
                 for output in engine.step():
