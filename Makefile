@@ -36,6 +36,7 @@ bench-peers: setup  ## the teacher pipeline beside curator and distilabel, each 
 
 docs: setup  ## the documentation as a site, in site/
 	$(BIN)/mkdocs build --strict
+	@echo "To read it: $(BIN)/mkdocs serve, then http://127.0.0.1:8000"
 
 clean:  ## what demo and tests made, not the environments
 	rm -rf demo-run paper-run paper-smoke bench-out site .pytest_cache .ruff_cache .mypy_cache \

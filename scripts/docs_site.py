@@ -1,4 +1,4 @@
-"""What MkDocs gets besides docs/: README as home, changelog, contributing, and every `--help`."""
+"""What MkDocs gets besides docs/: the pages at the root, README as home, and every `--help`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 AT_ROOT = {"README.md": "index.md", "CHANGELOG.md": "changelog.md",
-           "CONTRIBUTING.md": "contributing.md"}
+           "CONTRIBUTING.md": "contributing.md", "SECURITY.md": "security.md"}
 
 
 def on_files(files: Files, config: Any) -> Files:

@@ -28,6 +28,7 @@ const coded = (c) => "U+" + c.codePointAt(0).toString(16).toUpperCase().padStart
 const visible = (text) => String(text).split(PIECES).map((piece) => (UNSEEN.test(piece) ? coded(piece) : piece)).join("");
 const number = (n) => Number(n).toLocaleString("en");
 const percent = (share) => (100 * share).toFixed(0) + " %";
+const change = (gone) => (gone < 0 ? "+" : "−") + percent(Math.abs(gone));
 
 function make(tag, css, ...children) {
   const node = document.createElement(tag);
@@ -227,7 +228,7 @@ function entry(i) {
   const name = make("b", "", short(line[ID]));
   name.title = visible(line[ID]);
   if (made) name.dataset.by = SIGNS[made.action];
-  button.append(name, line[KIND] === "p" ? make("em", "", `−${percent(removed(line))}`) : make("em", "out", run.names[line[REASON]]),
+  button.append(name, line[KIND] === "p" ? make("em", "", change(removed(line))) : make("em", "out", run.names[line[REASON]]),
     make("small", "", line[START]));
   button.type = "button";
   button.dataset.row = i;
@@ -304,7 +305,7 @@ function draw() {
 }
 
 function summary() {
-  const saved = make("p", "saving", make("span", "", `${number(row.before)} → ${number(row.after)} tokens`), make("strong", "", `−${percent(1 - row.after / Math.max(1, row.before))}`));
+  const saved = make("p", "saving", make("span", "", `${number(row.before)} → ${number(row.after)} tokens`), make("strong", "", change(1 - row.after / Math.max(1, row.before))));
   const track = make("span", "track", make("i"));
   track.firstChild.style.width = Math.min(100, 100 * row.after / Math.max(1, row.before)) + "%";
   saved.append(track);

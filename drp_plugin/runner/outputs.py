@@ -177,8 +177,8 @@ class Tally:
         if self.reasons:
             text += " (" + ", ".join(f"{r} {n}" for r, n in self.reasons.most_common()) + ")"
         if self.tokens_before:
-            text += (f"; tokens {self.tokens_before:,} → {self.tokens_after:,} "
-                     f"(−{100 * (1 - self.tokens_after / self.tokens_before):.1f} %)")
+            change = f"{100 * self.tokens_after / self.tokens_before - 100:+.1f}".replace("-", "−")
+            text += f"; tokens {self.tokens_before:,} → {self.tokens_after:,} ({change} %)"
         cost = self.used.cost_usd
         return f"{text}; {self.used.requests:,} requests{'' if cost is None else f'; ${cost:,.4f}'}"
 

@@ -334,3 +334,13 @@ def test_messages_of_a_row_come_from_the_ledger(tmp_path: Path) -> None:
     (folder / "ledger.sqlite").unlink()
     with Teachings(folder) as teachings:
         assert teachings.of(row_) == []
+
+
+def test_a_longer_row_has_a_plus(run_dir: Path) -> None:
+    """A method that only reshapes an answer may add the tokens of a tag."""
+    jsonl.write(run_dir / "pruned.jsonl", [row("one", tokens_before=20, tokens_after=21)])
+    assert "20 → 21 tokens (+5.0 %)" in page(run_dir)
+    shown = CliRunner().invoke(group, ["show", str(run_dir), "one"])
+    assert "20 → 21 tokens (+5.0 %)" in shown.output
+    jsonl.write(run_dir / "pruned.jsonl", [row("one")])
+    assert "20 → 15 tokens (−25.0 %)" in page(run_dir)
