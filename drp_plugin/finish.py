@@ -29,9 +29,8 @@ def ending(value: Any) -> Ending:
 def told(row: Mapping[str, Any]) -> Any:
     """What a row or choice itself says of its end, as it is written there; None where nothing."""
     inside = [part for name in layouts("end_holders") if isinstance(part := row.get(name), dict)]
-    said = [part[name] for part in (row, *inside)
-            for name in (*layouts("end_fields"), *["reason"] * (part is not row))
-            if part.get(name) not in (None, "", [])]
+    said = [part[name] for part in (row, *inside) for name in (
+        *layouts("end_fields"), *["reason"] * (part is not row)) if part.get(name)]
     # vLLM's `stop_reason` is the stop token, its `finish_reason` the word
     return next((value for value in said if isinstance(value, list) or ending(value) != "unknown"),
                 said[0] if said else None)

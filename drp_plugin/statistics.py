@@ -71,9 +71,8 @@ def paired_difference(before: Sequence[float], after: Sequence[float],
         return math.sqrt(max(0.0, x * x + y * y - 2 * correlation * x * y))
 
     change = two.value - one.value
-    return Estimate(
-        change, max(-1.0, change - joined(two.value - two.low, one.high - one.value)),
-        min(1.0, change + joined(two.high - two.value, one.value - one.low)))
+    return Estimate(change, max(-1.0, change - joined(two.value - two.low, one.high - one.value)),
+                    min(1.0, change + joined(two.high - two.value, one.value - one.low)))
 
 
 def _tango(lost: int, won: int, n: int) -> Estimate:
@@ -115,7 +114,7 @@ def relative_change(before: Sequence[float], after: Sequence[float]) -> Estimate
     if a <= 0:
         return Estimate(two / one - 1, -1.0, math.inf)
     half = math.sqrt(max(0.0, b * b - a * c))
-    return Estimate(two / one - 1, (b - half) / a - 1, (b + half) / a - 1)
+    return Estimate(two / one - 1, max(-1.0, (b - half) / a - 1), (b + half) / a - 1)
 
 
 def detectable(before: Sequence[float], after: Sequence[float],

@@ -151,9 +151,8 @@ def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
         with Display("scoring", None, show=sys.stderr.isatty()) as display:
             while chunk := list(itertools.islice(rows, _CHUNK)):
                 _, _, texts, golds, datasets, ends, thinking = zip(*chunk, strict=True)
-                yield from zip(chunk, measure_at(
-                    texts, golds, datasets, counter, list(figures), thinking=thinking,
-                    ended=ends), strict=True)
+                yield from zip(chunk, measure_at(texts, golds, datasets, counter, list(figures),
+                                                 thinking=thinking, ended=ends), strict=True)
                 display.advance(len(chunk))
 
     for _, of_one in itertools.groupby(read(), lambda pair: pair[0].problem):

@@ -84,9 +84,8 @@ class StudentModel(lmms):  # type: ignore[misc]
             self._world_size = int(os.environ.get("WORLD_SIZE", 1))
             self.wanted_device = device
             # the evaluator's collectives use it: this rank's own
-            self.device = torch.device(
-                device if device is not None else f"cuda:{os.environ.get('LOCAL_RANK', 0)}"
-                if torch.cuda.is_available() else "cpu")
+            self.device = torch.device(device if device is not None else (
+                f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if torch.cuda.is_available() else "cpu"))
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str,

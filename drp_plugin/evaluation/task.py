@@ -1,5 +1,6 @@
 """The task class behind every YAML of `lmms_eval_tasks/`: the paper's protocol (§4.2, §4.6)."""
 
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,8 @@ class DRPTask(TextTask):
         with loudly():
             name, given = str(self.config.task), self.command_line
             for option, (neutral, why) in table("lmms_options.yaml").items():
-                if getattr(given, option, None) not in (None, neutral):
+                if getattr(given, option, None) not in (None, neutral) and (
+                        option != "force_simple" or self.kind == "chat"):
                     raise UserError(f"--{option} has no effect with {name}",
                                     fix=f"Leave it out: {why}")
             kwargs = self.config.generation_kwargs = dict(self.config.generation_kwargs or {})
@@ -97,8 +99,11 @@ class DRPTask(TextTask):
                 raise UserError(f"--system_instruction has no effect with {name}, which has "
                                 "its own system prompt", fix="Leave it out")
             self.prompting.system_instruction = system
+            # -n 1 is lmms-eval's default too
+            once = getattr(given, "repeats", 0) == 1 and any(
+                word.startswith(("-n", "--repeats", "--num_samples")) for word in sys.argv)
             self.config.repeats = integer("repeats", kwargs.pop("repeats", None)) \
-                or self.config.repeats
+                or (1 if once else self.config.repeats)
             if self.config.repeats > 1 and self._greedy:
                 raise UserError(f"{name} is greedy: {self.config.repeats} repeats would all be "
                                 "the same", fix=f"Take {name}_sampled, or --gen_kwargs "

@@ -198,9 +198,8 @@ def _masked(text: str) -> str:
 
 
 def _readable(phrase: str) -> bool:
-    return 0 < len(phrase) <= _PHRASE and bool(re.search(r"\d|\\", phrase)) \
-        and not _P.sentence.search(phrase) \
-        and not isinstance(read(tidy(phrase)), Words | Opaque)
+    return 0 < len(phrase) <= _PHRASE and bool(re.search(r"\d|\\", phrase)) and not (
+        _P.sentence.search(phrase)) and not isinstance(read(tidy(phrase)), Words | Opaque)
 
 
 def _trimmed(text: str) -> str:

@@ -10,7 +10,7 @@ _BACKEND = ("stop_at_cutoff", "stop_loops", "max_new_tokens", "max_gen_toks", "m
 #: Settings that our own tasks record and that are in every run's text, or that a report decides
 #: anew.
 _FIELDS = ("temperature", "top_p", "max_new_tokens", "repeats", "prompt", "cutoff", "tokenizer",
-           "questions", "stop_at_cutoff", "stop_loops", "seed")
+           "questions", "stop_at_cutoff", "stop_loops", "seed", "offset")
 
 
 class Conditions(NamedTuple):
@@ -39,10 +39,10 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
         metadata = config.get("metadata")
         metadata = mapping(metadata[0] if isinstance(metadata, list) and metadata else metadata)
         greedy = str(generation.get("do_sample")).lower() == "false"
-        found = {**generation, "repeats": config.get("repeats"),
-                 "prompt": metadata.get("prompt", ""),
-                 "temperature": 0.0 if greedy else generation.get("temperature")}
+        found = {**generation, "repeats": config.get("repeats"), "temperature": 0.0 if greedy else
+                 generation.get("temperature"), "prompt": metadata.get("prompt", "")}
         extra = {key: str(backend[key]) for key in _BACKEND if key in backend}
+    first = int(run.get("offset") or 0)
     total = mapping(mapping(results.get("n-samples")).get(task)).get("original")
     number = {key: _number(found.get(key)) for key in ("temperature", "top_p")}
     shots, repeats, limit = (None if value is None else int(value) for value in map(_number, (
@@ -55,7 +55,7 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
         f"{shots}-shot" if shots else "zero-shot", sampling,
         f"at most {limit:,} new tokens" if limit else "",
         f"{repeats} samples a problem" if repeats and repeats > 1 else "",
-        f"first {n} problems only" if isinstance(total, int) and n < total else "",
+        f"problems {first + 1} to {first + n} only" if isinstance(total, int) and n < total else "",
         f"prompt {found['prompt']}" if found.get("prompt") else "",
         *(f"{key} {value}" for key, value in sorted(extra.items())),
         "generation stopped early (figures without cutoff are not known)" if early else ""))),

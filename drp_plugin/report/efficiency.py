@@ -64,7 +64,7 @@ def bought(scored: Scored, cutoff: int | None, accuracy: float, tokens: float) -
             "budget_area": area, "budget_99": budget_99(right_lengths(scored)),
             "levels": tuple({"level": level, "n": len(problems),
                              "accuracy": mean([share(p) for p in problems]),
-                             "tokens": mean([r.tokens for p in problems for r in p])}
+                             "tokens": mean([mean([r.tokens for r in p]) for p in problems])}
                             for level, problems in sorted(found.items()))}
 
 

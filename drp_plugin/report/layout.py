@@ -109,9 +109,8 @@ def filled(name: str, rows: Iterable[Mapping[str, Any]], each: Sequence[Mapping[
     told = TEXTS["tables"][name]
     many = told.get("each", ())
     columns = [Column(**column) for column in told["columns"]]
-    columns += [Column(**column)._replace(**{key: column.get(key, "").format(**about)
-                                             for key in ("name", "small")})
-                for about in each for column in many]
+    columns += [Column(**column)._replace(**{key: column.get(key, "").format(**about) for key in (
+        "name", "small")}) for about in each for column in many]
 
     def line(row: Mapping[str, Any]) -> Line:
         if "section" in row:

@@ -23,7 +23,7 @@ class ResultRow(Record):
 
     `accuracy` is Pass@1, the mean share of correct samples (avg@k), with a 95 % score interval
     over problems as clusters; `spread` its standard deviation between runs, or between the
-    samples of one run. Token figures are means of whole completions, clipped to the cutoff.
+    samples of one run. Token figures, too, are means over problems, of whole completions clipped.
     """
 
     method: str
@@ -134,7 +134,7 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
     flat = [r for samples in problems for r in samples]
     measured = [m for samples in scored.measured for m in samples]
     shares = [share(s) for s in problems]
-    accuracy, tokens = mean(shares), mean([r.tokens for r in flat])
+    accuracy, tokens = mean(shares), mean([mean([r.tokens for r in s]) for s in problems])
     right, wrong = ([r.tokens for r in flat if bool(r.correct) is c] for c in (True, False))
     differ = [abs(m.full.tokens - m.backend_tokens) > 1 for m in measured
               if m.backend_tokens is not None]
@@ -143,7 +143,7 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
         method=scored.task.name, group=scored.task.group, task=task.column, variant=task.task,
         n=len(problems), correct=math.fsum(shares),
         **_interval("accuracy", interval._replace(value=accuracy)),
-        tokens=tokens, think_tokens=mean([r.think_tokens for r in flat]),
+        tokens=tokens, think_tokens=mean([mean([r.think_tokens for r in s]) for s in problems]),
         tokens_right=fmean(right) if right else None, tokens_wrong=fmean(wrong) if wrong else None,
         **bought(scored, cutoff, accuracy, tokens),
         truncated=sum(r.truncated for r in flat),
@@ -232,9 +232,8 @@ def comparisons(scored: Sequence[Scored], cutoffs: Sequence[int | None],
         bases = {s.task.column: s for s in members if s.task.name == first}
         pairs = [(bases[s.task.column], s) for s in members
                  if s.task.name != first and s.task.column in bases]
-        found += filter(None, (
-            compare(*pair, cutoff) for pair in pairs for cutoff in cutoffs
-            if cutoff is not None or not any(s.task.protocol.early for s in pair)))
+        found += filter(None, (compare(*pair, cutoff) for pair in pairs for cutoff in cutoffs
+                               if cutoff or not any(s.task.protocol.early for s in pair)))
     # Holm's p over the methods of each group, task and cutoff
     families: dict[tuple[str, str, int | None], list[int]] = {}
     for i, c in enumerate(found):

@@ -40,9 +40,8 @@ def read_runs(arguments: Iterable[str]) -> list[TaskRun]:
     for group, label, tasks, named in read:
         same = found.setdefault((group, label), [])
         if same and not named:
-            raise UserError(f"two runs are called {label!r}",
-                            fix="Tell them apart with NAME=FOLDER; the same NAME twice means two "
-                            "seeds of one method")
+            raise UserError(f"two runs are called {label!r}", fix="Tell them apart with "
+                            "NAME=FOLDER; the same NAME twice means two seeds of one method")
         if same and (other := set(tasks) ^ set(same[0])):
             raise UserError(f"the runs called {label!r} are of different tasks "
                             f"({', '.join(sorted(other))})",
@@ -135,17 +134,20 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
             problems.append(f"{file}: row {row.number} is {row.error}")
         else:
             kept.append(read_sample(row.value, file, row.number))
+    # lmms-eval counts the documents before --offset too
+    offset = int(mapping(results.get("config")).get("offset") or 0)
     wanted = int(numbers.get("effective", len(kept)))
-    docs = {s.doc for s in kept}
-    if len(docs) != len(kept):
-        problems.append(f"{file} holds {len(kept) - len(docs)} documents twice")
-    elif len(kept) != wanted:
-        problems.append(f"{file} holds {len(kept)} of {wanted} documents")
-    if failed := sum(FAILED in text for s in kept for text in s.completions):
-        problems.append(f"{file}: {failed} requests failed and have no completion")
+    wanted = min(wanted, int(numbers.get("original", wanted + offset)) - offset)
+    twice, unknown = len(kept) - len({s.doc for s in kept}), sum(not s.gold for s in kept)
+    failed = sum(FAILED in text for s in kept for text in s.completions)
+    problems += [f"{file}: {said}" for bad, said in (
+        (twice, f"holds {twice} documents twice"), (not kept, "holds no samples"),
+        (len(kept) != wanted and not twice, f"holds {len(kept)} of {wanted} documents"),
+        (unknown, f"{unknown} documents have no gold answer"),
+        (failed, f"{failed} requests failed and have no completion")) if bad]
     told = kept[0].told if kept else {}
     return TaskRun("", "", task, tuple(kept), conditions_of(task, results, len(kept), told),
-                   re.sub(r"_(?:answer|sampled|tale|thinkprune)$", "", task), told, file,
+                   re.sub(r"_(?:answer|sampled|tale|thinkprune|nothinking)$", "", task), told, file,
                    (provenance_of(results, told, file.name.partition("_samples_")[0]),),
                    (max((len(s.completions) for s in kept), default=0),))
 
@@ -178,6 +180,5 @@ def _pooled(parts: Sequence[TaskRun]) -> Any:
 
 def _joined(parts: Sequence[Any], *fields: str) -> Any:
     """The first part, with these fields of all parts concatenated."""
-    return parts[0]._replace(**{field: tuple(value for part in parts
-                                             for value in getattr(part, field))
-                                for field in fields})
+    return parts[0]._replace(**{field: tuple(value for part in parts for value in getattr(
+        part, field)) for field in fields})

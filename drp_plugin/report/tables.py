@@ -112,7 +112,11 @@ def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
             cautions.append(f"CAUTION: {labelled(c.group, c.before)} has {before:,} problems of "
                             f"{heading(c.task)}, {c.after} {after:,}, and {c.n:,} are the same: "
                             "no change in tokens is given here.")
-    return changes, cautions
+    seen = {(c.group, m, c.task) for c in comparisons for m in (c.before, c.after)}
+    return changes, cautions + [
+        f"CAUTION: {r.label} has no problem of {heading(r.task)} that the first method has: it is "
+        "not compared there." for r in rows if r.key not in seen and (r.group, r.task) in {
+            (c.group, c.task) for c in comparisons}]
 
 
 def ablation_tables(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],

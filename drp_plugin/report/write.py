@@ -76,9 +76,8 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
             pictures = draw_all(scored, report.rows, report.cutoff)
         except ImportError:
             missing = NO_FIGURES
-    numbers = {name: [{key: finite(value) for key, value in record.model_dump(
-        mode="json").items()} for record in getattr(report, name)]
-        for name in ("rows", "comparisons")}
+    numbers = {name: [{key: finite(value) for key, value in record.model_dump(mode="json").items()}
+                      for record in getattr(report, name)] for name in ("rows", "comparisons")}
     contents: dict[str, Iterable[str | bytes]] = {
         "results.json": [json.dumps(numbers, indent=1, ensure_ascii=False), "\n"],
         "report.md": ["\n".join([
@@ -123,7 +122,8 @@ def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
     method, and one for each verdict that the cutoff turns. `whole` are the same comparisons without
     a cutoff, where there is one."""
     if not comparisons:
-        return ["Nothing is compared. " + "; ".join(
+        return ["Nothing is compared" + ": no two runs have a problem in common" * (
+            len({r.label for r in rows}) > 1) + ". " + "; ".join(
             f"{r.label}: {r.accuracy:.1%} of {r.n:,} problems of {heading(r.task)} (95 %: "
             f"{r.accuracy_low:.1%} to {r.accuracy_high:.1%}), {r.tokens:,.0f} tokens"
             for r in rows) + "."]

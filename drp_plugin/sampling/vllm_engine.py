@@ -41,9 +41,8 @@ class VLLMSampler(Sampler):
                          trust_remote_code=trust_remote_code)
         self.lora = lora
         self.parallel = int(engine.get("data_parallel_size", 1) or 1)
-        self.identity = identity(
-            "vllm", model, revision=revision, chat_template=chat_template, adapter=lora,
-            **{"dtype": self.arguments["dtype"], **engine})
+        self.identity = identity("vllm", model, revision=revision, chat_template=chat_template,
+                                 adapter=lora, **{"dtype": self.arguments["dtype"], **engine})
         self._engine: Any = None
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
@@ -160,9 +159,8 @@ def arguments(model: str, lora: str | None, revision: str | None, trust_remote_c
             os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
     os.environ.setdefault("VLLM_WORKER_MULTIPROC_METHOD", "spawn")
     check(given, engine_arguments(), "vLLM")
-    settings: dict[str, Any] = {
-        "model": model, "revision": revision, "trust_remote_code": trust_remote_code,
-        "dtype": "float32" if cpu else "auto", "disable_log_stats": True}
+    settings: dict[str, Any] = {"model": model, "revision": revision, "disable_log_stats": True,
+        "trust_remote_code": trust_remote_code, "dtype": "float32" if cpu else "auto"}
     if cpu:
         settings["enforce_eager"] = True
         if os.environ.get("VLLM_ENABLE_V1_MULTIPROCESSING") == "0":

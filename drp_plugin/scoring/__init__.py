@@ -104,9 +104,8 @@ def measure_at(completions: Sequence[str], golds: Sequence[str | None],
         clipped = dict.fromkeys(short, "") | dict(
             zip(needed, counter.clips(text, needed), strict=True))
         full = _read(text, gold, dataset, count, None, think, end)
-        results.append([
-            _read(clipped[c], gold, dataset, count, c, think, False) if c in clipped
-            else full.model_copy(update={"cutoff": c}) for c in cutoffs])
+        results.append([_read(clipped[c], gold, dataset, count, c, think, False) if c in clipped
+                        else full.model_copy(update={"cutoff": c}) for c in cutoffs])
     return results
 
 

@@ -239,6 +239,8 @@ def test_relative_change_where_nothing_can_be_said() -> None:
     assert relative_change([5.0], [10.0]) == (1.0, -1.0, math.inf)
     assert relative_change([0.0, 0.0, 9.0], [1.0, 1.0, 1.0]).high == math.inf
     assert relative_change([0.0, 0.0], [1.0, 1.0]).value == math.inf
+    # lengths cannot fall by more than all
+    assert relative_change([10.0, 20.0, 30.0, 40.0], [1.0, 500.0, 1.0, 1.0]).low == -1
 
 
 # ---- how often the intervals hold the truth, and what the detectable difference is worth

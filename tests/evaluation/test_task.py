@@ -307,7 +307,10 @@ def options(**given: Any) -> argparse.Namespace:
     ({"num_fewshot": 4}, "zero-shot"), ({"fewshot_as_multiturn": True}, "zero-shot"),
     ({"use_cache": "/tmp/c"}, "finished completions are kept"),
     ({"cache_requests": "true"}, "prompts take no time"), ({"max_tokens": 10}, "max_new_tokens=N"),
-    ({"baseline": "a.jsonl"}, "drp report"), ({"reasoning_tags": '[["a", "b"]]'}, "thinking")])
+    ({"baseline": "a.jsonl"}, "drp report"), ({"force_simple": True}, "chats alone"),
+    ({"launcher_args": "name=sglang"}, "no model as judge"),
+    ({"agentic_trace_mode": "full"}, "no agent"), ({"log_samples_suffix": "x"}, "date and task"),
+    ({"reasoning_tags": '[["a", "b"]]'}, "thinking")])
 def test_options_without_use_are_refused(
         sets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
         given: dict[str, Any], why: str) -> None:
@@ -345,6 +348,18 @@ def test_repeats_of_a_greedy_task_are_refused(
         evaluate(Says(lambda turns, n: answer(1)), "drp_gsm8k", sets, monkeypatch, limit=1,
                  repeats=4)
     assert "4 repeats would all be the same. Take drp_gsm8k_sampled" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("words", "samples"), [
+    ([], 4), (["-n", "1"], 1), (["-n1"], 1), (["--repeats=1"], 1), (["--num_samples", "1"], 1),
+    (["--num_fewshot", "0"], 4)])
+def test_one_sample_can_be_asked_for(sets: Path, monkeypatch: pytest.MonkeyPatch,
+                                     words: list[str], samples: int) -> None:
+    """-n 1 is also what lmms-eval takes where nothing is given."""
+    monkeypatch.setattr("sys.argv", ["lmms-eval", "--tasks", "drp_math500_sampled", *words])
+    _, rows = evaluate(Says(lambda turns, n: answer(n)), "drp_math500_sampled", sets, monkeypatch,
+                       limit=1, cli_args=options(repeats=1))
+    assert len(rows[0]["drp"]["completions"]) == samples
 
 
 def test_numbers_of_samples_by_set() -> None:

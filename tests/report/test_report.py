@@ -177,6 +177,62 @@ def test_variants_stand_in_their_sets_column(write: Writer, counter: TokenCounte
     assert {(c.before, c.after) for c in report.comparisons} == {("Base", "Base [tale]")}
 
 
+@pytest.mark.parametrize("kind", ["answer", "nothinking", "sampled", "tale", "thinkprune"])
+def test_every_variant_is_compared_with_its_set(write: Writer, counter: TokenCounter,
+                                                kind: str) -> None:
+    folders = [write(task, {task: documents(5, set(), words)})
+               for task, words in (("drp_gsm8k", 10), (f"drp_gsm8k_{kind}", 5))]
+    report = made([f"Base={folders[0]}", f"Other={folders[1]}"], counter)
+    assert {(c.after, c.task) for c in report.comparisons} == {("Other", "drp_gsm8k")}
+
+
+def test_the_offset_is_told_and_its_documents_are_whole(write: Writer) -> None:
+    """lmms-eval counts 40 documents of 40 where --offset 35 leaves 5."""
+    for name, limit, end in (("all", 40, 40), ("some", 3, 38)):
+        rows = [{**row, "doc_id": row["doc_id"] + 35} for row in documents(end - 35, set(), 5)]
+        folder = write(name, {"drp_gsm8k": rows}, original={"drp_gsm8k": 40})
+        file = next(folder.rglob("*_results.json"))
+        results = json.loads(file.read_text())
+        results["config"]["offset"] = 35
+        results["n-samples"]["drp_gsm8k"]["effective"] = limit
+        file.write_text(json.dumps(results))
+        (run,) = read_runs([f"A={folder}"])
+        assert f"problems 36 to {end} only" in run.protocol.text
+        results["config"]["offset"] = 34 if limit == 40 else 36
+        file.write_text(json.dumps(results))
+        if limit == 40:
+            with pytest.raises(UserError, match="holds 5 of 6 documents"):
+                read_runs([f"A={folder}"])
+
+
+def test_figures_are_means_over_problems(write: Writer, counter: TokenCounter) -> None:
+    """Three samples of one problem weigh no more than one of another, in every table."""
+    rows = [{**row, "filtered_resps": [row["filtered_resps"]] * (3 if row["doc_id"] else 1)}
+            for row in documents(2, set(), 10)]
+    rows[0]["filtered_resps"] = documents(1, set(), 200)[0]["filtered_resps"]
+    base = write("base", {"drp_gsm8k": rows})
+    other = write("other", {"drp_gsm8k": documents(2, set(), 20)})
+    report = made([f"Base={base}", f"Other={other}"], counter)
+    (c, *_) = report.comparisons
+    assert report.rows[0].tokens == pytest.approx(c.tokens_before)
+    lengths = [counter.count(text) for row in rows for text in (
+        row["filtered_resps"] if row["doc_id"] else [row["filtered_resps"]])]
+    assert report.rows[0].tokens == pytest.approx((lengths[0] + lengths[1]) / 2)
+
+
+def test_methods_without_a_common_problem_are_named(write: Writer, counter: TokenCounter) -> None:
+    near = write("near", {"drp_gsm8k": documents(5, {1}, 10)})
+    far = write("far", {"drp_gsm8k": [{**row, "doc_id": row["doc_id"] + 50}
+                                      for row in documents(5, set(), 20)]})
+    base = write("base", {"drp_gsm8k": documents(5, set(), 20)})
+    report = made([f"Base={base}", f"Near={near}", f"Far={far}"], counter)
+    (caution,) = [note for note in report.tables[0].notes if note.startswith("CAUTION")]
+    assert "Far has no problem of GSM8K that the first method has" in caution
+    report = made([f"Base={base}", f"Far={far}"], counter)
+    assert report.headline[0].startswith(
+        "Nothing is compared: no two runs have a problem in common. Base:")
+
+
 def recorded(rows: list[dict], **protocol) -> list[dict]:
     """Samples as our own tasks write them."""
     told = {"questions": "gsm8k_test", "prompt": "eval_boxed", "cutoff": 768, "tokenizer": "qwen",
@@ -305,7 +361,9 @@ def test_samples_missing_or_short(write: Writer) -> None:
 @pytest.mark.parametrize(("change", "said"), [
     (lambda text: text + text.splitlines(keepends=True)[0], "twice"),
     (lambda text: text.replace("so we add", "[LMMS_EVAL_REQUEST_FAILED]", 1), "1 requests failed"),
-    (lambda text: text[:-9], "row 3 is not JSON"),
+    (lambda text: text[:-9], "row 3 is not JSON"), (lambda text: "", "holds no samples"),
+    (lambda text: text.replace('"target": "10"', '"target": null'),
+     "1 documents have no gold answer"),
 ])
 def test_damaged_samples(write: Writer, change, said: str) -> None:
     folder = write("one", {"drp_gsm8k": documents(3, set(), 5)})
