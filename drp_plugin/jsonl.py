@@ -255,12 +255,10 @@ def check_output(output: str | Path, given: str | Path = "-", begins: bytes = b"
     check_folder(path.resolve().parent)
 
 
-def check_folder(folder: Path) -> None:
+def check_folder(folder: Path, fix: str = "Give another place with -o") -> None:
     """Raises UserError where this folder cannot be made or written to."""
     there = next(p for p in (folder, *folder.absolute().parents) if p.exists() or p.is_symlink())
     if not there.is_dir():
-        raise UserError("is a file, not a folder to write to", file=there,
-                        fix="Give another place with -o")
+        raise UserError("is a file, not a folder to write to", file=there, fix=fix)
     if not os.access(there, os.W_OK | os.X_OK):
-        raise UserError("cannot be written to: permission denied", file=there,
-                        fix="Give another place with -o")
+        raise UserError("cannot be written to: permission denied", file=there, fix=fix)

@@ -19,14 +19,12 @@ from drp_plugin.resources import filled
 from drp_plugin.sampling.arguments import pair
 from drp_plugin.training import dataset_info, mixing, sft_set, workspace
 from drp_plugin.training.preflight import check_config
-from drp_plugin.training.preflight.findings import Preflight
 from drp_plugin.training.sft_set import Built, SetSettings
 from drp_plugin.training.sources import Why
 from drp_plugin.training.templates import DEFAULT_TEMPLATE
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _SIDE = 500  # Characters of a decoded row's beginning and end
-_COLOURS = {"error": "red", "warning": "yellow", "info": "cyan"}
 
 
 @click.command(help=page("init"))
@@ -134,24 +132,6 @@ def check(config: Path, overrides: tuple[str, ...], full: bool, quiet: bool, as_
                                "findings": [asdict(f) for f in report.findings]},
                               ensure_ascii=False))
         return code
-    if not quiet:
-        _print_rows(report, color, full)
-    for finding in report.problems if quiet else report.findings:
-        level = click.style(f"{finding.level:7}", fg=_COLOURS[finding.level])
-        click.echo(f"{level} {finding.code}: {visible(finding.text)}", color=color)
-    if not quiet and not report.problems:
-        click.echo("\nnothing wrong found", color=color)
+    click.echo(filled("check.txt.jinja", report=report, quiet=quiet, full=full, style=click.style,
+                      visible=visible, side=_SIDE), nl=False, color=color)
     return code
-
-
-def _print_rows(report: Preflight, color: bool | None, full: bool) -> None:
-    for example in report.examples:
-        click.echo(click.style(f"--- {example.note} ---", bold=True), color=color)
-        for title, text, colour in (("masked:  ", example.masked, "bright_black"),
-                                    ("trained: ", example.trained, "green")):
-            if not full and len(text) > 2 * _SIDE:  # both ends are what templates get wrong
-                text = (f"{text[:_SIDE]}\n[… {len(text) - 2 * _SIDE:,} characters more, "
-                        f"whole with --full …]\n{text[-_SIDE:]}")
-            click.echo(click.style(title, bold=True) + click.style(visible(text), fg=colour),
-                       color=color)
-        click.echo("")

@@ -34,12 +34,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 class StudentModel(lmms):  # type: ignore[misc]
     """A student behind lmms-eval's model interface.
 
-    Arguments that all of them take: `pretrained` (or `model`): folder or hub name;
-    `max_new_tokens`: a cap on what the task asks for; `stop_at_cutoff`: generate no more than
-    the protocol reads; `stop_loops`: end completions that go round in circles; `seed` (default:
-    the first of --seed); `thinking=False` for a model that does not think; `thinking_budget`:
-    thinking that is not closed after so many tokens is closed, and the answer asked for;
-    `ledger`: file that keeps finished completions (default: in --output_path; `none` for none).
+    docs/evaluation.md has the arguments that all of them take.
     """
 
     is_simple = False

@@ -1,17 +1,8 @@
 """Whose fault an error is: the account's, the run's, the row's or the moment's.
 
 One table for every provider and server, for live requests, errors in a body with status 200, and
-the lines of a batch's error file.
-
-| whose | becomes | what the run does |
-|---|---|---|
-| the account's (key, balance, a day's quota) | `Unusable` | stops, with a way on |
-| the run's (model, a setting, what the server cannot do) | `Unusable` | stops, with a way on |
-| the row's (too long, withheld) | `TooLong`, `TeacherError` | rejects the row, or shortens |
-| the moment's | `Transient` | asks again, with growing waits |
-
-A refusal that no line of the table knows is the row's, until a server is seen to refuse
-everything (`Persistent`).
+the lines of a batch's error file; docs/extending.md shows what becomes of each. A refusal that no
+line of the table knows is the row's, until a server is seen to refuse everything (`Persistent`).
 """
 
 import contextlib

@@ -5,9 +5,7 @@ One SQLite file per run directory. A request is keyed by everything that determi
 across stages, restarts, `kill -9`, or processes that share the directory.
 
 One writer thread puts everything that is waiting into a single transaction; each caller goes on
-once that is on the disk. Claims are kernel locks on one byte of a file beside the ledger: a
-process that dies, however it dies, loses them in the same instant. On a network disk the file
-has a rollback journal, as a write-ahead log's shared memory is one machine's (see `ledger_disk`).
+once that is on the disk. Claims are kernel locks, which die with their process (`ledger_disk`).
 """
 
 import asyncio
@@ -57,10 +55,9 @@ class Entry(NamedTuple):
 class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
     """A durable, shared map from request keys to answers. Safe for threads and processes.
 
-    The first answer stored under a key stays: a second `put` of the same key is ignored. After
-    claiming a key, check again whether the answer is there: another process may just have stored
-    it. Raises UserError when the file cannot be opened or is no ledger; so does every method when
-    the disk is full or the file is damaged.
+    The first answer stored under a key stays. After claiming a key, check again whether the answer
+    is there: another process may just have stored it. Raises UserError when the file cannot be
+    opened or is no ledger; so does every method when the disk is full or the file is damaged.
     """
 
     def __init__(self, path: str | Path) -> None:

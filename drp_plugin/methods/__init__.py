@@ -1,7 +1,7 @@
 """The compared ways to a shorter trace, one file for each kind (docs/methods.md).
 
 A method's module has a function `method`, from what the command gives it to a `Method`. A new one
-is such a file and a line in `METHODS`. Direct distillation has a command of its own.
+is such a file and a line in `data/methods.yaml`. Direct distillation has a command of its own.
 """
 
 from collections.abc import Callable, Iterable
@@ -13,19 +13,9 @@ from drp_plugin.llm.messages import Request, Teacher
 from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.dialogue import Prune
 from drp_plugin.records import Reject, Trace
+from drp_plugin.resources import table
 
-METHODS = {
-    "earliest-correct": ("earliest_correct", "the shortest prefix that states the answer"),
-    "shortest-correct": ("own_samples", "each question's shortest correct sample"),
-    "mixchain:K": ("own_samples", "CoT-Valve's solution K, 4 (longest sample) to 0 (shortest)"),
-    "random:RATIO": ("controls", "control: random steps go, RATIO of the tokens stay"),
-    "no-thinking": ("controls", "control: the answer part alone"),
-    "entropy:MODEL[@RATIO]": ("importance", "the steps of lowest entropy go"),
-    "perplexity:MODEL[@RATIO]": ("importance", "steps that the answer does not need go"),
-    "pir:MODEL[@RATIO]": ("importance", "the same, for steps of checking alone"),
-    "tale-estimate:MODEL": ("tale", "the student's answer under the budget that it estimates"),
-    "tale-search:MODEL": ("tale", "the student's answer under the least budget that is enough"),
-}
+METHODS: dict[str, tuple[str, str]] = table("methods.yaml")["methods"]
 """How `--teacher` spells each method, its module, and what a command's help says of it."""
 
 

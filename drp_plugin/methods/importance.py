@@ -1,14 +1,8 @@
 """Steps go by their importance to a local model: `entropy:MODEL`, `perplexity:MODEL`, `pir:MODEL`.
 
-`entropy`: a step's entropy is the sum of its tokens' entropies. As in the paper on step entropy,
-the lowest 80 % of the steps go. That paper leaves a mark where a step stood; here the rest is
-joined. `perplexity`: a step's importance is how much the perplexity of A rises without it, each
-step taken out alone; steps of no importance go. `pir` lets only steps of checking and correcting
-go, as PIR does; there a model classifies the steps, here their words do. With `@RATIO` the least
-important steps go until that share of R's tokens is left. The statement of the answer stays.
-
-The model runs by transformers, on a CPU or one GPU. It is asked like a teacher, so that its
-scores are kept in the run's ledger.
+`entropy`: a step's entropy is the sum of its tokens' entropies. `perplexity`: its importance is how
+much the perplexity of A rises without it alone. docs/methods.md compares them with their papers.
+The model is asked like a teacher, so that its scores are kept in the run's ledger.
 """
 
 import asyncio

@@ -1,10 +1,7 @@
-"""One of a question's own samples, by its length: no teacher.
+"""One of a question's own samples, by its length: no teacher (docs/methods.md).
 
-Samples are rows with one question, wherever they stand in the file. `shortest-correct` keeps the
-shortest that is right. `mixchain:K` keeps CoT-Valve's solution K: 4 is the longest, 0 the shortest,
-the others lie evenly between; where there are fewer than five, neighbours share one, so that every
-solution has every question. `original` is the longest, so that preference pairs of
-`shortest-correct` are Sky-T1-Flash's.
+The samples between CoT-Valve's longest, 4, and shortest, 0, lie evenly; where there are fewer than
+five, neighbours share one, so that every solution has every question.
 """
 
 import asyncio

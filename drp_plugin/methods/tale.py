@@ -1,9 +1,7 @@
 """TALE: the student's own answers under a token budget, with the prompts of the task `drp_tale`.
 
-`tale-estimate:MODEL` has the student name the budget (TALE-EP); one that cannot be read falls back
-to "Let's think step by step:". `tale-search:MODEL` halves it, from the length of the trace on,
-while the answer stays right and gets shorter. The rows are TALE-PT's sets: as they are for SFT, as
-pairs with the trace's own response for DPO.
+`tale-search:MODEL` halves the budget, from the length of the trace on, while the answer stays right
+and gets shorter. The rest is in docs/methods.md.
 """
 
 import asyncio

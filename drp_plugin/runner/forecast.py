@@ -1,9 +1,8 @@
 """`--forecast`: a pilot, and the projected cost of the whole run.
 
-The input is cut by length into strata of equal row counts, each of which gives the pilot as many
-rows. A row's cost grows with its length, and all lengths are known: totals are the pilot's figures
-per character of trace times all characters (the ratio estimator), with 95 % intervals from the
-rows' deviations, stratum by stratum. The pilot's replies stay in the ledger.
+The pilot takes as many rows from each of some strata of equal row counts, by length. Totals are its
+figures per character of trace times all characters (the ratio estimator), with 95 % intervals from
+the rows' deviations, stratum by stratum. The pilot's replies stay in the ledger.
 """
 
 import math

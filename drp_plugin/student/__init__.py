@@ -1,8 +1,7 @@
 """The embedded student: a toy reasoning model of a few MB and the problems it can solve.
 
-It exists so that the whole of DRP can be seen and tested without a hub and without a GPU. It was
-trained from scratch on generated word problems, and it knows nothing else. The scripts that made
-it and its problems are in `scripts/student/` of a checkout.
+With it, the whole of DRP can be seen and tested without a hub and a GPU. It knows nothing but its
+generated word problems. `scripts/student/` of a checkout made both.
 """
 
 import gzip

@@ -1,10 +1,9 @@
 """The offline teacher: rules, no language model.
 
-It reads the same prompts and answers in the same formats as any teacher, so that the whole loop
-runs, and can be tested, without a network, a key or a cost. What it does is made for R1-style
-English mathematics: it segments at sentence and clause level, labels skills, and drops
-hesitation, repetition, dead ends, re-checks and everything behind the answer, while it keeps
-whatever the answer's numbers depend on. It understands nothing: a language model prunes better.
+It reads the same prompts and answers in the same formats as any teacher. Made for R1-style English
+mathematics, it segments at sentence and clause level, labels skills, and drops hesitation,
+repetition, dead ends, re-checks and everything behind the answer, while it keeps whatever the
+answer's numbers depend on.
 """
 
 import hashlib

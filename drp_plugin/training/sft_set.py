@@ -140,12 +140,8 @@ def build(sources: str | PathLike[str] | Sequence[str | PathLike[str]], folder: 
     """Read, sort out, mix, write and register one data set in `folder`.
 
     A source is what `prune` returns, its folder, or a file of rows. With the student's `tokenizer`,
-    as in `TokenCounter.load`, rows over the cutoff are left out.
-
-    Writes `NAME.json` (the set), `NAME.provenance.jsonl` (where each row of it comes from),
-    `NAME.dropped.jsonl` (each row left out, with its reason), `NAME.card.json` and `NAME.md`, and
-    adds NAME to `dataset_info.json`. Equal rows, settings and seeds give equal bytes.
-
+    as in `TokenCounter.load`, rows over the cutoff are left out. docs/training.md has the files
+    that are written. Equal rows, settings and seeds give equal bytes.
     Raises UserError for unreadable sources, a name that is taken, an empty result, and, without
     `replace_set`, for a set of that name with other rows.
     """

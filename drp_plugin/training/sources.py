@@ -1,9 +1,6 @@
 """Candidates for training: rows of run directories of `drp prune` and of plain JSONL files, without
-questions that also occur in a test set, exactly or nearly.
-
-The index holds only the test questions, which are few; training rows are compared one at a time. So
-it is exact, unlike MinHash, needs no dependency, and memory stays flat.
-"""
+questions that also occur in a test set, exactly or nearly. Its index holds only the test questions,
+which are few: so it is exact, and memory stays flat."""
 
 import contextlib
 import hashlib

@@ -94,9 +94,7 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
     `dataset_dir` is where `drp build` puts its sets (default: `folder/data`). A student in `models`
     under its own name is used instead of the hub's. An existing file that differs is the user's and
     is kept, unless `force`. With `student` the files of the paper's 7B model are made its own, and
-    those of the other models are left out.
-
-    Raises UserError when `models` is no folder.
+    those of the other models are left out. Raises UserError when `models` is no folder.
     """
     folder = folder.resolve()
     if models is not None and not models.is_dir():

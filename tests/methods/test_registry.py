@@ -7,6 +7,7 @@ import sys
 from types import ModuleType
 
 import pytest
+import yaml
 from made_samples import sample
 
 from drp_plugin import methods
@@ -32,12 +33,12 @@ def test_the_help_and_the_page_name_every_method(capsys):
 
 def test_the_pages_example_works(prune, monkeypatch):
     source = re.search(r"```python\n(.*?)```", page(), re.DOTALL)[1]
-    line = re.search(r'Its line: `("no-repeats": \(.*?\))`', page())[1]
+    line = re.search(r"Its line: `(no-repeats: .*?)`", page())[1]
     assert len(source.splitlines()) <= 40
     module = ModuleType("drp_plugin.methods.no_repeats")
     exec(source, module.__dict__)
     monkeypatch.setitem(sys.modules, module.__name__, module)
-    for name, entry in eval(f"{{{line}}}").items():
+    for name, entry in yaml.safe_load(line).items():
         monkeypatch.setitem(methods.METHODS, name, entry)
     row = sample("r", 0)
     row["response"] = ("<think>\n2 + 3 = 5. Wait, is it? 2 + 3 = 5. So the answer is 5.\n</think>"

@@ -190,7 +190,7 @@ def adapter(byte_model, tmp_path):
         folder = tmp_path / "adapter"
         shutil.rmtree(folder, ignore_errors=True)
         model = get_peft_model(AutoModelForCausalLM.from_pretrained(base), LoraConfig(
-            task_type="CAUSAL_LM", r=4, target_modules=["q_proj", "v_proj"]))
+            task_type="CAUSAL_LM", r=8, target_modules=["q_proj", "v_proj"]))
         model.save_pretrained(folder)
         if named:
             file = folder / "adapter_config.json"

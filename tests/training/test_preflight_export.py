@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
+import tiny_models as tiny
 import yaml
 from preflight_help import codes
 
@@ -23,10 +23,8 @@ from drp_plugin.training.preflight.check_config import check  # noqa: E402
 def export(tmp_path, byte_model):
     """An export YAML with its adapter; keywords change the settings."""
     def make(**changes: object) -> Path:
-        adapter = tmp_path / "adapter"
-        adapter.mkdir(exist_ok=True)
-        (adapter / "adapter_config.json").write_text(
-            json.dumps({"base_model_name_or_path": str(byte_model)}))
+        adapter = tiny.adapter_without_layers(
+            tmp_path / "adapter", base_model_name_or_path=str(byte_model))
         path = tmp_path / "export.yaml"
         path.write_text(yaml.safe_dump({
             "model_name_or_path": str(byte_model), "adapter_name_or_path": str(adapter),
@@ -42,9 +40,8 @@ def test_a_good_export_passes_in_silence(export):
 @pytest.mark.parametrize("path", sorted(resource("llamafactory_configs").glob("export/*.yaml")),
                          ids=lambda path: path.stem)
 def test_shipped_exports_pass_in_silence(path, byte_model, tmp_path, monkeypatch):
-    adapter = tmp_path / yaml.safe_load(path.read_text())["adapter_name_or_path"]
-    adapter.mkdir(parents=True)
-    (adapter / "adapter_config.json").write_text("{}")
+    tiny.adapter_without_layers(
+        tmp_path / yaml.safe_load(path.read_text())["adapter_name_or_path"])
     monkeypatch.chdir(tmp_path)
     assert codes(path, model=str(byte_model)) == []
 

@@ -161,3 +161,14 @@ def config_only(folder: Path, shape: str = "7B") -> Path:
         "rope_theta": 10000, "rms_norm_eps": 1e-6, "tie_word_embeddings": False,
         "torch_dtype": "bfloat16"}))
     return folder
+
+
+def adapter_without_layers(folder: Path, **settings: object) -> Path:
+    """A folder that can be read as an adapter: a configuration, and weights of which there are
+    none."""
+    from safetensors.numpy import save_file
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "adapter_config.json").write_text(json.dumps(settings))
+    save_file({}, folder / "adapter_model.safetensors")
+    return folder

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from drp_plugin.errors import UserError
+from drp_plugin.jsonl import check_folder
 from drp_plugin.resources import table
 from drp_plugin.training.preflight import costs, files, framework, setchecks, weights
 from drp_plugin.training.preflight.findings import Preflight
@@ -22,22 +23,23 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
     """Check a training (or export) YAML with LLaMA-Factory's own parser and data code.
 
     `model` replaces `model_name_or_path`: a folder with tokenizer and config is enough.
-    `max_cut` (0) is the share of rows, in percent, that `cutoff_len` may cut; `examples` (2) are
-    kept; `gpus` will train (default: as the YAML or the environment says). `prompt` names the
-    prompt that the student will be asked with (default: that of the evaluation tasks).
-
-    Raises UserError when the YAML cannot be read or LLaMA-Factory refuses it, or when the
-    student's tokenizer cannot be had: nothing can be proved then.
+    `max_cut` (0) is the percentage of rows that `cutoff_len` may cut; `examples` (2) are kept;
+    `gpus` will train (default: as the YAML or the environment says). `prompt` names the prompt of
+    inference (default: the tasks'). Raises UserError when the YAML cannot be read or LLaMA-Factory
+    refuses it, or when the student's tokenizer cannot be had.
     """
     path = Path(path)
     if not path.is_file():  # checked before anything heavy is imported
         raise UserError("is a folder" if path.is_dir() else "no such file", file=path,
                         fix="Give a YAML file" if path.is_dir() else "Check the path")
+    if path.suffix not in (".yaml", ".yml"):
+        raise UserError("llamafactory-cli takes no other file than .yaml and .yml for settings",
+                        file=path, fix="Rename it")
     framework.require()
     raw = files.read_yaml(path, list(overrides))
     if model is not None:
         raw["model_name_or_path"] = model
-    case = Preflight(str(path))
+    case = Preflight(str(path), lent=model is not None)
     if raw.get("export_dir") and not raw.get("do_train"):
         framework.parse(case, raw)
         _check_export(case)
@@ -70,11 +72,10 @@ def _check_training(case: Preflight, progress: Progress, *, gpus: int | None = N
         return
     check_rows(case, prompt=prompt, max_cut=max_cut, examples=examples,
                tick=progress(len(case.rows)))
+    costs.find_checkpoint(case)
     costs.schedule(case, gpus)
     costs.check_resume(case)
-    if case.student is None:
-        case.add("no_config")
-    elif counts and not case.raw.get("use_cpu"):
+    if counts and not case.raw.get("use_cpu"):
         costs.memory(case, *counts)
 
 
@@ -83,17 +84,20 @@ def _check_export(case: Preflight) -> None:
     if case.raw.get("quantization_bit"):
         case.add("quantized_merge")
     target = Path(str(case.model.export_dir))
-    sources = [("model_name_or_path", case.name), *(
-        ("adapter_name_or_path", name) for name in case.model.adapter_name_or_path or [])]
-    over = next((key for key, name in sources
-                 if name and Path(name).resolve() == target.resolve()), None)
-    if over:
+    if over := _source_at(case, target):
         case.add("overwrites_source", folder=target, name=over)
     elif target.is_dir() and any(target.iterdir()):
         case.add("overwrites", folder=target)
     _check_exported_tokens(case)
     weights.check_adapters(case, "train first")
     case.add("export", folder=case.model.export_dir)
+
+
+def _source_at(case: Preflight, target: Path) -> str | None:
+    """The setting that names this folder as the model or an adapter."""
+    sources = [("model_name_or_path", case.name), *(
+        ("adapter_name_or_path", name) for name in case.model.adapter_name_or_path or [])]
+    return next((key for key, name in sources if Path(name).resolve() == target.resolve()), None)
 
 
 def _check_exported_tokens(case: Preflight) -> None:
@@ -137,13 +141,26 @@ def _check_values(case: Preflight) -> bool:
 
 
 def _check_run(case: Preflight) -> None:
-    """Is anything trained, and do rows stored by an earlier run replace the set?"""
+    """Is anything trained, and do rows stored by an earlier run replace the set? Can the results be
+    written, and over what?"""
     training, data = case.training, case.data
     if not (training.do_train or training.do_eval or training.do_predict):
         case.add("no_training")
-    if data.packing and case.finetuning.stage in _STAGES and \
+    if data.packing and case.finetuning.stage == "sft" and \
             (length := data.cutoff_len + 1) % _PADDED:
         case.add("pack_length", length=length, multiple=_PADDED,
                  mended=-(-length // _PADDED) * _PADDED)
     if data.tokenized_path is not None and framework.has_stored_rows(str(data.tokenized_path)):
         case.add("stored_rows", folder=data.tokenized_path)
+    elif data.tokenized_path is not None and data.streaming:
+        case.add("bad_stream")
+    for name, folder in (("output_dir", training.output_dir),
+                         ("tokenized_path", data.tokenized_path)):
+        try:
+            check_folder(Path(str(folder or ".")), f"Give another {name}")
+        except UserError as error:
+            case.add("bad_output", name=name, fault=error)
+    if over := _source_at(case, Path(training.output_dir)):
+        case.add("overwrites_source:output", folder=training.output_dir, name=over)
+    if "report_to" not in case.raw and training.report_to:
+        case.add("reports", names=", ".join(training.report_to))

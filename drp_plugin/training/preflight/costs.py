@@ -1,6 +1,5 @@
 """A training's steps, batch and GPU memory; and where it resumes."""
 
-import contextlib
 import math
 import os
 from pathlib import Path
@@ -8,25 +7,19 @@ from pathlib import Path
 from drp_plugin.training.preflight import framework
 from drp_plugin.training.preflight.files import first_line, read_object
 from drp_plugin.training.preflight.findings import Preflight
-from drp_plugin.training.preflight.weights import check_adapter, empty_model
+from drp_plugin.training.preflight.weights import adapted, empty_model, misfit
 
 GIB = 2**30
 _STATE = "trainer_state.json"  # what the trainer reads first in a checkpoint
-_ANEW = "To train anew, set overwrite_output_dir: true or take another output_dir"
 
 
 def _processes(case: Preflight, asked: int | None) -> int:
     """Number of GPUs: as asked, from Ray's workers, from the launcher's environment, else 1."""
-    def of_launcher(name: str) -> int:
-        value = os.environ.get(name, "")
-        return max(1, int(value)) if value.isdecimal() else 1  # also takes `gpu` and `auto`
-
-    if asked:
-        return asked
-    if "ray_num_workers" in case.raw:
-        return int(case.training.ray_num_workers)
-    several = "NPROC_PER_NODE" in os.environ
-    return of_launcher("NPROC_PER_NODE") * of_launcher("NNODES") if several else 1
+    if asked or "ray_num_workers" in case.raw:
+        return asked or int(case.training.ray_num_workers)
+    names = ("NPROC_PER_NODE", "NNODES") if "NPROC_PER_NODE" in os.environ else ()
+    given = (os.environ.get(name, "") for name in names)
+    return math.prod(max(1, int(n)) if n.isdecimal() else 1 for n in given)  # `auto` is one too
 
 
 def schedule(case: Preflight, gpus: int | None) -> None:
@@ -43,7 +36,7 @@ def schedule(case: Preflight, gpus: int | None) -> None:
     dropped = {rows[number]["_place"] for number in case.broken}
     fit = [i for i, place in enumerate(train["_place"]) if place not in dropped]
     count, packed = len(fit), ""
-    if data.packing and fit:
+    if data.packing and fit and case.finetuning.stage == "sft":
         count = framework.packs(case, train.select(fit))
         packed = f" in {count} packs of up to {data.cutoff_len} tokens"
     steps = _steps(case, count, gpus)
@@ -56,7 +49,11 @@ def schedule(case: Preflight, gpus: int | None) -> None:
     case.add("schedule", rows=len(fit), packed=packed, held_out=held_out, steps=steps,
              batch=batch, micro=micro, accumulation=accumulation, gpus=gpus,
              plural="GPUs" if gpus > 1 else "GPU (--gpus N for more)")
-    every = training.eval_steps
+    if fault := framework.trainer_fault(case, steps):
+        case.add("trainer_fails", fault=fault)
+    warmup, every = training.get_warmup_steps(steps), training.eval_steps
+    if warmup >= steps and str(training.lr_scheduler_type.value) != "constant":
+        case.add("warmup", warmup=warmup, steps=steps)
     if str(getattr(training.eval_strategy, "value", "")) == "steps" and every and every > steps:
         case.add("never_evaluated", every=every, steps=steps)
 
@@ -71,8 +68,10 @@ def _steps(case: Preflight, rows: int, gpus: int) -> int:
                      * math.ceil(batches / training.gradient_accumulation_steps))
 
 
-def check_resume(case: Preflight) -> None:
-    """Does training resume from output_dir's last checkpoint, and is anything left to train?"""
+def find_checkpoint(case: Preflight) -> None:
+    """Where does training resume? From output_dir's last checkpoint, unless the YAML says. Before
+    version 5, transformers then goes on with that run's rows a GPU."""
+    import transformers
     from transformers.trainer_utils import get_last_checkpoint
 
     resume, output = case.training.resume_from_checkpoint, case.training.output_dir
@@ -83,50 +82,88 @@ def check_resume(case: Preflight) -> None:
     if not folder:
         return case.add("no_checkpoint", folder=output)
     try:
-        state = read_object(folder / _STATE)
+        case.resumed = folder, read_object(folder / _STATE)
     except (OSError, ValueError):
-        return case.add("no_checkpoint:state", folder=folder, state=_STATE, anew=_ANEW)
+        return case.add("no_checkpoint:state", folder=folder, state=_STATE)
+    before, args = case.resumed[1].get("train_batch_size"), case.training
+    if before not in (None, given := args.per_device_train_batch_size) and (
+            transformers.__version__ < "5" or args.auto_find_batch_size):
+        case.add("resume_batch", folder=folder, before=before, given=given)
+        args.per_device_train_batch_size = before
+
+
+def check_resume(case: Preflight) -> None:
+    """Is anything left to train, and can what is stored there be trained on?"""
+    if case.resumed is None:
+        return
+    folder, state = case.resumed
     done, steps = int(state.get("global_step") or 0), case.facts.get("steps", 0)
     if steps and done >= steps:
-        return case.add("already_trained", folder=folder, steps=steps, anew=_ANEW)
+        return case.add("already_trained", folder=folder, steps=steps)
     case.add("resume", folder=folder, done=done, steps=steps or "an unknown number")
+    if fault := _unlike(case, folder):
+        return case.add("resume_other", folder=folder, fault=fault)
     planned = state.get("max_steps")
     if steps and planned and planned != steps:
-        case.add("resume_differs", folder=folder, planned=planned, steps=steps, anew=_ANEW)
+        case.add("resume_differs", folder=folder, planned=planned, steps=steps)
     elif newer := next((name for name in case.data.dataset or []
                         if (file := Path(str(case.data.dataset_dir)) / f"{name}.json").is_file()
                         and file.stat().st_mtime > (folder / _STATE).stat().st_mtime), None):
-        case.add("resume_differs:newer", name=newer, folder=folder, anew=_ANEW)
-    with contextlib.suppress(OSError, ValueError):
-        check_adapter(case, folder)
+        case.add("resume_differs:newer", name=newer, folder=folder)
+
+
+def _unlike(case: Preflight, folder: Path) -> str | None:
+    """How a checkpoint differs from what the YAML trains: an adapter of this shape, or a model."""
+    adapter = (folder / "adapter_config.json").is_file()
+    if case.made is None or not (adapter or any(folder.glob("*model*"))):
+        return None
+    if adapter != hasattr(case.made, "peft_config"):
+        return f"it holds {'an adapter' if adapter else 'a whole model'}"
+    return misfit(folder, case.made) if adapter else None
 
 
 def count_parameters(case: Preflight) -> tuple[int, int] | None:
-    """Parameters in all, and the trained ones (also of an adapter); None if they cannot be
-    counted."""
+    """Parameters in all, and the trained ones; None if they cannot be counted."""
+    goes_on = case.model.adapter_name_or_path and not case.finetuning.create_new_adapter
     model = None
     try:
         model = empty_model(case.student)
         parameters = sum(p.numel() for p in model.parameters())
-        model = framework.make_trainable(case, model)
+        layers = [name for name, _ in model.named_modules()]
+        if goes_on:
+            folder = Path(case.model.adapter_name_or_path[-1]) / (case.model.adapter_folder or "")
+            case.made = adapted(model, folder)
+            rank, kept = case.raw.get("lora_rank"), case.made.peft_config["default"].r
+            if rank not in (None, kept):
+                case.add("adapter_keeps", rank=rank, kept=kept, folder=folder)
+        else:
+            case.made = framework.make_trainable(case, model)
+            _check_targets(case, layers)
     except Exception as error:  # also an architecture that this transformers does not know
-        goes_on = case.model.adapter_name_or_path and not case.finetuning.create_new_adapter
         if model is not None and isinstance(error, ValueError) and not goes_on:
             case.add("not_trainable", fault=first_line(error))
-        else:  # an old adapter has its own layers
+        else:  # an adapter that is elsewhere has its own layers
             case.add("parameters", error=type(error).__name__)
         return None
-    return parameters, sum(p.numel() for p in model.parameters() if p.requires_grad)
+    return parameters, sum(p.numel() for p in case.made.parameters() if p.requires_grad)
+
+
+def _check_targets(case: Preflight, layers: list[str]) -> None:
+    """Has the model each layer that is to be trained? PEFT leaves out the others in silence."""
+    names = {*case.finetuning.lora_target, *(case.finetuning.additional_target or ())} - {"all"}
+    lost = sorted(name for name in names if not any(
+        f".{layer}".endswith(f".{name}") for layer in layers))
+    if lost and case.finetuning.finetuning_type == "lora":
+        case.add("no_layer", names=", ".join(lost))
 
 
 def memory(case: Preflight, parameters: int, trained: int) -> None:
     """An estimate for one GPU: weights, adapter and its optimizer, activations, logits.
 
-    With gradient checkpointing, LLaMA-Factory's default, one tensor a layer is kept; without it,
-    the peak of one layer for each layer (not measured). The peak comes with the loss (logits in
-    bf16 and fp32, and a gradient) or, where the vocabulary is small, in the layer that is worked
-    on. With the 7B and the 1.5B student on an H200 the estimate is within 1 % of what tensors took,
-    from 1,024 to 16,384 tokens (`python benchmarks/gpu.py`).
+    With gradient checkpointing one tensor a layer is kept; without it, the peak of one layer for
+    each (not measured). The peak comes with the loss (logits in bf16 and fp32, and a gradient) or,
+    where the vocabulary is small, in the layer that is worked on. docs/scaling.md compares it with
+    measured trainings.
     """
     config, gpus, bits = case.student, case.facts["gpus"], case.model.quantization_bit
     width = 2 if case.training.bf16 else 4  # or fp16, which the parser was given as bf16

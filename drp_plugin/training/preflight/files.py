@@ -28,7 +28,23 @@ def first_line(error: BaseException) -> str:
 
 def cause_of(error: BaseException) -> BaseException:
     """The error inside those that `datasets` wraps around another."""
-    return cause_of(error.__cause__) if error.__cause__ is not None else error
+    inner = error.__context__ if "Failed to convert" in str(error) else error.__cause__
+    return cause_of(inner) if inner is not None else error
+
+
+def json_fault(path: Path) -> str | None:
+    """Why a file is neither a JSON array nor JSONL, which `datasets` does not say; None for one
+    that is, and for no such file."""
+    if path.suffix not in (".json", ".jsonl") or not path.is_file():
+        return None
+    try:
+        text = path.read_text("utf-8")
+        whole = text.lstrip("\ufeff\n ").startswith("[")
+        for line in filter(str.strip, [text] if whole else text.splitlines()):
+            loads(line)
+    except ValueError as error:
+        return f"{path} is not JSON in UTF-8 ({error})"
+    return None if text.strip() else f"{path} is empty"
 
 
 def read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
@@ -45,8 +61,13 @@ def read_yaml(path: Path, overrides: list[str]) -> dict[str, Any]:
     return {str(key): value for key, value in settings.items()}
 
 
-def refusal(path: str, error: Exception, classes: list[type]) -> UserError:
+def refusal(path: str, error: Exception, classes: list[type],
+            settings: dict[str, Any]) -> UserError:
     """What the parser refused, with the probable meaning of an unknown setting."""
+    if isinstance(error, AttributeError) and "'list'" in str(error):
+        lists = ", ".join(key for key, value in settings.items() if isinstance(value, list))
+        return UserError(f"LLaMA-Factory takes no list here: {lists}", file=path,
+                         fix="Write its parts as one text, with commas between them")
     unknown = re.findall(r"'([^']+)'", str(error)) if "not used by" in str(error) else []
     if not unknown:
         return UserError(f"LLaMA-Factory refuses it: {first_line(error)}", file=path)

@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
@@ -56,7 +57,10 @@ def quiet() -> Iterator[None]:
 
 
 class BadSet(Exception):
-    """Why a data set is not available, and how to mend it, in one line."""
+    """Why a data set is not available, and how to mend it, in one line: its words are `set:KEY`."""
+
+    def __init__(self, key: str, /, **values: Any) -> None:
+        super().__init__(WORDS[f"set:{key}"][1].format(**values))
 
 
 @dataclass(frozen=True)
@@ -92,11 +96,14 @@ class Preflight:
     data: Any = None
     training: Any = None  # None for an export
     finetuning: Any = None
+    lent: bool = False  # whether --model replaces the YAML's: tokenizer and config are enough
     zero: int = 0  # the stage of ZeRO in the DeepSpeed plan
 
     used: Any = None  # the student's tokenizer as training loads and fixes it
     pristine: Any = None  # the same untouched, as inference loads it
     student: Any = None  # the model's config; None if not available
+    made: Any = None  # the student with what is trained, without weights
+    resumed: tuple[Path, dict[str, Any]] | None = None  # the checkpoint to resume from, its state
     stops: list[int] = field(default_factory=list)  # the ids that stop its generation
     template: Any = None  # LLaMA-Factory's, once it is known to fit
     layout: Family | None = None  # that template as text
@@ -113,10 +120,12 @@ class Preflight:
         return str(self.model.model_name_or_path)
 
     def add(self, key: str, /, **values: Any) -> None:
-        """Add a finding: its code, with `:CASE` where it has several, and what its text names."""
+        """Add a finding: its code, with `:CASE` where it has several, and what its text names.
+        `anew` is the way not to resume."""
         level, text = WORDS[key]
-        self.findings.append(
-            Finding(level, key.partition(":")[0], " ".join(text.format(**values).split())))
+        asked = self.raw.get("resume_from_checkpoint")
+        text = text.format(anew=WORDS["anew:asked" if asked else "anew"][1], **values)
+        self.findings.append(Finding(level, key.partition(":")[0], " ".join(text.split())))
 
     @property
     def problems(self) -> list[Finding]:

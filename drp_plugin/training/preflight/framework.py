@@ -1,9 +1,6 @@
-"""The one place that touches LLaMA-Factory's private parts: its parser, data code and templates.
-
-A check sees what the training will see: rows are loaded, mixed, split, encoded and packed by
-LLaMA-Factory itself. Settings that depend on the machine (GPUs, DeepSpeed, launchers) are removed
-first, or replaced while LLaMA-Factory is asked.
-"""
+"""The one place that touches LLaMA-Factory's private parts: its parser, data code and templates. It
+loads, mixes, splits, encodes and packs the rows itself. Settings that depend on the machine (GPUs,
+DeepSpeed, launchers) are removed first, or replaced while it is asked."""
 
 import contextlib
 import copy
@@ -24,6 +21,7 @@ SEEN = "0.9.5"
 # Settings that the parser accepts only on a GPU, or with DeepSpeed installed. DeepSpeed's file is
 # checked separately, and the parser gets the stage of its plan.
 _MACHINE = ("deepspeed", "tf32")
+_MEDIA = ("images", "videos", "audios")
 OWN_SYSTEM = "detailed thinking off"  # `openai` format puts it, unasked, in every system prompt
 
 
@@ -69,7 +67,7 @@ def parse(case: Preflight, raw: dict[str, Any], cache: Path | None = None) -> No
             else:
                 case.model, case.data, case.finetuning, _ = parser.get_infer_args(settings)
     except Exception as error:
-        raise files.refusal(case.config, error, known) from None
+        raise files.refusal(case.config, error, known, raw) from None
 
 
 def has_stored_rows(folder: str) -> bool:
@@ -109,6 +107,26 @@ def quantization_fault(case: Preflight) -> str | None:
             return files.first_line(error)
         except Exception:  # a package that is not on this machine
             return None
+    return None
+
+
+def trainer_fault(case: Preflight, steps: int) -> str | None:
+    """What the trainer dies of before its first step: loggers, schedule, early stopping."""
+    import torch
+    from transformers import EarlyStoppingCallback, get_scheduler
+    from transformers.integrations import integration_utils as reporting
+
+    args, state = case.training, Any
+    try:
+        with quiet():
+            for callback in reporting.get_reporting_integration_callbacks(args.report_to):
+                callback()
+            get_scheduler(args.lr_scheduler_type, torch.optim.SGD([torch.nn.Parameter()]),
+                          args.get_warmup_steps(steps), steps, args.lr_scheduler_kwargs or {})
+            if case.finetuning.early_stopping_steps is not None:
+                EarlyStoppingCallback().on_train_begin(args, state, state)
+    except (ValueError, RuntimeError, AssertionError, ImportError) as error:
+        return files.first_line(error)
     return None
 
 
@@ -159,33 +177,53 @@ def tokenizer_of(spec: str | None) -> Any:
 
 def load_rows(case: Preflight, name: str) -> "Dataset":
     """All rows of one registered set, aligned, before `max_samples`. Raises BadSet."""
-    loader = _part("data.loader")
-    data = _plain(case.data)
+    loader, data = _part("data.loader"), _plain(case.data)
     with quiet():
+        entry = _entry(case, name)
+        file = Path(str(data.dataset_dir)) / entry.dataset_name
         try:
-            (attributes,) = _part("data.parser").get_dataset_list([name], data.dataset_dir)
-            if bool(attributes.ranking) != case.pairs:
-                raise BadSet(f"is {'a preference' if attributes.ranking else 'an SFT'} set, which "
-                             f"stage {case.finetuning.stage!r} cannot use")
             with swapped(loader, align_dataset=lambda dataset, *_: dataset):
-                rows = loader._load_single_dataset(attributes, case.model, data, case.training)
-        except BadSet:
-            raise
+                rows = loader._load_single_dataset(entry, case.model, data, case.training)
+                if case.data.streaming:
+                    next(iter(loader._load_single_dataset(
+                        entry, case.model, case.data, case.training)))
+        except StopIteration:
+            raise BadSet("stream" if len(rows) else "empty") from None
         except Exception as error:
             what = files.first_line(files.cause_of(error))
-            raise BadSet("has no rows" if "corresponds to no data" in what
-                         else f"cannot be loaded: {what}") from None
+            empty = isinstance(error, IndexError) or "corresponds to no data" in what
+            raise BadSet("empty" if empty else "unread",
+                         fault=files.json_fault(file) or what) from None
         if not len(rows):
-            raise BadSet("has no rows")
+            raise BadSet("empty")
+        about = {"name": name, "columns": ", ".join(rows.column_names), **vars(entry)}
         try:
-            return loader.align_dataset(rows, attributes, data, case.training)
+            aligned = loader.align_dataset(rows, entry, data, case.training)
         except Exception as error:
             cause = files.cause_of(error)
-            what = (f"its rows have no {cause.args[0]!r}" if isinstance(cause, KeyError)
-                    else f"its rows are not in the format {attributes.formatting!r} "
-                         f"({files.first_line(cause)})")
-            raise BadSet(f"{what}; their columns are: {', '.join(rows.column_names)}. Mend "
-                         f"formatting, columns and tags of {name!r} in dataset_info.json") from None
+            key = cause.args[0] if isinstance(cause, KeyError) else ""
+            raise BadSet("format" if key == "" else "incomplete" if key is None else
+                         "column" if key in vars(entry).values() else "role",
+                         fault=files.first_line(cause), key=key, **about) from None
+    if not any(kept(case, row) for row in aligned):
+        raise BadSet("dropped", **about)
+    return aligned
+
+
+def _entry(case: Preflight, name: str) -> Any:
+    """A set's entry in dataset_info.json, as LLaMA-Factory reads it. Raises BadSet."""
+    try:
+        (entry,) = _part("data.parser").get_dataset_list([name], case.data.dataset_dir)
+    except (KeyError, TypeError, AttributeError):  # of an entry that is not what it takes it for
+        raise BadSet("entry") from None
+    if bool(entry.ranking) != case.pairs:
+        raise BadSet("pairs" if entry.ranking else "sft", stage=case.finetuning.stage)
+    return entry
+
+
+def kept(case: Preflight, row: dict[str, Any]) -> bool:
+    """Whether LLaMA-Factory trains on a row: its turns alternate, and its responses are there."""
+    return len(row["_prompt"]) % 2 == 1 and len(row["_response"]) == 1 + case.pairs
 
 
 def _plain(data: Any) -> Any:
@@ -237,5 +275,5 @@ def encode(case: Preflight, row: dict[str, Any],
     made = getattr(_part("data.processor"), kind)(
         template=case.template, tokenizer=case.used, processor=None, data_args=data
     )._encode_data_example(prompt=row["_prompt"], response=row["_response"], system=row["_system"],
-                           tools=row["_tools"], images=[], videos=[], audios=[])
+                           tools=row["_tools"], **{kind: row[f"_{kind}"] or [] for kind in _MEDIA})
     return [(made[0], made[1]), (made[2], made[3])] if case.pairs else [made]

@@ -12,8 +12,9 @@ from drp_plugin.grading import extract
 from drp_plugin.resources import resource
 from drp_plugin.student import model_path
 from drp_plugin.thinking import CLOSE, OPEN
+from drp_plugin.training.preflight.files import first_line
 from drp_plugin.training.preflight.findings import WORDS, Preflight, TrainedRow
-from drp_plugin.training.preflight.framework import OWN_SYSTEM, encode
+from drp_plugin.training.preflight.framework import OWN_SYSTEM, encode, kept
 from drp_plugin.training.templates import BARE, EVALUATED, asking
 
 MASK = -100
@@ -119,7 +120,7 @@ class _Tally:
         self.lengths: list[int] = []
         self.trained = 0  # tokens with a label
         self.cut_answers = 0  # rows that `cutoff_len` cuts before `</think>`
-        self.difference = ""
+        self.difference = self.refusal = ""
         self.prefilled: bool | None = None
 
     def fault(self, code: str, row: dict[str, Any]) -> None:
@@ -131,24 +132,29 @@ class _Tally:
     def text(self, row: dict[str, Any]) -> bool:
         """Look at a row's text; False where it cannot even be encoded."""
         prompt, response = row["_prompt"], row["_response"]
-        if len(prompt) % 2 != 1 or len(response) != 1 + self.case.pairs:
+        if not kept(self.case, row):
             self.fault("bad_row", row)
             return False
         for answer in response:
-            for code in faults(str(prompt[-1]["content"]), str(answer["content"] or ""),
+            for code in faults(str(prompt[-1]["content"] or ""), str(answer["content"] or ""),
                                self.marks):
                 self.fault(code, row)
-        return all(isinstance(message["content"], str) for message in (*prompt, *response))
+        return True
 
     def ids(self, row: dict[str, Any]) -> list[tuple[list[int], list[int]]]:
         """Encode a row as training does and compare it with what inference sends and stops at.
-        Returns its ids and labels, uncut, for each of its responses."""
+        Returns its ids and labels, uncut, for each of its responses; none where training dies."""
+        try:
+            sides = encode(self.case, row)
+        except Exception as error:  # whatever a template or formatter raises
+            self.refusal = self.refusal or first_line(error)
+            self.fault("not_encoded", row)
+            return []
         system, text = row["_system"] or self.case.data.default_system or "", row["_prompt"][0]
         self.systems[system] += 1
         self.prompts[next(name for (before, behind), name in self.frames.items()
                           if text["content"].startswith(before)
                           and text["content"].endswith(behind))] += 1
-        sides = encode(self.case, row)
         for ids, labels in sides:
             self.lengths.append(len(ids))
             trained = [i for i in labels if i != MASK]
@@ -179,7 +185,7 @@ class _Tally:
         if self.prefilled is None:
             self.prefilled = OPEN in self.case.pristine.decode(wanted[-8:])
         if ids[:len(wanted)] != wanted or len(wanted) < masked:
-            self.fault("prompt_differs", row)
+            self.fault("prompt_differs:turns" if row["_prompt"][1:] else "prompt_differs", row)
             self.difference = self.difference or _first_difference(self.case.used, ids, wanted)
 
     def example(self, row: dict[str, Any], ids: list[int], labels: list[int]) -> TrainedRow:
@@ -195,7 +201,7 @@ class _Tally:
         cut = counts["cut_rows"]
         for code in (code for code in WORDS if counts[code] and code != "cut_rows"):
             case.add(code, count=counts[code], total=total, first=self.first[code], mends=MENDS,
-                     difference=self.difference,
+                     difference=self.difference, refusal=self.refusal,
                      stops=", ".join(repr(case.used.decode([e])) for e in sorted(self.ends)))
         if cut:
             share = 100 * cut / total
@@ -239,10 +245,8 @@ def check_rows(case: Preflight, *, prompt: str | None, max_cut: float, examples:
     seen = _Tally(case, prompt)
     for number, row in enumerate(rows):
         tick()
-        if not seen.text(row):
+        if not seen.text(row) or not (sides := seen.ids(row)):
             case.broken.add(number)
-            continue
-        sides = seen.ids(row)
-        if len(case.examples) < examples:
+        elif len(case.examples) < examples:
             case.examples.append(seen.example(row, *sides[0]))
     seen.report(len(rows), max_cut)

@@ -3,20 +3,22 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from statistics import correlation
 from typing import TYPE_CHECKING, Any
 
 from drp_plugin.errors import meant
 from drp_plugin.training.preflight.files import first_line, read_object
 from drp_plugin.training.preflight.findings import BadSet, Preflight
-from drp_plugin.training.preflight.framework import load_rows, mixed
+from drp_plugin.training.preflight.framework import kept, load_rows, mixed
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 _SPLIT = re.compile(r"[_.-](train|trn|training)$")
-_OTHERS = ("val", "valid", "validation", "dev", "eval", "test", "heldout")
+_OTHER = re.compile(r"[_.-](val|valid|validation|dev|eval|test|heldout)$")
 
 
 def _registered(case: Preflight) -> dict[str, Any] | None:
@@ -28,46 +30,43 @@ def _registered(case: Preflight) -> dict[str, Any] | None:
 
 
 def load_sets(case: Preflight) -> "dict[str, Dataset]":
-    """Rows of every set that `dataset` names; a set that is not available becomes a finding."""
-    folder, names = case.data.dataset_dir, case.data.dataset or []
+    """Rows of every set that `dataset` and `eval_dataset` name; one that is not available becomes a
+    finding."""
+    folder = case.data.dataset_dir
+    sets: dict[str, Dataset] = {}
+    names = {name: what for what in ("eval_dataset", "dataset")
+             for name in getattr(case.data, what) or []}
     try:
         info = _registered(case)
     except (OSError, ValueError) as error:
         code = "no_dataset_info" if isinstance(error, OSError) else "bad_dataset_info"
-        case.add(code, folder=folder, name=[*names, "NAME"][0], error=error)
+        case.add(code, folder=folder, name=[*names, "NAME"][-1], error=error)
         return {}
-    sets: dict[str, Dataset] = {}
-    for name in names:
+    for name, what in names.items():
         if info is not None and name not in info:
-            case.add("unknown_dataset", name=name, folder=folder, mend=meant(
+            case.add("unknown_dataset", what=what, name=name, folder=folder, mend=meant(
                 name, info, f"It holds: {', '.join(sorted(info)) or 'nothing'}"))
-        elif (rows := _loaded(case, name, "data set")) is not None:
-            sets[name] = rows
+            continue
+        try:
+            sets[name] = load_rows(case, name)
+        except BadSet as error:
+            case.add("bad_dataset", what=what, name=name, error=error)
     return sets
 
 
-def _loaded(case: Preflight, name: str, what: str) -> "Dataset | None":
-    try:
-        return load_rows(case, name)
-    except BadSet as error:
-        case.add("bad_dataset", what=what, name=name, error=error)
-        return None
-
-
-def check_sets(case: Preflight, sets: "dict[str, Dataset]") -> None:
+def check_sets(case: Preflight, loaded: "dict[str, Dataset]") -> None:
     """Take the rows of all sets, mixed as LLaMA-Factory mixes them; none where there are none."""
+    names = case.data.dataset or []
+    sets = {name: loaded[name] for name in names if name in loaded}
+    if len(set(names)) < len(names):
+        case.add("named_twice", name=max(names, key=names.count))
     _check_max_samples(case, sets)
-    strategy = case.data.mix_strategy
-    try:
-        case.rows = mixed(case, sets) if sets else None
-    except ValueError as error:
-        case.add("bad_mix", strategy=strategy, probabilities=case.data.interleave_probs,
-                 error=first_line(error))
+    strategy, case.rows = case.data.mix_strategy, _mixed(case, sets)
     if case.rows is not None and len(sets) > 1 and strategy != "concat":
         case.add("mix", strategy=strategy, rows=len(case.rows), all=sum(map(len, sets.values())),
                  sets=len(sets), kept=len(set(case.rows["_place"])))
     _check_split(case, sets)
-    _check_held_out(case)
+    _check_held_out(case, loaded)
 
 
 def _groups(case: Preflight, name: str) -> list[str]:
@@ -82,22 +81,14 @@ def _groups(case: Preflight, name: str) -> list[str]:
 
 def _drift(values: Sequence[float], at: int) -> float:
     """How far the mean of the first `at` values is from that of the rest, in standard errors."""
-    rest = len(values) - at
-    mean = sum(values) / len(values)
-    variance = sum((v - mean) ** 2 for v in values) / len(values)
-    if min(at, rest) < 20 or variance == 0:
+    if min(at, len(values) - at) < 20 or len(set(values)) == 1:
         return 0.0
-    gap = sum(values[:at]) / at - sum(values[at:]) / rest
-    return abs(gap) / math.sqrt(variance * (1 / at + 1 / rest))
+    return abs(correlation([i < at for i in range(len(values))], values)) * math.sqrt(len(values))
 
 
 def _check_max_samples(case: Preflight, sets: "dict[str, Dataset]") -> None:
-    """`max_samples` takes the first rows of each set: a set in order of its sources loses some.
-
-    The sources are known for sets that `drp build` made. For others the first rows are compared
-    with the rest in length and in notation; rows that were shuffled differ by chance only, and six
-    standard errors are beyond chance.
-    """
+    """`max_samples` takes the first rows of each set: a set in order of its sources, or else of
+    length or notation, loses some. Six standard errors are beyond chance."""
     limit = case.data.max_samples
     longer = {name: rows for name, rows in sets.items() if limit and len(rows) > limit}
     for name, rows in longer.items():
@@ -120,22 +111,34 @@ def _check_split(case: Preflight, sets: Iterable[str]) -> None:
     info = _registered(case) if sets and case.data.val_size > 1e-6 else None
     for name in sets if info else ():
         stem = _SPLIT.sub("", name)
-        others = [other for other in info or () if other != name and any(
-            other == f"{stem}{sep}{part}" for part in _OTHERS for sep in "_.-")]
+        others = [other for other in info or () if _OTHER.sub("", other) == stem != other]
         if stem != name and others:
             case.add("split_of_split", size=case.data.val_size, name=name, other=others[0])
 
 
-def _check_held_out(case: Preflight) -> None:
+def _mixed(case: Preflight, sets: "dict[str, Dataset]") -> "Dataset | None":
+    try:
+        return mixed(case, sets) if sets else None
+    except ValueError as error:
+        case.add("bad_mix", strategy=case.data.mix_strategy, error=first_line(error),
+                 probabilities=case.data.interleave_probs)
+        return None
+
+
+def _check_held_out(case: Preflight, loaded: "dict[str, Dataset]") -> None:
     """The rows of `eval_dataset` are not trained on."""
-    names = case.data.eval_dataset or []
-    wanted = set(map(_key, case.rows["_prompt"])) if names and case.rows is not None else set()
-    for name in names:
-        held = _loaded(case, name, "eval_dataset")
-        keys = list(map(_key, held["_prompt"] if held else ()))[:case.data.max_samples]
-        case.facts["eval_rows"] = case.facts.get("eval_rows", 0) + len(keys)
-        if shared := sum(key in wanted for key in keys):
-            case.add("eval_in_train", shared=shared, name=name)
+    held = {name: loaded[name] for name in case.data.eval_dataset or [] if name in loaded}
+    wanted = set(map(_key, case.rows["_prompt"])) if held and case.rows is not None else set()
+    shared = Counter[str]()
+    for part in [{name: rows} for name, rows in held.items()] \
+            if case.data.eval_on_each_dataset else [held]:
+        for row in _mixed(case, part) or ():
+            if kept(case, row):
+                shared[row["_place"].rpartition(":")[0]] += _key(row["_prompt"]) in wanted
+                case.facts["eval_rows"] = case.facts.get("eval_rows", 0) + 1
+    for name, count in shared.items():
+        if count:
+            case.add("eval_in_train", shared=count, name=name)
 
 
 def _content(turns: list[dict[str, Any]]) -> str:
