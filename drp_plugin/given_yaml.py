@@ -16,8 +16,7 @@ _NO_NUMBER = re.compile(r"[-+]?0[0-7_]*[1-7]|[^.]*:")
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses what is read otherwise than it looks. Merges (`<<`) repeat as aliases do, while it
-    reads."""
+    """Refuses what is read otherwise than it looks. Merges (`<<`) repeat as aliases do."""
 
     def compose_mapping_node(self, anchor: Any) -> Any:
         node, seen = super().compose_mapping_node(anchor), set[Any]()

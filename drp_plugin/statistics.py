@@ -121,10 +121,9 @@ def detectable(before: Sequence[float], after: Sequence[float],
                samples: tuple[int, int] = (1, 1)) -> float:
     """The smallest true difference in accuracy that these problems show in 8 of 10 experiments.
 
-    At 5 %, two-sided, by Connor's approximation (Biometrics 43, 1987, 207), with a correction for
-    McNemar's test being exact. Problems are taken to vary as they did here, and a difference to
-    add to that by half of itself, by an eighth where its problems have several samples: so the
-    power comes out near 80 % in simulations.
+    At 5 %, two-sided, by Connor's approximation (Biometrics 43, 1987, 207), corrected for McNemar's
+    test being exact. A difference is taken to add half of itself to how problems vary here, an
+    eighth where they have several samples: so the power is near 80 % in simulations.
     """
     n, flips = len(before), [y - x for x, y in zip(before, after, strict=True)]
     single = samples == (1, 1)
@@ -180,8 +179,7 @@ def pass_at(right: int, samples: int, j: int) -> float:
 
 @lru_cache(maxsize=256)
 def student_t(freedom: int) -> float:
-    """The 97.5 % point of Student's t, found by halving: t² / (t² + freedom) has a beta
-    distribution."""
+    """The 97.5 % point of Student's t, by halving: t² / (t² + freedom) has a beta law."""
     import mpmath
 
     share = _turn(0.0, 1.0, lambda x: mpmath.betainc(0.5, freedom / 2, 0, x, True) >= 0.95)[0]

@@ -129,8 +129,7 @@ class WordCounter:
     """Token counts of texts, from a table of words that grows.
 
     BPE never crosses the cuts of the pre-tokenization pattern. One is before every space that
-    something other than white space follows: text between two such spaces has the same tokens
-    everywhere, and traces repeat it. Each distinct one is encoded once.
+    something other than white space follows: each distinct text between two is encoded once.
     """
 
     def __init__(self, tokenizer: "Tokenizer") -> None:

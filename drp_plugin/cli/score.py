@@ -164,8 +164,7 @@ def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
 
 def _scored(graded: Iterator[tuple[ScoreRow, list[Reading]]], counter: TokenCounter,
             loops: Counter[bool]) -> Iterator[dict[str, Any]]:
-    """The rows with the fields that `drp score` adds: the reading at the cutoff, and without
-    one."""
+    """The rows with the fields that `drp score` adds, at the cutoff and without one."""
     named = {"tokenizer": counter.name} if counter.name == PIECES else {}
     for completion, readings in graded:
         period, full = loop_period(completion.text), readings[-1]

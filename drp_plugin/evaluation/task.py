@@ -224,8 +224,7 @@ def _settings(told: list[Counts]) -> dict[str, Any]:
 
 
 def _counter(wanted: str, own: str | None) -> TokenCounter:
-    """The protocol's counter. Where `qwen` is not available, the model's own, and one line says
-    so."""
+    """The protocol's counter. Without `qwen` it is the model's own, and one line says so."""
     try:
         return TokenCounter.load(own or "qwen" if wanted == "model" else wanted)
     except UserError as error:

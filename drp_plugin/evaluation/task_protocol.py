@@ -130,8 +130,7 @@ class Generation(NamedTuple):
 
 def stops(until: Any) -> list[str]:
     """The texts that completions are cut at, as a YAML or --gen_kwargs has them. That option passes
-    text only: a list is read as JSON, and must be complete. Raises UserError for stops that cannot
-    be obeyed."""
+    text only: a list is read as JSON. Raises UserError for stops that cannot be obeyed."""
     found = [] if until is None else [until] if isinstance(until, str) else until
     if isinstance(until, str):
         listed = until.lstrip().startswith("[")

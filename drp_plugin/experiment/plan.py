@@ -78,8 +78,7 @@ class _Product(NamedTuple):
 
 @dataclass
 class _Way:
-    """One method for one student; without a label, what all methods share. Collects each stage
-    once."""
+    """One method for one student; without a label, what all share. Collects each stage once."""
 
     experiment: Experiment
     stages: dict[str, Stage]

@@ -237,8 +237,7 @@ class Runner:
 
 def choose(stages: list[Stage], *, until: str | None = None,
            only: tuple[str, ...] = ()) -> list[Stage]:
-    """The stages up to a kind, for some methods only, and all that these depend on. Raises
-    UserError."""
+    """The stages up to a kind, for some methods, and all that they need. Raises UserError."""
     known = sorted({s.method for s in stages if s.method})
     for name in set(only) - set(known):
         raise UserError(f"--only {name}: no such method", fix=f"They are: {', '.join(known)}")

@@ -115,8 +115,7 @@ def _real_power(a: Value, b: Value) -> Value:
 
 
 def _gamma(exact: Callable[..., int], smooth: str, *args: Value) -> Value:
-    """n! or a binomial, also for arguments that are not whole, so that n! can be compared at any
-    point."""
+    """n! or a binomial, also for arguments that are not whole: n! is compared at any point."""
     if any(_magnitude(arg) > 14 for arg in args):
         raise TooBig
     if _whole(*args):

@@ -98,8 +98,7 @@ class Teachings(contextlib.ExitStack):
 
 
 def not_reached(run_dir: str | Path) -> int:
-    """Rows that the run did not reach because --max-cost stopped it; 0 where that is not
-    recorded."""
+    """Rows that the run did not reach, stopped by --max-cost; 0 where that is not recorded."""
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         return int(jsonl.read_json(Path(run_dir) / "summary.json")["not_reached"])
     return 0

@@ -33,8 +33,7 @@ def key_of(identity: dict[str, Any], request: Request) -> str:
 
 def to_value(reply: Reply, price: Price | None, request: Request | None = None, *,
              batch: bool = False) -> dict[str, Any]:
-    """What the ledger keeps of a reply: the request (a batch's is in its files), and the cost at
-    that time."""
+    """What the ledger keeps of a reply: the request (a batch's is in its files) and the cost."""
     asked = {} if request is None else {
         "tag": request.tag, "messages": [[m.role, m.content] for m in request.messages]}
     value: dict[str, Any] = asked | {
@@ -48,8 +47,7 @@ def to_value(reply: Reply, price: Price | None, request: Request | None = None, 
 
 
 def charge(value: dict[str, Any], most: float) -> float:
-    """What a budget is charged for a reply: its cost, or else the most that it can be, noted for
-    later runs."""
+    """What a budget is charged for a reply: its cost, or else the most that it can be."""
     if value.get("cost_usd") is not None:
         return float(value["cost_usd"])
     value["most_usd"] = most

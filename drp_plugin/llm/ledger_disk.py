@@ -35,8 +35,7 @@ def check_room(folder: Path) -> None:
 
 
 def refusal(error: Exception, path: Path) -> UserError:
-    """What to do about a ledger that does not work; never to delete its replies, which are paid
-    for."""
+    """What to do about a ledger that does not work; never to delete its paid replies."""
     if isinstance(error, OSError):
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)  # the others: missing rights
         return UserError(f"cannot be written ({error.strerror or error})", file=path,

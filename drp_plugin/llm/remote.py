@@ -75,8 +75,7 @@ class RemoteTeacher(Teacher):
 
     async def explained(self, call: Awaitable[Any], unknown: Sequence[int] = (),
                         meaning: Callable[[Exception], Exception] | None = None) -> Any:
-        """A call's result, with the library's errors explained; None at an HTTP status in
-        `unknown`."""
+        """A call's result, its errors explained; None at an HTTP status in `unknown`."""
         try:
             return await call
         except (TimeoutError, UserError, TeacherError, Transient):

@@ -68,8 +68,7 @@ async def finished(work: Coroutine[Any, Any, T], told: Callable[[], None] = lamb
 
 
 def no_reply(text: str) -> Transient:
-    """A body with status 200 that is not a model's reply: another server's page, or a part of
-    one."""
+    """A body with status 200 that is not a model's reply, such as another server's page."""
     return Transient(f"the reply is not a model's: {text[:160]!r}",
                      unreachable=text.startswith("<"),
                      fix="Something other than a model's server answers there: check --base-url")

@@ -155,8 +155,7 @@ def script(text: str) -> str | None:
 
 
 def language(text: str) -> str | None:
-    """The language of a text in Latin letters without formulas; None where its words do not
-    decide."""
+    """The language of a text in Latin letters; None where its words do not decide."""
     scores = dict.fromkeys(_TABLES["languages"], 0)
     text = text.lower()
     for sign in set(_ASCII.sub("", text)):

@@ -69,8 +69,7 @@ def bought(scored: Scored, cutoff: int | None, accuracy: float, tokens: float) -
 
 
 def aes(accuracy: tuple[float, float], tokens: tuple[float, float]) -> float | None:
-    """The accuracy-efficiency score of after against before; None if before has no accuracy or
-    tokens."""
+    """The accuracy-efficiency score; None if `before` has no accuracy or tokens."""
     if not accuracy[0] or not tokens[0]:
         return None
     gained = accuracy[1] / accuracy[0] - 1

@@ -47,8 +47,7 @@ def choose_counter(tasks: Sequence[TaskRun], asked: str | None) -> TokenCounter:
 
 
 class Scored(NamedTuple):
-    """A run on a task, regraded: `measured[i][k]` is sample k of document i, read within
-    `BUDGETS`."""
+    """A run on a task, regraded: `measured[i][k]` is sample k of document i."""
 
     task: TaskRun
     measured: tuple[tuple[Measured, ...], ...]

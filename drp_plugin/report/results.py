@@ -21,9 +21,8 @@ Key = tuple[str, str, str]  # Group, method and task
 class ResultRow(Record):
     """One method on one task under one cutoff.
 
-    `accuracy` is Pass@1, the mean share of correct samples (avg@k), with a 95 % score interval
-    over problems as clusters; `spread` its standard deviation between runs, or between the
-    samples of one run. Token figures, too, are means over problems, of whole completions clipped.
+    `accuracy` is Pass@1 (avg@k), with a 95 % score interval over problems as clusters; `spread` its
+    standard deviation between runs or samples. Token figures are means over problems, clipped.
     """
 
     method: str

@@ -1,8 +1,7 @@
 """A run that asks through the provider's batch API.
 
-A row's flow is run against the ledger alone, and stops at a request without an answer (`Pending`).
-The requests of all rows are sent as batches, their answers are stored in the ledger, and the rows
-are run again, until none is pending. So live and batch runs use each other's answers.
+A row's flow runs against the ledger alone, and stops at a request without an answer (`Pending`).
+These are sent as batches, and the rows run again, until none is pending.
 """
 
 import asyncio
@@ -94,8 +93,7 @@ class BatchRun:
             self.ledger.release("batch-runner")
 
     async def _pass(self) -> Tally | None:
-        """Replay all rows; write the outputs if nothing is pending, else collect the pending
-        requests."""
+        """Replay all rows; write the outputs, or collect the requests that are pending."""
         budget, collected = self.client.budget, set[str]()
         if budget is not None:
             budget.reserved_usd, budget.exhausted, budget.refused_usd = 0.0, False, None

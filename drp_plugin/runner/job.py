@@ -113,8 +113,7 @@ def _rereadable(path: str) -> bool:
 
 
 def rereadable(paths: Sequence[str], run_dir: Path) -> list[str]:
-    """The inputs' paths; an input that can be read only once is copied into the run directory
-    first."""
+    """The inputs' paths; one that can be read only once is copied into the run directory."""
     copy = run_dir / "stdin.jsonl"
     for path in filterfalse(_rereadable, paths):
         prepare(run_dir)

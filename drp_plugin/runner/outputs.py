@@ -155,8 +155,7 @@ class Tally:
             self.tokens_after += result.tokens_after
 
     def summary(self) -> dict[str, Any]:
-        """The figures as one JSON object. Equal results give equal summaries: they hold no
-        times."""
+        """The figures as one JSON object, without times: equal results are equal."""
         return {
             "complete": self.not_reached == 0,
             **{name: getattr(self, name) for name in ("rows", "pruned", "rejected", "not_reached")},

@@ -78,8 +78,7 @@ class Sampler(abc.ABC):
 
     @abc.abstractmethod
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
-        """Each request's index and outcome, as they finish; requests are taken as they can be
-        worked on."""
+        """Each request's index and outcome, as they finish; requests are taken one by one."""
 
     def status(self) -> str:
         """What is out, and what is waited for, in a few words; empty where nothing is."""

@@ -119,9 +119,8 @@ class EndpointSampler(Sampler):
     """A model served by one or more OpenAI-compatible servers.
 
     `model` may be left out where the servers name one themselves. `timeout_s` is for a whole
-    request; `retries` more attempts are made before another server is asked. The key is read from
-    OPENAI_API_KEY; your own servers rarely need one. Raises UserError when a server does not answer
-    or does not have the model.
+    request; `retries` more attempts are made before another server is asked. The key is that of
+    OPENAI_API_KEY. Raises UserError when a server does not answer or does not have the model.
     """
 
     def __init__(self, base_urls: Sequence[str], model: str | None = None, *,

@@ -37,10 +37,9 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
          report: Report = lambda n, outcome: None) -> dict[str, Failed]:
     """Have the ledger hold a completion of every request; returns the failures, by ledger key.
 
-    A completion is stored, durably, as soon as it is finished, and not held in memory. Equal
-    requests are drawn once; those of another process are waited for. Failed requests are not
-    stored, so that the next run tries them again. After Ctrl-C or SIGTERM a sampler may finish and
-    store what is in flight before KeyboardInterrupt is raised; a second signal raises it at once.
+    A completion is stored, durably, as soon as it is finished. Equal requests are drawn once; those
+    of another process are waited for. Failed ones are not stored: the next run tries them again.
+    After Ctrl-C or SIGTERM what is in flight may finish; a second signal ends at once.
     """
     failed: dict[str, Failed] = {}
     todo: Sequence[int] = range(len(requests))

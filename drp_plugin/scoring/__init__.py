@@ -58,9 +58,8 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
     """Grade and count completions. Safe in threads.
 
     `ended=False` says that a length limit stopped one, True that the model ended it (without
-    `</think>` it then has no answer, but was not truncated), None that this is not known;
-    `thinking=False` that the model does not think: text without tags is all answer. `thinking` is
-    one value for all completions, or one each.
+    `</think>` it then has no answer, but was not truncated), None that this is not known. With
+    `thinking=False` text without tags is all answer; it is one value for all, or one each.
     """
     ids = backend_tokens or [None] * len(completions)
     found = measure_at(completions, golds, datasets, counter, (cutoff, None, *budgets),

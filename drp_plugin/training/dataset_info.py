@@ -151,8 +151,7 @@ def check_free(folder: Path, name: str) -> None:
 
 
 def register(folder: Path, name: str, entry: dict[str, Any]) -> None:
-    """Add or replace one entry under the lock; all else stays, including a user's keys in the
-    entry."""
+    """Add or replace one entry under the lock; all else stays, and a user's keys in it."""
     info = read_info(folder)
     old = info.get(name)
     kept = {k: v for k, v in old.items() if k not in _OURS} if isinstance(old, dict) else {}

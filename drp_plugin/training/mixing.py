@@ -50,10 +50,9 @@ class Spool:
     def mix(self, size: int | None, ratio: Mapping[str, float] | None) -> int | None:
         """Choose the rows of the set; returns how many they are, None without any to choose from.
 
-        Without `ratio` the sources mix as they are; the first `size` rows of the shuffle stay. The
-        result is shuffled as a whole, since LLaMA-Factory's `max_samples` takes the first rows.
-        The order depends only on seed and content, because concurrent pruning writes rows as they
-        come."""
+        Without `ratio` the sources mix as they are; the first `size` rows of the shuffle stay. All
+        are shuffled, since LLaMA-Factory's `max_samples` takes the first. The order depends only on
+        seed and content, because concurrent pruning writes rows as they come."""
         self._base.executescript(_SQL["sort"])
         groups, available = dict(self._base.execute(_SQL["groups"])), Counter[str]()
         if not groups:

@@ -91,9 +91,8 @@ def read_source(path: str | Path,
                 columns: Mapping[str, str] | None = None) -> Iterator[Candidate | Dropped]:
     """Every row of a run directory or file, as a candidate or dropped with its reason.
 
-    A row needs `question` and `response`; pruned rows, traces and teacher-written responses all
-    have them. Decisions of `drp inspect` apply to a run's rows. Raises UserError when the path
-    cannot be read, or for an edit that fits no row.
+    A row needs `question` and `response`. Decisions of `drp inspect` apply to a run's rows. Raises
+    UserError when the path cannot be read, or for an edit that fits no row.
     """
     path = Path(path)
     if not path.exists():

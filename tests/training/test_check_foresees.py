@@ -137,6 +137,45 @@ def test_going_on_with_other_data_is_told(both):
     assert codes(same) == []
 
 
+@pytest.mark.parametrize(("changes", "code", "dies"), [
+    ({"lora_rank": 4}, "resume_other", RuntimeError),
+    ({"lora_target": "q_proj"}, "resume_other", ValueError),
+    ({"finetuning_type": "full"}, "resume_other", ValueError),
+    ({"per_device_train_batch_size": 4}, "resume_batch", None),
+])
+def test_going_on_with_other_settings_is_told(both, changes, code, dies):
+    path = both(save_strategy="steps", save_steps=2, max_steps=2)
+    trained(path)
+    path = both(save_strategy="no", **changes)
+    report = check(path)
+    assert code in [f.code for f in report.problems]
+    if dies:
+        with pytest.raises(dies):
+            trained(path)
+    else:
+        assert trained(path)["steps"] == report.facts["steps"] == 10, "with the run's own batches"
+    assert codes(both(save_strategy="no", overwrite_output_dir=True, **changes)) == []
+
+
+def test_packing_is_for_sft_alone(both, tmp_path, write_rows):
+    path = both(stage="dpo", dataset="pairs", packing=True, cutoff_len=1001)
+    build([write_rows(tiny.rows(12), "third")], tmp_path / "data",
+          SetSettings(name="pairs", pairs=True, prompt="eval_boxed"))
+    assert codes(path) == []
+    assert check(path).facts["steps"] == trained(path)["steps"] == 3
+
+
+def test_an_adapter_that_goes_on_keeps_its_rank(both, tmp_path):
+    trained(both(max_steps=1, lora_rank=2, lora_alpha=4, output_dir=str(tmp_path / "first")))
+    path = both(max_steps=1, adapter_name_or_path=str(tmp_path / "first"), use_cpu=None)
+    report = check(path)
+    assert [f.code for f in report.problems] == ["adapter_keeps"]
+    assert "Set lora_rank: 2" in report.problems[0].text
+    assert codes(both(max_steps=1, adapter_name_or_path=str(tmp_path / "first"), lora_rank=2)) == []
+    own = 2 * 2 * (64 + 48 + 48 + 64 + 3 * 96)  # as in the tests of the student
+    assert report.facts["trained_parameters"] == own
+
+
 def test_an_empty_stream_and_an_empty_set(both, tmp_path):
     path = both(streaming=True, max_steps=3, val_size=40, dataloader_num_workers=1)
     assert codes(path) == ["no_train_rows"]

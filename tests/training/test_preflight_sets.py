@@ -73,3 +73,93 @@ def test_a_dataset_info_that_is_no_json_object(good, tmp_path, text):
     (tmp_path / "data" / "dataset_info.json").write_text(text)
     (found,) = check(path).problems
     assert found.code == "bad_dataset_info" and "JSON" in found.text
+
+
+THOUGHT = "<think>\nFirst 1 plus 2 is 3.\n</think>\n\nThe answer is 3."
+TURNS = [{"role": "user", "content": "What is 1 + 2?"}, {"role": "assistant", "content": THOUGHT}]
+SAID = {"role_tag": "role", "content_tag": "content"}
+NAMED = {**SAID, "user_tag": "user", "assistant_tag": "assistant"}
+
+
+def entry(**changes: object) -> dict[str, object]:
+    return {"file_name": "own.json", "formatting": "sharegpt",
+            "columns": {"messages": "messages"}, "tags": NAMED} | changes
+
+
+@pytest.mark.parametrize(("own", "rows", "says"), [
+    (entry(), [{"messages": TURNS}], None),
+    (entry(tags=SAID), [{"messages": TURNS}], "user_tag None and assistant_tag None"),
+    (entry(tags={**NAMED, "user_tag": "human"}), [{"messages": TURNS}], "user_tag 'human'"),
+    (entry(), [{"messages": TURNS[::-1]}], "drops all its rows"),
+    (entry(formatting="openai"), [{"messages": [TURNS[0], {"role": "tool", "content": ""}]}],
+     "has the role 'tool'"),
+    (entry(columns={"prompt": "messages"}), [{"messages": TURNS}], "names no column"),
+    (entry(columns="messages"), [{"messages": TURNS}], "entry in dataset_info.json is incomplete"),
+    (entry(columns=None), [{"messages": TURNS}], "entry in dataset_info.json is incomplete"),
+    ("own.json", [{"messages": TURNS}], "entry in dataset_info.json is incomplete"),
+    ({"formatting": "sharegpt"}, [{"messages": TURNS}], "a file_name"),
+    (entry(formatting="shareGPT"), [{"messages": TURNS}], "in the format 'shareGPT'"),
+    (entry(ranking=True), [{"messages": TURNS}], "is a preference set"),
+    ({"file_name": "own.json"}, [{"instruction": "Q?", "input": "", "output": None}],
+     "none has a response"),
+    ({"file_name": "own.json"}, [{"a": 1}, {"a": "two"}], "Could not convert 'two'"),
+], ids=lambda value: None)
+@pytest.mark.parametrize("where", ["dataset", "eval_dataset"])
+def test_sets_of_ones_own(good, tmp_path, own, rows, says, where):
+    """The true cause, for the set that is trained on and for the one that is evaluated."""
+    path = good(**{where: "own"}, **({"val_size": 0.0} if where == "eval_dataset" else {}))
+    info = tmp_path / "data" / "dataset_info.json"
+    info.write_text(json.dumps(json.loads(info.read_text()) | {"own": own}))
+    (tmp_path / "data" / "own.json").write_text(json.dumps(rows))
+    if says is None and where == "eval_dataset":
+        assert codes(path) == []
+    elif says is not None:
+        found = check(path).problems[0]
+        assert found.code == "bad_dataset" and says in found.text
+        assert found.text.startswith(f"{where} 'own'")
+
+
+@pytest.mark.parametrize(("made", "says"), [
+    (lambda text: text[:-30].encode(), "Unterminated"),
+    (lambda text: text.encode("utf-16"), "utf-8"),
+    (lambda text: b"\xef\xbb\xbf" + text.encode(), "BOM"),
+    (lambda text: text.replace("pens", "pens\u00e9").encode("latin-1"), "utf-8"),
+    (lambda text: text.replace("}]}", "},]}", 1).encode(), "not JSON"),
+    (lambda text: b"version https://git-lfs.github.com/spec/v1", "Expecting value"),
+    (lambda text: b"", "is empty"),
+])
+def test_files_that_are_no_json(good, tmp_path, made, says):
+    """`datasets` says of all of them that a column changed from object to array."""
+    path, file = good(), tmp_path / "data" / "good.json"
+    file.write_bytes(made(file.read_text()))
+    (found,) = check(path).problems
+    assert found.code == "bad_dataset" and says in found.text and str(file) in found.text
+
+
+@pytest.mark.parametrize(("column", "change", "code"), [
+    (None, lambda row: row["conversations"][0].update(value=None), "empty_prompt"),
+    ("tools", lambda row: row.update(tools="not JSON"), "not_encoded"),
+    ("images", lambda row: row.update(images=["a.png"]), "not_encoded"),
+    (None, lambda row: row["conversations"].extend(
+        [{"from": "human", "value": "And now?"}, {"from": "gpt", "value": THOUGHT}]),
+     "prompt_differs"),
+])
+def test_rows_that_training_dies_of_or_reads_otherwise(good, tmp_path, column, change, code):
+    path = good()
+    edit_set(path, lambda rows: [change(row) for row in rows])
+    if column:
+        info = tmp_path / "data" / "dataset_info.json"
+        entries = json.loads(info.read_text())
+        entries["good"]["columns"][column] = column
+        info.write_text(json.dumps(entries))
+    found = check(path).problems
+    assert code in [f.code for f in found]
+    if code == "prompt_differs":
+        assert "several turns" in found[0].text
+    else:
+        assert "not_encoded" in [f.code for f in found]
+
+
+def test_an_unknown_eval_dataset(good):
+    (found,) = check(good(eval_dataset="god", val_size=0.0)).problems
+    assert found.code == "unknown_dataset" and "Did you mean 'good'" in found.text

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
+import tiny_models as tiny
 from preflight_help import codes
 
 from drp_plugin.errors import UserError
@@ -56,6 +59,8 @@ def zero3(tmp_path):
     ({"quantization_method": "bmb"}, "Did you mean 'bnb'"),
     ({"bf16": True, "fp16": True}, "fp16 and bf16"),
     ({"fsdp": "full_shart"}, "full_shart"),
+    ({"adapter_name_or_path": ["a", "b"]}, "no list here: adapter_name_or_path"),
+    ({"add_tokens": ["<a>"]}, "no list here: add_tokens"),
 ])
 def test_values_of_the_wrong_kind_are_named(good, changes, says):
     with pytest.raises(UserError, match=says):
@@ -112,8 +117,21 @@ def test_data_set_names_that_are_numbers(good):
     ({"fsdp": "full_shard", "fsdp_config": "nope.json"}, "missing_file"),
     ({"do_train": None, "eval_strategy": None}, "no_training"),
     ({"dataset": []}, "no_rows"),
+    ({"output_dir": "config.yaml"}, "bad_output"),
+    ({"output_dir": "config.yaml/out"}, "bad_output"),
+    ({"tokenized_path": "config.yaml"}, "bad_output"),
+    ({"preprocessing_num_workers": 0}, "bad_value"),
+    ({"streaming": True, "max_steps": 3, "val_size": 2}, "bad_dataset"),
+    ({"streaming": True, "max_steps": 3, "val_size": 2, "dataloader_num_workers": 64},
+     "bad_dataset"),
+    ({"report_to": "tensorbord"}, "trainer_fails"),
+    ({"lr_scheduler_type": "cosine_with_min_lr"}, "trainer_fails"),
+    ({"early_stopping_steps": 2}, "trainer_fails"),
+    ({"lora_target": "q_proj,v_poj"}, "no_layer"),
+    ({"additional_target": "lm_heads"}, "no_layer"),
 ])
-def test_yamls_that_would_train_nothing(good, changes, code):
+def test_yamls_that_would_train_nothing(good, changes, code, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     report = check(good(**changes))
     assert [f.code for f in report.problems] == [code]
     assert report.exit_code() == 1
@@ -168,6 +186,8 @@ def test_a_checkpoint_to_go_on_from(good, tmp_path):
         path = good(resume_from_checkpoint=resume)
         assert codes(path) == ["no_checkpoint"]  # of a run that was killed while it saved
     (folder / "trainer_state.json").write_text("{}")
+    assert codes(path) == ["resume_other"]  # its adapter is not there
+    tiny.adapter_without_layers(folder)
     report = check(path)
     assert report.problems == []
     assert "resume" in [f.code for f in report.findings]
@@ -184,3 +204,62 @@ def test_an_adapter_that_cannot_be_read(good, tmp_path, text):
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / "adapter_config.json").write_text(text)
     assert codes(good(adapter_name_or_path=str(tmp_path / "adapter"))) == ["bad_file"]
+
+
+@pytest.mark.parametrize("name", ["config.txt", "config.YAML", "config.json", "config"])
+def test_files_that_llamafactory_cli_reads_otherwise(good, tmp_path, name):
+    with pytest.raises(UserError, match=r"other file than \.yaml and \.yml"):
+        check(good().rename(tmp_path / name))
+    assert codes((tmp_path / name).rename(tmp_path / "config.yml")) == []
+
+
+@pytest.mark.parametrize("lines", [
+    "add_tokens: <a>,<b>", "rope_scaling: yarn\ncutoff_len: 8192", "warmup_steps: 9",
+    "additional_target: embed_tokens,lm_head", "resume_from_checkpoint: false",
+])
+def test_settings_that_are_no_fault(good, lines):
+    """Of these LLaMA-Factory makes what they say."""
+    path = good()
+    keys = {line.split(":")[0] for line in lines.splitlines()}
+    kept = [line for line in path.read_text().splitlines() if line.split(":")[0] not in keys]
+    path.write_text("\n".join([*kept, lines]) + "\n")
+    assert codes(path) == []
+
+
+@pytest.mark.parametrize(("changes", "code"), [
+    ({"warmup_steps": 100}, "warmup"), ({"dataset": "good,good"}, "named_twice"),
+])
+def test_what_is_done_otherwise_than_it_says(good, changes, code):
+    report = check(good(**changes))
+    assert [f.code for f in report.problems] == [code] and report.exit_code() == 0
+
+
+def test_results_do_not_go_over_the_model(good, byte_model, tmp_path):
+    model = tmp_path / "model"
+    shutil.copytree(byte_model, model)
+    path = good(model_name_or_path=str(model), output_dir=str(model), overwrite_output_dir=True)
+    assert codes(path) == ["overwrites_source"]
+
+
+def test_loggers_that_nobody_chose(good):
+    assert codes(good(report_to=None)) in ([], ["reports"])  # by what is installed
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda file: file.write_text("version https://")])
+def test_weights_that_cannot_be_read(good, byte_model, tmp_path, change):
+    model = tmp_path / "model"
+    shutil.copytree(byte_model, model)
+    change(model / "model.safetensors")
+    assert codes(good(model_name_or_path=str(model))) == ["no_weights"]
+    assert codes(good(), model=str(model)) == [], "tokenizer and config are enough for --model"
+
+
+def test_the_wrong_folder_for_a_model_or_an_adapter(good, byte_model, tmp_path):
+    (found,) = check(good(adapter_name_or_path=str(byte_model))).problems
+    assert found.code == "missing_file" and "model_name_or_path" in found.text
+    adapter = tiny.adapter_without_layers(tmp_path / "adapter")
+    with pytest.raises(UserError, match=r"is an adapter\. Name it under adapter_name_or_path"):
+        check(good(model_name_or_path=str(adapter)))
+    (adapter / "adapter_model.safetensors").unlink()
+    assert codes(good(adapter_name_or_path=str(adapter))) == ["bad_file"]
+    assert codes(good(stage="dpo", ref_model=str(tmp_path / "none")))[0] == "bad_dataset"

@@ -115,11 +115,14 @@ def check_resume(case: Preflight) -> None:
 def _unlike(case: Preflight, folder: Path) -> str | None:
     """How a checkpoint differs from what the YAML trains: an adapter of this shape, or a model."""
     adapter = (folder / "adapter_config.json").is_file()
-    if case.made is None or not (adapter or any(folder.glob("*model*"))):
+    if case.made is None:
         return None
     if adapter != hasattr(case.made, "peft_config"):
-        return f"it holds {'an adapter' if adapter else 'a whole model'}"
-    return misfit(folder, case.made) if adapter else None
+        return f"it holds {'an' if adapter else 'no'} adapter"
+    try:
+        return misfit(folder, case.made) if adapter else None
+    except ValueError as error:
+        return str(error)
 
 
 def count_parameters(case: Preflight) -> tuple[int, int] | None:

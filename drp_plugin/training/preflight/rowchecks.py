@@ -236,8 +236,7 @@ class _Tally:
 def check_rows(case: Preflight, *, prompt: str | None, max_cut: float, examples: int,
                tick: Callable[[], None]) -> None:
     """Look at every row. The student will be asked with `prompt`, by default that of the tasks
-    (`eval_boxed`, for the embedded student the bare question). Raises UserError for an unknown
-    prompt."""
+    (`eval_boxed`, for the embedded student the bare question). Raises UserError."""
     if prompt is None:
         embedded = Path(case.name).resolve() == model_path().resolve()
         prompt = BARE if embedded else EVALUATED

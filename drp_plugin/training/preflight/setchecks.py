@@ -30,8 +30,7 @@ def _registered(case: Preflight) -> dict[str, Any] | None:
 
 
 def load_sets(case: Preflight) -> "dict[str, Dataset]":
-    """Rows of every set that `dataset` and `eval_dataset` name; one that is not available becomes a
-    finding."""
+    """Rows of the sets of `dataset` and `eval_dataset`; one that is missing is a finding."""
     folder = case.data.dataset_dir
     sets: dict[str, Dataset] = {}
     names = {name: what for what in ("eval_dataset", "dataset")

@@ -131,8 +131,7 @@ def empty_model(config: Any) -> Any:
 
 
 def check_adapters(case: Preflight, mend: str) -> None:
-    """Can each local adapter be read, and was it trained on this student? `mend` says how to make a
-    missing one."""
+    """Is each local adapter there, and one of this student? `mend` says how to make one."""
     for name in filter(is_local, filter(None, case.model.adapter_name_or_path or [])):
         folder = Path(name) / (case.model.adapter_folder or "")
         try:
