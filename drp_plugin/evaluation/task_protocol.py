@@ -43,8 +43,7 @@ class TaskProtocol(Record):
     """TALE: the template of a first round that asks for a token budget, `[[N]]`; the second
     round's `prompt` then has the variable `budget`."""
     fallback_prompt: str | None = None  # TALE: the second round's, if no budget can be read
-    prefill: str | None = None
-    """What the answer begins with, such as an empty thinking: the model goes on from there."""
+    prefill: str | None = None  # What the answer begins with, such as an empty thinking
     cutoff: int | None = DEFAULT_CUTOFF  # Tokens that are read; None for no cutoff
     tokenizer: str = "qwen"
     """What tokens are counted with: `qwen`, `model` (the model's own), a folder or a hub name."""

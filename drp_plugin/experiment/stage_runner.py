@@ -178,6 +178,11 @@ class Runner:
             except OSError as error:
                 self.failures.append(f"{stage.name}: {stage.command[0]}: {error.strerror}")
                 return False
+            if stage.kind == "evaluate":  # those that others wait for go first
+                with contextlib.suppress(OSError):
+                    os.setpriority(os.PRIO_PGRP, process.pid, 10)
+                    # Linux may weigh sessions as a whole
+                    Path(f"/proc/{process.pid}/autogroup").write_text("10")
             with self._guard:
                 self._running[stage.name] = process
                 note(self.lock, [p.pid for p in self._running.values()])

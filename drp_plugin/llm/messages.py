@@ -42,8 +42,7 @@ class Request(Record):
     tag: str = ""  # Its purpose (decompose, …): not part of the ledger's key, and not sent
 
 
-Finish = Literal["stop", "length", "refusal", "other"]
-"""`other` is what earlier releases stored of a reply that had no good end."""
+Finish = Literal["stop", "length", "refusal", "other"]  # other: stored by earlier releases
 
 
 def usage_of(counts: Any, prompt: str, *completion: str) -> Usage:

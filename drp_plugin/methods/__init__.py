@@ -50,8 +50,7 @@ class Method(NamedTuple):
 
     prune: Prune
     asks: Teacher  # Whom `prune` asks, through its dialogue and the run's ledger
-    prompts: tuple[str, ...] = ()
-    """The teacher's prompts that it renders: they are tried before anything is asked."""
+    prompts: tuple[str, ...] = ()  # Its teacher's, which are tried before anything is asked
 
 
 def is_method(spec: str) -> bool:

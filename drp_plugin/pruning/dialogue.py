@@ -38,8 +38,7 @@ class Result(NamedTuple):
     kind: Literal["edit", "sample", "no_thinking"] = "edit"
     """`edit`: T̂ was made from T. `sample`: R̂ is a response of the student's own, whose numbers
     need not be T's. `no_thinking`: T̂ is empty on purpose."""
-    original: str | None = None
-    """The response that R̂ is compared with, where that is another one than the trace's."""
+    original: str | None = None  # What R̂ is compared with, where it is not the trace's response
 
 
 def whole(checked: CheckedTrace) -> Result:
@@ -47,8 +46,7 @@ def whole(checked: CheckedTrace) -> Result:
     return Result((), (), checked.thinking, checked.answer, kind="sample")
 
 
-Prune = Callable[[CheckedTrace, "Dialogue"], Awaitable[Result]]
-"""A way to a shorter trace. Raises `Rejection` where it finds none."""
+Prune = Callable[[CheckedTrace, "Dialogue"], Awaitable[Result]]  # Or it raises `Rejection`
 
 
 class Rejection(Exception):

@@ -24,10 +24,8 @@ from drp_plugin.runner.outputs import Tally, outputs, prepare
 T = TypeVar("T")
 R = TypeVar("R")
 Row = Trace | Reject  # A row of the input; an unusable one is a reject
-Rows = Callable[[], Iterator[Row]]
-"""Reads the input anew each time it is called: every row, unusable ones as rejects."""
-Flow = Callable[[Trace, RowClient], Awaitable[Pruned | Reject]]
-"""All stages for one row. With equal replies it gives equal results."""
+Rows = Callable[[], Iterator[Row]]  # Reads the input anew: every row, unusable ones as rejects
+Flow = Callable[[Trace, RowClient], Awaitable[Pruned | Reject]]  # All stages for one row
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from drp_plugin.runner.job import said
 from drp_plugin.runner.outputs import Tally, check_rows, differences, outputs, prepare, same
 from drp_plugin.seen import Numbers
 
-DUPLICATES = "duplicates.jsonl"
-"""Rows that another run had too: each with its run and file, the row itself as it was."""
+DUPLICATES = "duplicates.jsonl"  # Rows that another run had too, each with its run and file
 
 
 class _Run(NamedTuple):

@@ -91,6 +91,15 @@ while not pathlib.Path({str(theirs)!r}).exists(): time.sleep(0.05)
     assert (tmp_path / "one.out").exists() and (tmp_path / "two.out").exists()
 
 
+def test_an_evaluation_leaves_the_processor_to_other_stages(tmp_path):
+    own = os.getpriority(os.PRIO_PROCESS, 0)
+    priority = "import os\nown = lambda: os.getpriority(os.PRIO_PROCESS, 0)\n"
+    waits = f"for _ in range(600):\n    if own() > {own}: break\n    time.sleep(0.1)\n"
+    run(tmp_path, [stage(tmp_path, "one", f"{priority}{waits}else: sys.exit('as before')",
+                         kind="evaluate")])
+    run(tmp_path, [stage(tmp_path, "two", f"{priority}assert own() == {own}", kind="train")])
+
+
 def test_rounds_end_when_the_curve_no_longer_moves(tmp_path):
     def measured(name, tokens):
         folder = tmp_path / name / "model"
