@@ -13,7 +13,7 @@ from drp_plugin import jsonl
 from drp_plugin.cli import page
 from drp_plugin.cli._options import columns_option, load_counter
 from drp_plugin.errors import UserError
-from drp_plugin.finish import ended
+from drp_plugin.finish import ended, told
 from drp_plugin.loops import loop_period
 from drp_plugin.progress import Display
 from drp_plugin.reading import Item, Reader
@@ -140,7 +140,7 @@ def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool)
     name = item.value.get("dataset") or dataset
     problem = item.row.get("id", item.number) if "repeat" in item.row else item.number
     return ScoreRow(row, problem, text, gold, str(name) if name else None,
-                    ended(item.value["finish"]), thinking)
+                    ended(item.value.get("finish", told(item.row))), thinking)
 
 
 def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
@@ -182,6 +182,8 @@ def show_figures(summaries: list[Summary], caption: str) -> None:
     if several:
         caption += (f"; n counts problems, truncated and no answer the {summaries[0].samples:,} "
                     "samples of them")
+    if 0 < summaries[0].graded < summaries[0].n:
+        caption += f"; accuracy is over the {summaries[0].graded:,} whose gold answer is known"
     table = Table(*(Column(heading, justify="right") for heading in (
         "cutoff", "n", "correct", "accuracy", "tokens", "thinking", "truncated", "no answer")),
         caption=caption)

@@ -70,9 +70,8 @@ class MethodSection(FilePart):
 
     def changed(self, change: Round) -> "MethodSection":
         """The method with a round's changes."""
-        return self.model_copy(update={
-            name: {**(getattr(self, name) or {}), **options}
-            for name, options in change.model_dump().items() if options})
+        return self.model_copy(update={name: {**(getattr(self, name) or {}), **options}
+                                       for name, options in change.model_dump().items() if options})
 
     @field_validator("rounds", mode="before")
     @classmethod

@@ -73,9 +73,8 @@ def readable(verdict: Mapping[str, Any]) -> list[tuple[bool, str]]:
     for name, what in verdict.items():
         what = what if isinstance(what, dict) else {"ok": what}
         text = _CHECKS.get(name, [name, name])[not what.get("ok")]
-        more = what.get("detail") or what.get("how") or ", ".join(
-            f"{key} {typeset(value)}" for key, value in what.items()
-            if key != "ok" and value is not None)
+        more = what.get("detail") or what.get("how") or ", ".join(f"{key} {typeset(value)}" for
+            key, value in what.items() if key != "ok" and value is not None)
         found.append((bool(what.get("ok")), text + (f": {more}" if more else "")))
     return found
 

@@ -144,9 +144,8 @@ class GeminiBatch(BatchApi):
             body["safetySettings"] = config.pop("safety_settings")
         if "system_instruction" in config:
             body["systemInstruction"] = {"parts": [{"text": config.pop("system_instruction")}]}
-        body["generationConfig"] = {
-            camel(name): value if name == "response_json_schema" else _camels(value)
-            for name, value in config.items()}
+        body["generationConfig"] = {camel(name): value if name == "response_json_schema" else
+                                    _camels(value) for name, value in config.items()}
         return json.dumps({"key": key, "request": body})
 
     async def _upload(self, file: Path, label: str) -> str:

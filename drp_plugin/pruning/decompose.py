@@ -113,9 +113,8 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue
                       for index, step in enumerate(accepted, start=1)])
     share = coverage(thinking, accepted)
     if share < options.min_coverage:
-        raise Rejection("decompose", Reason.LOW_COVERAGE,
-                        f"the steps hold {share:.0%} of the thinking, less than "
-                        f"{options.min_coverage:.0%}")
+        raise Rejection("decompose", Reason.LOW_COVERAGE, f"the steps hold {share:.0%} of the "
+                        f"thinking, less than {options.min_coverage:.0%}")
     return steps, share
 
 

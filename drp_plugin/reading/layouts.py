@@ -186,9 +186,8 @@ def _is_thought(value: Any) -> bool:
 
 
 def _is_part(value: Any) -> bool:
-    return isinstance(value, dict) and (
-        value.get("type") in (*_SHOWN["parts"], *_SHOWN["texts"])
-        or isinstance(value.get("thought"), bool))
+    return isinstance(value, dict) and (isinstance(value.get("thought"), bool) or value.get(
+        "type") in (*_SHOWN["parts"], *_SHOWN["texts"]))
 
 
 def _of_parts(parts: Sequence[Any], thought: Any) -> tuple[Any, str | None]:

@@ -105,10 +105,15 @@ class Reader:
         self.path = self.given[0]
 
     def _items(self) -> Iterator[Item]:
+        filters: dict[tuple[str, ...], Any] = {}  # lm-evaluation-harness writes a row for each
         for row in containers.rows(self.path) if self._rows is None else self._rows:
             if row.value is None:
                 yield Item(row.number, None, row.error or "bad row", None, row.text)
                 continue
+            if "filtered_resps" in row.value and (name := row.value.get("filter")):
+                doc = tuple(str(row.value.get(n)) for n in ("doc_id", "doc_hash", "prompt_hash"))
+                if filters.setdefault(doc, name) != name:
+                    continue
             try:
                 found = layouts.read(row.value, self.columns, self.answers)
             except layouts.Unreadable as error:
@@ -254,8 +259,7 @@ def _reject(item: Item, name: str, problem: str, reader: Reader) -> Reject:
         return Reject(id=name, stage="read", reason=Reason.NOT_JSON,
                       detail=problem, row={"text": item.text[:2000]})
     return Reject(id=f"{name}@row{item.number}" + f".{item.repeat}" * bool(item.repeat),
-                  stage="read", reason=Reason.BAD_ROW, detail=problem,
-                  row=item.row)
+                  stage="read", reason=Reason.BAD_ROW, detail=problem, row=item.row)
 
 
 def _unique(trace: Trace, turns: Numbers) -> Trace:

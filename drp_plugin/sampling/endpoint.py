@@ -74,8 +74,7 @@ class _Server(OpenAITeacher):
         stopped = reply.finish_reason == "stop" or (
             reply.finish_reason == "other" and reply.usage.completion_tokens < request.limit)
         tokens = max(reply.usage.completion_tokens - stopped, 0)  # servers count the stop token
-        return Completion(text=reply.text, tokens=tokens,
-                          prompt_tokens=reply.usage.prompt_tokens,
+        return Completion(text=reply.text, tokens=tokens, prompt_tokens=reply.usage.prompt_tokens,
                           finish="stop" if stopped else request.cut(tokens))
 
     async def _once(self, body: dict[str, Any]) -> Reply:
@@ -136,9 +135,8 @@ class EndpointSampler(Sampler):
         roots = {str(card.get("root") or card["id"]) for card in cards}
         if len(roots) > 1:
             raise UserError(f"the servers have different models: {', '.join(sorted(roots))}")
-        self.context: int | None = min(
-            (n for card in cards if type(n := card.get("max_model_len")) is int and n > 0),
-            default=None)
+        self.context: int | None = min((n for card in cards if type(
+            n := card.get("max_model_len")) is int and n > 0), default=None)
         self.identity = {"engine": "openai", "model": self.model, "root": roots.pop()}
         self._halted = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None

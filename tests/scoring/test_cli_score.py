@@ -247,3 +247,26 @@ def test_several_completions_of_a_row_are_one_problem() -> None:
 def test_nothing_right_is_never_quiet(row: dict, said: str) -> None:
     done = score("-", text=(json.dumps(row) + "\n") * 2)
     assert done.returncode == 0 and said in done.stderr
+
+
+@pytest.mark.parametrize(("end", "outcome"), [
+    ({}, "truncated"), ({"finish": "stop"}, "no_answer"),
+    ({"finish_reason": "length"}, "truncated")])
+def test_an_empty_response_is_a_row_without_an_answer(end: dict, outcome: str) -> None:
+    rows = scored([{"response": text, "answer": "7", **end} for text in ("", "a</think>7")])
+    assert [(r["outcome"], r["tokens"] > 0) for r in rows] == [
+        (outcome, False), ("truncated" if "finish_reason" in end else "right", True)]
+
+
+def test_rows_that_differ_by_their_filter_are_one() -> None:
+    """lm-evaluation-harness writes all documents anew for each filter; other tasks have others."""
+    rows = [{"doc_id": i, "doc": {"question": f"{i}?"}, "target": str(i), "doc_hash": f"{task}{i}",
+             "resps": [[f"so</think>\\boxed{{{i}}}"]], "filtered_resps": [str(i)], "filter": name}
+            for task, names in (("a", ("strict", "flexible")), ("b", ("none",)))
+            for name in names for i in range(3)]
+    (figures,) = scored(rows, "--cutoffs", "none")
+    assert (figures["n"], figures["correct"]) == (6, 6)
+
+
+def test_rows_without_gold_are_told(file: Path) -> None:
+    assert "accuracy is over the 4 whose gold" in " ".join(score(str(file)).stderr.split())
