@@ -38,8 +38,10 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
     if template and not student:
         raise UserError("--template goes with --student", fix="Give --student MODEL as well")
     own = workspace.own_student(student, template) if student else None
-    written = workspace.init(folder, student=own, **given)
-    click.echo(f"{len(written)} files in {folder}", err=True)
+    written, kept = workspace.init(folder, student=own, **given)
+    click.echo(f"{len(written)} files written in {folder}" + bool(kept) * (
+        f"; {len(kept)} with other contents were kept, such as {next(iter(kept), None)}: --force "
+        "replaces them"), err=True)
     if any(c.isspace() for c in str(folder.resolve())):
         click.echo("note: torchrun cannot start a YAML whose path has spaces", err=True)
     for path in written:

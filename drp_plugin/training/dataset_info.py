@@ -140,11 +140,14 @@ def read_info(folder: Path) -> dict[str, Any]:
 
 
 def check_free(folder: Path, name: str) -> None:
-    """Raises UserError when `name` is registered for a file that `drp build` did not write."""
+    """Raises UserError when `name` is that of files that `drp build` did not write."""
     entry, file = read_info(folder).get(name), folder / f"{name}.json"
-    if entry is None and file.exists() and not (folder / f"{name}.card.json").exists():
-        raise UserError("exists and was not written by `drp build`", file=file,
-                        fix="Choose another --name")
+    card = folder / f"{name}.card.json"
+    ours = card.is_file() and b'"made_by": "drp-plugin' in card.read_bytes()
+    for end in ("json", "md", "card.json", "provenance.jsonl", "dropped.jsonl"):
+        if entry is None and not ours and (there := folder / f"{name}.{end}").exists():
+            raise UserError("exists and was not written by `drp build`", file=there,
+                            fix="Choose another --name")
     if entry is not None and not (isinstance(entry, dict) and entry.get("file_name") == file.name):
         raise UserError(f"{name!r} is registered for something else", file=folder / INFO,
                         fix="Choose another --name")

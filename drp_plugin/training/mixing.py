@@ -68,8 +68,7 @@ class Spool:
         return sum(left.values())
 
     def read(self) -> Iterator[tuple[Fit, str, Any]]:
-        """The set's rows in training order, each with its example, as one line of JSON, and what is
-        known about it."""
+        """The set's rows in training order, each with its example as JSON, and its note."""
         for *row, _ in self._base.execute(_SQL["chosen"]):
             fit = Fit(*row)
             yield fit, *self._texts[fit.offset]

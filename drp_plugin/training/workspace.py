@@ -88,8 +88,8 @@ def filled(text: str, folder: Path, dataset_dir: Path, models: Path | None) -> s
 
 
 def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None = None,
-         student: Substitute | None = None, force: bool = False) -> list[Path]:
-    """Write every shipped config below `folder`; returns the files written.
+         student: Substitute | None = None, force: bool = False) -> tuple[list[Path], list[Path]]:
+    """Write every shipped config below `folder`; returns the files written, and those kept.
 
     `dataset_dir` is where `drp build` puts its sets (default: `folder/data`). A student in `models`
     under its own name is used instead of the hub's. An existing file that differs is the user's and
@@ -100,7 +100,7 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
     if models is not None and not models.is_dir():
         raise UserError("no such folder of models", file=models, fix="Check --models")
     data = (dataset_dir or folder / "data").resolve()
-    written = []
+    written, kept = list[Path](), list[Path]()
     shipped = [(path, path.relative_to(root)) for root in (resource(FOLDER), resource(RECIPES))
                for path in sorted(root.rglob("*")) if path.suffix in (".yaml", ".json", ".py")
                and (root.name != RECIPES or path.parent != root)]  # these are experiments
@@ -116,9 +116,10 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
         elif source.suffix == ".yaml" and source.parent.name != "accelerate":
             text = filled(text, folder, data, models.resolve() if models else None)
         if target.exists() and not force:
+            kept += [target] * (target.read_text("utf-8", "replace") != text)
             continue
         with replacing(target, private=False) as file:
             file.write(text)
         written.append(target)
     data.mkdir(parents=True, exist_ok=True)
-    return written
+    return written, kept

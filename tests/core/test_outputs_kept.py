@@ -73,6 +73,19 @@ def test_a_second_merge_keeps_the_edits_made_since(run: Path, tmp_path: Path) ->
         assert (merged / EDITS).read_text() == (run / EDITS).read_text() + mine
 
 
+@pytest.mark.parametrize("name", ["x.json", "x.md", "x.card.json", "x.provenance.jsonl",
+                                  "x.dropped.jsonl"])
+def test_a_set_is_not_built_over_files_of_another(name: str, run: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / name).write_text("{}")
+    assert called("build", run, "-o", data, "--name", "x") == 2
+    assert (data / name).read_text() == "{}"
+    assert called("build", run, "-o", data, "--name", "y") == 0
+    (data / "dataset_info.json").unlink()  # as a check advises where it cannot be read
+    assert called("build", run, "-o", data, "--name", "y") == 0
+
+
 @pytest.mark.parametrize("command", ["merge", "judge", "build"])
 def test_nothing_gained_is_no_success(command: str, run: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.jsonl").write_text(json.dumps({**ROW, "response": "7"}))

@@ -134,7 +134,8 @@ def test_llama_factory_parses_export_yamls(name):
 
 def test_init_fills_in_every_path(tmp_path):
     work = tmp_path / "my work"  # spaces are the user's right
-    written = init(work, dataset_dir=tmp_path / "sets")
+    written, kept = init(work, dataset_dir=tmp_path / "sets")
+    assert kept == []
     assert len([p for p in written if p.suffix == ".yaml"]) == len(TRAIN) + len(EXPORT) + 4
     for path in written:
         if path.suffix != ".yaml" or path.parent.name in ("accelerate", "thinkprune"):
@@ -187,8 +188,13 @@ def test_init_takes_local_models_and_leaves_edited_files_alone(tmp_path):
     assert yaml.safe_load(path.read_text())["model_name_or_path"] == str(local)
     small = yaml.safe_load((tmp_path / "w" / "drp_qwen1_5b.yaml").read_text())
     assert small["model_name_or_path"].startswith("deepseek-ai/")
+    assert CliRunner().invoke(command, arguments).stderr.startswith(
+        f"0 files written in {tmp_path / 'w'}\n"), "of the same contents there is nothing to say"
     path.write_text("mine: true\n")
-    CliRunner().invoke(command, arguments)
+    done = CliRunner().invoke(command, arguments)
+    assert f"; 1 with other contents were kept, such as {path}: --force replaces" in done.stderr
+    done = CliRunner().invoke(command, [*arguments, "--dataset-dir", str(tmp_path / "other")])
+    assert "with other contents were kept" in done.stderr, "they still name the other folder"
     assert path.read_text() == "mine: true\n"
     CliRunner().invoke(command, [*arguments, "--force"])
     assert path.read_text() != "mine: true\n"

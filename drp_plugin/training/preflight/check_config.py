@@ -141,8 +141,7 @@ def _check_values(case: Preflight) -> bool:
 
 
 def _check_run(case: Preflight) -> None:
-    """Is anything trained, and do rows stored by an earlier run replace the set? Can the results be
-    written, and over what?"""
+    """Is anything trained, and on stored rows? Can results be written, and over what?"""
     training, data = case.training, case.data
     if not (training.do_train or training.do_eval or training.do_predict):
         case.add("no_training")

@@ -165,8 +165,7 @@ def memory(case: Preflight, parameters: int, trained: int) -> None:
 
     With gradient checkpointing one tensor a layer is kept; without it, the peak of one layer for
     each (not measured). The peak comes with the loss (logits in bf16 and fp32, and a gradient) or,
-    where the vocabulary is small, in the layer that is worked on. docs/scaling.md compares it with
-    measured trainings.
+    where the vocabulary is small, in the layer that is worked on (measured in docs/scaling.md).
     """
     config, gpus, bits = case.student, case.facts["gpus"], case.model.quantization_bit
     width = 2 if case.training.bf16 else 4  # or fp16, which the parser was given as bf16

@@ -83,8 +83,7 @@ class TrainedRow:
 
 @dataclass
 class Preflight:
-    """A YAML, its student and rows as far as they are known, and all findings. Each check is a
-    function of it."""
+    """A YAML, its student and rows as far as they are known, and all findings."""
 
     config: str
     findings: list[Finding] = field(default_factory=list)
