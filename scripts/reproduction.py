@@ -253,7 +253,8 @@ def sizes(measured: Measured, notes: Sequence[str]) -> Iterator[str]:
     yield f"- Trainings: {settings(experiment)}, over `{students(experiment)}`."
     for name, method in experiment.methods.items():
         if method.stands_in:
-            yield f"- A stand-in: {name}: {method.stands_in}."
+            own = name if name.endswith("stand-in") else f"{name} is a stand-in"
+            yield f"- {own}: {method.stands_in}."
     yield from (f"- {note}" for note in notes)
     if measured.missing:
         names = ", ".join(Path(m).name for m in measured.missing)
@@ -299,9 +300,9 @@ def page(measured: Measured, folder: str, notes: Sequence[str] = ()) -> str:
         return said[where] or ["- Nothing."]
 
     return "\n".join([
-        "# What of the paper comes out on the embedded student", "",
+        "# What the embedded student reproduces of the paper", "",
         f"Written by `{command}`, which grades the samples of the experiment anew. "
-        "No figure of this page was typed by hand, and none is about a real model: the student is "
+        "No figure on this page was typed by hand, and none is about a real model: the student is "
         "a toy and the teachers are rules.", "",
         "## What was run", "", *sizes(measured, notes), "",
         "## Results", "",
@@ -318,12 +319,13 @@ def page(measured: Measured, folder: str, notes: Sequence[str] = ()) -> str:
         f"tokens are Fieller's. `{command} --trace METHOD TASK`, for each method, lists the pairs.",
         "", *tests_table(each), "",
         "## What agrees with the paper", "",
-        "A difference in accuracy is listed here where it is shown (Holm p under 0.05) and lies in "
-        "the range of the paper's sets, one in tokens where it goes the same way.", "",
+        "A difference in accuracy is listed here if it is shown (Holm p under 0.05) and lies in the "
+        "range of the paper's sets. A difference in tokens is listed if it has the paper's "
+        "direction.", "",
         *listed("agrees"), "",
-        "## What does not", "", *listed("differs"), "",
-        "## What the paper does not have: controls", "",
-        "Differences to DRP that are shown.", "", *listed("beyond"), "",
+        "## What does not agree", "", *listed("differs"), "",
+        "## Controls that the paper does not have", "",
+        "Differences from DRP that are shown.", "", *listed("beyond"), "",
         "## What cannot be known at this scale", "",
         *limits(each, measured.equal), "",
         "These differences are not shown by these samples:", "", *listed("unknown"), "",

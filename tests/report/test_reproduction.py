@@ -56,14 +56,14 @@ def test_the_page_says_what_the_samples_say(experiment, tmp_path):
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "page.md").read_text()
     assert "`drp_tiny`: the same 120 problems" in page and "1, 2" in part(page, "What was run")
-    assert "A stand-in: DRP: rules, no LLM." in page
+    assert "DRP is a stand-in: rules, no LLM." in page
     assert "shortest-correct-s1, shortest-correct-s2" in part(page, "What was run")
     # 110 of 120 right, twice; the standard deviation of equal shares is 0
     assert re.search(r"^\| DRP \| 2 \| 91\.7 ± 0\.0 \|", page, re.MULTILINE)
     agrees = part(page, "What agrees with the paper")
     assert "DRP against the student as it is (Table 1), `drp_tiny`: −" in agrees
     assert "DRP against random (not in the paper), `drp_tiny`: accuracy +" in part(
-        page, "What the paper does not have: controls")
+        page, "Controls that the paper does not have")
     unknown = part(page, "What cannot be known at this scale")
     assert "DRP against the student as it is (Table 1), `drp_tiny`: accuracy +0.0 points" in unknown
     assert "Shortest" not in part(page, "Tests"), "what was not measured is not compared"
