@@ -163,6 +163,12 @@ def test_the_picture_is_what_its_script_draws() -> None:
     assert done.returncode == 0, "run scripts/method_figure.py"
 
 
+def test_every_picture_is_shown() -> None:
+    shown = {Path(name).name for page in PAGES
+             for name in re.findall(r"!\[[^\]]+\]\(([^)]+)\)", page.read_text("utf-8"))}
+    assert {file.name for file in (ROOT / "docs/images").iterdir()} == shown
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\((?!https?:|#)([^)\s#]+)", page.read_text("utf-8")):

@@ -111,15 +111,9 @@ def test_a_student_without_a_think_token(good, smol, tmp_path):
     assert "think_is_text" in [f.code for f in report.findings]
     build([tmp_path / "run"], tmp_path / "data", SetSettings(
         name="good", template="smollm2", cutoff_len=cutoff, prompt="eval_boxed"), replace_set=True,
-        tokenizer=str(smol), count=_count(smol))
+        tokenizer=str(smol))
     report = check(path)
     assert report.problems == [] and 0 < report.facts["rows"] < 40
-
-
-def _count(folder: Path):
-    from drp_plugin.tokens import TokenCounter
-
-    return TokenCounter.load(folder).count
 
 
 def test_a_template_whose_system_prompt_is_not_the_students(good, smol, tmp_path):
