@@ -319,8 +319,8 @@ def page(measured: Measured, folder: str, notes: Sequence[str] = ()) -> str:
         f"tokens are Fieller's. `{command} --trace METHOD TASK`, for each method, lists the pairs.",
         "", *tests_table(each), "",
         "## What agrees with the paper", "",
-        "A difference in accuracy is listed here if it is shown (Holm p under 0.05) and lies in the "
-        "range of the paper's sets. A difference in tokens is listed if it has the paper's "
+        "A difference in accuracy is listed here if it is shown (Holm p under 0.05) and lies in "
+        "the range of the paper's sets. A difference in tokens is listed if it has the paper's "
         "direction.", "",
         *listed("agrees"), "",
         "## What does not agree", "", *listed("differs"), "",
