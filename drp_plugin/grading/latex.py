@@ -223,4 +223,6 @@ class _Parser:
             else:
                 name += "_" + self.peek()
                 self.at += 1
+        if self.tokens[self.at:self.at + 3] == ["(", "0", ")"]:     # a value at 0, no product
+            name, self.at = f"{name}(0)", self.at + 3
         return Node("var", name=name)
