@@ -100,8 +100,7 @@ class StudentModel(lmms):  # type: ignore[misc]
 
     @cached_property
     def sampler(self) -> Sampler:
-        """The engine with its model, made when the first completion is needed: by then the tasks
-        are known to be valid."""
+        """The engine with its model, made for the first completion: the tasks are valid then."""
         raise NotImplementedError
 
     @property

@@ -14,8 +14,7 @@ _P = Patterns("grading.yaml", "normal")
 
 
 def _made() -> dict[str, str]:
-    """Replacements from Unicode's own tables: full-width ASCII, fractions such as ½, Greek and
-    styled letters."""
+    """Replacements from Unicode's tables: full-width ASCII, ½, Greek and styled letters."""
     found = {}
     for sign in map(chr, range(0x391, 0x3CA)):
         words = unicodedata.name(sign, "").replace("LAMDA", "LAMBDA").split()

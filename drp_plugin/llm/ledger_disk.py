@@ -70,8 +70,7 @@ class Claims:
             time.sleep(0.01)
 
     def claim(self, key: str) -> bool:
-        """Try to become the one process that holds `key`; False while another one does. Who holds
-        it can claim it again."""
+        """Try to become the process that holds `key`, or stay it; False while another one does."""
         return self._take(_offset(key))
 
     def release(self, key: str) -> None:

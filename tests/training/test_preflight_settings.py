@@ -127,6 +127,8 @@ def test_data_set_names_that_are_numbers(good):
     ({"report_to": "tensorbord"}, "trainer_fails"),
     ({"lr_scheduler_type": "cosine_with_min_lr"}, "trainer_fails"),
     ({"early_stopping_steps": 2}, "trainer_fails"),
+    ({"metric_for_best_model": "accuracy"}, "bad_metric"),
+    ({"metric_for_best_model": "rouge-l"}, "bad_metric"),
     ({"lora_target": "q_proj,v_poj"}, "no_layer"),
     ({"additional_target": "lm_heads"}, "no_layer"),
 ])
@@ -215,7 +217,8 @@ def test_files_that_llamafactory_cli_reads_otherwise(good, tmp_path, name):
 
 @pytest.mark.parametrize("lines", [
     "add_tokens: <a>,<b>", "rope_scaling: yarn\ncutoff_len: 8192", "warmup_steps: 9",
-    "additional_target: embed_tokens,lm_head", "resume_from_checkpoint: false",
+    "additional_target: embed_tokens,lm_head", "metric_for_best_model: eval_loss",
+    "metric_for_best_model: accuracy\ncompute_accuracy: true", "resume_from_checkpoint: false",
 ])
 def test_settings_that_are_no_fault(good, lines):
     """Of these LLaMA-Factory makes what they say."""

@@ -161,5 +161,10 @@ def _check_run(case: Preflight) -> None:
             case.add("bad_output", name=name, fault=error)
     if over := _source_at(case, Path(training.output_dir)):
         case.add("overwrites_source:output", folder=training.output_dir, name=over)
+    metric, tuning = str(training.metric_for_best_model or "loss"), case.finetuning
+    if tuning.stage == "sft" and training.eval_strategy.value != "no" and not (
+            training.predict_with_generate or data.eval_on_each_dataset) and metric.removeprefix(
+                "eval_") not in ("loss", "accuracy" * tuning.compute_accuracy):
+        case.add("bad_metric", metric=metric)
     if "report_to" not in case.raw and training.report_to:
         case.add("reports", names=", ".join(training.report_to))

@@ -113,10 +113,10 @@ def quantization_fault(case: Preflight) -> str | None:
 def trainer_fault(case: Preflight, steps: int) -> str | None:
     """What the trainer dies of before its first step: loggers, schedule, early stopping."""
     import torch
-    from transformers import EarlyStoppingCallback, get_scheduler
+    from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, get_scheduler
     from transformers.integrations import integration_utils as reporting
 
-    args, state = case.training, Any
+    args = case.training
     try:
         with quiet():
             for callback in reporting.get_reporting_integration_callbacks(args.report_to):
@@ -124,7 +124,7 @@ def trainer_fault(case: Preflight, steps: int) -> str | None:
             get_scheduler(args.lr_scheduler_type, torch.optim.SGD([torch.nn.Parameter()]),
                           args.get_warmup_steps(steps), steps, args.lr_scheduler_kwargs or {})
             if case.finetuning.early_stopping_steps is not None:
-                EarlyStoppingCallback().on_train_begin(args, state, state)
+                EarlyStoppingCallback().on_train_begin(args, TrainerState(), TrainerControl())
     except (ValueError, RuntimeError, AssertionError, ImportError) as error:
         return files.first_line(error)
     return None
