@@ -52,9 +52,8 @@ class Step(Record):
     index: int  # From 1, in the order of T
     text: str
     skill: str | None = None  # None if the decomposition names no skills
-    start: int | None = None
-    end: int | None = None
-    """Character offsets into T, end exclusive; None where the span could not be located."""
+    start: int | None = None  # Character offset into T; None where the span was not found
+    end: int | None = None  # Likewise, exclusive
 
 
 class Revision(Record):

@@ -40,6 +40,12 @@ class LazyGroup(click.Group):
         texts = {**_HELP["shared"], **_HELP.get(cmd_name, {})}
         for option in (p for p in command.params if isinstance(p, click.Option)):
             option.help = option.help or texts.get(option.name)
+            if isinstance(option.type, click.IntRange | click.FloatRange):
+                option.metavar = option.metavar or "N"
+                if (option.type.max or 0) >= 10 ** 9:  # a bound that nobody reaches is not shown
+                    least = f"x>{'=' * (not option.type.min_open)}{option.type.min}"
+                    option.type._describe_range = functools.partial(  # type: ignore[method-assign]
+                        str, least if (option.type.min or 0) >= 0 else "64 bits")
         if cmd_name in _SAID and command.callback:
             first, following = _SAID[cmd_name]
             command.callback = _saying(first, following, command.callback)

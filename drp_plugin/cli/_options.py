@@ -145,8 +145,8 @@ def adding(*options: Callable[[F], F]) -> Callable[[F], F]:
 PATH = click.Path(path_type=Path)
 SOME, ANY = click.IntRange(1, MOST), click.IntRange(0, MOST)
 SEED = click.IntRange(-2 ** 63, 2 ** 63 - 1)
-columns_option = click.option("--columns", default="", metavar="FIELD=NAME,…",
-                              callback=lambda context, option, text: parse_columns(text))
+columns_option = click.option("--columns", metavar="FIELD=NAME,…",
+                              callback=lambda context, option, text: parse_columns(text or ""))
 run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
                               type=PATH)
 prompts_option = click.option("--prompts", "prompts_dir", type=PATH, metavar="DIR")

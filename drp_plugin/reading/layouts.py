@@ -32,8 +32,7 @@ class Response(NamedTuple):
 class Published(NamedTuple):
     """What a published row holds."""
 
-    fields: dict[str, Any]
-    """The row itself, with id, question, answer, dataset and model under these names."""
+    fields: dict[str, Any]  # The row, with id, question, answer, dataset and model by these names
     said: list[Response]  # Its responses as `<think>T</think>A`
     found: dict[str, str]  # Where each field of the contract was found
     gold: Any  # The gold answer as it was published

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 #: Settings of a backend that change what is generated; the others change speed only.
 _BACKEND = ("stop_at_cutoff", "stop_loops", "max_new_tokens", "max_gen_toks", "max_model_len",
             "lora_alpha_scale", "system_prompt", "temperature", "top_p")
-#: Settings that our own tasks record and that are in every run's text, or that a report decides
-#: anew.
+#: Settings of our own tasks that are in every run's text, or that a report decides anew.
 _FIELDS = ("temperature", "top_p", "max_new_tokens", "repeats", "prompt", "cutoff", "tokenizer",
            "questions", "stop_at_cutoff", "stop_loops", "seed", "offset")
 

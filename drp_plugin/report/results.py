@@ -103,8 +103,7 @@ class Comparison(Record):
     mcnemar_p: float | None  # Exact, two-sided; None where problems have several samples
     p: float  # McNemar's, or with several samples the exact sign-flip test over problems
     p_holm: float  # `p` adjusted for all methods that are compared on this task under this cutoff
-    detectable: float
-    """The smallest difference in accuracy that these problems show in 8 of 10 experiments."""
+    detectable: float  # The smallest difference in accuracy that 8 of 10 experiments show
     tokens_before: float
     tokens_after: float
     tokens_change: float

@@ -200,3 +200,20 @@ def test_examples_of_the_help_are_commands_with_these_options(line: str) -> None
 def test_examples_are_found() -> None:
     assert all(_examples(name) for name in ("drp", *COMMANDS))
     assert _examples("check")[2].endswith("--quiet") and "--ratio" in _examples("build")[1]
+
+
+@pytest.mark.parametrize(("arguments", "said"), [
+    (["build", "x", "-o", "y", "--name", "z", "--size", "0"], "0 is not in the range x>=1"),
+    (["generate", "x", "-o", "y", "--top-p", "2"], "2.0 is not in the range 0<x<=1"),
+    (["prune", "x", "-o", "y", "--teacher", "offline", "--max-cost", "0"], "range x>0")])
+def test_a_number_out_of_its_range_is_told_the_range(arguments, said, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    assert ended.value.code == 2 and said in capsys.readouterr().err
+
+
+def test_the_help_shows_no_bound_that_nobody_reaches():
+    for name in COMMANDS:
+        command = group.get_command(click.Context(group), name)
+        shown = command.get_help(click.Context(command, info_name=name, max_content_width=200))
+        assert "RANGE" not in shown and "000000" not in shown and "807" not in shown, name
