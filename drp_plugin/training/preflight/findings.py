@@ -119,8 +119,7 @@ class Preflight:
         return str(self.model.model_name_or_path)
 
     def add(self, key: str, /, **values: Any) -> None:
-        """Add a finding: its code, with `:CASE` where it has several, and what its text names.
-        `anew` is the way not to resume."""
+        """Add a finding: its code, with `:CASE` where it has several, and what its text names."""
         level, text = WORDS[key]
         asked = self.raw.get("resume_from_checkpoint")
         text = text.format(anew=WORDS["anew:asked" if asked else "anew"][1], **values)
