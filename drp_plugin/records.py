@@ -107,17 +107,13 @@ class Reason(StrEnum):
     BAD_ROW = "bad_row"  # A required field is missing or has the wrong type
     # the trace itself
     NO_THINK_END = "no_think_end"  # No `</think>`: the student's generation was cut off
-    NO_THINKING = "no_thinking"
-    """No `</think>`, though the student ended by itself: it does not think, or did not close it."""
+    NO_THINKING = "no_thinking"  # No `</think>`, though the student ended by itself
     EMPTY_TRACE = "empty_trace"
-    THINK_TWICE = "think_twice"
-    """A second `<think>` or `</think>`, or one in the question: `drp build` refuses it."""
+    THINK_TWICE = "think_twice"  # A second tag of thinking, or one in the question
     CONTROL_TOKEN = "control_token"  # A token of a chat layout, which `drp build` refuses
     NO_ANSWER = "no_answer"  # No final answer can be found in the student's answer part
-    WRONG_ANSWER = "wrong_answer"
-    """The student's final answer is not the gold one (`--keep-wrong` lets it through)."""
-    NOT_CHOSEN = "not_chosen"
-    """Another sample of the same question was kept, by a method that keeps one of several."""
+    WRONG_ANSWER = "wrong_answer"  # It is not the gold one (`--keep-wrong` lets it through)
+    NOT_CHOSEN = "not_chosen"  # A method that keeps one of several kept another sample
     # the teacher
     REQUEST_FAILED = "request_failed"
     REFUSED = "refused"

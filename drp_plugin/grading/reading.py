@@ -38,8 +38,7 @@ class Group(NamedTuple):
 
     kind: str
     items: "tuple[Answer, ...]"
-    brackets: str = ""
-    """Around a tuple, perhaps an interval; of the rows of a matrix: matrix, determinant, norm."""
+    brackets: str = ""  # Around a tuple, perhaps an interval; a matrix's: matrix, determinant, norm
     joint: str = ""  # The word or sign between the items: and, or, \setminus; '' for a comma
 
 

@@ -24,8 +24,7 @@ class Samples:
         self._given, self._reading, self._rows = given, asyncio.Lock(), enumerate(given.rows())
         self._lengths: dict[bytes, list[tuple[int, int, str]]] = {}
         """Of each question's samples: tokens, place in the file, id."""
-        self._longest: dict[bytes, tuple[int, int]] = {}
-        """Where its longest one's text lies on disk: place, size."""
+        self._longest: dict[bytes, tuple[int, int]] = {}  # Its longest one's place, size
         self._texts = tempfile.TemporaryFile()  # noqa: SIM115 (it ends with the process)
 
     async def of(self, question: str) -> list[str]:
