@@ -105,8 +105,7 @@ def not_reached(run_dir: str | Path) -> int:
 
 @dataclass
 class Statistics:
-    """Added up row by row: rejects by `stage: reason`, and steps by action, by skill and, those
-    deleted, by skill again."""
+    """Added up row by row: rejects by `stage: reason`; steps by action, skill, skill deleted."""
 
     pruned: int = 0
     not_reached: int = 0

@@ -22,8 +22,7 @@ async def _stays(response: Any) -> None:
 
 
 async def _bounded(response: Any) -> None:
-    """Read a reply's body, unpacked piece by piece, up to the limit; batches' files, which may be
-    long, go to the disk."""
+    """Read a reply's body piece by piece, up to the limit; batches' files go to the disk."""
     if response.request.url.path.endswith(("/content", ":download")):
         return
     parts, size = [], 0

@@ -18,8 +18,7 @@ _CONCLUDING = re.compile(r"\b(?:answer|therefore|thus|hence)\b|boxed", re.IGNORE
 
 def first_correct(sentences: Sequence[str], right: str, dataset: str | None, question: str
                   ) -> int | None:
-    """The place of the first sentence whose stated result is right, other than by repeating a
-    number of the question."""
+    """The place of the first sentence whose result is right and no number of the question."""
     given = set(re.findall(r"\d+(?:\.\d+)?", question))
     for place, sentence in enumerate(sentences):
         result = stated_result(sentence)
