@@ -41,7 +41,7 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
         found = {**generation, "repeats": config.get("repeats"), "temperature": 0.0 if greedy else
                  generation.get("temperature"), "prompt": metadata.get("prompt", "")}
         extra = {key: str(backend[key]) for key in _BACKEND if key in backend}
-    first = int(run.get("offset") or 0)
+    first = int(told.get("offset") or run.get("offset") or 0)
     total = mapping(mapping(results.get("n-samples")).get(task)).get("original")
     number = {key: _number(found.get(key)) for key in ("temperature", "top_p")}
     shots, repeats, limit = (None if value is None else int(value) for value in map(_number, (
