@@ -64,8 +64,10 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
         return
     try:
         with open(path, "rb") as file:
-            if file.peek(2)[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-                raise UserError("is UTF-16, not UTF-8 text", file=path, fix="Convert it to UTF-8")
+            if file.peek(4)[:4].startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE,
+                                            codecs.BOM_UTF32_BE)):  # UTF-32's other one is UTF-16's
+                raise UserError("is UTF-16 or UTF-32, not UTF-8 text", file=path,
+                                fix="Convert it to UTF-8")
             yield file
     except tuple(_REFUSED) as error:
         raise UserError(_REFUSED[type(error)], file=path) from None

@@ -105,8 +105,7 @@ class Prompts:
                             fix="Give a folder with *.jinja files, or leave --prompts out")
 
     def check(self, needed: Iterable[str]) -> None:
-        """Try the teacher's prompts before anything is paid for; raises UserError, also for an
-        unused file in the user's folder."""
+        """Try prompts before anything is paid for; raises UserError, also for unused files."""
         used = self._in_force(evaluation=False)
         for file in sorted(self._own()):
             stem = file.removesuffix(".jinja")
@@ -150,8 +149,7 @@ class Prompts:
 
     @cached_property
     def hash(self) -> str:
-        """Twelve hex digits over the prompts in force for teachers, which are all but those of
-        `evaluation_hash`."""
+        """Twelve hex digits over the teachers' prompts in force: all but `evaluation_hash`'s."""
         return self._digest(evaluation=False)
 
     @cached_property

@@ -27,9 +27,8 @@ class Question(Record):
 
 
 class Trace(Question):
-    """A student's own response R = (T, A) to a question (§3.1). `response` is `<think>T</think>A`.
-    The opening tag may be missing (chat templates prefill it); a missing closing tag means that
-    generation was cut off."""
+    """A student's own response R = (T, A) to a question (§3.1), `<think>T</think>A`. The opening
+    tag may be missing (chat templates prefill it); without a closing one it was cut off."""
 
     response: str
     model: str | None = None  # The student that wrote it

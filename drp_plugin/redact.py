@@ -53,8 +53,7 @@ def markdown(text: object, limit: int = 1000) -> str:
 
 @functools.cache
 def _forms(key: str) -> tuple[frozenset[str], re.Pattern[str]]:
-    """A key as it is, in hex, and in base64 at each offset; and a pattern of it with characters
-    written as numbers."""
+    """A key as it is, in hex, in base64 at each offset; and a pattern of it in numbers."""
     data, forms = key.encode("utf-8", "surrogateescape"), {key}
     for before in range(3):
         coded = base64.b64encode(bytes(before) + data).decode()

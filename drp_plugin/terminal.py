@@ -22,8 +22,7 @@ def say(text: str) -> None:
 
 
 class _Inert(io.TextIOWrapper):
-    """A stream that keeps texts from controlling the terminal. Characters that its encoding lacks
-    are written as numbers."""
+    """A stream whose texts cannot control the terminal; what its encoding lacks is numbers."""
 
     forgiven: tuple[type[OSError], ...] = ()  # For messages, which nobody may be able to read
 
@@ -40,8 +39,7 @@ class _Inert(io.TextIOWrapper):
 
 @contextlib.contextmanager
 def inert() -> Iterator[None]:
-    """Standard output and error as such streams. A closed one stays closed for writers, and its
-    number goes to no other file."""
+    """Standard output and error as such streams. A closed one's number goes to no other file."""
     for number in range(3):
         try:
             os.fstat(number)

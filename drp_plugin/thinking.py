@@ -110,17 +110,12 @@ def shaped(response: str, *, thinking: bool = True) -> str:
     return join_response(thought, answer)
 
 
-def check_question(question: str, marks: Iterable[str] = CONTROL_TOKENS) -> None:
-    """Raises Unfit if a question holds a thinking tag, which the model would take for its own."""
+def check_texts(question: str, *others: str, marks: Iterable[str] = CONTROL_TOKENS) -> None:
+    """Raises Unfit if a question holds a thinking tag, which the model would take for its own, or a
+    text of its row a control token of the layout, which the tokenizer would obey."""
     for tag in (OPEN, CLOSE):
         if tag in question:
             raise Unfit("think_twice", f"{tag} in the question")
-    check_controls(marks, question)
-
-
-def check_controls(marks: Iterable[str], *texts: str) -> None:
-    """Raises Unfit for a control token of the layout, which the tokenizer would obey."""
-    for text in texts:
-        for mark in marks:
-            if mark in text:
-                raise Unfit("control_token", f"the text holds {mark}")
+    for mark in marks:
+        if any(mark in text for text in (question, *others)):
+            raise Unfit("control_token", f"the text holds {mark}")

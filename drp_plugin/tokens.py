@@ -218,8 +218,7 @@ def _from_file(path: Path) -> "Tokenizer":
 
 
 def _from_hub(*repositories: str) -> Path | None:
-    """tokenizer.json of one of them from the hub's cache, else from the hub; None within seconds
-    when it cannot be reached."""
+    """tokenizer.json of one of them from the hub's cache or the hub; soon None without either."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     for repository in repositories:

@@ -3,6 +3,7 @@
 import copy
 import functools
 import importlib
+import re
 import shlex
 import sys
 import threading
@@ -65,8 +66,7 @@ class LazyGroup(click.Group):
 
 
 def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """A command that prints within a second what it does, and the next command at its end. One that
-    has failed by then prints the mistake alone."""
+    """A command that says within a second what it does, and the next one at its end."""
     @functools.wraps(call)
     def saying(**given: Any) -> Any:
         shown = {k: " ".join(map(str, v)) if isinstance(v, tuple) else v for k, v in given.items()}
@@ -82,7 +82,8 @@ def _saying(first: str, following: str, call: Callable[..., Any]) -> Callable[..
             if soon.is_alive():
                 soon.join()  # the first line must end before the next one begins
         if not code and not quiet and not given.get("forecast") and not given.get("serve"):
-            words = {k: shlex.join(map(str, v if isinstance(v, tuple) else (v,)))
+            words = {k: shlex.join(re.sub("^-(?=.)", "./-", str(part))  # else it is an option
+                                   for part in (v if isinstance(v, tuple) else (v,)))
                      for k, v in given.items()}
             click.echo(f"next: {following.format_map(words)}".rstrip(), err=True)
         return code
@@ -107,8 +108,7 @@ def group(context: click.Context) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Exits with 0 done, 1 rows rejected under --strict, 2 the user's mistake, 3 stopped by
-    --max-cost, 130 interrupted."""
+    """Exits with 0 done, 1 --strict rejects, 2 a user's mistake, 3 --max-cost, 130 interrupted."""
     if sys.platform not in ("linux", "darwin"):
         fail(f"runs on Linux and macOS, not on {sys.platform}. On Windows, install it in WSL")
     with inert():
@@ -116,6 +116,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str] | None) -> None:
+    if "" in (sys.argv[1:] if arguments is None else arguments):  # as a path, it is this folder
+        fail("an argument is empty: is a variable of the shell not set?")
     try:
         code = group.main(arguments, prog_name="drp", standalone_mode=False)
         sys.stdout.flush()  # a disk that filled up meanwhile is reported like any other

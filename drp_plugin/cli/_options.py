@@ -119,8 +119,7 @@ def _known(command: click.Command) -> dict[str, click.Option]:
 
 
 def _given(option: click.Option, given: Any, *, off: bool) -> Any:
-    """A config's value as an option's default; None leaves the option alone. Raises ValueError.
-    `off` says that the name switches a flag off."""
+    """A config's value as an option's default, or None; `off` is a flag's. Raises ValueError."""
     if option.is_flag and isinstance(given, bool):
         return given != off
     if off:

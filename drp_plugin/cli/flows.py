@@ -1,5 +1,4 @@
-"""`drp generate`, `drp prune`, `drp distill`, `drp merge`: from questions to training rows; and a
-teacher to try them with."""
+"""`drp generate`, `prune`, `distill`, `merge`: from questions to rows; a teacher to try with."""
 
 import asyncio
 import sys
@@ -94,11 +93,8 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
 @click.option("--window-tokens", type=click.IntRange(50, _options.MOST), default=8000)
 @click.option("--max-requests", type=_options.SOME, default=96)
 @click.option("--min-coverage", type=_options.Number(0, 1), default=0.9)
-@click.option("--check-answer/--no-check-answer", default=True)
-@click.option("--check-numbers/--no-check-numbers", default=True)
-@click.option("--check-length/--no-check-length", default=True)
-@click.option("--check-complete/--no-check-complete", default=True)
-@click.option("--check-language/--no-check-language", default=True)
+@_options.adding(*(click.option(f"--check-{name}/--no-check-{name}", default=True)
+                   for name in ("answer", "numbers", "length", "complete", "language")))
 @_options.run_options
 def prune(traces: tuple[str, ...], run_dir: Path, columns: dict[str, str],
           prompts_dir: Path | None, tokenizer: str, limit: int | None, shard: Shard | None,

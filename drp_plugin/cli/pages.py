@@ -134,6 +134,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
     judged = asyncio.run(_judge(pairs, folder, teacher, settings, prompts))
     summary = {"judge": teacher.name, "run_a": str(run_a), "run_b": str(run_b),
                "prompts_hash": prompts.hash, **pairwise.summarize(judged, one, two)}
+    pairwise.check_replaced(folder / "judge.json", summary)
     jsonl.write(folder / "judgements.jsonl", judged)
     jsonl.write_json(folder / "judge.json", summary)
     click.echo(filled("judge.txt.jinja", s=summary, one=run_a.name, two=run_b.name), nl=False)

@@ -145,8 +145,7 @@ def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool)
 
 def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
             figures: dict[int | None, Figures]) -> Iterator[tuple[ScoreRow, list[Reading]]]:
-    """Completions with a reading at every cutoff of the figures, which count them. Samples of one
-    problem must follow each other."""
+    """Completions with a reading at every cutoff; a problem's samples must follow each other."""
     def read() -> Iterator[tuple[ScoreRow, list[Reading]]]:
         with Display("scoring", None, show=sys.stderr.isatty()) as display:
             while chunk := list(itertools.islice(rows, _CHUNK)):

@@ -14,8 +14,7 @@ from drp_plugin.sampling.engines import engine_class, resolve
 
 
 class DrpHF(StudentModel):
-    """In transformers, on a CPU or one GPU. See `StudentModel`; also `peft` (a LoRA adapter),
-    `batch_size`, `threads`, `workers`."""
+    """In transformers: `StudentModel`'s, `peft` (LoRA), `batch_size`, `threads`, `workers`."""
 
     name, adapter = "drp_hf", "peft"
 
@@ -74,8 +73,7 @@ class DrpVLLM(StudentModel):
 
 
 class DrpStudent(DrpHF):
-    """vLLM where there is a GPU, transformers elsewhere. `pretrained` is the paper's student
-    (§4.1), unless it is given."""
+    """vLLM on a GPU, else transformers; `pretrained` is the paper's student (§4.1) by default."""
 
     @classmethod
     def create_from_arg_string(cls, arg_string: str,

@@ -185,8 +185,7 @@ class StudentModel(lmms):  # type: ignore[misc]
 
     def _whole(self, requests: list[Instance], outcomes: list[Outcome],
                kept: bool) -> list[Completion]:
-        """A completion of every request. A prompt that leaves no room in the context gets an empty
-        one, cut off. Any other failure ends the run."""
+        """Every request's completion: without room in the context, an empty cut one."""
         # those that are not too long first
         failed = sorted((o for o in outcomes if isinstance(o, Failed)),
                         key=lambda o: o.reason == "too_long")

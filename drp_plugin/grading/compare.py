@@ -126,8 +126,7 @@ def _chosen_letter(text: str) -> str | None:
 
 
 def _same_choice(candidate: str, gold: str) -> bool:
-    """Whether both choose one letter; the gold may be B, (B) or "B. text", the candidate may be
-    the text alone."""
+    """Whether both choose one letter; the gold may be B, (B) or "B. text", or the text given."""
     text = _CHOICE.with_text.fullmatch(plain(gold))
     letter = text[1] if text else _letter_of(gold)
     if (found := _chosen_letter(candidate)) is None and text is not None:

@@ -63,9 +63,8 @@ def last_box(text: str) -> str | None:
 
 
 def boxes(text: str, *, ended: bool = True) -> tuple[str | None, bool]:
-    """The last box, and whether the text ends inside one. With `ended=False` a `\\boxed 1` without
-    braces at the very end may go on, and is none. One pass, so that text made of a million braces
-    takes no longer than other text."""
+    """The last box, and whether the text ends inside one. With `ended=False` a final `\\boxed 1`
+    without braces may go on, and is none. One pass, however many braces there are."""
     if "\\boxed" not in text and "\\fbox" not in text:
         return None, False
     found: str | None = None

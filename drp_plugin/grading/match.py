@@ -162,8 +162,7 @@ def _same_listed(listed: Answer, ordered: Group) -> Verdict:
 
 
 def _same_items(candidate: Answer, gold: Answer) -> Verdict:
-    """In any order, each item with a partner of its own: 1, 1, 2 is not 1, 2, but between braces
-    what is written twice is there once."""
+    """In any order, item by item: 1, 1, 2 is not 1, 2, but in braces a double is there once."""
     ours, left = (list(side.items) if isinstance(side, Group) else [side]
                   for side in (candidate, gold))
     if isinstance(candidate, Group) and (candidate.kind == "set" or candidate.joint == "\\pm"):

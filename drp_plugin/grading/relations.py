@@ -72,8 +72,7 @@ def states_no_value(relation: Relation) -> bool:
 
 
 def same_zeros(candidate: Relation, gold: Relation) -> Verdict:
-    """Whether two equations or inequalities have the same solutions: one is a multiple of the
-    other, of an inequality a positive one."""
+    """Whether equations or inequalities have the same solutions: (positive) multiples."""
     (ours, sign), (theirs, wanted) = _forward(candidate), _forward(gold)
     if not len(ours) == len(theirs) == 2:
         # a < b < c and c > b > a: the same sides, read from either end

@@ -99,9 +99,8 @@ class Decisions:
         return isinstance(id_, str) and id_ in self._edits
 
     def of(self, row: Pruned) -> Pruned:
-        """The row as a person left it. An edited one gets new tokens and checks, and its verdict
-        says how it was edited. Raises Unfit where it was rejected, or where its edit fails a check
-        and was not accepted."""
+        """The row as a person left it; an edited one gets new tokens and a verdict that says so.
+        Raises Unfit where it was rejected, or its edit fails a check and was not accepted."""
         edit = self._edits.get(row.id)
         self._unused.pop(row.id, None)
         if edit is not None and edit.action == "reject":
@@ -120,9 +119,8 @@ class Decisions:
             "verdict": {**verdict, "edited": {"ok": not failed, "how": how}}})
 
     def rescued(self) -> Iterator[tuple[int, str, Pruned | Unfit]]:
-        """Rejects for which a person wrote a response, after all other rows: number in their file,
-        id, and the row as `of` gives it, or why it is left out. Raises UserError for an edit of a
-        row that the run does not have."""
+        """Rejects for which a person wrote a response: number, id, and the row as `of` gives it, or
+        why it is left out. Raises UserError for an edit of a row that the run does not have."""
         rejects = self.run_dir / REJECTS
         for row in jsonl.rows(rejects) if self._unused and rejects.exists() else ():
             edit = self._unused.pop((row.value or {}).get("id", ""), None)
@@ -141,8 +139,7 @@ class Decisions:
                             fix="Remove that line, or export the edits anew")
 
     def unpruned(self, reject: Reject) -> Pruned:
-        """A reject as the row that it would have become, with the student's own response. Raises
-        Unfit where it holds no trace."""
+        """A reject as a row with the student's own response. Raises Unfit without a trace."""
         try:
             trace = Trace.model_validate(reject.row)
         except ValidationError:

@@ -1,8 +1,7 @@
 """One HTML page of a run, with nothing to load from elsewhere.
 
-Rows lie in it as compressed parts, which no text can break out of, and are unpacked when they are
-shown or searched. A script that the page's policy names by its hash shows them as text; MathML made
-here is the only markup.
+Rows lie in it as compressed parts, which no text can break out of. A script that the page's policy
+names by its hash unpacks and shows them as text; MathML made here is the only markup.
 """
 
 import hashlib
@@ -29,9 +28,8 @@ _SKILLS = 80  # The most frequent skills can be filtered by
 
 def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messages: bool = True,
                served: bool = False, tick: Callable[[], None] = lambda: None) -> Statistics:
-    """Write the page; the statistics are over all rows, `limit` cuts how many can be looked at.
-    `messages` puts in what the teacher was asked and said. A `served` page sends its decisions to
-    the server that it came from."""
+    """Write the page; statistics are over all rows, `limit` cuts the rest. `messages` puts in what
+    the teacher was asked and said. A `served` page sends its decisions to its server."""
     statistics = Statistics(not_reached=not_reached(run_dir))
     index = Kept[list[Any]]()
     names: defaultdict[str, int] = defaultdict()    # by number, so that each is stored once
@@ -78,9 +76,8 @@ def _json(value: Any) -> str:
 
 
 def _line(row: Pruned | Reject, names: dict[str, int]) -> list[Any]:
-    """A row in the list of rows: kind, id, the question's start, then by number data set and
-    teacher, tokens before and after, actions (a bit each), skills, whether a check is in doubt, and
-    the reject's reason."""
+    """A row in the list: kind, id, the question's start, then by number data set and teacher,
+    tokens before and after, actions (bits), skills, a check in doubt, the reject's reason."""
     if isinstance(row, Reject):
         data = row.row.get("dataset")
         return ["r", row.id, str(row.row.get("question") or row.detail)[:_START],

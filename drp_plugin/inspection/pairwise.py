@@ -110,6 +110,17 @@ async def judge_pair(pair: Pair, ask: Ask, prompts: Prompts, sampling: Sampling
             "winner": winner(first, second)}
 
 
+def check_replaced(file: Path, now: dict[str, Any]) -> None:
+    """Raises UserError if a result that is there is another comparison's, or has more verdicts."""
+    before = jsonl.read_json(file) if file.exists() else now
+    (had, _), (has, pairs) = ((s["pairs"] - s["both_orders"]["invalid"], s["pairs"])
+                              for s in (before, now))
+    if any(before[key] != now[key] for key in ("judge", "run_a", "run_b")) or has < min(had, pairs):
+        raise UserError(f"holds {had} verdicts on {before['run_a']} and {before['run_b']} by "
+                        f"{before['judge']}, and is not replaced by {has}", file=file,
+                        fix="Run it again when the judge answers, or give another -o")
+
+
 def summarize(judged: list[dict[str, Any]], one: dict[str, Pruned],
               two: dict[str, Pruned]) -> dict[str, Any]:
     """The comparison's figures; shares with 95 % Wilson intervals."""

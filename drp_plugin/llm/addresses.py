@@ -63,6 +63,15 @@ def client_address(url: str | None) -> dict[str, Any]:
             "default_query": dict(parse_qsl(parts.query, keep_blank_values=True)) or None}
 
 
+def azure_address(url: str) -> tuple[str, str]:
+    """Endpoint and version of the interface in an Azure address: what the portal shows goes on with
+    `/openai/…?api-version=…`. The version is empty where there is none."""
+    parts = urlsplit(url)
+    query = dict(parse_qsl(parts.query))
+    return urlunsplit(parts._replace(path=parts.path.partition("/openai")[0], query="",
+                                     fragment="")), query.get("api-version", "")
+
+
 def find_base_url(spec: str, given: str | None = None) -> str | None:
     """`--base-url`, else what its library's variable says; None for the provider's own address."""
     variable = base_url_variable(spec.partition(":")[0])

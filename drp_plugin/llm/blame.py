@@ -23,7 +23,7 @@ from drp_plugin.resources import table
 @cache
 def _table() -> tuple[dict[str, re.Pattern[str]], dict[str, dict[str, Any]], frozenset[str]]:
     """The patterns, the settings, and the fields of a body that are read."""
-    patterns, settings, fields, _ = table("faults.yaml").values()
+    patterns, settings, fields = map(table("faults.yaml").get, ("patterns", "settings", "fields"))
     found = {name: re.compile("|".join(parts), re.DOTALL if name == "over" else 0)
              for name, parts in patterns.items()}
     names = {*settings, *(n for s in settings.values() for n in s.get("names", ()))}
@@ -100,45 +100,46 @@ def _wait(error: dict[str, Any], headers: Mapping[str, str] | None) -> float | N
     return None
 
 
-def explain(said: Said, name: str, variable: str) -> Exception:
+def explain(said: Said, name: str, variable: str,
+            place: str = "the model's name and --base-url") -> Exception:
     """What an error means for its request and for the run. `name` is the teacher's, `variable` the
-    one that holds its key."""
+    one that holds its key, `place` what says where requests go."""
     status, words, text = said.status, said.words, said.text
     patterns, settings, _ = _table()
 
     def has(pattern: str) -> bool:
         return patterns[pattern].search(words) is not None
 
+    def stop(why: str, fix: str = "") -> Unusable:
+        what, advice = (part.format(name=name, variable=variable, place=place)
+                        for part in table("faults.yaml")["stops"][why])
+        return Unusable(f"{what} ({text})", fix=fix or advice,
+                        runs=why not in ("spent", "day", "key"))
+
     if has("withheld") and status != 429:
         return TeacherError(text, Reason.REFUSED)
-    setting = _setting(said)
-    passing = has("passing")
+    passing, setting = has("passing"), _setting(said)
     if status == 413 or (setting != "max_tokens" and has("long")
                          and not (status == 429 and passing)):
         return TooLong(text)
     if has("spent") or status == 402:
-        return Unusable(f"{name}: the account's quota or balance is spent ({text})",
-                        fix="Add credit, then run the same command again")
+        return stop("spent")
     if has("day") and status in (None, 403, 429):
-        return Unusable(f"{name}: the day's quota is spent ({text})",
-                        fix="Run the same command again tomorrow, or raise the quota")
-    if (status in (401, 403) and not has("busy") and not has("model")) or has("key"):
-        return Unusable(f"{name} refuses the key ({text})",
-                        fix=f"Check the environment variable {variable}, what its account may "
-                            "use, and --base-url")
+        return stop("day")
+    if (status in (401, 403, 407) and not has("busy") and not has("model")) or has("key"):
+        return stop("key" if has("key") or status == 401 else "proxy" if status == 407 else
+                    "forbidden" if words else "page")
     moment = passing or status in (None, 403, 408, 409, 424, 425, 429, 498, 499) or status >= 500
+    if has("version") and status in (400, 404) and not has("model"):
+        return stop("version")
     if has("model") or (status == 404 and not passing):
-        return Unusable(f"{name} is not there ({text})",
-                        fix="Check the model's name and --base-url", runs=True)
+        return stop("absent")
     if setting and not (moment and status):
-        fix = settings.get(setting, {}).get("fix", f"Leave --extra {setting}=… out")
-        if setting == "max_tokens" and re.search("use .?max_completion_tokens", words):
-            fix = "Give --extra max_completion_tokens=N instead of --max-tokens"
-        return Unusable(f"{name} does not take a setting ({text})", fix=fix, runs=True)
+        known = settings.get(setting) or {"fix": f"Leave --extra {setting}=… out"}
+        renamed = setting == "max_tokens" and re.search("use .?max_completion_tokens", words)
+        return stop("setting", known["renamed" if renamed else "fix"])
     if (has("manner") and status != 429) or status in (405, 410, 501):
-        return Unusable(f"{name} refuses every such request ({text})",
-                        fix="Check the model's name and --base-url, or choose another teacher",
-                        runs=True)
+        return stop("manner")
     if status is not None and status < 400:
         return Transient(text, unreachable=True)  # no model's server says such a thing
     if moment:

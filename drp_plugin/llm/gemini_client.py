@@ -1,5 +1,6 @@
 """Gemini by the `google-genai` library: an AI Studio key, or Vertex AI; batches with a key."""
 
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
-from drp_plugin.jsonl import encodable
+from drp_plugin.jsonl import encodable, loads
 from drp_plugin.llm.addresses import find_key, uses_vertex
 from drp_plugin.llm.blame import no_connection
 from drp_plugin.llm.messages import Reply, Request, usage_of
@@ -165,8 +166,15 @@ class GeminiBatch(BatchApi):
         return self._status(
             job.state.name.removeprefix("JOB_STATE_").lower() if job.state else "unknown",
             getattr(getattr(job, "completion_stats", None), "successful_count", None),
-            [("", str(job.error.message))] if job.error else [],
+            await self._errors(batch_id) if job.state and "FAILED" in job.state.name else [],
             [job.dest.file_name] if job.dest else [])
+
+    async def _errors(self, batch_id: str) -> list[tuple[str, str]]:
+        """Why a batch failed; the library (seen with 3.4.0) leaves that out of its batches."""
+        with contextlib.suppress(Exception):  # the state alone is known then
+            got = await self._client._api_client.async_request("get", batch_id, {}, None)
+            return [("", str(loads(got.body)["error"]["message"]))]
+        return []
 
     async def _download(self, name: str, target: Path) -> bool:
         target.write_bytes(await self._client.files.download(file=name))
@@ -176,7 +184,7 @@ class GeminiBatch(BatchApi):
         if row.get("response"):
             return 200, row["response"]
         error = row.get("error") or row.get("status") or {}
-        code = error.get("code")
+        code = error.get("code") if isinstance(error, dict) else None
         return _RPC.get(code, code) if isinstance(code, int) else None, {"error": error}
 
 

@@ -22,6 +22,7 @@ from concurrent.futures import Future, InvalidStateError, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from drp_plugin.errors import UserError
 from drp_plugin.jsonl import loads
 from drp_plugin.llm.ledger_disk import SCHEMA, Claims, check_room, refusal, shared_by_locks
 
@@ -30,8 +31,7 @@ _Stored = tuple[str, str, str, float | None]  # A row of `replies`
 
 
 def request_key(payload: Mapping[str, Any]) -> str:
-    """The hash of everything that determines an answer, as 64 hex digits. Key order does not
-    matter; leave out what is None."""
+    """64 hex digits from all that determines an answer, in any order; leave out what is None."""
     text = json.dumps(payload, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -70,6 +70,9 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
             with self.creating():  # two processes may create the file at the same moment
                 os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
                 self._writer = self._connect()
+                if self._writer.execute("PRAGMA user_version").fetchone() != (0,):
+                    raise UserError("is another release's, or another program's", file=self.path,
+                                    fix="Use that release, or give another run directory")
                 self._writer.executescript(SCHEMA)
             self._reader = self._connect()
         except (sqlite3.Error, OSError) as error:

@@ -8,7 +8,7 @@ from drp_plugin.llm.ledger import Entry, Ledger, aside, request_key
 from drp_plugin.llm.ledger_disk import SAY_AFTER_S
 from drp_plugin.llm.messages import Ask, Reply, Request, Teacher, TeacherError
 from drp_plugin.llm.prices import Budget, Price, counted
-from drp_plugin.llm.retry import finished, stopping
+from drp_plugin.llm.retry import SILENT_ATTEMPTS, Unusable, finished, stopping
 from drp_plugin.records import Usage
 from drp_plugin.terminal import say
 
@@ -85,7 +85,8 @@ class LedgerClient:
         self.pending: dict[str, Request] = {}  # In replay: the requests without an answer, by key
         self.failed: dict[str, TeacherError] = {}  # In replay: why these cannot be had, by key
         self.waits_for = ""  # The process whose answer is awaited, if that takes long
-        self._replay = replay
+        self.replay = replay
+        self._empty = 0  # Replies, of those asked, without text
         self._asking: dict[str, asyncio.Event] = {}
 
     def status(self) -> str:
@@ -99,7 +100,7 @@ class LedgerClient:
     async def __call__(self, request: Request) -> Reply:
         """The reply. Raises what `Teacher.ask` raises; OverBudget; in replay, Pending."""
         key = key_of(self.teacher.identity, request)
-        if self._replay:
+        if self.replay:
             if (stored := self._look(key)) is not None:
                 return self._stored(key, stored)
             if key in self.failed:
@@ -152,7 +153,15 @@ class LedgerClient:
                 raise asyncio.CancelledError
             if usable(value):
                 break
+        self.check_texts()
         return from_value(value, key)
+
+    def check_texts(self) -> None:
+        """Raises Unusable if no reply ever had text: each further one would be paid for too."""
+        if self.asked == self._empty >= EMPTY_ATTEMPTS * SILENT_ATTEMPTS and not self.found:
+            raise Unusable(f"{self.teacher.name} sends only replies without text",
+                           fix="Its thinking may take the whole output: give a higher --max-tokens,"
+                               " let it think less (--extra …), or choose another teacher")
 
     async def _paid(self, key: str, request: Request) -> dict[str, Any]:
         reserved = 0.0 if self.budget is None else await self.budget.reserve(request)
@@ -180,6 +189,7 @@ class LedgerClient:
 
     def count(self, value: dict[str, Any]) -> None:
         self.asked += 1
+        self._empty += not usable(value)
         self.uncounted += not counted(from_value(value).usage)
         self.spent_usd += value.get("cost_usd") or 0.0
 

@@ -1,7 +1,6 @@
 """The ledger's disk: what can be wrong with it and how to mend that, and locks that end with their
-process: one byte of a file for each thing that is claimed. They hold for all processes of one
-machine, and for those of several machines on a network disk that supports it
-(`shared_by_locks`)."""
+process: one byte of a file for each thing that is claimed. They hold on one machine, and between
+machines on a network disk that supports it (`shared_by_locks`)."""
 
 import contextlib
 import errno
@@ -53,8 +52,7 @@ def refusal(error: Exception, path: Path) -> UserError:
 
 
 class Claims:
-    """Keys that one process at a time holds: locks on single bytes of a file, which belong to this
-    open file and end with the process."""
+    """Keys that a process holds: locks on bytes of this open file, which end with the process."""
 
     def __init__(self, path: Path) -> None:
         # open-file-description locks (Linux) belong to this descriptor alone; classic ones
@@ -69,9 +67,9 @@ class Claims:
             os.close(self._file)  # another process is removing it, or has just done so
             time.sleep(0.01)
 
-    def claim(self, key: str) -> bool:
-        """Try to become the process that holds `key`, or stay it; False while another one does."""
-        return self._take(_offset(key))
+    def claim(self, key: str, *, shared: bool = False) -> bool:
+        """Try to hold `key` alone, or (`shared`) with others; False while that cannot be."""
+        return self._take(_offset(key), shared)
 
     def release(self, key: str) -> None:
         self._set(fcntl.LOCK_UN, fcntl.F_UNLCK, _offset(key))
@@ -80,9 +78,10 @@ class Claims:
         """Whether no other process has the file open; none can come in until it is closed."""
         return self._take(_PRESENT)
 
-    def _take(self, offset: int) -> bool:
+    def _take(self, offset: int, shared: bool = False) -> bool:
         try:
-            self._set(fcntl.LOCK_EX | fcntl.LOCK_NB, fcntl.F_WRLCK, offset)
+            self._set((fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB,
+                      fcntl.F_RDLCK if shared else fcntl.F_WRLCK, offset)
         except (BlockingIOError, PermissionError):
             return False
         return True

@@ -46,8 +46,7 @@ Finish = Literal["stop", "length", "refusal", "other"]  # other: stored by earli
 
 
 def usage_of(counts: Any, prompt: str, *completion: str) -> Usage:
-    """A reply's usage, from these fields of the provider's counts. Impossible counts (negative,
-    absurd, not numbers) leave it uncounted."""
+    """A reply's usage; impossible counts (negative, absurd, not numbers) leave it uncounted."""
     def read(name: str) -> int:
         value = counts.get(name) or 0
         if type(value) not in (int, float) or not 0 <= value <= 1e8:

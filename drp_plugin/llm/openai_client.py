@@ -5,6 +5,7 @@ import json
 import os
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -80,11 +81,14 @@ class OpenAITeacher(RemoteTeacher):
             elif ending(said := body["choices"][0].get("finish_reason")) == "error":
                 fault = {"message": f"the reply ended with {said!r}"}
             else:
-                return read_completion(body)
+                return self._completion(body)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             raw = content if isinstance(content, bytes) else json.dumps(content).encode()
             raise no_reply(self.clean(raw[:2000].decode("utf-8", "replace"))) from None
         raise self.blame(None, fault)
+
+    def _completion(self, body: dict[str, Any]) -> Reply:
+        return read_completion(body)
 
     def _explain(self, error: Exception) -> Exception:
         import openai
@@ -114,30 +118,32 @@ class AzureTeacher(OpenAITeacher):
     """`azure:DEPLOYMENT`: Azure OpenAI, at `base_url` or AZURE_OPENAI_ENDPOINT."""
 
     kind, variable = "azure", "AZURE_OPENAI_API_KEY"
+    place = "the deployment's name, OPENAI_API_VERSION, and AZURE_OPENAI_ENDPOINT or --base-url"
 
     def _client(self) -> Any:  # type: ignore[override]
-        version = os.environ.get("OPENAI_API_VERSION", "").strip()
         if not self.base_url:
             raise UserError(f"teacher {self.name} needs the resource's address",
                             fix="Set the environment variable AZURE_OPENAI_ENDPOINT")
+        endpoint, version = addresses.azure_address(self.base_url)
+        version = version or os.environ.get("OPENAI_API_VERSION", "").strip()
         if not version:
             raise UserError(f"teacher {self.name} needs the API's version", fix="Set the "
                             "environment variable OPENAI_API_VERSION, for example 2024-10-21")
-        return super()._client(azure_endpoint=self.base_url, azure_deployment=self.model,
+        return super()._client(azure_endpoint=endpoint, azure_deployment=self.model,
                                api_version=version)
 
     batch = Teacher.batch  # It has none: Azure's batches need a deployment of their own kind
 
 
 class Servers(Generic[S]):
-    """Shares requests out. Each goes to the least busy server; if that one is gone, to another one
-    at once. A server that was gone is tried again after a while, by one request first. If all are
-    gone, the last one is tried as patiently as if it were the only one."""
+    """Shares requests out. Each goes to the least busy server; if that one is gone or fails at it,
+    to another one. A server that was gone is tried again after a while, by one request first. If
+    all are gone, the last one is tried as patiently as if it were the only one."""
 
     def __init__(self, servers: Sequence[S]) -> None:
         self.servers = deque(servers)
         for server in servers:
-            server.persistent.elsewhere = self._elsewhere
+            server.persistent.elsewhere = partial(self._elsewhere, server)
 
     async def ask(self, attempt: Callable[[S], Awaitable[T]]) -> T:
         """The result of `attempt` at a server. Raises what it raises at the last one."""
@@ -146,9 +152,8 @@ class Servers(Generic[S]):
             last, hops = self._next(last), hops - 1
             try:
                 return await attempt(last)
-            except (TeacherError, Unusable):
-                lost = last.persistent.gone and self._elsewhere() and not stopping()
-                if not lost or not hops:
+            except (TeacherError, Unusable) as error:
+                if stopping() or not hops or not last.persistent.gives_way(error):
                     raise
 
     def _next(self, last: S | None) -> S:
@@ -159,13 +164,12 @@ class Servers(Generic[S]):
             chosen.persistent.stay_away(CONNECT_S)
         return chosen
 
-    def _elsewhere(self) -> bool:
-        return not all(server.persistent.away for server in self.servers)
+    def _elsewhere(self, asked: S) -> bool:
+        return not all(server is asked or server.persistent.away for server in self.servers)
 
 
 class SharedTeacher(Teacher):
-    """One model behind several OpenAI-compatible servers. The ledger does not distinguish the
-    servers: their replies are one model's."""
+    """One model behind several servers, which the ledger does not tell apart."""
 
     def __init__(self, servers: Sequence[OpenAITeacher]) -> None:
         self.name = servers[0].name
@@ -249,8 +253,8 @@ class OpenAIBatch(BatchApi):
     async def _get(self, batch_id: str) -> Status:
         batch = await self._client.batches.retrieve(batch_id)
         counts, errors = batch.request_counts, (batch.errors.data if batch.errors else None) or []
-        return self._status(batch.status, counts and counts.completed + counts.failed,
-                            [(str(e.code), str(e.message)) for e in errors],
+        done = sum(getattr(counts, name, None) or 0 for name in ("completed", "failed"))
+        return self._status(batch.status, done, [(str(e.code), str(e.message)) for e in errors],
                             (batch.output_file_id, batch.error_file_id))
 
     async def _download(self, name: str, target: Path) -> bool:

@@ -2,6 +2,7 @@
 
 import abc
 import contextlib
+import errno
 import hashlib
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -13,12 +14,13 @@ from drp_plugin.errors import UserError
 from drp_plugin.finish import ending
 from drp_plugin.jsonl import loads
 from drp_plugin.llm.blame import explain, read_error
+from drp_plugin.llm.ledger_disk import refusal
 from drp_plugin.llm.messages import Finish, Reply, Request, Teacher, TeacherError
-from drp_plugin.llm.retry import Persistent, Transient
+from drp_plugin.llm.retry import Persistent, Transient, Unusable
 from drp_plugin.redact import hide, redact
 
 _LOOK_BACK = 1000  # Batches are listed newest first: one that was just begun is among so many
-_ENDED = {"completed", "succeeded", "partially_succeeded", "expired", "cancelled"}
+_ENDED = {"completed", "succeeded", "partially_succeeded", "expired"}
 
 
 def finish_of(said: Any) -> Finish:
@@ -32,6 +34,7 @@ class RemoteTeacher(Teacher):
 
     kind: str
     variable: str  # The environment variable that holds the key
+    place = "the model's name and --base-url"  # What says where requests go
     persistent: Persistent
     client: Any  # The library's
 
@@ -87,7 +90,7 @@ class RemoteTeacher(Teacher):
 
     def blame(self, status: int | None, body: Any,
               headers: Mapping[str, str] | None = None) -> Exception:
-        return explain(read_error(status, body, headers), self.name, self.variable)
+        return explain(read_error(status, body, headers), self.name, self.variable, self.place)
 
     def clean(self, text: str) -> str:
         """`text` for a person."""
@@ -111,6 +114,7 @@ class Status(NamedTuple):
     done: int = 0
     detail: str = ""
     files: Sequence[str | None] = ()  # The provider's names of the result files
+    stops: str = ""  # Why the run does not go on after this batch, and what to do
 
 
 class Refused(UserError):
@@ -127,6 +131,7 @@ class BatchApi(abc.ABC):
 
     def __init__(self, teacher: RemoteTeacher) -> None:
         self._teacher, self._client = teacher, teacher.client
+        self.patience_s = teacher.persistent.retries.patience_s  # For a state that cannot be had
 
     @abc.abstractmethod
     def line(self, key: str, request: Request) -> str:
@@ -153,14 +158,12 @@ class BatchApi(abc.ABC):
         """HTTP status and body in a result's line."""
 
     async def upload(self, file: Path, label: str) -> str:
-        """Upload an input file, which costs nothing yet; returns its name for `create`. Raises
-        Refused where there is no batch API."""
+        """Upload an input file, which is free; its name. Raises Refused without a batch API."""
         return str(await self._call(partial(self._upload, file, label), meaning=self._meaning))
 
     async def create(self, uploaded: str, label: str) -> str:
-        """Begin a batch that can be found by `label`, in as many attempts as it takes, but never
-        twice; returns its id. Raises Refused when it is certain that none was begun; after
-        anything else it may have been."""
+        """Begin a batch that can be found by `label`, never twice; its id. Raises Refused when
+        it is certain that none was begun; after anything else it may have been."""
         begun = False  # an attempt whose reply was lost may have begun it
 
         async def attempt() -> str:
@@ -203,11 +206,25 @@ class BatchApi(abc.ABC):
     def _status(self, state: str, done: int | None, errors: Sequence[tuple[str, str]],
                 files: Sequence[str | None]) -> Status:
         """From a provider's word for the state, and its errors by code and text."""
+        done = done or 0
         if state != "failed":
-            return Status("ended" if state in _ENDED else "running", done or 0, state, files)
-        full = any(re.search(self.queue_full, f"{code} {text}".lower()) for code, text in errors)
-        said = "; ".join(text for _, text in errors) or "it failed"
-        return Status("too_large" if full else "invalid", done or 0, self._teacher.clean(said))
+            # a person did that: the rest is not sent without asking
+            stops = "was cancelled at the provider. Run the same command again to send the rest" \
+                if state == "cancelled" else ""
+            return Status("ended" if stops or state in _ENDED else "running", done,
+                          self._teacher.clean(state), files, stops)
+        said = "; ".join(text.rstrip(".") for _, text in errors) or "the provider does not say why"
+        detail, codes = self._teacher.clean(said), " ".join(code for code, _ in errors)
+        if re.search(self.queue_full, f"{codes} {said}".lower()):
+            return Status("too_large", done, detail, (), f"was refused: {detail}. Run it again "
+                          "when the account's other batches have ended, or without --batch")
+        fault = self._teacher.blame(None, {"error": {"code": codes, "message": said}})
+        account = isinstance(fault, Unusable) and not fault.runs  # it says what to do
+        stops = str(fault) if account else f"{detail}. Run without --batch, or correct the request"
+        if any(files):  # it broke off, and what was answered is paid for
+            return Status("ended", done, f"failed ({detail})", files,
+                          f"failed: {stops}; the same command sends the rest")
+        return Status("invalid", done, detail, (), f"was refused: {stops}")
 
     async def fetch(self, batch_id: str, folder: Path) -> list[Path]:
         """Download the result files of an ended batch, as many as the provider still has."""
@@ -221,7 +238,12 @@ class BatchApi(abc.ABC):
 
     async def _fetched(self, name: str, target: Path) -> bool:
         """Whether there is such a file. What is another server's page is asked for again."""
-        there = await self._download(name, target)
+        try:
+            there = await self._download(name, target)
+        except OSError as error:  # of the disk, not of the connection
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise refusal(error, target) from None
+            raise
         if there and target.stat().st_size > 1 and next(self._rows(target), None) is None:
             raise Transient("what came is not a file of a batch's results")
         return there
@@ -236,8 +258,7 @@ class BatchApi(abc.ABC):
                     yield str(row[self.key_field]), *self._answer(row)
 
     def results(self, file: Path) -> Iterator[tuple[str, Reply | Exception]]:
-        """The answers in a result file by key, in whatever order, and what the others failed
-        with (see `blame`); unreadable lines left out."""
+        """Answers in a result file by key, or faults (see `blame`); no unreadable lines."""
         for key, said, answer in self._rows(file):
             status = int(said) if re.fullmatch(r"[1-9]\d\d", str(said)) else None
             try:

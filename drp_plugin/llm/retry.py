@@ -1,7 +1,6 @@
 """One loop of retries for every provider.
 
-The libraries' own retries are switched off: they sleep unseen, accept half a JSON as a reply, and
-ask again when a quota is spent.
+The libraries' own are off: they sleep unseen, accept half a JSON, ask on when a quota is spent.
 """
 
 import asyncio
@@ -125,7 +124,7 @@ class Persistent:
         self._away_until = self.limiter.now() + wait_s
 
     async def _run(self, attempt: Callable[[], Coroutine[Any, Any, T]], keep: bool) -> T:
-        tried = throttles = 0
+        tried = throttles = refusals = 0
         throttled_since: float | None = None
         while True:
             await self.limiter.acquire()
@@ -145,8 +144,9 @@ class Persistent:
             except TeacherError as error:
                 raise self._one_of_all(error) from None
             except Unusable as error:
-                self._unusable += 1
-                if not error.runs or not self._reached or self._unusable >= SILENT_ATTEMPTS:
+                refusals += 1
+                self._unusable += refusals == 1  # one request says little, however often it is sent
+                if not error.runs or not self._known or self._unusable >= SILENT_ATTEMPTS:
                     raise
                 fault = Transient(str(error))
             finally:
@@ -172,7 +172,7 @@ class Persistent:
                                        Reason.REQUEST_FAILED)
             await asyncio.sleep(self._wait(tried + throttles - 1, fault))
 
-    def _left(self, fault: Transient, sent_at: float) -> bool:
+    def _left(self, fault: Exception, sent_at: float) -> bool:
         """Whether a server that is gone is left alone because another one is there."""
         if not self.gone or sent_at >= self._gone_at:  # sent together, lost together
             self.gone, self._gone_at = self.gone + 1, self.limiter.now()
@@ -181,17 +181,29 @@ class Persistent:
                 say(f"{self.where} has failed ({fault}): the other servers continue")
         return self.elsewhere()
 
+    def gives_way(self, error: TeacherError | Unusable) -> bool:
+        """Whether another server is asked instead; this one is gone if it may fail at anything."""
+        if isinstance(error, TeacherError) and error.reason is not Reason.REQUEST_FAILED:
+            return False
+        if self.away or not getattr(error, "understood", True):  # perhaps the request's fault
+            return self.elsewhere()
+        return self._left(error, self.limiter.now())
+
     def _one_of_all(self, error: TeacherError) -> Exception:
         """A refusal of one request, or, where a server never took any, of them all."""
         self._refused += not error.understood
-        if self._refused < REFUSED_REQUESTS or self._reached or self.answered_before:
+        if self._refused < REFUSED_REQUESTS or self._known:
             return error
         return Unusable(f"{self.where} refuses every request: {error}",
                         fix="Check the model's name, --base-url and the sampling options")
 
+    @property
+    def _known(self) -> bool:
+        """Whether it has answered requests of this run, also those of earlier processes."""
+        return self._reached or self.answered_before
+
     def _silent(self, fault: Transient) -> bool:
-        """This server never gave a reply, so the fault is not the request's. Replies to an earlier
-        process count, unless the server is gone now."""
+        """It never gave a reply (if gone, none to this process): not the request's fault."""
         return not self._reached and (fault.unreachable or not self.answered_before)
 
     def _never(self, fault: Transient) -> Unusable:

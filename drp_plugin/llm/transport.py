@@ -10,8 +10,7 @@ LONGEST_BODY = 32 * 2 ** 20  # Bytes, unpacked: many times what a model's longes
 
 
 async def _stays(response: Any) -> None:
-    """Refuse redirects to another host: the library would send the request there, and a key in a
-    provider's own header."""
+    """Refuse redirects to another host, which would get the request and perhaps the key."""
     if not response.has_redirect_location:
         return
     here, there = response.url, response.url.join(response.headers["location"])

@@ -7,9 +7,10 @@ from drp_plugin.grading import equal, extract
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.prompts import Prompts
 from drp_plugin.pruning import PruneOptions
-from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, unbraced
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
+from drp_plugin.pruning.steps import unbraced
 from drp_plugin.records import Pruned, Reason, Reject, Trace
-from drp_plugin.thinking import Unfit, check_question, join_response
+from drp_plugin.thinking import Unfit, check_texts, join_response
 
 _PARTS = re.compile(r"^[ \t]*#{0,4}[ \t]*\**(REASONING|ANSWER)\**:?[ \t]*$", re.MULTILINE)
 
@@ -31,7 +32,7 @@ async def distill(question: Trace, client: RowClient, options: PruneOptions, *,
     """The teacher's own concise solution as a training row, or why there is none."""
     dialogue = Dialogue(client, options, prompts, count)
     try:
-        check_question(question.question)
+        check_texts(question.question)
         prompt = prompts.render("distill", question=question.question)
         response = join_response(*await dialogue.ask("distill", prompt, parse_answer))
         verdict = _verify(question, response, options)

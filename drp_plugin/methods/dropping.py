@@ -16,8 +16,7 @@ PATTERNS = Patterns("methods.yaml", "patterns")
 
 
 def stated_result(sentence: str) -> str | None:
-    """The result that a sentence states: boxed, "the answer is …", or after its last `=` or "is".
-    None for a question, a guess or a condition."""
+    """A sentence's result: boxed, "the answer is …", after its last `=` or "is"; or None."""
     if PATTERNS.questioning.search(sentence):
         return None
     found = extract(sentence, thinking=False)
@@ -52,8 +51,7 @@ def parse_ratio(text: str) -> float:
 
 
 def sentences(checked: CheckedTrace) -> tuple[tuple[Step, ...], int]:
-    """The sentences of T, and the number of the one that must stay. That is the last that states
-    the final answer, or simply the last."""
+    """T's sentences, and the one that must stay: the last with the final answer, or the last."""
     steps = decompose_sentences(checked.thinking)
     for step in reversed(steps):
         result = stated_result(step.text)

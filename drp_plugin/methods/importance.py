@@ -53,9 +53,8 @@ def method(given: Given) -> Method:
 
 async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
                  dialogue: Dialogue) -> list[float]:
-    """The scorer's figures for a trace. `entropy`: for each step, the sum of its tokens' entropies
-    in nats. `answer`: the mean negative log-likelihood of A's tokens, first behind T, then behind T
-    without each step."""
+    """Figures of a trace. `entropy`: each step's sum of its tokens' entropies in nats. `answer`:
+    mean negative log-likelihood of A's tokens, behind T, then behind T without each step."""
     said = f"{checked.thinking}\n{CLOSE}\n\n{checked.answer}"
     request = Request(
         messages=(Message(role="user", content=checked.trace.question),

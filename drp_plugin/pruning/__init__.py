@@ -11,9 +11,8 @@ Mode = Literal["skill", "default", "sentence", "indexed"]
 
 
 class PruneOptions(Record, extra="forbid"):
-    """Settings of decompose, revise and verify. The paper's reference code checks nothing: cut
-    replies, changed answers and wrong traces all went into its training set. Every check here is
-    ours, is on by default, and has a switch."""
+    """Settings of decompose, revise and verify. The paper's code checks nothing; every check here
+    is ours, is on by default, and has a switch."""
 
     teacher: str = "offline:rules"  # Who prunes: written into every pruned row
     decompose: Mode = "skill"

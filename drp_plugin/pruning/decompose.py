@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from itertools import accumulate
 from operator import itemgetter
 
-from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection, check_loop
+from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
 from drp_plugin.pruning.steps import (
     Located,
     as_steps,
@@ -129,7 +129,7 @@ def _checked(reply: str, text: str, skills: bool, least: float) -> list[Located]
 
 def _check_cut(text: str, reply: str, skills: bool) -> None:
     if not _whole_steps(text, reply, skills):
-        check_loop(reply, text)
+        Dialogue.check_loop(reply, text)
 
 
 def _before_last(found: list[Located]) -> list[Located]:

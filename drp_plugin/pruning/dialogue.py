@@ -14,7 +14,6 @@ from drp_plugin.records import Reason, Reject, Revision, Step, Trace, Usage
 from drp_plugin.thinking import CLOSE, OPEN
 
 T = TypeVar("T")
-SO_FAR = 1500  # Characters of the explanation so far that the next window's request shows
 _SHOWN = 100_000  # Characters of a wrong reply that are sent back: one that loops has no end
 
 
@@ -70,14 +69,6 @@ class FormatError(Exception):
         self.reason = reason
 
 
-def check_loop(reply: str, asked: str = "") -> None:
-    """Raises FormatError for a cut reply in a loop: a smaller part would not help. Where `asked`
-    repeats itself, so may the reply that echoes it."""
-    period = loop_period(reply)
-    if period and "".join(reply[-2 * period:].split()) not in "".join(asked.split()):
-        raise FormatError("it repeats itself without end.")
-
-
 class CutReply(Exception):
     """The request is more than the teacher reads or writes at once. The text says which."""
 
@@ -95,11 +86,21 @@ class Dialogue:
     """One row's requests to the teacher. Nothing here depends on time or chance, so a row that is
     run again makes the same requests, which the ledger can answer."""
 
+    SO_FAR = 1500  # Characters of the explanation so far that the next window's request shows
+
     def __init__(self, client: RowClient, options: PruneOptions, prompts: Prompts,
                  count: Callable[[str], int], tokens: float = math.inf) -> None:
         self._client = client
         self.options, self.prompts, self.count = options, prompts, count
         self.tokens = tokens  # Of all of R, if known: a T that fits is not counted again
+
+    @staticmethod
+    def check_loop(reply: str, asked: str = "") -> None:
+        """Raises FormatError for a cut reply in a loop: a smaller part would not help. Where
+        `asked` repeats itself, so may the reply that echoes it."""
+        period = loop_period(reply)
+        if period and "".join(reply[-2 * period:].split()) not in "".join(asked.split()):
+            raise FormatError("it repeats itself without end.")
 
     async def reply(self, stage: str, request: Request) -> Reply:
         """The whole reply, unread. Raises CutReply, Rejection."""
@@ -136,7 +137,7 @@ class Dialogue:
             except CutReply as cut:
                 reply = cut.reply
                 try:
-                    check_cut(reply.text) if check_cut else check_loop(reply.text, prompt)
+                    check_cut(reply.text) if check_cut else self.check_loop(reply.text, prompt)
                 except FormatError as error:
                     problem = error
                 else:
@@ -150,16 +151,9 @@ class Dialogue:
         raise Rejection(stage, problem.reason, str(problem), reply.text)
 
 
-def unbraced(text: str) -> str:
-    """Text without the braces `{{…}}` with which the prompts mark placeholders."""
-    text = text.strip()
-    return text[2:-2].strip() if text.startswith("{{") and text.endswith("}}") else text
-
-
 def _parsed(text: str, parse: Callable[[str], T]) -> T:
-    """The reply, parsed without the teacher's own thinking. If its template opened the thinking,
-    only the closing tag is in the reply. A tag may also be part of the answer: then what follows it
-    does not parse."""
+    """The reply, parsed without the teacher's own thinking; only its closing tag may be there. A
+    tag may also be part of the answer: then what follows it does not parse."""
     thought, tag, rest = text.rpartition(CLOSE)
     if not rest.strip():
         raise FormatError("it is empty.", Reason.EMPTY_REPLY)

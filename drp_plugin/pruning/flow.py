@@ -20,16 +20,7 @@ from drp_plugin.pruning.numbers import new_numbers
 from drp_plugin.pruning.revise import revise
 from drp_plugin.records import Pruned, Reason, Reject, Trace
 from drp_plugin.resources import table
-from drp_plugin.thinking import (
-    CONTROL_TOKENS,
-    OPEN,
-    Unfit,
-    check_controls,
-    check_question,
-    join_response,
-    shaped,
-    split_response,
-)
+from drp_plugin.thinking import OPEN, Unfit, check_texts, join_response, shaped, split_response
 
 _TAIL = 400  # Characters at T̂'s end that are searched for its statement of the answer
 _SAMPLE = 1000  # Characters in each of the three samples that decide a text's language
@@ -59,8 +50,7 @@ def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
                         "no </think>: the student was cut off while thinking")
     try:
         shaped(trace.response)
-        check_question(trace.question)
-        check_controls(CONTROL_TOKENS, trace.response)
+        check_texts(trace.question, trace.response)
     except Unfit as unfit:
         reason = {"empty_thinking": Reason.EMPTY_TRACE, "empty_answer": Reason.NO_ANSWER}
         raise Rejection("trace", reason.get(unfit.reason) or Reason(unfit.reason),
@@ -79,8 +69,7 @@ def check_trace(trace: Trace, options: PruneOptions) -> CheckedTrace:
 
 def verify(checked: CheckedTrace, result: Result, tokens: tuple[int, int],
            options: PruneOptions) -> dict[str, Any]:
-    """Each check and what it found; raises Rejection, stage `verify`, at the first that fails.
-    `tokens` are those of R and R̂."""
+    """Each check's finding; `tokens` are R's and R̂'s. Raises Rejection at the first failure."""
     verdict: dict[str, Any] = {}
     thinking, answer = result.thinking, result.answer
     meant = result.kind == "no_thinking"

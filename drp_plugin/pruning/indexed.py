@@ -10,15 +10,7 @@ from functools import partial
 from typing import Any
 
 from drp_plugin.pruning.decompose import Windows
-from drp_plugin.pruning.dialogue import (
-    SO_FAR,
-    CheckedTrace,
-    CutReply,
-    Dialogue,
-    FormatError,
-    Result,
-    check_loop,
-)
+from drp_plugin.pruning.dialogue import CheckedTrace, CutReply, Dialogue, FormatError, Result
 from drp_plugin.pruning.revise import ACTIONS, WRITTEN
 from drp_plugin.pruning.steps import Part, as_revisions, as_steps, assemble, pieces, stretch
 from drp_plugin.records import Action, Revision, Step
@@ -33,8 +25,7 @@ SCHEMA = table("indexed_schema.json")
 
 
 def parse_indexed(reply: str, first: int, last: int) -> tuple[tuple[Part, ...], str | None]:
-    """The steps and the new answer part of a reply for units `first` to `last`; raises FormatError
-    that names what is wrong."""
+    """Steps and new answer part of a reply for units `first` to `last`; raises FormatError."""
     body = reply.strip()
     start = body.find("{")
     if start < 0:
@@ -107,7 +98,7 @@ def check_cut(reply: str, first: int, last: int) -> None:
         return
     if wrong is not None:
         raise wrong
-    check_loop(reply)
+    Dialogue.check_loop(reply)
     if (said := _said(reply)) and not re.search(r'\{\s*"', said):
         raise FormatError("it is not a JSON object.")
 
@@ -144,9 +135,8 @@ def _settled(parts: list[Part]) -> tuple[Part, ...]:
 
 
 async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
-    """Ask for both stages at once, in windows of units where T is long. Raises Rejection. Windows
-    meet where a step ends: the last step of every window but the last is asked for again at the
-    head of the next."""
+    """Ask for both stages at once, in windows of units where T is long. Windows meet where a step
+    ends: the last one is asked for again at the head of the next. Raises Rejection."""
     thinking = checked.thinking
     windows = Windows(thinking, dialogue.count, "clause")
     spans = windows.spans
@@ -161,7 +151,7 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
         so_far = assemble(pieces(thinking, *records(thinking, spans, parts))) if parts else ""
         message = dialogue.prompts.render(
             "indexed", question=checked.trace.question, answer=checked.answer, first=first,
-            last=last, more=more, so_far=so_far[-SO_FAR:], units=[
+            last=last, more=more, so_far=so_far[-dialogue.SO_FAR:], units=[
                 {"index": i, "text": _shown(thinking[start:end])}
                 for i, (start, end) in enumerate(spans[first - 1 : last], start=first)])
         limits: dict[str, Any] = {"first": first, "last": last}

@@ -124,8 +124,7 @@ def equations(text: str) -> Iterator[list[tuple[Fraction, set[Fraction]]]]:
 
 
 def evaluate(expression: str) -> tuple[Fraction, set[Fraction]] | None:
-    """The exact value of plain arithmetic and the numbers in it; None for anything else, and for
-    values too large to follow."""
+    """The exact value of plain arithmetic and its numbers; None for all else and huge values."""
     if len(expression) > 300 or expression.startswith("+"):  # its left operand is missing
         return None
     try:

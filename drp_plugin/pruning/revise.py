@@ -5,16 +5,8 @@ from functools import partial
 from operator import itemgetter
 from typing import Any, NamedTuple
 
-from drp_plugin.pruning.dialogue import (
-    SO_FAR,
-    CheckedTrace,
-    CutReply,
-    Dialogue,
-    FormatError,
-    Result,
-    unbraced,
-)
-from drp_plugin.pruning.steps import as_revisions
+from drp_plugin.pruning.dialogue import CheckedTrace, CutReply, Dialogue, FormatError, Result
+from drp_plugin.pruning.steps import as_revisions, unbraced
 from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import Patterns, table
 from drp_plugin.segment import texts, units
@@ -139,7 +131,7 @@ async def revise(checked: CheckedTrace, steps: tuple[Step, ...], dialogue: Dialo
             "revise", question=checked.trace.question, answer=checked.answer,
             # as plain values, which a template reads many times faster than records
             steps=[vars(step) for step in group],
-            more=bool(waiting), so_far=thinking[-SO_FAR:])
+            more=bool(waiting), so_far=thinking[-dialogue.SO_FAR:])
         try:
             revised = await dialogue.ask("revise", message,
                                          partial(parse_revision, expected=expected))

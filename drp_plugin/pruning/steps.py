@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from pydantic import TypeAdapter
 
-from drp_plugin.pruning.dialogue import FormatError, unbraced
+from drp_plugin.pruning.dialogue import FormatError
 from drp_plugin.records import Action, Revision, Step
 from drp_plugin.resources import Patterns
 
@@ -42,10 +42,15 @@ class Located(NamedTuple):
     held: int = 0  # Non-space characters of T that it holds, in order
 
 
+def unbraced(text: str) -> str:
+    """Text without the braces `{{…}}` with which the prompts mark placeholders."""
+    text = text.strip()
+    return text[2:-2].strip() if text.startswith("{{") and text.endswith("}}") else text
+
+
 def parse_steps(reply: str, *, skills: bool) -> list[Located]:
-    """The steps of a reply, in order. Bold marks, headings and the braces of the format are taken
-    off. Raises FormatError for a reply without steps, a step without text, or (`skills`) without
-    skills."""
+    """A reply's steps in order, without bold marks, headings and the format's braces. Raises
+    FormatError for a reply without steps, a step without text, or (`skills`) without skills."""
     steps = [_labelled(chunk, skills) for _, chunk in numbered(f"\n{reply}", _P.step, 1)]
     if not steps:
         raise FormatError('it has no line that starts with "Step 1:".')

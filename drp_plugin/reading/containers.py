@@ -89,8 +89,7 @@ _HEADS = frozenset(name for field in ("question", "response") for name in FIELDS
 
 
 def rows(path: str | Path) -> Iterator[Row]:
-    """Every row of a file, a bad one with its error; an object that is a whole table is each of its
-    rows. Raises UserError for an unreadable file."""
+    """A file's rows, bad ones with errors; a whole table is its rows. Raises UserError."""
     more = 0
     try:
         with opened(path) as file:
@@ -108,8 +107,7 @@ def rows(path: str | Path) -> Iterator[Row]:
 
 
 def _inside(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of an object that is columns, rows by their names, or a list of rows under one name;
-    empty for a row."""
+    """An object's rows: columns, rows by name, or a list under one name; empty for a row."""
     parts = list(value.values())
     rows: Any = []
     if value.keys() & set(FIELDS["question"]):
@@ -211,8 +209,7 @@ def plain(value: Any) -> str:
 
 
 def _array(file: IO[bytes], path: str | Path, listed: bool = True) -> Iterator[Row]:
-    """The elements of a JSON array, or objects one after the other; after invalid JSON no further
-    one can be found."""
+    """Elements of a JSON array, or objects in a row, up to the first that is no JSON."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig")
     decoder = json.JSONDecoder(parse_constant=lambda name: None)
     number, at = 0, 0

@@ -82,8 +82,7 @@ def read(value: Mapping[str, Any], columns: Mapping[str, str], answers: bool) ->
 
 
 def at(value: Any, path: str) -> Any:
-    """The value under a path; None if there is none. `response_*` is a list of response_1,
-    response_2 and so on."""
+    """The value under a path, or None; `response_*` is a list of response_1, response_2 …"""
     if isinstance(value, dict) and path in value:
         return value[path]
     if isinstance(value, dict) and path.endswith("*"):

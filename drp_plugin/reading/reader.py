@@ -74,9 +74,8 @@ class Seen:
 
 
 class Reader:
-    """The rows of a file, or of several one after the other (see `containers.files`), read anew at
-    each iteration, which raises UserError. `columns` names fields by hand; `answers=False` reads
-    questions alone, one a row."""
+    """The rows of a file or files (`containers.files`), read anew each time; raises UserError.
+    `columns` names fields by hand; `answers=False` reads questions alone, one a row."""
 
     def __init__(self, path: str | Path | Sequence[str | Path],
                  columns: Mapping[str, str] | None = None, *,

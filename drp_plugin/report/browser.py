@@ -85,9 +85,8 @@ def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
 
 
 def excerpts(scored: Sequence[Scored], cutoff: int | None) -> list[dict[str, Any]]:
-    """Up to three of each kind for every task, lost and won, and one that ends in a loop. Each has
-    its title, question, gold answer, place in the browser, and its sides: their common beginning
-    (`same`), and the rest of each."""
+    """Up to three of each kind for every task, lost and won, and one with a loop: title, question,
+    gold answer, place in the browser, and sides: their common beginning (`same`), and the rest."""
     found: list[dict[str, Any]] = []
     alike: dict[tuple[str, str], list[Scored]] = {}
     for one in scored:

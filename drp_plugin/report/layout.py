@@ -48,8 +48,7 @@ class Cell(NamedTuple):
 
 
 class _Filler(string.Formatter):
-    """`str.format`, and `p` for points, a hundred times the value; TypeError for None, KeyError for
-    what is not there."""
+    """`str.format`, and `p` for points (100×); TypeError for None, KeyError for what is absent."""
 
     def format_field(self, value: Any, spec: str) -> str:
         return format(100 * value, f"{spec[:-1]}f") if spec[-1:] == "p" else format(value, spec)
@@ -94,8 +93,7 @@ class Table(NamedTuple):
 
 
 def notes_of(name: str, **said: Any) -> list[str]:
-    """A table's notes in order. For optional ones `said` holds a mapping to fill them with, or
-    whether they are shown."""
+    """A table's notes in order; `said` fills optional ones, or says whether they are shown."""
     return [note.format_map(said[key] if isinstance(said.get(key), dict) else {})
             for key, note in TEXTS["tables"][name].get("notes", {}).items()
             if said.get(key, True)]

@@ -62,8 +62,7 @@ def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cut
 def _by_task(name: str, lines: Iterable[tuple[str, Sequence[ResultRow]]],
              rows: Sequence[ResultRow], groups: Sequence[str], notes: Sequence[str],
              changes: Mapping[Key, Comparison]) -> Table:
-    """A table with columns for every task: methods with their rows, names of sections without any,
-    and below them the paper's numbers."""
+    """Columns for every task: methods with their rows, sections, and below the paper's numbers."""
     tasks = task_order([r.task for r in rows])
     sizes = [sorted({r.n for r in rows if r.task == task}) for task in tasks]
     own: list[dict[str, Any]] = []
@@ -99,9 +98,8 @@ def _cells(row: ResultRow, change: Comparison | None) -> dict[str, Any]:
 
 def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]
              ) -> tuple[dict[Key, Comparison], list[str]]:
-    """The comparisons over exactly the problems of the rows, and a caution about the others. A
-    comparison is over the problems that both methods have; if one has more, the change does not
-    belong to the figures in the table."""
+    """The comparisons over exactly the problems of the rows, and a caution about the others, whose
+    change does not belong to the figures in the table."""
     sizes = {r.key: r.n for r in rows}
     changes, cautions = {}, []
     for c in comparisons:
@@ -178,8 +176,7 @@ def in_order(rows: Sequence[ResultRow]) -> list[ResultRow]:
 
 
 def comparison_table(mine: Sequence[Comparison], whole: Iterable[Comparison]) -> Table:
-    """Every method against its base on the same problems, with tests and intervals. `whole` are the
-    same without a cutoff, where there is one."""
+    """Every method against its base, tested; `whole` are the same without a cutoff, if any."""
     others = {c.key: c for c in whole}
     lines = []
     for c in mine:

@@ -39,8 +39,7 @@ class Results(NamedTuple):
 def make_report(scored: Sequence[Scored], cutoff: int | None, tokenizer: str,
                 base: str | None = None, ablations: Mapping[int, Sequence[str]] | None = None
                 ) -> Results:
-    """Rows, comparisons and tables of regraded runs. `ablations` says which methods stand in which
-    of the paper's Tables 2 to 4."""
+    """Rows, comparisons, tables; `ablations`: which methods are in the paper's Tables 2 to 4."""
     cutoffs = [None] if cutoff is None else [cutoff, None]
     rows = [row(s, c, tokenizer) for c in cutoffs for s in scored
             if c is not None or not s.task.protocol.early]
@@ -103,8 +102,7 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
 
 def _page(report: Results, pictures: "Sequence[Picture]", scored: Sequence[Scored],
           missing: str) -> str:
-    """One self-contained HTML page: no script, no network (a content security policy forbids
-    them), every text escaped."""
+    """One self-contained HTML page: every text escaped, no script, no network (by its policy)."""
     origins: dict[str, list[dict[str, str]]] = {}
     for one in scored:      # each results file once
         known = origins.setdefault(one.label, [])
@@ -118,9 +116,8 @@ def _page(report: Results, pictures: "Sequence[Picture]", scored: Sequence[Score
 
 def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
               whole: Sequence[Comparison]) -> list[str]:
-    """Which methods save tokens at no shown loss, where there are several; one sentence a compared
-    method, and one for each verdict that the cutoff turns. `whole` are the same comparisons without
-    a cutoff, where there is one."""
+    """Which of several methods save tokens at no shown loss; a sentence a method, and one for each
+    verdict that the cutoff turns. `whole` are the comparisons without a cutoff, if any."""
     if not comparisons:
         return ["Nothing is compared" + ": no two runs have a problem in common" * (
             len({r.label for r in rows}) > 1) + ". " + "; ".join(

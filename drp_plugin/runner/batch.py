@@ -6,6 +6,7 @@ These are sent as batches, and the rows run again, until none is pending.
 
 import asyncio
 import contextlib
+import time
 from collections import Counter
 from collections.abc import Iterator
 
@@ -13,11 +14,11 @@ from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Entry, aside
 from drp_plugin.llm.ledger_client import LedgerClient, RowClient, charge, to_value, usable
 from drp_plugin.llm.messages import Reply, TeacherError
-from drp_plugin.llm.remote import BatchApi, Limits, Refused
-from drp_plugin.llm.retry import Transient, Unusable
+from drp_plugin.llm.remote import BatchApi, Limits, Refused, Status
+from drp_plugin.llm.retry import SILENT_ATTEMPTS, Transient, Unusable
 from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reason, Reject
-from drp_plugin.runner.batch_files import BatchFiles, Sent
+from drp_plugin.runner.batch_files import RUNNER, BatchFiles, Sent, hold
 from drp_plugin.runner.job import Job, Row, attempt_row, in_order
 from drp_plugin.runner.outputs import Tally, outputs
 
@@ -58,8 +59,7 @@ class BatchRun:
                 self.files.sweep()
 
     async def collect(self, *, leave: bool) -> None:
-        """For a run without batches: store the answers of open ones. One that still runs stops the
-        run (UserError), unless `leave` gives it up."""
+        """Without batches: store answers of open ones. One that runs stops the run, or is left."""
         if not self.files.open():
             return
         with self._claimed():
@@ -81,16 +81,15 @@ class BatchRun:
 
     @contextlib.contextmanager
     def _claimed(self) -> Iterator[None]:
-        if not self.ledger.claim("batch-runner"):
-            raise UserError(f"{self.ledger.holder('batch-runner')} runs the batches of this run",
-                            file=self.job.run_dir, fix="Let it finish, or stop it first")
+        hold(self.ledger, self.job.run_dir)
         try:
             yield
         except TeacherError as error:
             raise UserError(f"the batch API of {self.client.teacher.name} fails: {error}",
-                            fix="Run the same command again to resume") from None
+                            fix="Run the same command again to resume; without --batch and with "
+                                "--anew it gives the batches up") from None
         finally:
-            self.ledger.release("batch-runner")
+            self.ledger.release(RUNNER)
 
     async def _pass(self) -> Tally | None:
         """Replay all rows; write the outputs, or collect the requests that are pending."""
@@ -136,7 +135,8 @@ class BatchRun:
             uploaded = await self.api.upload(self.files.input(sent), sent.label)
         except TeacherError as error:
             raise Refused(f"{self.client.teacher.name} does not take a batch's file: {error}",
-                          fix="Run without --batch, or try again later") from None
+                          fix="Give a lower --batch-size, run without --batch, or try again later"
+                          ) from None
         self.files.note(sent)  # before anything can cost money
         try:
             batch_id = await self.api.create(uploaded, sent.label)
@@ -149,37 +149,50 @@ class BatchRun:
     async def _settle_open(self, *, wait: bool = True, leave: bool = False) -> None:
         """Store the answers of every open batch, waiting for those that still run. Raises UserError
         if the provider refused one, after the others are stored."""
-        waiting, refused, wait_s = await self._found(), list[str](), min(1.0, self.poll_s)
+        waiting, refused, wait_s = await self._found(), list[UserError](), min(1.0, self.poll_s)
+        seen = time.monotonic()
         while waiting:
-            still, done = [], 0
+            still, done, states = [], 0, set[str]()
             for sent in waiting:
-                status = await self.api.status(str(sent.id))
+                try:
+                    status, seen = await self.api.status(str(sent.id)), time.monotonic()
+                except TeacherError as error:  # while it cannot be had, the batch goes on
+                    if not wait or time.monotonic() - seen > self.api.patience_s:
+                        raise
+                    status = Status("running", 0, f"its state cannot be had: {error}")
                 done += status.done
                 if status.state == "running" and not leave:
                     still.append(sent)
-                elif status.state == "ended":
-                    await self._harvest(sent, status.detail)
-                else:
-                    self.files.forget(sent)
-                    if status.state == "too_large" and sent.size > 1:
-                        self._shrink(sent.size)
-                    elif status.state == "gone":
-                        self.say(f"batch {sent.id}: {status.detail}; its requests are sent again")
-                    elif status.state != "running":
-                        refused.append(f"batch {sent.id} was refused: {status.detail}")
-                        if len(waiting) > 1:
-                            self.say(f"{refused[-1]}; waiting for the others")
+                    states.add(status.detail)
+                elif end := await self._settle(sent, status):
+                    refused.append(end)
+                    if len(waiting) > 1:
+                        self.say(f"{end}. Waiting for the others")
             if not wait:
                 return
             if still:
                 total = sum(s.size for s in still)
-                self.display.note(f"{len(still)} batches out, {done}/{total} requests done")
+                self.display.note(f"{len(still)} batches out ({', '.join(sorted(states))}), "
+                                  f"{done}/{total} requests done")
                 await asyncio.sleep(wait_s)
                 wait_s = min(self.poll_s, wait_s * 2)
             waiting = still
         if refused:
-            raise UserError(refused[0], file=self.job.run_dir,
-                            fix="Run without --batch, or correct the request")
+            raise refused[0]
+
+    async def _settle(self, sent: Sent, status: Status) -> UserError | None:
+        """Store the answers of a batch that ended, or forget it; returns why the run must end."""
+        if status.state == "ended":
+            await self._harvest(sent, status.detail)
+        else:
+            self.files.forget(sent)
+        if status.state == "too_large" and sent.size > 1:
+            self._shrink(sent.size)
+            return None
+        if status.state == "gone":
+            self.say(f"batch {sent.id}: {status.detail}; its requests are sent again")
+        return UserError(f"batch {sent.id} {status.stops}", file=self.job.run_dir) \
+            if status.stops else None
 
     async def _found(self) -> list[Sent]:
         """The open batches, including those noted without an id, if the provider has them."""
@@ -205,7 +218,7 @@ class BatchRun:
     async def _harvest(self, sent: Sent, how: str) -> None:
         """Store a batch's answers; what was not answered is pending again. Raises Unusable, after
         that, where a request's error is the account's or the run's."""
-        answered, faults, entries = 0, list[tuple[str, Exception]](), list[Entry]()
+        answered, faults, entries = 0, dict[str, Exception](), list[Entry]()
         most, budget, asked = 0.0, self.client.budget, self.files.input(sent)
         if budget is not None and asked.exists():  # a line's mean size, from its file
             most = budget.at_most(asked.stat().st_size // max(1, sent.size)) * budget.price.batch
@@ -215,40 +228,47 @@ class BatchRun:
         before = set(self.ledger.get_many([*left, *(aside(k, sent.label) for k in left)]))
         for file in await self.api.fetch(str(sent.id), self.files.folder):
             for key, result in self.api.results(file):
-                known = (key in left or lost) and key not in before  # else not ours, or a duplicate
-                left.discard(key)
-                if not known:
+                if key in before or not (key in left or lost):  # a duplicate, or not ours
                     continue
                 if not isinstance(result, Reply):
-                    faults.append((key, result))
+                    faults[key] = result  # a later line may have the answer
                     continue
                 value = to_value(result, self.client.price, batch=True)
                 name = key if usable(value) else aside(key, sent.label)
                 if name != key:
-                    faults.append((key, TeacherError("an empty reply", Reason.EMPTY_REPLY)))
+                    faults[key] = TeacherError("an empty reply", Reason.EMPTY_REPLY)
                 if name not in before:
                     if budget is not None:
                         budget.spent_usd += charge(value, most)
                     entries.append(Entry(name, value, "batch", value.get("cost_usd")))
                     self.client.count(value)
-                answered += usable(value)
+                    before.add(name)
+                answered += name == key
                 if len(entries) >= _CHUNK:
                     self.ledger.put(*entries)
                     entries = []
         self.ledger.put(*entries)
-        faults += [(key, Transient(f"not answered (the batch {how})")) for key in left - before]
         self.files.forget(sent)
+        missing = Transient(f"not answered (the batch {how})")
+        faults = {key: missing for key in left} | faults
+        faults = {key: fault for key, fault in faults.items() if key not in before}
         self.say(f"batch {sent.id} {how}: {answered} answered"
                  + (f", {len(faults)} not" if faults else ""))
-        for key, fault in faults:
-            self._blame(key, fault)
+        self._blame(faults, answered)
 
-    def _blame(self, key: str, fault: Exception) -> None:
-        """The fault behind a request that a batch did not answer."""
-        if isinstance(fault, Unusable):
-            raise fault
-        last = isinstance(fault, TeacherError) and fault.reason is not Reason.EMPTY_REPLY
-        self._faults[key] += 1
-        if last or self._faults[key] >= ATTEMPTS:
-            self.client.failed[key] = fault if isinstance(fault, TeacherError) \
-                else TeacherError(str(fault))
+    def _blame(self, faults: dict[str, Exception], answered: int) -> None:
+        """The faults behind requests that a batch did not answer. Raises the account's and the
+        run's; what a provider that answers others says of a few is taken to be theirs."""
+        self.client.check_texts()
+        refusals = [fault for fault in faults.values() if isinstance(fault, Unusable)]
+        for refusal in refusals:
+            if not (refusal.runs and (answered or self.client.found)) or (
+                    not answered and len(refusals) >= SILENT_ATTEMPTS):
+                raise refusal
+        for key, fault in faults.items():
+            last = isinstance(fault, Unusable | TeacherError) and \
+                getattr(fault, "reason", None) is not Reason.EMPTY_REPLY
+            self._faults[key] += 1
+            if last or self._faults[key] >= ATTEMPTS:
+                self.client.failed[key] = fault if isinstance(fault, TeacherError) \
+                    else TeacherError(str(fault))

@@ -7,10 +7,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.remote import Limits
 
 NOTE = "batch/"
+RUNNER = "batch-runner"  # What a run that sends batches claims alone, and live ones share
+
+
+def hold(ledger: Ledger, run_dir: Path, *, shared: bool = False) -> None:
+    """Raises UserError for batches beside live requests, which would pay for the same answers."""
+    if not ledger.claim(RUNNER, shared=shared):
+        raise UserError(f"{ledger.holder(RUNNER)} asks in this run", file=run_dir,
+                        fix="Let it finish, or stop it first: batches go with no other process")
 
 
 class Sent(NamedTuple):

@@ -1,5 +1,4 @@
-"""A run: its rows, the flow for one row, where results go, and how; many rows at once, and the run
-without batches."""
+"""A run: its rows, the flow for one row, where results go; many rows at once, without batches."""
 
 import asyncio
 import contextlib
@@ -53,8 +52,7 @@ class RunOptions:
 
 async def attempt_row(row: Row, job: Job, client: LedgerClient) \
         -> tuple[Row, Pruned | Reject | None, RowClient]:
-    """A row, its result (None if not reached), and its requests. A fault in our own code rejects
-    the row and does not end the run."""
+    """A row, its result (None if not reached), its requests. A fault of ours rejects the row."""
     used = RowClient(client)
     try:
         return row, row if isinstance(row, Reject) else await job.flow(row, used), used
@@ -124,10 +122,9 @@ def rereadable(paths: Sequence[str], run_dir: Path) -> list[str]:
 
 async def in_order(items: Iterable[T], work: Callable[[T], Awaitable[R]], *, active: int,
                    window: int | None = None) -> AsyncGenerator[R, None]:
-    """Yield `work(item)` for each item, in their order. At most `active` items are worked on at
-    once, and at most `window` are read and not yet yielded, which bounds the memory and lets a slow
-    one not stop the rest. An exception of any work cancels the others, which may store an answer
-    first, and is raised when they have ended."""
+    """Yield `work(item)` for each item, in their order; at most `active` at once, and at most
+    `window` read and not yet yielded (memory; a slow one stops no other). An exception cancels the
+    others, which may store an answer first, and is raised then."""
     source = ((item,) for item in items)
     queue: deque[asyncio.Task[R]] = deque()
     window = window or max(256, 8 * active)

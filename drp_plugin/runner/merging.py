@@ -99,8 +99,7 @@ def _missing(runs: Sequence[_Run]) -> list[str]:
 
 
 def _take(ledger: Ledger, run: _Run) -> None:
-    """A run's replies, in one transaction. A second reply to the same request was paid for as well,
-    and is kept beside the first."""
+    """A run's replies, in one transaction; a second one to a request is kept beside the first."""
     file = run.folder / LEDGER
     if not file.exists():
         return
@@ -121,8 +120,7 @@ def _rows(run: _Run, name: str, record: type[Any]) -> Iterator[Any]:
 
 
 def _add(runs: Sequence[_Run], written: Tally, twice: Any, notes: list[str]) -> None:
-    """All rows, run after run: the pruned ones first, since a row that was pruned in one run does
-    not count as rejected in another."""
+    """All rows, run after run, the pruned ones first: they do not count as rejected elsewhere."""
     stood = Numbers()
     for name, record in ((PRUNED, Pruned), (REJECTS, Reject)):
         for number, run in enumerate(runs):

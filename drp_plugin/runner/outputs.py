@@ -1,5 +1,4 @@
-"""The contents of a run directory: its settings, its results and their figures; each file is
-complete or absent."""
+"""A run directory's contents: settings, results, figures; each file is complete or absent."""
 
 import contextlib
 import json
@@ -57,9 +56,8 @@ def pruned_before(run_dir: Path) -> Numbers:
 
 
 def settle(run_dir: Path, settings: dict[str, Any], *, anew: bool = False) -> list[str]:
-    """Write the run's settings, or compare them with those that it was begun with. A changed
-    setting replaces the run's results, and may pay for everything again: this is a UserError unless
-    `anew` is set. Returns the differences."""
+    """Write the run's settings, or compare: a change, which may pay for everything again, is a
+    UserError unless `anew` is set. Returns the differences."""
     path = run_dir / SETTINGS
     plain = json.loads(hide(json.dumps(settings)))
     try:
@@ -128,8 +126,7 @@ class Tally:
 
     def add(self, row: Question | Reject, result: Pruned | Reject | None,
             replies: Iterable[Reply] = ()) -> None:
-        """One row's result; None for a row that was not reached. `replies` are those behind it; one
-        that several rows share is counted once."""
+        """One row's result (None: not reached) and its replies; one of several rows counts once."""
         self.rows += 1
         for reply in replies if result is not None else ():
             if not reply.key or self._counted.first(digest(reply.key), 1) is None:
@@ -188,8 +185,7 @@ def _rounded(cost: float | None) -> float | None:
 
 @contextlib.contextmanager
 def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Iterator[Tally]:
-    """The run's outputs: replaced all together when the block ends without an exception; until then
-    an earlier run's outputs stay."""
+    """The run's outputs, replaced all together when the block ends without an exception."""
     with (jsonl.replacing(run_dir / PRUNED) as pruned,
           jsonl.replacing(run_dir / REJECTS) as rejects):
         written = Tally(pruned, rejects, pruned_before(run_dir))

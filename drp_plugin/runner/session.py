@@ -26,7 +26,7 @@ from drp_plugin.reading import Reader, read
 from drp_plugin.records import Pruned, Reject, Trace
 from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS, SUMMARY
 from drp_plugin.runner.batch import BatchRun
-from drp_plugin.runner.batch_files import NOTE
+from drp_plugin.runner.batch_files import NOTE, hold
 from drp_plugin.runner.forecast import Forecast, described, make_forecast
 from drp_plugin.runner.job import Job, Rows, RunOptions, check_input, run_live, terminable
 from drp_plugin.runner.outputs import Tally, check_rows, prepare, settle, unmake
@@ -86,6 +86,8 @@ async def _run(job: Job, teacher: Teacher, settings: TeacherSettings, run: RunOp
                 pass  # it has none: the batches are another teacher's
             else:
                 await BatchRun(job, client, api, display=display).collect(leave=run.anew)
+        if not client.replay:
+            hold(ledger, job.run_dir, shared=True)
         if run.pilot is not None:
             return await make_forecast(job, client, rows=run.pilot, active=settings.active,
                                        display=display)
@@ -169,8 +171,7 @@ def doubt_run(outcome: Tally | Forecast, reader: Reader) -> None:
 
 
 def finish(outcome: Tally | Forecast, *, strict: bool) -> int:
-    """Print a forecast; the command's exit code: STOPPED if rows were not reached, NOTHING if
-    nothing was gained."""
+    """Print a forecast; the exit code: STOPPED if rows were not reached, NOTHING for no gain."""
     if isinstance(outcome, Forecast):
         print(described(outcome))
         return 0

@@ -85,7 +85,5 @@ class Sampler(abc.ABC):
         return ""
 
     def stop(self) -> bool:
-        """Begin nothing new, so that `sample` ends; False where that cannot be waited for.
-
-        Called from a signal handler."""
+        """In a signal handler: begin nothing new, so that `sample` ends; False if it cannot."""
         return False

@@ -15,7 +15,8 @@ from drp_plugin.llm.limiter import Limiter
 from drp_plugin.llm.messages import Reply, Request, Sampling, TeacherError
 from drp_plugin.llm.openai_client import KEY, OpenAITeacher, Servers, chat_body, read_completion
 from drp_plugin.llm.remote import status_of
-from drp_plugin.llm.retry import Persistent, Retries, no_reply
+from drp_plugin.llm.retry import Persistent, Retries, Transient
+from drp_plugin.records import Reason
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pool import in_thread
 from drp_plugin.terminal import say
@@ -95,21 +96,19 @@ class _Server(OpenAITeacher):
             self.plain = True
         return explained
 
-    def read(self, content: Any) -> Reply:
+    def _completion(self, body: dict[str, Any]) -> Reply:
         """As a teacher's, with the thinking that the server's parser separated from the text."""
-        try:
-            value = loads(content)
-            reply, choice = read_completion(value), value["choices"][0]
-            message = choice["message"]
-            thought = message.get("reasoning_content") or message.get("reasoning")
-            text = encodable(join_response(thought, reply.text) if thought and reply.text
-                             else thought or reply.text)
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError):
-            raise no_reply(self.clean(content[:2000].decode("utf-8", "replace"))) from None
+        reply, choice = read_completion(body), body["choices"][0]
+        message = choice["message"]
+        thought = message.get("reasoning_content") or message.get("reasoning")
+        text = encodable(join_response(thought, reply.text) if thought and reply.text
+                         else thought or reply.text)
         said = choice.get("finish_reason")
         if reply.finish_reason == "refusal" or (
                 said is not None and ending(said) not in ("stop", "length")):
-            raise TeacherError(f"the server ended with {said!r}")
+            raise TeacherError(f"the server ended with {said!r}", Reason.REFUSED)
+        if not text and not reply.usage.completion_tokens:  # a student may end at once: one token
+            raise Transient("the server sent no text")
         return reply.model_copy(update={
             "text": text, "finish_reason": "other" if said is None else ending(said)})
 

@@ -1,5 +1,4 @@
-"""Sampling through a ledger: what is stored is never drawn again, and no two processes draw the
-same."""
+"""Sampling through a ledger: nothing is drawn twice, now, later or by another process."""
 
 import contextlib
 import itertools

@@ -1,7 +1,6 @@
 """The student in transformers, on a CPU or one GPU: text-only causal language models.
 
-A batch is refilled as soon as rows finish. Long rows are set aside and finished together later, so
-that an endless loop never holds up the others.
+A batch is refilled as rows finish. Long rows are finished together later: a loop holds nobody up.
 """
 
 from collections import deque

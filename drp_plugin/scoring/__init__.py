@@ -145,8 +145,7 @@ class Summary(Record):
 
 
 class Figures:
-    """A summary in the making, problem by problem, so that no row is kept. Means are taken within
-    each problem first, as in lmms-eval."""
+    """A summary in the making; no row is kept. Means are within problems first, as in lmms-eval."""
 
     def __init__(self, cutoff: int | None) -> None:
         self._cutoff = cutoff

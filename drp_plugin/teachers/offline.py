@@ -1,9 +1,8 @@
 """The offline teacher: rules, no language model.
 
-It reads the same prompts and answers in the same formats as any teacher. Made for R1-style English
-mathematics, it segments at sentence and clause level, labels skills, and drops hesitation,
-repetition, dead ends, re-checks and everything behind the answer, while it keeps whatever the
-answer's numbers depend on.
+It reads the prompts and answers in the formats of any teacher. Made for R1-style English
+mathematics, it segments, labels skills, and drops hesitation, repetition, dead ends, re-checks and
+everything behind the answer, while it keeps whatever the answer's numbers depend on.
 """
 
 import hashlib
@@ -35,8 +34,7 @@ _NAMES = {Action.KEEP: "KEEP", Action.DELETE: "DELETE", Action.COMPRESS: "SINGLE
 
 
 def section(prompt: str, name: str) -> re.Match[str] | None:
-    """The text between `<name>` and the last `</name>`, each on a line of its own: the `text`, and
-    the `attributes` of the tag."""
+    """`text` between `<name>` and the last `</name>`, on own lines; the tag's `attributes`."""
     return re.search(rf"(?s)\n<{name}(?P<attributes>(?: [a-z]+=\"[a-z]*\")*)>"
                      rf"(?:\n(?P<text>.*))?\n</{name}>", prompt)
 
@@ -106,9 +104,8 @@ class OfflineTeacher(Teacher):
         self.identity = {"kind": "local", "model": self.name, "rules": source_digest()}
 
     async def ask(self, request: Request) -> Reply:
-        """Answer a decomposition, revision or indexed prompt. Raises TeacherError for every other
-        prompt: rules cannot solve problems or judge texts. `max_tokens` is obeyed, with the finish
-        reason `length`, as by a model."""
+        """Answer a decomposition, revision or indexed prompt, cut at `max_tokens` (`length`).
+        Raises TeacherError for every other prompt: rules cannot solve problems or judge texts."""
         text = whole = answer(next((m.content for m in request.messages if m.role == "user"), ""),
                               self._quality)
         prompted = sum(self._count(message.content) for message in request.messages)

@@ -32,8 +32,7 @@ class Clause:
 
     @cached_property
     def body(self) -> str:
-        """The text without white space around it; a long one loses its middle, so that every
-        pattern stays fast."""
+        """The text without white space around; a long one without its middle, to stay fast."""
         text = self.text.strip()
         return text if len(text) <= _LONGEST else f"{text[:1500]} … {text[-1500:]}"
 
@@ -106,8 +105,7 @@ def skill(text: str) -> str:
 
 
 def tighten(text: str) -> str:
-    """The clause without filler words and hedges; empty if there is nothing else. Formulas, numbers
-    and the order of words do not change."""
+    """The clause without fillers and hedges, maybe empty; formulas, numbers and order stay."""
     text = text.strip()
     if len(text) > _LONGEST:
         return text

@@ -38,8 +38,7 @@ class Judge:
                 self.computed.setdefault(equation, i)
 
     def judge(self) -> list[str]:
-        """Mark re-checks, dead ends and talk, then bring back what the rest depends on. Returns why
-        each clause is dropped, "" for one that stays."""
+        """Why each clause is dropped (re-check, dead end, talk); "" for what stays or is needed."""
         closing = self._closing()
         for i in range(self.reached + 1, len(self.clauses)):
             self.drop[i] = "" if i == closing else "after the answer"

@@ -1,5 +1,4 @@
-"""The rule teacher's decomposition: units of T joined into steps of one skill, and the place of a
-trace's answer."""
+"""The rule teacher's decomposition: units joined into steps of one skill; the answer's place."""
 
 import re
 from collections.abc import Sequence
@@ -63,9 +62,8 @@ def _belongs(before: str, last: str, name: str, unit: str) -> bool:
 
 def split(found: Sequence[StepGroup], units: Sequence[str],
           short: Sequence[str]) -> list[StepGroup]:
-    """Groups cut between units that stay and those that are dropped or changed, so that most steps
-    can be kept or deleted whole and little has to be rewritten. `short` is each unit's new text, ""
-    if it is dropped."""
+    """Groups cut between units that stay and those dropped or changed, so that most steps are kept
+    or deleted whole. `short` is each unit's new text, "" if it is dropped."""
     def fate(index: int) -> str:
         return "goes" if not short[index] else \
             "stays" if short[index] == units[index].strip() else "changes"
@@ -143,9 +141,8 @@ def reach(clauses: Sequence[Clause], goal: Goal, question: str, answer: str) -> 
 
 
 def _last_step(clauses: Sequence[Clause], goal: Goal, answer: str) -> int:
-    """Index of the clause with the calculation by which the answer part gets its result. 0 if it
-    has none, or the thinking has another way. An intermediate result that happens to equal the
-    final one does not count."""
+    """Index of the clause with the calculation of the answer part's result; 0 if there is none, or
+    the thinking has another way. An equal intermediate result does not count."""
     body = re.split(r"\b(?:verif|check|confirm)", answer, maxsplit=1, flags=re.IGNORECASE)[0]
     ending = re.compile(rf"([^=≈,;:]{{1,120}})[=≈] ?{re.escape(goal.key)}(?![\w/^]|\.\d)")
     for line in reversed(body[-20_000:].split("\n")):

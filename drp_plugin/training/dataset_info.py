@@ -1,5 +1,4 @@
-"""A set's data card, its entry in LLaMA-Factory's `dataset_info.json`, and its upload to the
-Hugging Face hub."""
+"""A set's data card, its entry in `dataset_info.json`, and its upload to the hub."""
 
 import contextlib
 import re

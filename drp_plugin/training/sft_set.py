@@ -15,7 +15,7 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.redact import markdown
 from drp_plugin.resources import filled
-from drp_plugin.thinking import Unfit, check_controls, check_question, shaped
+from drp_plugin.thinking import Unfit, check_texts, shaped
 from drp_plugin.tokens import TokenCounter
 from drp_plugin.training import dataset_info
 from drp_plugin.training.mixing import Fit, Spool, digest
@@ -109,8 +109,7 @@ class Sorter:
 
     def _prepared(self, row: Candidate, asked: str) -> tuple[str, str | None]:
         response = shaped(row.response, thinking=row.facts.get("teacher") != "no-thinking")
-        check_question(asked, self.layout.marks())
-        check_controls(self.layout.marks(), response)
+        check_texts(asked, response, marks=self.layout.marks())
         if not self.settings.pairs:
             return response, None
         if row.rejected is None:
@@ -119,7 +118,7 @@ class Sorter:
             rejected = shaped(row.rejected)
         except Unfit as error:
             raise Unfit(error.reason, f"rejected response: {error.detail}") from None
-        check_controls(self.layout.marks(), rejected)
+        check_texts(asked, rejected, marks=self.layout.marks())
         if rejected == response:
             raise Unfit(Why.NO_REJECTED, "both responses are the same")
         return response, rejected

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -170,3 +172,34 @@ def test_only_the_owner_reads_what_holds_rows(place: Path) -> None:
     made = [f for top in ("run", "data") for f in (place / top).iterdir()] + [place / "s.jsonl"]
     assert {f.name: oct(f.stat().st_mode & 0o777) for f in made
             if f.stat().st_mode & 0o077 and not f.name.endswith(".lock")} == {}
+
+
+@pytest.mark.parametrize("words", [
+    ("prune", "t.jsonl", "-o", "", "--teacher", "offline"), ("init", ""), ("score", "", "-o", "s"),
+    ("build", "run", "-o", "", "--name", "x"), ("generate", "t.jsonl", "-o", "")])
+def test_an_empty_path_is_not_this_folder(place: Path, words: tuple[str, ...]) -> None:
+    code, said = drp(*words)
+    assert code == 2 and "empty" in said and [f.name for f in place.iterdir()] == ["t.jsonl"]
+
+
+def test_a_name_that_begins_as_an_option_is_none_in_the_next_command(place: Path) -> None:
+    code, said = drp("prune", "t.jsonl", "-o", "-run", "--teacher", "offline", "--tokenizer",
+                     "student")
+    assert code == 0 and "drp inspect ./-run --serve" in said
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32", "utf-32-be"])
+def test_text_of_another_width_is_named(place: Path, encoding: str) -> None:
+    file = place / "t.jsonl"
+    mark = "" if encoding in ("utf-16", "utf-32") else "\ufeff"
+    file.write_bytes((mark + json.dumps(ROW)).encode(encoding))
+    code, said = drp(*PRUNE)
+    assert code == 2 and "UTF-16 or UTF-32" in said and "Convert it to UTF-8" in said
+
+
+def test_a_ledger_of_another_release_is_not_used(place: Path) -> None:
+    assert drp(*PRUNE)[0] == 0
+    with contextlib.closing(sqlite3.connect(place / "run" / "ledger.sqlite")) as ledger:
+        ledger.execute("PRAGMA user_version=7")
+    code, said = drp(*PRUNE)
+    assert code == 2 and "another release" in said

@@ -19,7 +19,7 @@ import pytest
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message
-from drp_plugin.llm.retry import Unusable
+from drp_plugin.llm.retry import Persistent, Unusable
 from drp_plugin.sampling.completions import Completion, Failed, SampleRequest
 from drp_plugin.sampling.endpoint import EndpointSampler
 
@@ -146,10 +146,17 @@ def test_faults() -> None:
 @pytest.mark.parametrize(("word", "tokens", "finish"), [
     ("eos", 5, "stop"), ("eos_token", 5, "stop"), ("end_turn", 5, "stop"), (None, 5, "stop"),
     (None, 7, "length"), ("max_tokens", 7, "length"), ("model_length", 5, "length"),
-    ("error", 5, None), ("insufficient_system_resource", 5, None), ("something new", 5, None)])
-def test_words_of_other_servers(word: str | None, tokens: int, finish: str | None) -> None:
+    ("error", 5, "asked again"), ("insufficient_system_resource", 5, "asked again"),
+    ("something new", 5, None)])
+def test_words_of_other_servers(word: str | None, tokens: int, finish: str | None,
+                                monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Persistent, "_wait", lambda *_: 0.01)
     with serving() as server:
         server.rules = {"q": {"finish": word, "tokens": tokens}}
+        if finish == "asked again":
+            with pytest.raises(Unusable, match=word):
+                dict(EndpointSampler([server.url]).sample([asked("q")]))
+            return
         (found,) = dict(EndpointSampler([server.url]).sample(
             [asked("q", max_new_tokens=7)])).values()
         assert getattr(found, "finish", None) == finish, found

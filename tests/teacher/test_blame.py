@@ -77,6 +77,18 @@ CASES = [
     (404, openai("The API deployment does not exist.", code="DeploymentNotFound"), Unusable,
      "model's name"),
     (400, openai("This model only support stream mode"), Unusable, "another teacher"),
+    (400, openai("response_format value as json_schema is enabled only for api versions "
+                 "2024-08-01-preview and later"), Unusable, "OPENAI_API_VERSION"),
+    (404, openai("The requested API version is not supported.", code="UnsupportedApiVersion"),
+     Unusable, "OPENAI_API_VERSION"),
+    (400, openai("The api-version query parameter (?api-version=) is required for all requests."),
+     Unusable, "?api-version="),
+    (404, openai("models/m is not found for API version v1beta"), Unusable, "model's name"),
+    (400, openai("The chatCompletion operation does not work with the specified model"), Unusable,
+     "another teacher"),
+    # the way's: proxies and firewalls
+    (407, "<html>Proxy Authentication Required</html>", Unusable, "NO_PROXY"),
+    (403, "<html>blocked by policy</html>", Unusable, "A proxy or a firewall"),
     (400, openai("User location is not supported for the API use."), Unusable, "another teacher"),
     (501, {"error": "not implemented"}, Unusable, "another teacher"),
     # the run's: a setting, with advice that can be followed
@@ -139,6 +151,8 @@ CASES = [
      Transient, ""),
     (429, gemini("Minute"), Transient, ""),
     (429, {"message": "Requests rate limit exceeded"}, Transient, ""),
+    (429, openai("Requests to the operation under Azure OpenAI API version 2024-10-21 have "
+                 "exceeded token rate limit. Please retry after 2 seconds."), Transient, ""),
     (429, {"error": "Model is overloaded", "error_type": "overloaded"}, Transient, ""),
     (503, openai("Loading model"), Transient, ""),
     (529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+from faults import Faults
 from provider import Provider
 from small_runs import rows_of, traces
 
@@ -115,3 +116,23 @@ def test_runs_without_common_traces_are_a_users_mistake(tmp_path, drp):
     ran = drp("judge", runs[0], tmp_path / "o", "--judge", "gemini:judge")
     assert ran.code == 2 and "no trace in common" in ran.err and ran.err.count("\n") == 1
     assert drp("judge", runs[0], tmp_path, "--judge", "gemini:judge").code == 2
+
+
+def test_judgements_are_not_replaced_by_fewer_or_by_anothers(tmp_path, drp):
+    runs = two_runs(tmp_path, drp)
+
+    async def always_a(request: Request) -> Reply:
+        return reply("A")
+
+    with Provider(always_a) as provider:
+        judged(tmp_path, drp, provider, runs)
+        good = (tmp_path / "out" / "judgements.jsonl").read_bytes()
+        provider.faults = Faults(script=[None] * 4, rate=1.0, kinds=("odd-400",))
+        command = ("judge", *runs, "--base-url", provider.gemini_url, "-o", tmp_path / "out")
+        fewer = drp(*command, "--judge", "gemini:judge", "--temperature", "0.7")
+        provider.faults = Faults()
+        other = drp(*command, "--judge", "gemini:another")
+        for ran in (fewer, other):
+            assert ran.code == 2 and "12 verdicts" in ran.err and "not replaced" in ran.err, ran.err
+        assert (tmp_path / "out" / "judgements.jsonl").read_bytes() == good
+        ran, _ = judged(tmp_path, drp, provider, runs, "--temperature", "0.7")

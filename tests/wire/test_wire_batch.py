@@ -15,6 +15,8 @@ from small_runs import rows_of, traces
 from starlette.responses import JSONResponse
 
 from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.messages import Reply
+from drp_plugin.records import Usage
 
 both = pytest.mark.parametrize("kind", ["openai", "gemini"])
 
@@ -246,7 +248,8 @@ def test_refused_batches_end_the_run_when_the_others_are_in(tmp_path, drp, rules
         provider.batch_plan = plan
         command = batch(provider, data, run, kind, "--batch-size", "4")
         ran = drp(*command)
-        assert ran.code == 2 and "was refused" in ran.err and "Run without --batch" in ran.err
+        assert ran.code == 2 and "Run without --batch" in ran.err
+        assert ("was refused" if kind == "openai" else "failed") in ran.err
         assert "4 answered" in ran.err
         live = drp(*[a for a in command if a != "--batch"])
         assert live.code == 0, live.err
@@ -404,3 +407,152 @@ def test_a_name_of_the_server_is_no_path(tmp_path, drp, rules):
         provider._store = elsewhere
         drp(*batch(provider, data, run, "openai"))
     assert not list(tmp_path.glob("**/*evil*")) and not list(tmp_path.parent.glob("evil*"))
+
+
+def answered(body):
+    return {"status_code": body[0], "body": {"error": {"message": body[1]}}}
+
+
+LINES = [(404, "The model `x` does not exist"), (400, "Unsupported parameter: 'temperature'"),
+         (403, "Forbidden"), (400, "This operation is not supported")]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_what_is_said_of_one_request_of_many_ends_no_run(tmp_path, drp, rules, line):
+    """Neither now nor when only that request is left; of all of them it is the run's fault."""
+    data, run = traces(tmp_path / "t.jsonl", 5), tmp_path / "run"
+    with Provider(rules) as provider:
+        provider.batch_plan = lambda job, n: (
+            answered(line) if "Tom has 14 apples" in json.dumps(job.lines[n]) else "ok")
+        for batches in (2, 3):
+            ran = drp(*batch(provider, data, run, "openai"))
+            pruned, rejects, _ = rows_of(run)
+            assert ran.code == 0 and len(pruned) == 4, ran.err
+            assert rejects[0]["reason"] == "request_failed" and line[1] in rejects[0]["detail"]
+            assert len(provider.batches) == batches
+        provider.batch_plan = lambda job, n: answered(line)
+        ran = drp(*batch(provider, data, tmp_path / "other", "openai"))
+        assert ran.code == 2 and line[1] in ran.err.splitlines()[-1], ran.err
+
+
+# the batch's state, its errors, how many lines are answered, and what the run says
+STATES = [
+    ("failed", [("invalid_json_line", "This line is not JSON.")], 0, "Run without --batch"),
+    ("failed", [], 0, "does not say why"),
+    ("failed", [("billing_hard_limit_reached", "Billing hard limit has been reached.")], 0,
+     "Add credit"),
+    ("failed", [("token_limit_exceeded", "Enqueued token limit reached")], 0, "other batches"),
+    ("failed", [("internal", "stopped half way")], 2, "the same command sends the rest"),
+    ("cancelled", [], 2, "Run the same command again to send the rest"),
+]
+
+
+@pytest.mark.parametrize(("state", "errors", "done", "says"), STATES)
+def test_a_batch_that_ends_badly_is_paid_once_and_said(tmp_path, drp, rules, state, errors, done,
+                                                       says):
+    """What it answered is kept, and the next run, without batches, asks for the rest alone."""
+    data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
+    with Provider(rules) as provider:
+        made = provider._openai_batch
+
+        def shown(job):
+            body = made(job)
+            if body["status"] == "completed":
+                body |= {"status": state, "errors": {"object": "list", "data": [
+                    {"code": code, "message": text} for code, text in errors]}}
+                if not done:
+                    body |= {"output_file_id": None, "error_file_id": None}
+            return body
+
+        provider._openai_batch = shown
+        provider.batch_plan = lambda job, n: "ok" if n < done else "missing"
+        ran = drp(*batch(provider, data, run, "openai"))
+        assert ran.code == 2 and says in ran.err.splitlines()[-1], ran.err
+        assert len(provider.batches) == 1 or "token_limit" in str(errors)
+        assert drp(*[a for a in batch(provider, data, run, "openai") if a != "--batch"]).code == 0
+    assert len(rows_of(run)[0]) == 4 and max(provider.answered.values()) == 1
+    assert provider.received == 8 - done
+
+
+@pytest.mark.parametrize(("error", "says"), [
+    ({"code": 3, "message": "The input file has a bad line 7"}, "a bad line 7"),
+    ({"code": 8, "message": "Resource exhausted: enqueued tokens"}, "2 requests at a time"),
+    (None, "does not say why"), ("text", "does not say why")])
+def test_why_gemini_failed_is_said(tmp_path, drp, rules, error, says):
+    data = traces(tmp_path / "t.jsonl", 4)
+    with Provider(rules) as provider:
+        made = provider._gemini_batch
+
+        def shown(job):
+            body = made(job)
+            body["metadata"]["state"] = "BATCH_STATE_FAILED"
+            body["metadata"].pop("output", None)
+            return body | {"error": error}
+
+        provider._gemini_batch = shown
+        ran = drp(*batch(provider, data, tmp_path / "run", "gemini"))
+    assert ran.code == 2 and says in ran.err, ran.err
+
+
+def test_odd_results_and_counts_lose_nothing(tmp_path, drp, rules):
+    """An error before the answer to the same request, an error in text, no counts at all."""
+    for kind in ("openai", "gemini"):
+        data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / kind
+        with Provider(rules) as provider:
+            store, made = provider._store, provider._openai_batch
+
+            def doubled(lines, store=store):
+                rows = [json.loads(line) for line in lines]
+                return store([json.dumps({k: row[k] for k in ("custom_id", "key") if k in row}
+                                         | {"error": "boom"}) for row in rows] + lines)
+
+            provider._store = doubled
+            provider._openai_batch = lambda job, made=made: made(job) | {
+                "request_counts": {"total": 4}}
+            ran = drp(*batch(provider, data, run, kind, "--strict"))
+            assert ran.code == 0 and len(provider.batches) == 2, ran.err
+        assert max(provider.answered.values()) == 1
+
+
+def test_a_provider_that_is_away_does_not_end_the_wait(tmp_path, drp, rules):
+    data = traces(tmp_path / "t.jsonl", 2)
+    with Provider(rules, polls=3) as provider:
+        get, asked = provider.get_batch, [0]
+
+        async def away(http):
+            asked[0] += 1
+            return JSONResponse({"error": {"message": "no", "code": 500}}, 500) \
+                if 1 < asked[0] < 8 else await get(http)
+
+        provider.get_batch = away
+        provider.__exit__()
+        provider.__enter__()
+        ran = drp(*batch(provider, data, tmp_path / "run", "openai", "--retries", "2"))
+        assert ran.code == 0 and asked[0] > 8 and len(provider.batches) == 2, ran.err
+
+
+@pytest.mark.parametrize("way", ["batch", "live"])
+def test_batches_and_live_requests_do_not_pay_for_the_same(tmp_path, drp, rules, way):
+    data, run = traces(tmp_path / "t.jsonl", 2), tmp_path / "run"
+    with Provider(rules) as provider, Ledger(run / "ledger.sqlite") as other:
+        assert other.claim("batch-runner", shared=way == "batch")
+        command = batch(provider, data, run, "openai")
+        ran = drp(*(a for a in command if a != "--batch" or way == "batch"))
+        assert ran.code == 2 and "asks in this run" in ran.err, ran.err
+        assert not provider.batches and not provider.received
+        if way == "batch":  # live ones go together
+            assert drp(*(a for a in command if a != "--batch")).code == 0
+
+
+def test_replies_without_text_are_not_paid_for_again_and_again(tmp_path, drp):
+    data = traces(tmp_path / "t.jsonl", 40)
+
+    async def silent(request):
+        return Reply(text="", usage=Usage(prompt_tokens=9, completion_tokens=900))
+
+    with Provider(silent) as provider:
+        for way in ("--batch", "live"):
+            command = batch(provider, data, tmp_path / way, "openai", "--concurrency", "2")
+            ran = drp(*(a for a in command if a != "--batch" or a == way))
+            assert ran.code == 2 and "without text" in ran.err and "--max-tokens" in ran.err
+        assert len(provider.batches) == 1 and provider.received < 20

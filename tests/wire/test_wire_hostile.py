@@ -275,13 +275,14 @@ PEERS = {
     OK + b"content-length: 99999999999999999999\r\n\r\n{": "",
     b"HTTP/9.9 abc\r\n\r\n": "proper HTTP", OK + b"content-length: 50\r\n\r\n{": "broke off",
     b"HTTP/1.1 200 \x9b31m\r\n\r\n": "proper HTTP",
+    OK + b"x-half": "without a reply", b"HTTP/1.1 200 OK\r\ncontent-type: appl": "without a reply",
     b"HTTP/1.1 302 x\r\nlocation: http://[::bad\r\ncontent-length: 0\r\n\r\n": "no address"}
 INTERNAL = re.compile(r"Error\b|Errno|\bb'|codec|message[:=]|ssl:|_ssl\.c| object at |\w+\.\w+\(")
 
 
 @pytest.mark.parametrize("says", PEERS, ids=[
     "ssh", "nothing", "zeros", "headers", "length", "chunks", "gzip", "huge", "version", "short",
-    "status", "place"])
+    "status", "half", "half-type", "place"])
 @pytest.mark.parametrize("kind", ["openai", "gemini"])
 def test_a_peer_that_is_no_server_is_one_line(tmp_path, drp, says, kind):
     with Peer(says) as url:
@@ -510,6 +511,22 @@ def test_azure_is_a_provider(tmp_path, drp, rules, monkeypatch):
             "/openai/deployments/my-4o/chat/completions?api-version=2024-10-21"}
     assert b"azure-Secret" not in everything_written(run)
     assert drp(*command, "--batch").code == 2
+
+
+@pytest.mark.parametrize("tail", ["/", "/openai", "/openai/v1/", "?api-version=2025-01-01-preview",
+                                  "/openai/deployments/x/chat/completions?api-version=2025-01-01"])
+def test_azure_takes_the_address_that_its_portal_shows(tmp_path, drp, rules, monkeypatch, tail):
+    monkeypatch.setenv("AZURE_OPENAI_API_KEY", "azure-Secret-123456")
+    version = tail.partition("api-version=")[2]
+    with Provider(rules) as provider:
+        if not version:
+            monkeypatch.setenv("OPENAI_API_VERSION", version := "2024-10-21")
+        monkeypatch.setenv("AZURE_OPENAI_ENDPOINT", provider.gemini_url + tail)
+        ran = drp("prune", traces(tmp_path / "t.jsonl", 1), "-o", tmp_path / "run", "--teacher",
+                  "azure:my-4o", "--strict")
+        assert ran.code == 0, ran.err
+        assert set(provider.urls) == {
+            f"/openai/deployments/my-4o/chat/completions?api-version={version}"}
 
 
 def test_the_query_of_an_address_goes_with_every_request(tmp_path, drp, rules):

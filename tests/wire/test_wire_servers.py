@@ -7,8 +7,11 @@ from collections import Counter
 import pytest
 from provider import Provider
 from small_runs import rows_of, traces
+from starlette.responses import JSONResponse
 
+from drp_plugin.llm.messages import Reply
 from drp_plugin.llm.retry import Persistent
+from drp_plugin.records import Usage
 
 
 class Mortal(Provider):
@@ -98,3 +101,52 @@ def test_several_servers_are_for_openai(tmp_path, drp, teacher):
     ran = drp("prune", traces(tmp_path / "t.jsonl", 2), "-o", tmp_path / "run", "--teacher",
               teacher, "--base-url", "http://a/v1", "--base-url", "http://b/v1")
     assert ran.code == 2 and "one --base-url at most" in ran.err and "Traceback" not in ran.err
+
+
+REFUSALS = {"another model": (404, "The model `rules` does not exist."),
+            "a key": (401, "Invalid key"), "a fault": (500, "EngineDeadError"),
+            "nobody knows why": (400, "odd"),
+            "a quota": (429, "You exceeded your current quota, insufficient_quota"),
+            "no text": (200, "")}
+
+
+@pytest.mark.parametrize("why", REFUSALS)
+@pytest.mark.parametrize("command", ["prune", "generate"])
+def test_what_one_server_refuses_the_others_answer(tmp_path, drp, rules, why, command):
+    data, out = traces(tmp_path / "t.jsonl", 30), tmp_path / "out"
+    status, words = REFUSALS[why]
+
+    async def student(request):
+        return Reply(text="<think>\nx\n</think>\n\n1", usage=Usage(prompt_tokens=9,
+                                                                completion_tokens=9))
+
+    class Refusing(Provider):
+        async def chat(self, http):
+            self.received += 1
+            return JSONResponse({"error": {"message": words}} if words else {"choices": [
+                {"finish_reason": "stop", "message": {"content": ""}}]}, status)
+
+    answer = rules if command == "prune" else student
+    with Provider(answer, latency_s=0.01) as a, Provider(answer, latency_s=0.01) as b, \
+            Refusing(answer) as c:
+        urls = [part for server in (c, a, b) for part in ("--base-url", server.url)]
+        ran = drp("generate", data, "-o", out, *urls) if command == "generate" else \
+            drp("prune", data, *shared(out, c, a, b), "--strict")
+        assert ran.code == 0 and c.received, ran.err
+        assert max((a.answered + b.answered).values()) == 1
+    if why != "no text":  # a teacher may think too long for one row
+        assert ran.err.count(f"{c.url} has failed") == 1, ran.err
+    assert (len(rows_of(out)[0]) if command == "prune" else len(out.open().readlines())) == 30
+
+
+def test_what_all_servers_refuse_ends_the_run(tmp_path, drp, rules):
+    async def refused(http):
+        return JSONResponse({"error": {"message": "The model `rules` does not exist."}}, 404)
+
+    with Provider(rules) as a, Provider(rules) as b:
+        pass
+    for server in (a, b):
+        server.chat = refused
+    with a, b:
+        ran = drp("prune", traces(tmp_path / "t.jsonl", 9), *shared(tmp_path / "run", a, b))
+    assert ran.code == 2 and "is not there" in ran.err.splitlines()[-1], ran.err

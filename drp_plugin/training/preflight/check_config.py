@@ -1,5 +1,4 @@
-"""The checks in their order, and those of settings that the parser accepts although training fails
-with them or trains nothing."""
+"""The checks in order, and those of settings with which training fails or trains nothing."""
 
 import tempfile
 from collections.abc import Callable, Sequence

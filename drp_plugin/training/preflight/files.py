@@ -33,8 +33,7 @@ def cause_of(error: BaseException) -> BaseException:
 
 
 def json_fault(path: Path) -> str | None:
-    """Why a file is neither a JSON array nor JSONL, which `datasets` does not say; None for one
-    that is, and for no such file."""
+    """Why a file is neither a JSON array nor JSONL; None for one that is, or is not there."""
     if path.suffix not in (".json", ".jsonl") or not path.is_file():
         return None
     try:

@@ -1,5 +1,4 @@
-"""Checks of the student's files: tokenizer, template, config, and the shapes of the weights, which
-are not loaded."""
+"""Checks of the student's files: tokenizer, template, config, shapes of unloaded weights."""
 
 import contextlib
 import unicodedata
