@@ -31,10 +31,9 @@ WAIT_SECONDS = 20
 NOTES = ".doit.json"
 POLL_SECONDS = 0.5
 PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
+# Seconds of a stage in the demo: a guess until stages of its kind have been seen
 WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
            "export": 16.0, "evaluate": 75.0, "report": 5.0}
-"""Seconds that a stage of each kind took in the demo, for the time that is left until stages of
-the kind have been seen."""
 # a model that runs on a CPU is several times faster on one thread than on many
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -181,8 +180,7 @@ class Runner:
             if stage.kind == "evaluate":  # those that others wait for go first
                 with contextlib.suppress(OSError):
                     os.setpriority(os.PRIO_PGRP, process.pid, 10)
-                    # Linux may weigh sessions as a whole
-                    Path(f"/proc/{process.pid}/autogroup").write_text("10")
+                    Path(f"/proc/{process.pid}/autogroup").write_text("10")  # Linux's sessions
             with self._guard:
                 self._running[stage.name] = process
                 note(self.lock, [p.pid for p in self._running.values()])

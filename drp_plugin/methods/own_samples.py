@@ -73,8 +73,7 @@ def method(given: Given) -> Method:
             raise Rejection("choose", Reason.NOT_CHOSEN, "no gold answer: nobody knows whether "
                             "this sample is right (--keep-wrong takes it as it is)")
         names = await samples.of(trace.question)
-        place = round(int(solution) / 4 * (len(names) - 1))
-        kept = names[place] if names else "none"
+        kept = names[round(int(solution) / 4 * (len(names) - 1))] if names else "none"
         if trace.id != kept:
             raise Rejection("choose", Reason.NOT_CHOSEN, f"{kept} is kept of the {len(names)} "
                             "samples of this question that are right and pass verification")

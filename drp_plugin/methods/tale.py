@@ -22,8 +22,7 @@ _BUDGET = re.compile(r"\[\[\s*(\d{1,6})\s*\]\]")
 
 def budget(reply: str) -> int | None:
     """The token budget that a reply names: the last `[[N]]` with N > 0, or None."""
-    found = [int(n) for n in _BUDGET.findall(reply)]
-    return next((n for n in reversed(found) if n > 0), None)
+    return next((int(n) for n in reversed(_BUDGET.findall(reply)) if int(n) > 0), None)
 
 
 async def _say(dialogue: Dialogue, prompt: str) -> str:

@@ -180,8 +180,7 @@ async def prune_with_teacher(checked: CheckedTrace, dialogue: Dialogue) -> Resul
         return await prune_indexed(checked, dialogue)
     steps, coverage = (decompose_sentences(checked.thinking), 1.0) if mode == "sentence" \
         else await decompose(checked.trace.question, checked.thinking, dialogue)
-    result = await revise(checked, steps, dialogue)
-    return result._replace(coverage=coverage)
+    return (await revise(checked, steps, dialogue))._replace(coverage=coverage)
 
 
 async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *, prompts: Prompts,

@@ -92,8 +92,7 @@ class RaySampler(Sampler):
         if not ray.is_initialized():
             ray.init(address="local" if flag("local", local) else None, log_to_driver=False,
                      logging_level=logging.WARNING, include_dashboard=False)
-        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
-        self.engine = engine or ("vllm" if has_gpus else "hf")
+        self.engine = engine or ("vllm" if ray.cluster_resources().get("GPU", 0) > 0 else "hf")
         if self.engine not in ("vllm", "hf"):
             raise UserError(f"engine={engine} is unknown", fix="Choose vllm or hf")
         self.gpus = gpus if gpus is not None else float(self.engine == "vllm")
