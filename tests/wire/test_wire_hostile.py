@@ -416,8 +416,13 @@ def test_who_is_waited_for_is_said(tmp_path, drp, rules, monkeypatch, command, h
     for module in (ledger_client, ledger_disk):
         monkeypatch.setattr(module, "SAY_AFTER_S", 0.2)
     claim = ledger_disk.Claims.claim
-    monkeypatch.setattr(ledger_disk.Claims, "claim",
-                        lambda self, key: (keys.append(key), claim(self, key))[1])
+
+    def noted(self, key, **how):
+        if not how:  # a run's own claim is shared
+            keys.append(key)
+        return claim(self, key, **how)
+
+    monkeypatch.setattr(ledger_disk.Claims, "claim", noted)
     keys, data, out = [], traces(tmp_path / "t.jsonl", 1), tmp_path / "out"
     assert drp("prune", data, "-o", tmp_path / "a", "--teacher", "offline").code == 0
 
