@@ -30,7 +30,8 @@ def cli(*arguments: str, cwd: Path, **environment: str) -> subprocess.CompletedP
     """Run a command of the environment; raises with its output when it fails."""
     done = subprocess.run(
         arguments, cwd=cwd, capture_output=True, text=True, timeout=600,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
+        env={**os.environ, "LLAMAFACTORY_VERBOSITY": "INFO", "OMP_NUM_THREADS": "1",
+             "CUDA_VISIBLE_DEVICES": "",
              "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", **environment})
     assert done.returncode == 0, (done.stdout + done.stderr)[-4000:]
     return done
