@@ -12,7 +12,6 @@ import signal
 import subprocess
 import threading
 import time
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from io import StringIO
 from pathlib import Path
@@ -30,6 +29,8 @@ from drp_plugin.progress import duration
 WAIT_SECONDS = 20
 NOTES = ".doit.json"
 POLL_SECONDS = 0.5
+SETTLE_SECONDS = 0.3  # Until what an ended stage makes ready has come to the queue
+MOST_READY = 64  # Ready stages that are compared with each other
 PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
 # Seconds of a stage in the demo: a guess until stages of its kind have been seen
 WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
@@ -90,9 +91,18 @@ class Runner:
         self._dropped: set[str] = set()
         self._begun = 0
         self._took: dict[str, list[float]] = {}
+        self._parts: dict[str, float] = {}  # of the running stages, 0 to 1
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stop = threading.Event()
         self._guard = threading.Lock()
+        self._free = threading.Condition()  # Guards the two below
+        self._waiting: list[Stage] = []
+        self._at_work = 0
+        self._ahead: dict[str, float] = {}  # Seconds to the end, by the longest way from a stage
+        for stage in reversed(stages):
+            way = WEIGHTS.get(stage.kind, 60.0) + self._ahead.get(stage.name, 0.0)
+            self._ahead |= {stage.name: way, **{
+                need: max(way, self._ahead.get(need, 0.0)) for need in stage.needs}}
         self._bars = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
             TextColumn("[dim]{task.fields[left]}[/dim]"), console=console, transient=True,
@@ -131,10 +141,12 @@ class Runner:
         return {"task_stages": task_stages, "DOIT_CONFIG": {
             "backend": "json", "dep_file": str(self.folder / NOTES), "verbosity": 2,
             "reporter": ZeroReporter(StringIO(), {}), "continue": True, "par_type": "thread",
-            "num_process": self.jobs if self.jobs > 1 else 0}}
+            "num_process": MOST_READY if self.jobs > 1 else 0}}
 
     def stop(self) -> None:
         self._stop.set()
+        with self._free:
+            self._free.notify_all()
         running = list(self._running.values())
         for number in (signal.SIGINT, signal.SIGKILL):
             for process in running:
@@ -158,9 +170,31 @@ class Runner:
             self._say(stage, f"[dim]{why}[/dim]")
         return bool(why)
 
+    @contextlib.contextmanager
+    def _turn(self, stage: Stage) -> Iterator[None]:
+        """One of the `jobs` places, once no ready stage has a longer way to the end."""
+        with self._free:
+            self._waiting.append(stage)
+            self._free.wait_for(lambda: self._stop.is_set() or (self._at_work < self.jobs and
+                                stage is max(self._waiting, key=lambda s: self._ahead[s.name])))
+            self._waiting.remove(stage)
+            self._at_work += 1
+            self._free.notify_all()
+        try:
+            yield
+        finally:
+            threading.Timer(SETTLE_SECONDS * bool(self._waiting), self._leave).start()
+
+    def _leave(self) -> None:
+        with self._free:
+            self._at_work -= 1
+            self._free.notify_all()
+
     def execute(self, stage: Stage) -> bool:
-        if self._stop.is_set():
-            return False
+        with self._turn(stage):
+            return not self._stop.is_set() and self._execute(stage)
+
+    def _execute(self, stage: Stage) -> bool:
         self._ran.add(stage.name)
         self.marks.begin(stage)
         began = time.monotonic()
@@ -219,6 +253,7 @@ class Runner:
                 break
             time.sleep(POLL_SECONDS)
             part = fraction(log)
+            self._parts[stage.name] = part or 0.0
             if turn % 20 == 0:  # it looks at the marks of all stages
                 left = f"about {duration(self.seconds_left())} left in all"
             self._bars.update(task, completed=part or 0.0, left=left)
@@ -233,9 +268,9 @@ class Runner:
         seen = {kind: sum(took) / len(took) for kind, took in self._took.items()}
         scale = [seen[k] / WEIGHTS.get(k, 60.0) for k in seen if WEIGHTS.get(k, 60.0) >= 20]
         speed = sum(scale) / len(scale) if scale else 1.0
-        kinds = Counter(s.kind for s in self.stages if not self.marks.done(s))
-        return sum(n * seen.get(kind, WEIGHTS.get(kind, 60.0) * speed)
-                   for kind, n in kinds.items()) / self.jobs
+        return sum((1 - self._parts.get(s.name, 0.0)) * seen.get(
+            s.kind, WEIGHTS.get(s.kind, 60.0) * speed)
+            for s in self.stages if not self.marks.done(s)) / self.jobs
 
 
 def choose(stages: list[Stage], *, until: str | None = None,

@@ -27,7 +27,7 @@ TOKENS = {"skill": (2.6, 2.0), "default": (2.5, 1.9), "sentence": (1.4, 0.8),
 decisions on 220 real traces (`python benchmarks/modes.py`), rounded up."""
 OVERHEAD = 900  # Prompt tokens of a row that do not depend on its length
 DISTILLED = (200.0, 450.0)  # Tokens in and out of a row of `drp distill`
-_PERCENT = re.compile(rb"(\d{1,3}(?:\.\d+)?)\s?%")
+_PART = re.compile(rb"(\d{1,3}(?:\.\d+)?)\s?%|drp: [^%\n]*?(\d+)/(\d+), ")
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,13 @@ def _read(stage: Stage) -> list[str]:
 
 
 def fraction(log: Path) -> float | None:
-    """The last percentage near the end of a running stage's log, 0 to 1. For display only."""
-    with contextlib.suppress(OSError, IndexError), open(log, "rb") as file:
+    """The last percentage, or our own `done/total`, near the end of a running stage's log, 0 to 1.
+    For display only."""
+    with contextlib.suppress(OSError, IndexError, ZeroDivisionError), open(log, "rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - TAIL_BYTES))
-        value = float(_PERCENT.findall(file.read())[-1]) / 100
+        percent, done, total = _PART.findall(file.read())[-1]
+        value = float(percent) / 100 if percent else int(done) / int(total)
         return value if value <= 1 else None
     return None
 

@@ -145,9 +145,10 @@ class Servers(Generic[S]):
         for server in servers:
             server.persistent.elsewhere = partial(self._elsewhere, server)
 
-    async def ask(self, attempt: Callable[[S], Awaitable[T]]) -> T:
-        """The result of `attempt` at a server. Raises what it raises at the last one."""
-        last, hops = None, 2 * len(self.servers)
+    async def ask(self, attempt: Callable[[S], Awaitable[T]], last: S | None = None) -> T:
+        """The result of `attempt` at a server, `last` being the one that failed at it before.
+        Raises what it raises at the last one."""
+        hops = 2 * len(self.servers)
         while True:
             last, hops = self._next(last), hops - 1
             try:
@@ -176,10 +177,17 @@ class SharedTeacher(Teacher):
         self.identity = {**servers[0].identity, "base_url": addresses.SEVERAL}
         self.connections = [server.persistent for server in servers]
         self._servers = Servers(servers)
+        self._empty: dict[int, OpenAITeacher] = {}  # Who sent no text, by the request's id()
 
     async def ask(self, request: Request) -> Reply:
         """Answer one request, by any of the servers; raises as `OpenAITeacher.ask`."""
-        return await self._servers.ask(lambda server: server.ask(request))
+        async def attempt(server: OpenAITeacher) -> Reply:
+            reply = await server.ask(request)
+            if not reply.text.strip():
+                self._empty[id(request)] = server  # the next attempt goes to another one
+            return reply
+
+        return await self._servers.ask(attempt, self._empty.pop(id(request), None))
 
     async def close(self) -> None:
         for server in self._servers.servers:

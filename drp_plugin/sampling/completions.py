@@ -27,6 +27,7 @@ class SampleRequest(Record):
     top_k: int | None = None
     max_new_tokens: int = MAX_NEW_TOKENS  # A cap; the model's context can make it smaller
     cutoff: int | None = None  # with `stop_at_cutoff`: so many tokens, and one more, are drawn
+    thinking_budget: int | None = None  # Only for a sampler that `ends_thinking`
     stop_loops: bool = False  # Stop where the tail has become periodic (`loops.token_period`)
     seed: int = 0
 
@@ -79,6 +80,10 @@ class Sampler(abc.ABC):
     @abc.abstractmethod
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         """Each request's index and outcome, as they finish; requests are taken one by one."""
+
+    def ends_thinking(self) -> bool:
+        """Have the engine obey `SampleRequest.thinking_budget` by itself; False if it cannot."""
+        return False
 
     def status(self) -> str:
         """What is out, and what is waited for, in a few words; empty where nothing is."""

@@ -88,7 +88,11 @@ def within_budget(sampler: Sampler, requests: Sequence[SampleRequest], budget: i
                   ledger: Ledger, report: Report = lambda n, outcome: None) -> list[Outcome]:
     """Completions whose thinking is no longer than `budget` tokens, in order; see `complete`.
     Thinking that is still open after so many tokens is closed there (the tag is not counted), and
-    the model goes on with its answer; closed thinking continues unchanged."""
+    the model goes on with its answer; closed thinking continues unchanged. An engine with a budget
+    of its own does this by itself."""
+    if sampler.ends_thinking():
+        own = [r.model_copy(update={"thinking_budget": budget}) for r in requests]
+        return complete(sampler, own, ledger, report)
     first = complete(sampler, [r.model_copy(update={"max_new_tokens": min(budget, r.limit)})
                                for r in requests], ledger, report)
     begun: dict[int, Completion] = {}

@@ -20,6 +20,7 @@ from drp_plugin.sampling.completions import Failed, Outcome, Sampler, SampleRequ
 from drp_plugin.sampling.pool import in_thread
 from drp_plugin.sampling.pretrained import Chat, Drawn, identity
 from drp_plugin.terminal import say
+from drp_plugin.thinking import CLOSE, OPEN
 
 _RANKS = (8, 16, 32, 64, 128, 256, 512)
 AHEAD = 8192  # Requests that the engine is given at a time: many more than it runs at once
@@ -84,12 +85,23 @@ class VLLMSampler(Sampler):
                 with contextlib.suppress(Exception):  # the engine may be what failed
                     engine.abort_request(list(open_))
 
+    def ends_thinking(self) -> bool:
+        """See `Sampler.ends_thinking`; before the engine is started."""
+        with contextlib.suppress(ImportError, TypeError):  # earlier releases have none, or another
+            from vllm.config.reasoning import ReasoningConfig
+
+            self.arguments.setdefault("reasoning_config", ReasoningConfig(
+                reasoning_start_str=OPEN, reasoning_end_str=CLOSE))
+            return True
+        return False
+
     def _params(self, request: SampleRequest) -> Any:
         from vllm import SamplingParams
         from vllm.sampling_params import RequestOutputKind
 
-        greedy = request.temperature <= 0
+        greedy, budget = request.temperature <= 0, request.thinking_budget
         return SamplingParams(
+            **({} if budget is None else {"thinking_token_budget": budget}),
             temperature=request.temperature, top_p=1.0 if greedy else request.top_p,
             top_k=-1 if greedy or not request.top_k else request.top_k,
             max_tokens=request.limit, seed=None if greedy else request.seed, detokenize=False,

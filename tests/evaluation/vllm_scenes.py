@@ -12,6 +12,7 @@ def main(model: str, adapter: str) -> None:
     from drp_plugin.llm.messages import Message
     from drp_plugin.sampling import vllm_engine
     from drp_plugin.sampling.completions import SampleRequest
+    from drp_plugin.sampling.through_ledger import opened, within_budget
     from drp_plugin.sampling.transformers_engine import HFSampler
     from drp_plugin.sampling.vllm_engine import VLLMSampler
 
@@ -40,6 +41,13 @@ def main(model: str, adapter: str) -> None:
     seen["hf_loops"] = told(HFSampler(model, peft=adapter, workers=1).sample(stuck))
     seen["hf"] = told(HFSampler(model, peft=adapter, workers=1).sample(greedy))
     seen["hf_without"] = told(HFSampler(model, workers=1).sample(greedy))
+    thinkers = [asked(i, max_new_tokens=60, messages=(Message(role="user", content=f"{i} <think>"),
+                                                      )) for i in range(12)]
+    thinker = VLLMSampler(model)
+    seen["own_budget"] = thinker.ends_thinking()
+    with opened(None) as ledger:
+        seen["within"] = told(enumerate(within_budget(thinker, thinkers, 20, ledger)))
+    seen["freely"] = told(thinker.sample(thinkers))
     try:
         VLLMSampler(model, gpu_memory_utilisation=0.5)
     except UserError as error:

@@ -164,9 +164,11 @@ def test_what_a_scheduler_sends_ends_the_stages_too(tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [(" 45%|████ 1/2", 0.45), ("3% 97.5 %", 0.975), ("nothing", None), ("250%", None)],
+    [(" 45%|████ 1/2", 0.45), ("3% 97.5 %", 0.975), ("nothing", None), ("250%", None),
+     ("100%|██| 600/600\ndrp: drp_hf 250/1000, 3.4/s\n", 0.25), ("drp: prune 3/4, 1.0/s", 0.75),
+     ("drp: drp_hf 9/10, 1/s\n 5%|", 0.05), ("drp: rows 0/0, 1/s", None)],
 )
-def test_fraction_reads_the_last_percentage(tmp_path, text, expected):
+def test_fraction_reads_what_was_said_last(tmp_path, text, expected):
     (tmp_path / "log").write_text(text)
     assert fraction(tmp_path / "log") == expected
 
