@@ -29,7 +29,7 @@ from drp_plugin.progress import duration
 WAIT_SECONDS = 20
 NOTES = ".doit.json"
 POLL_SECONDS = 0.5
-SETTLE_SECONDS = 0.3  # Until what an ended stage makes ready has come to the queue
+SETTLE_SECONDS = 0.5  # Until all that is ready has come to the queue
 MOST_READY = 64  # Ready stages that are compared with each other
 PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
 # Seconds of a stage in the demo: a guess until stages of its kind have been seen
@@ -175,6 +175,8 @@ class Runner:
         """One of the `jobs` places, once no ready stage has a longer way to the end."""
         with self._free:
             self._waiting.append(stage)
+        time.sleep(SETTLE_SECONDS * (self.jobs > 1))
+        with self._free:
             self._free.wait_for(lambda: self._stop.is_set() or (self._at_work < self.jobs and
                                 stage is max(self._waiting, key=lambda s: self._ahead[s.name])))
             self._waiting.remove(stage)
