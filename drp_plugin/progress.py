@@ -31,10 +31,9 @@ class Display:
             # texts may come from servers and files: brackets in them are not markup
             name, rate, state = (bars.TextColumn(f"{{task.{of}}}", markup=False)
                                  for of in ("description", "fields[rate]", "fields[status]"))
-            self._bar = bars.Progress(
-                name, bars.BarColumn(), bars.MofNCompleteColumn(), rate, state,
-                bars.TimeElapsedColumn(), bars.TextColumn("left"), bars.TimeRemainingColumn(),
-                console=console, refresh_per_second=4)
+            self._bar = bars.Progress(name, bars.BarColumn(), bars.MofNCompleteColumn(), rate,
+                state, bars.TimeElapsedColumn(), bars.TextColumn("left"),
+                bars.TimeRemainingColumn(), console=console, refresh_per_second=4)
             self._task = self._bar.add_task(self.what, total=self.total, rate="", status="")
 
     def __enter__(self) -> "Display":

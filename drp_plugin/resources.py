@@ -29,9 +29,8 @@ def filled(name: str, /, **values: Any) -> str:
     """The text of a template of `drp_plugin/data` with these values."""
     import jinja2
 
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_PACKAGE / "data"), trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True).get_template(name).render(values)
+    return jinja2.Environment(loader=jinja2.FileSystemLoader(_PACKAGE / "data"), trim_blocks=True,
+        lstrip_blocks=True, keep_trailing_newline=True).get_template(name).render(values)
 
 
 class Patterns:

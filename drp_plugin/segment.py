@@ -176,8 +176,7 @@ def _breaks_at_stop(text: str, match: re.Match[str], start: int, line: int) -> b
             return False
         before = text[max(0, at - 12) : at]
         word = before[len(before.rstrip(_WORD)) :].lstrip(".").lower()
-        return word not in _ABBREVIATIONS and (
-            word not in _ENDING_ABBREVIATIONS or after.isupper())
+        return word not in _ABBREVIATIONS and (word not in _ENDING_ABBREVIATIONS or after.isupper())
     if stops in ("...", "…") or stops.startswith(".."):
         return after.isupper() or after in "\\$"
     if stops == "!" and at:

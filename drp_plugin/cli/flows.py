@@ -112,9 +112,8 @@ def prune(traces: tuple[str, ...], run_dir: Path, columns: dict[str, str],
     jsonl.check_folder(run_dir)
     reader = Reader(rereadable(traces, run_dir), columns)
     job = prune_job(lambda: part(rows(), None, shard), run_dir, method, options, prompts, counter,
-                    total=sum(1 for _ in part(reader, limit, shard)), input=said(traces),
-                    limit=limit, shard=shard and str(shard), columns=columns or None,
-                    base_url=settings.endpoint)
+        total=sum(1 for _ in part(reader, limit, shard)), input=said(traces), limit=limit,
+        shard=shard and str(shard), columns=columns or None, base_url=settings.endpoint)
     outcome = asyncio.run(run_session(job, method.asks, settings, run))
     doubt_run(outcome, reader)
     return finish(outcome, strict=strict)

@@ -101,8 +101,7 @@ def stats(run_dir: Path, as_json: bool) -> None:
     found = Statistics(not_reached=not_reached(run_dir))
     for row in rows(run_dir):
         found.add(row)
-    facts = {
-        "pruned": found.pruned, "rejected": sum(found.rejected.values()),
+    facts = {"pruned": found.pruned, "rejected": sum(found.rejected.values()),
         "not_reached": found.not_reached, "tokens_before": found.before,
         "tokens_after": found.after, "reduction": found.reduction,
         "median_share_kept": found.median("ratio"), "steps_mean": found.mean_steps}

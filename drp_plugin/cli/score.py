@@ -122,8 +122,7 @@ def _samples(value: dict[str, Any], path: str, number: int, dataset: str | None,
     problem = sample.doc if "repeat" in value else number
     for i, (text, end) in enumerate(zip(sample.completions, sample.ended, strict=True)):
         yield ScoreRow(value if single else one_repeat(value, sample, i), problem, text,
-                       sample.gold, str(name) if name else None, end,
-                       thinking and sample.thinking)
+            sample.gold, str(name) if name else None, end, thinking and sample.thinking)
 
 
 def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool) -> ScoreRow:
@@ -183,9 +182,8 @@ def show_figures(summaries: list[Summary], caption: str) -> None:
                     "samples of them")
     if 0 < summaries[0].graded < summaries[0].n:
         caption += f"; accuracy is over the {summaries[0].graded:,} whose gold answer is known"
-    table = Table(*(Column(heading, justify="right") for heading in (
-        "cutoff", "n", "correct", "accuracy", "tokens", "thinking", "truncated", "no answer")),
-        caption=caption)
+    table = Table(*(Column(heading, justify="right") for heading in ("cutoff", "n", "correct",
+        "accuracy", "tokens", "thinking", "truncated", "no answer")), caption=caption)
     for s in summaries:
         table.add_row(
             "none" if s.cutoff is None else f"{s.cutoff:,}", f"{s.n:,}",

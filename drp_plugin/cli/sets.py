@@ -83,9 +83,8 @@ def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
         _options.load_counter(tokenizer)  # it says if another one counts
     settings = SetSettings(name=name, ratio=mixing.parse_ratio(ratio) if ratio else None, **chosen)
     with Display("reading rows", None, show=sys.stderr.isatty()) as display:
-        built = sft_set.build(
-            sources, output, settings, tokenizer=tokenizer, exclude=exclude, columns=columns,
-            replace_set=replace_set, tick=display.advance)
+        built = sft_set.build(sources, output, settings, tokenizer=tokenizer, exclude=exclude,
+            columns=columns, replace_set=replace_set, tick=display.advance)
     _tell(built, sources, settings, tokenizer is not None)
     click.echo(str(built.file))
     if push_to_hub:
@@ -131,8 +130,7 @@ def check(config: Path, overrides: tuple[str, ...], full: bool, quiet: bool, as_
     code = report.exit_code(strict)
     if as_json:
         click.echo(json.dumps({"config": report.config, "exit": code, "facts": report.facts,
-                               "findings": [asdict(f) for f in report.findings]},
-                              ensure_ascii=False))
+            "findings": [asdict(f) for f in report.findings]}, ensure_ascii=False))
         return code
     click.echo(filled("check.txt.jinja", report=report, quiet=quiet, full=full, style=click.style,
                       visible=visible, side=_SIDE), nl=False, color=color)

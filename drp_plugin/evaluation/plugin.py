@@ -15,10 +15,9 @@ def manifests() -> list[Any]:
     from lmms_eval.models.registry_v2 import ModelManifest
 
     register_tasks()
-    return [ModelManifest(name, chat_class_path=f"drp_plugin.evaluation.models.{made}",
-                          aliases=aliases)
-            for name, made, aliases in (("drp_hf", "DrpHF", ()), ("drp_vllm", "DrpVLLM", ()),
-                                        ("drp_student", "DrpStudent", ("hf",)))]
+    path, known = "drp_plugin.evaluation.models.", {"drp_hf": "DrpHF", "drp_vllm": "DrpVLLM"}
+    return [*(ModelManifest(name, chat_class_path=path + made) for name, made in known.items()),
+            ModelManifest("drp_student", chat_class_path=f"{path}DrpStudent", aliases=("hf",))]
 
 
 def register_tasks() -> None:

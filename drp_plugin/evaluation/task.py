@@ -190,10 +190,9 @@ class DRPTask(TextTask):
             found |= {f"pass_at_{j}": pass_at(right, len(measured), j)
                       for j in PASS_AT if j <= len(measured)}
         found["drp"] = {**{name: doc[name] for name in ("id", "question", "answer", "dataset")},
-                        "completions": [{**m.model_dump(mode="json"), "finish": c.finish}
-                                        for m, c in zip(measured, told, strict=True)],
-                        "protocol": self._protocol(settings),
-                        "run": {key: settings.get(key) for key in ("model", "adapter", "seed")}}
+            "completions": [{**m.model_dump(mode="json"), "finish": c.finish} for m, c
+            in zip(measured, told, strict=True)], "protocol": self._protocol(settings),
+            "run": {key: settings.get(key) for key in ("model", "adapter", "seed")}}
         if len(told) == 1 and told[0].finish is not None:
             found["finish_reason"] = "stop" if told[0].finish == "stop" else "length"
         return found

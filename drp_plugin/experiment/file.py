@@ -192,10 +192,10 @@ def _check(experiment: Experiment, path: Path) -> None:
             found = experiment.methods.get(part, MethodSection())
             if not found.trains or found.mix or any(
                     m.chain or len(m.rounds) > 1 for m in (method, found)):
-                raise UserError(f"method {name!r} mixes {part!r}, which is no method with one set "
-                                "of its own", file=path,
-                                fix="Name methods with prune, distill or rows_by, without chain or "
-                                "rounds")
+                raise UserError(
+                    f"method {name!r} mixes {part!r}, which is no method with one set of its own",
+                    file=path, fix="Name methods with prune, distill or rows_by, without chain or "
+                    "rounds")
 
 
 def slug(name: str) -> str:

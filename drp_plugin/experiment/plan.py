@@ -207,12 +207,10 @@ class _Way:
                 "build", f"{self.slug}/check/{name}", f"{self.label}: preflight: drp check",
                 ["drp", "check", config, *settings(given)], out, needs=[init, built_set],
                 cwd=self.work, outputs=())
-            chain.append(self.add(
-                "train", f"{self.slug}/train/{out.name}",
-                f"{self.label}: seed {seed}: llamafactory-cli train",
-                ["llamafactory-cli", "train", config, *settings({**own_way, **given})],
-                out, "adapter_model.safetensors", needs=[init, built_set, *chain[-1:], checked],
-                cwd=self.work, clears=out))
+            chain.append(self.add("train", f"{self.slug}/train/{out.name}",
+                f"{self.label}: seed {seed}: llamafactory-cli train", ["llamafactory-cli", "train",
+                config, *settings({**own_way, **given})], out, "adapter_model.safetensors",
+                needs=[init, built_set, *chain[-1:], checked], cwd=self.work, clears=out))
         return chain[-1]
 
     def _trained(self, part: str, seed: int, adapter: _Product) -> tuple[_Product, Path | None]:

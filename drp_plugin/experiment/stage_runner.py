@@ -29,8 +29,7 @@ from drp_plugin.progress import duration
 WAIT_SECONDS = 20
 NOTES = ".doit.json"
 POLL_SECONDS = 0.5
-SETTLE_SECONDS = 0.5  # Until all that is ready has come to the queue
-MOST_READY = 64  # Ready stages that are compared with each other
+SETTLE_SECONDS = 0.2  # Until all that is ready has come to the queue
 PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
 # Seconds of a stage in the demo: a guess until stages of its kind have been seen
 WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
@@ -103,10 +102,9 @@ class Runner:
             way = WEIGHTS.get(stage.kind, 60.0) + self._ahead.get(stage.name, 0.0)
             self._ahead |= {stage.name: way, **{
                 need: max(way, self._ahead.get(need, 0.0)) for need in stage.needs}}
-        self._bars = Progress(
-            TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
-            TextColumn("[dim]{task.fields[left]}[/dim]"), console=console, transient=True,
-            disable=not console.is_terminal)
+        self._bars = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24),
+            TimeElapsedColumn(), TextColumn("[dim]{task.fields[left]}[/dim]"), console=console,
+            transient=True, disable=not console.is_terminal)
 
     def run(self) -> None:
         """Run what is not done. Raises StageFailed, and KeyboardInterrupt after cleaning up."""
@@ -141,7 +139,7 @@ class Runner:
         return {"task_stages": task_stages, "DOIT_CONFIG": {
             "backend": "json", "dep_file": str(self.folder / NOTES), "verbosity": 2,
             "reporter": ZeroReporter(StringIO(), {}), "continue": True, "par_type": "thread",
-            "num_process": MOST_READY if self.jobs > 1 else 0}}
+            "num_process": 64 if self.jobs > 1 else 0}}
 
     def stop(self) -> None:
         self._stop.set()
@@ -170,9 +168,8 @@ class Runner:
             self._say(stage, f"[dim]{why}[/dim]")
         return bool(why)
 
-    @contextlib.contextmanager
-    def _turn(self, stage: Stage) -> Iterator[None]:
-        """One of the `jobs` places, once no ready stage has a longer way to the end."""
+    def execute(self, stage: Stage) -> bool:
+        """Run a stage in one of the `jobs` places, once no ready one has a longer way to the end."""
         with self._free:
             self._waiting.append(stage)
         time.sleep(SETTLE_SECONDS * (self.jobs > 1))
@@ -183,7 +180,7 @@ class Runner:
             self._at_work += 1
             self._free.notify_all()
         try:
-            yield
+            return not self._stop.is_set() and self._execute(stage)
         finally:
             threading.Timer(SETTLE_SECONDS * bool(self._waiting), self._leave).start()
 
@@ -191,10 +188,6 @@ class Runner:
         with self._free:
             self._at_work -= 1
             self._free.notify_all()
-
-    def execute(self, stage: Stage) -> bool:
-        with self._turn(stage):
-            return not self._stop.is_set() and self._execute(stage)
 
     def _execute(self, stage: Stage) -> bool:
         self._ran.add(stage.name)

@@ -151,9 +151,8 @@ def _same_listed(listed: Answer, ordered: Group) -> Verdict:
     letters that follow each other say the order: y = 3, x = 2."""
     if not isinstance(listed, Group):
         return False
-    named = {side.node.name: item.sides[1] for item in listed.items
-             if isinstance(item, Relation) and item.signs == ("=",)
-             and isinstance(side := item.sides[0], Expression)}
+    named = {side.node.name: item.sides[1] for item in listed.items if isinstance(item, Relation)
+        and item.signs == ("=",) and isinstance(side := item.sides[0], Expression)}
     if len(named) < len(listed.items):
         return len(listed.items) == 1 and same_answer(listed.items[0], ordered)
     order = "".join(sorted(named))

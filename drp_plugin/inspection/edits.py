@@ -114,8 +114,7 @@ class Decisions:
         response = edit.response if "shape" in failed else shaped(
             edit.response, thinking=row.teacher != "no-thinking")
         how = "edited" + f", accepted in spite of {', '.join(failed)}" * bool(failed)
-        return row.model_copy(update={
-            "response": response, "tokens_after": self.count(response),
+        return row.model_copy(update={"response": response, "tokens_after": self.count(response),
             "verdict": {**verdict, "edited": {"ok": not failed, "how": how}}})
 
     def rescued(self) -> Iterator[tuple[int, str, Pruned | Unfit]]:
@@ -135,8 +134,7 @@ class Decisions:
                 yield row.number, edit.id, unfit
         for id_ in self._unused:
             raise UserError(f"decides on {id_!r}, which is not an editable row of this run",
-                            file=self.run_dir / EDITS,
-                            fix="Remove that line, or export the edits anew")
+                file=self.run_dir / EDITS, fix="Remove that line, or export the edits anew")
 
     def unpruned(self, reject: Reject) -> Pruned:
         """A reject as a row with the student's own response. Raises Unfit without a trace."""
@@ -146,6 +144,5 @@ class Decisions:
             raise Unfit("bad_row", "a reject that holds no trace cannot be rescued") from None
         tokens = self.count(trace.response)
         return Pruned(**trace.model_dump(), original=trace.response, usage=reject.usage,
-                      tokens_before=tokens, tokens_after=tokens,
-                      teacher=self.options.teacher,
-                      prompts_hash=str(self.settings.get("prompts_hash", "")))
+            tokens_before=tokens, tokens_after=tokens, teacher=self.options.teacher,
+            prompts_hash=str(self.settings.get("prompts_hash", "")))

@@ -52,9 +52,8 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
                 part, size, number = [], 0, number + 1
         parts.append("".join(island(f"part-{number}", [f"[{','.join(part)}]"])))
         frequent = {names[skill] for skill, _ in statistics.skills.most_common(_SKILLS)}
-        head, script, tail = framed(
-            Path(__file__), title=run_dir.resolve().name, served=served, run=statistics,
-            visible=visible, actions=list(Action.__members__))
+        head, script, tail = framed(Path(__file__), title=run_dir.resolve().name, served=served,
+            run=statistics, visible=visible, actions=list(Action.__members__))
         start = _json({
             "key": hashlib.blake2b(os.fsencode(run_dir.resolve()), digest_size=8).hexdigest(),
             "edits": written(run_dir),

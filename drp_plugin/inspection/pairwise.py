@@ -106,8 +106,7 @@ async def judge_pair(pair: Pair, ask: Ask, prompts: Prompts, sampling: Sampling
     first, first_side = await once(pair.swapped)
     second, second_side = await once(not pair.swapped)
     return {"id": pair.id, "first": first, "second": second, "first_side": first_side,
-            "second_side": second_side, "detail": "; ".join(details),
-            "winner": winner(first, second)}
+        "second_side": second_side, "detail": "; ".join(details), "winner": winner(first, second)}
 
 
 def check_replaced(file: Path, now: dict[str, Any]) -> None:

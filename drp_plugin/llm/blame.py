@@ -28,8 +28,7 @@ def _table() -> tuple[dict[str, re.Pattern[str]], dict[str, dict[str, Any]], fro
              for name, parts in patterns.items()}
     names = {*settings, *(n for s in settings.values() for n in s.get("names", ()))}
     one, no = "|".join(sorted(names, key=len, reverse=True)), found["not_taken"].pattern
-    found["setting"] = re.compile(
-        rf"(?:{no})\b.{{0,120}}?(?<![\w])(?P<one>{one})(?![\w])"
+    found["setting"] = re.compile(rf"(?:{no})\b.{{0,120}}?(?<![\w])(?P<one>{one})(?![\w])"
         rf"|(?<![\w])(?P<two>{one})(?![\w]).{{0,160}}?(?:{no})"
         r"|(?:unknown name|unrecognized request arguments? supplied:?|unknown parameter:?|"
         r"unexpected keyword argument) [\"'`]?(?P<three>[a-z_]\w*)", re.DOTALL)

@@ -36,10 +36,9 @@ class GeminiTeacher(RemoteTeacher):
         super().__init__(model, api_key or find_key(self.variable, "GOOGLE_API_KEY"), persistent)
         self.vertex = uses_vertex()
         if not self._key and not self.vertex:
-            raise UserError(
-                f"teacher {self.name} needs an API key",
+            raise UserError(f"teacher {self.name} needs an API key",
                 fix="Set the environment variable GEMINI_API_KEY (or, for Vertex AI, "
-                    "GOOGLE_GENAI_USE_VERTEXAI=true and GOOGLE_CLOUD_PROJECT)")
+                "GOOGLE_GENAI_USE_VERTEXAI=true and GOOGLE_CLOUD_PROJECT)")
         if base_url:
             self.identity["base_url"] = base_url.rstrip("/")
         # the library's own transport would read a body of any length
@@ -74,9 +73,8 @@ class GeminiTeacher(RemoteTeacher):
             config["response_mime_type"] = "application/json"
             config["response_json_schema"] = request.json_schema
         return {"contents": [{"role": "model" if m.role == "assistant" else "user",
-                              "parts": [{"text": m.content}]}
-                             for m in request.messages if m.role != "system"],
-                "config": {key: value for key, value in config.items() if value is not None}}
+            "parts": [{"text": m.content}]} for m in request.messages if m.role != "system"],
+            "config": {key: value for key, value in config.items() if value is not None}}
 
     async def _send(self, body: Any) -> tuple[Any, None]:
         response = await self.client.models.generate_content(model=self.model, **body)

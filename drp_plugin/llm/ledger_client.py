@@ -24,8 +24,7 @@ class Pending(BaseException):
 def key_of(identity: dict[str, Any], request: Request) -> str:
     """The ledger's key of a request to the teacher of this `Teacher.identity`."""
     sampling = request.sampling
-    payload = {
-        "teacher": identity, "messages": [[m.role, m.content] for m in request.messages],
+    payload = {"teacher": identity, "messages": [[m.role, m.content] for m in request.messages],
         **sampling.model_dump(exclude={"extra"}), "extra": sampling.extra or None,
         "schema": request.json_schema}
     return request_key({k: v for k, v in payload.items() if v is not None})
@@ -36,8 +35,7 @@ def to_value(reply: Reply, price: Price | None, request: Request | None = None, 
     """What the ledger keeps of a reply: the request (a batch's is in its files) and the cost."""
     asked = {} if request is None else {
         "tag": request.tag, "messages": [[m.role, m.content] for m in request.messages]}
-    value: dict[str, Any] = asked | {
-        "text": reply.text, "finish_reason": reply.finish_reason,
+    value: dict[str, Any] = asked | {"text": reply.text, "finish_reason": reply.finish_reason,
         "prompt_tokens": reply.usage.prompt_tokens,
         "completion_tokens": reply.usage.completion_tokens}
     cost = None if price is None else price.bill(reply.usage, batch=batch)

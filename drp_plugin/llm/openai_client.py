@@ -250,9 +250,8 @@ class OpenAIBatch(BatchApi):
         return str((await self._client.files.create(file=file, purpose="batch")).id)
 
     async def _begin(self, uploaded: str, label: str) -> str:
-        return str((await self._client.batches.create(
-            input_file_id=uploaded, endpoint=_ENDPOINT, completion_window="24h",
-            metadata={"drp": label})).id)
+        return str((await self._client.batches.create(input_file_id=uploaded, endpoint=_ENDPOINT,
+            completion_window="24h", metadata={"drp": label})).id)
 
     async def _listed(self) -> AsyncIterator[tuple[str | None, str]]:
         async for batch in self._client.batches.list(limit=100):

@@ -42,8 +42,7 @@ async def distill(question: Trace, client: RowClient, options: PruneOptions, *,
         return cut.rejection("distill").of(question, client.usage)
     except Rejection as rejection:
         return rejection.of(question, client.usage)
-    return Pruned(
-        id=question.id, question=question.question, answer=question.answer,
+    return Pruned(id=question.id, question=question.question, answer=question.answer,
         dataset=question.dataset, model=question.model, original=question.response,
         response=response, tokens_before=count(question.response) if question.response else 0,
         tokens_after=count(response), verdict=verdict, teacher=options.teacher,
@@ -60,6 +59,5 @@ def _verify(question: Trace, response: str, options: PruneOptions) -> dict[str, 
     right = equal(found, question.answer, question.dataset)
     if not right and not options.keep_wrong:
         raise Rejection("verify", Reason.WRONG_ANSWER,
-                        f"the teacher says {found[:80]!r}, gold is {question.answer[:80]!r}",
-                        response)
+            f"the teacher says {found[:80]!r}, gold is {question.answer[:80]!r}", response)
     return {"answer": {"ok": True, "answer": found, "gold": right}}

@@ -207,8 +207,7 @@ async def prune_trace(trace: Trace, client: RowClient, options: PruneOptions, *,
             raise
     except Rejection as rejection:
         return rejection.of(trace, client.usage)
-    return Pruned(
-        id=trace.id, question=trace.question, answer=trace.answer, dataset=trace.dataset,
+    return Pruned(id=trace.id, question=trace.question, answer=trace.answer, dataset=trace.dataset,
         model=trace.model, prompt=trace.prompt, original=original, steps=result.steps,
         revisions=result.revisions, response=response, tokens_before=tokens[0],
         tokens_after=tokens[1], coverage=result.coverage, verdict=verdict, teacher=options.teacher,

@@ -18,8 +18,7 @@ from drp_plugin.resources import table
 from drp_plugin.segment import Span
 from drp_plugin.thinking import CLOSE, OPEN
 
-_RANGE = re.compile(
-    r"\s*\[?(\d{1,7})\]?(?:\s*(?:-|–|to|,|\.\.)\s*\[?(\d{1,7})\]?)?\s*").fullmatch
+_RANGE = re.compile(r"\s*\[?(\d{1,7})\]?(?:\s*(?:-|–|to|,|\.\.)\s*\[?(\d{1,7})\]?)?\s*").fullmatch
 SCHEMA = table("indexed_schema.json")
 """The reply's JSON schema, within what OpenAI's strict mode and Gemini take."""
 

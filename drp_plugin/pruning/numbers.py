@@ -27,8 +27,7 @@ def values(text: str) -> set[Fraction]:
 
 
 def _worded(text: str) -> set[Fraction]:
-    return {_WORDS[word] for word in map(str.lower, set(_P.word.findall(text)))
-            if word in _WORDS}
+    return {_WORDS[word] for word in map(str.lower, set(_P.word.findall(text))) if word in _WORDS}
 
 
 @lru_cache(maxsize=1 << 14)

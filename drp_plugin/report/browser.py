@@ -29,8 +29,7 @@ def browser(scored: Sequence[Scored], cutoff: int | None) -> Iterator[str]:
     methods = list(dict.fromkeys(s.label for s in scored))
     members = {task: [s for s in scored if s.task.column == task]
                for task in task_order([s.task.column for s in scored])}
-    parts = [(task, part) for task, own in members.items()
-             for part in _parts(own, methods, cutoff)]
+    parts = [(task, part) for task, own in members.items() for part in _parts(own, methods, cutoff)]
     tasks = [{"task": task, "name": heading(task), "problems": [
                 [*entry, number, i] for number, (of, part) in enumerate(parts) if of == task
                 for i, (entry, _) in enumerate(part)],

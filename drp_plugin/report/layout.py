@@ -130,15 +130,13 @@ def finite(value: Any) -> Any:
 @lru_cache(maxsize=1)
 def templates() -> jinja2.Environment:
     """The templates beside this module; only HTML is escaped automatically."""
-    found = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True, undefined=jinja2.StrictUndefined,
-        autoescape=lambda name: str(name).endswith(".html.jinja"))
+    found = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined, autoescape=lambda name: str(name).endswith(".html.jinja"))
     found.filters |= {
-        "base64": lambda data: base64.b64encode(data).decode(), "shown": shown,
-        "math": html_with_math,
+        "base64": lambda data: base64.b64encode(data).decode(), "math": html_with_math,
         "tex": lambda text: "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " ")),
-        "md": markdown}
+        "md": markdown, "shown": shown}
     return found
 
 

@@ -28,8 +28,7 @@ def choose_cutoff(tasks: Sequence[TaskRun], asked: int | None) -> int | None:
         limit = task.told.get("cutoff")
         if task.told.get("stop_at_cutoff") and limit and (asked == 0 or asked > limit):
             raise UserError(f"{task.task} was generated with stop_at_cutoff at {limit} tokens: "
-                            "nothing is known beyond", file=task.file,
-                            fix=f"Give --cutoff {limit} or less")
+                "nothing is known beyond", file=task.file, fix=f"Give --cutoff {limit} or less")
     return asked or None
 
 
@@ -72,9 +71,8 @@ def score_run(task: TaskRun, counter: TokenCounter, cutoff: int | None) -> Score
     measured: list[Measured] = []
     for at in range(0, len(flat), 256):
         samples, datasets, texts, backend_tokens, ended = zip(*flat[at:at + 256], strict=True)
-        measured += measure_many(
-            texts, [s.gold for s in samples], datasets, counter, cutoff, ended=ended,
-            backend_tokens=backend_tokens, thinking=[s.thinking for s in samples],
+        measured += measure_many(texts, [s.gold for s in samples], datasets, counter, cutoff,
+            ended=ended, backend_tokens=backend_tokens, thinking=[s.thinking for s in samples],
             budgets=BUDGETS)
     ends = itertools.accumulate((len(s.completions) for s in task.samples), initial=0)
     return Scored(task, tuple(tuple(measured[a:b]) for a, b in itertools.pairwise(ends)))

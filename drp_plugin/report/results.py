@@ -143,13 +143,11 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
         **_interval("accuracy", interval._replace(value=accuracy)),
         tokens=tokens, think_tokens=mean([mean([r.think_tokens for r in s]) for s in problems]),
         tokens_right=fmean(right) if right else None, tokens_wrong=fmean(wrong) if wrong else None,
-        **bought(scored, cutoff, accuracy, tokens),
-        truncated=sum(r.truncated for r in flat),
-        no_answer=sum(r.extracted is None and not r.truncated for r in flat),
-        loops=sum(m.loop is not None for m in measured), **habits(scored), cutoff=cutoff,
-        protocol=task.protocol.text, tokenizer=tokenizer,
-        backend_tokens_differ=sum(differ) if differ else None,
-        toy=task.task.startswith(TOY), **_sampled(scored, problems, shares))
+        no_answer=sum(r.extracted is None and not r.truncated for r in flat), tokenizer=tokenizer,
+        truncated=sum(r.truncated for r in flat), loops=sum(m.loop is not None for m in measured),
+        backend_tokens_differ=sum(differ) if differ else None, protocol=task.protocol.text,
+        cutoff=cutoff, toy=task.task.startswith(TOY), **_sampled(scored, problems, shares),
+        **bought(scored, cutoff, accuracy, tokens), **habits(scored))
 
 
 def _sampled(scored: Scored, problems: Sequence[Sequence[Reading]],

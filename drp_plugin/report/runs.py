@@ -163,9 +163,8 @@ def _pooled(parts: Sequence[TaskRun]) -> Any:
                             file=other.file, fix="Runs of one name are seeds of one method; give "
                             "another method another name")
         if other.protocol != first.protocol:
-            raise UserError(f"{other.task} was made under another protocol "
-                            f"({other.protocol.text}) than {first.file} "
-                            f"({first.protocol.text})", file=other.file,
+            raise UserError(f"{other.task} was made under another protocol ({other.protocol.text}) "
+                            f"than {first.file} ({first.protocol.text})", file=other.file,
                             fix="Give another protocol another name")
         if {s.doc: s.completions for s in other.samples} == \
                 {s.doc: s.completions for s in first.samples}:

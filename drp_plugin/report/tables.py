@@ -91,9 +91,8 @@ def _cells(row: ResultRow, change: Comparison | None) -> dict[str, Any]:
         return figures(row, score=score, change="")
     low, high = change.tokens_change_low, change.tokens_change_high
     return figures(row, score=score + "*" * (change.p_holm < 0.05),
-                   change=f" ({percent(change.tokens_change)})", tokens_span=span(low, high),
-                   tokens_change=change.tokens_change, tokens_change_low=low,
-                   tokens_change_high=high)
+        change=f" ({percent(change.tokens_change)})", tokens_span=span(low, high),
+        tokens_change=change.tokens_change, tokens_change_low=low, tokens_change_high=high)
 
 
 def _changes(rows: Sequence[ResultRow], comparisons: Sequence[Comparison]

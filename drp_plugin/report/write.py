@@ -148,8 +148,7 @@ def _summaries(compared: Sequence[tuple[str, str, str, list[Comparison]]]) -> li
             if tuple(given) == against:
                 kinds.setdefault(_kind(found), []).append(after)
         if sum(map(len, kinds.values())) > 2:
-            said.append("{}Against {}, ".format(*against) + "; ".join(
-                f"{kind}: {_listed(names)}"
+            said.append("{}Against {}, ".format(*against) + "; ".join(f"{kind}: {_listed(names)}"
                 for kind, names in sorted(kinds.items(), reverse=True)) + ".")
     return said
 

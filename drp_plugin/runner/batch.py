@@ -135,8 +135,7 @@ class BatchRun:
             uploaded = await self.api.upload(self.files.input(sent), sent.label)
         except TeacherError as error:
             raise Refused(f"{self.client.teacher.name} does not take a batch's file: {error}",
-                          fix="Give a lower --batch-size, run without --batch, or try again later"
-                          ) from None
+                fix="Give a lower --batch-size, run without --batch, or try again later") from None
         self.files.note(sent)  # before anything can cost money
         try:
             batch_id = await self.api.create(uploaded, sent.label)

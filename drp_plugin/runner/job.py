@@ -60,11 +60,10 @@ async def attempt_row(row: Row, job: Job, client: LedgerClient) \
         return row, None, used
     except (ArithmeticError, AssertionError, AttributeError, LookupError, RecursionError,
             TypeError, ValueError) as error:
-        return row, Reject(id=row.id, stage="flow", reason=Reason.INTERNAL_ERROR,
-                           detail=f"a fault of this program, please report it: "
-                                  f"{type(error).__name__}: {redact(str(error))[:300]}",
-                           row=row.model_dump(mode="json", exclude_none=True),
-                           usage=used.usage), used
+        said = f"{type(error).__name__}: {redact(str(error))[:300]}"
+        return row, Reject(id=row.id, stage="flow", reason=Reason.INTERNAL_ERROR, usage=used.usage,
+                           detail=f"a fault of this program, please report it: {said}",
+                           row=row.model_dump(mode="json", exclude_none=True)), used
 
 
 class Shard(NamedTuple):

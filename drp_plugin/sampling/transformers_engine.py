@@ -61,14 +61,12 @@ class HFSampler(Sampler):
         self.workers = workers or (pool.cores() if small and not gpu else 1)
         if threads or (small and not gpu):
             torch.set_num_threads(threads or 1)
-        self._again = {
-            "model": model, "peft": peft, "device": str(self.device), "dtype": dtype,
+        self._again = {"model": model, "peft": peft, "device": str(self.device), "dtype": dtype,
             "batch_size": self.batch_size, "chat_template": chat_template, "revision": revision,
             "trust_remote_code": trust_remote_code}
         self.context: int = getattr(self.model.config, "max_position_embeddings", None) or 1 << 30
-        self.identity = identity(
-            "hf", model, revision=revision, chat_template=chat_template, adapter=peft,
-            dtype=str(next(self.model.parameters()).dtype).removeprefix("torch."))
+        self.identity = identity("hf", model, revision=revision, chat_template=chat_template,
+            adapter=peft, dtype=str(next(self.model.parameters()).dtype).removeprefix("torch."))
 
     def sample(self, requests: Iterable[SampleRequest]) -> Iterator[tuple[int, Outcome]]:
         requests = list(requests)
@@ -98,8 +96,7 @@ class HFSampler(Sampler):
         beyond = torch.arange(int(columns.max()) + 1, device=self.device) > columns.unsqueeze(1)
         mask = torch.zeros(beyond.shape, dtype=self.model.dtype, device=self.device)
         mask.masked_fill_(beyond, torch.finfo(self.model.dtype).min)
-        out = self.model(
-            input_ids=torch.tensor(ids, device=self.device).unsqueeze(1),
+        out = self.model(input_ids=torch.tensor(ids, device=self.device).unsqueeze(1),
             position_ids=columns.unsqueeze(1), attention_mask=mask[:, None, None],
             past_key_values=cache, use_cache=True)
         return out.logits[:, -1]

@@ -64,9 +64,9 @@ def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
         made = own.completions if len(own.completions) == len(completions) else \
             _counted(value, len(completions))
     except ValidationError as error:
-        raise UserError(f"its record of the run is damaged: {explain(error)}", file=file,
-                        row=number, fix="Run lmms-eval again, or leave `drp` as it was "
-                        "written") from None
+        what = f"its record of the run is damaged: {explain(error)}"
+        raise UserError(what, file=file, row=number, fix="Run lmms-eval again, or leave `drp` as "
+                        "it was written") from None
     doc = value["doc_id"] if own.id is None else own.id
     row = value.get("doc")
     level = own.level if own.level is not None or not isinstance(row, dict) else row.get("level")

@@ -51,13 +51,12 @@ def _completion(reply: Reply, model: str) -> dict[str, Any]:
     finish = {"refusal": "content_filter", "other": "stop"}.get(
         reply.finish_reason, reply.finish_reason)
     prompted, said = reply.usage.prompt_tokens, reply.usage.completion_tokens
+    usage = {"prompt_tokens": prompted, "completion_tokens": said, "total_tokens": prompted + said}
+    message = {"role": "assistant", "content": reply.text, "refusal": None}
     return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion",
-        "created": int(time.time()), "model": model,
-        "choices": [{"index": 0, "finish_reason": finish, "logprobs": None, "message": {
-            "role": "assistant", "content": reply.text, "refusal": None}}],
-        "usage": {"prompt_tokens": prompted, "completion_tokens": said,
-                  "total_tokens": prompted + said}}
+        "id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "model": model,
+        "created": int(time.time()), "usage": usage, "choices": [
+            {"index": 0, "finish_reason": finish, "logprobs": None, "message": message}]}
 
 
 def read_request(body: dict[str, Any]) -> Request:

@@ -39,8 +39,7 @@ class VllmTeacher(Teacher):
                 engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**self._arguments))
             except Exception as error:
                 text = " ".join(str(error).split())[:300]
-                self._failed = UserError(
-                    f"teacher {self.name} does not start ({text})",
+                self._failed = UserError(f"teacher {self.name} does not start ({text})",
                     fix="Check the path and the memory; vLLM's message is above")
                 raise self._failed from None
             tokenizer = engine.get_tokenizer()
@@ -78,8 +77,7 @@ class VllmTeacher(Teacher):
         from vllm import SamplingParams
 
         given = {**request.sampling.model_dump(exclude={"extra"}),
-                 "max_tokens": min(request.sampling.max_tokens or room, room),
-                 **request.sampling.extra}
+            "max_tokens": min(request.sampling.max_tokens or room, room), **request.sampling.extra}
         if request.json_schema is not None:
             from vllm.sampling_params import StructuredOutputsParams
 

@@ -52,9 +52,8 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
     """The card as one JSON object, of the set's rows with the hash of the question, the characters
     and the facts of each. It holds no date, so that equal builds are equal files."""
     counts = {title: Counter[str]() for title in ("sources", *_COUNTED)}
-    lengths: dict[str, Counter[int]] = {title: Counter() for title in (
-        "tokens_per_row", "response_tokens_before", "response_tokens_after",
-        "characters_per_response")}
+    lengths: dict[str, Counter[int]] = {title: Counter() for title in ("tokens_per_row",
+        "response_tokens_before", "response_tokens_after", "characters_per_response")}
     questions, files, edited, overlap = Numbers(), set(), {}, []
     for row, (question, characters, facts) in rows:
         questions.put(bytes.fromhex(question), 0)
@@ -72,30 +71,22 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
         if "edited" in facts:
             edited[row.id] = f"{before} → {after} tokens, {facts['edited']}"
     return {
-        "name": settings.name,
-        "made_by": f"drp-plugin {drp_plugin.__version__}",
+        "name": settings.name, "made_by": f"drp-plugin {drp_plugin.__version__}",
         "format": "sharegpt preference pairs" if settings.pairs else "sharegpt",
-        "template": settings.template,
-        "rows_in": rows_in,
-        "rows": counts["sources"].total(),
-        "questions": questions.least()[0],
-        "dropped": dropped,
+        "template": settings.template, "rows_in": rows_in, "rows": counts["sources"].total(),
+        "questions": questions.least()[0], "dropped": dropped,
         **{title: dict(counter.most_common()) for title, counter in counts.items()},
-        "files": sorted(files),
-        "edited": edited,
+        "files": sorted(files), "edited": edited,
         "licences": sorted({text for group in counts["sources"] for key, text in _LICENCES.items()
                             if group.lower().startswith(key)}),
         "seed": settings.seed, "size": settings.size,
         "ratio": dict(settings.ratio) if settings.ratio else None,
-        "test_sets": list(settings.test_sets),
+        "test_sets": list(settings.test_sets), "tokenizer": tokenizer,
         "overlap": sorted(overlap, key=lambda o: -o["similarity"]),
-        "cutoff_len": settings.cutoff_len,
-        "over_cutoff": sum(
+        "cutoff_len": settings.cutoff_len, "over_cutoff": sum(
             times for n, times in lengths["tokens_per_row"].items() if n > settings.cutoff_len)
         if lengths["tokens_per_row"] else None,
-        "tokenizer": tokenizer,
-        **{title: spread(found) for title, found in lengths.items()},
-    }
+        **{title: spread(found) for title, found in lengths.items()}}
 
 
 def check_name(name: str) -> str:

@@ -51,6 +51,16 @@ def test_the_engine(vllm_python: Path, random_student: Path, adapter: Path) -> N
     assert all("context 1024" in row["error"] for row in seen["five_ahead"][:6])
     assert seen["five_ahead"][6:] == seen["greedy"]
     assert seen["loops"] == seen["hf_loops"]
+    assert seen["own_budget"]  # vLLM ends the thinking by itself, in one request
+    longer = 0
+    for free, within in zip(seen["freely"], seen["within"], strict=True):
+        thought, tag, _ = free["text"].partition("</think>")
+        begun = within["text"].partition("</think>")[0]
+        assert free["text"].startswith(begun) and within["tokens"] <= 60
+        if within != free:
+            longer += 1
+            assert "</think>" in within["text"]
+    assert longer > 3
     assert "no argument 'gpu_memory_utilisation'" in seen["mistake"]
     assert "Did you mean 'gpu_memory_utilization'" in seen["mistake"]
 

@@ -41,8 +41,8 @@ def main(model: str, adapter: str) -> None:
     seen["hf_loops"] = told(HFSampler(model, peft=adapter, workers=1).sample(stuck))
     seen["hf"] = told(HFSampler(model, peft=adapter, workers=1).sample(greedy))
     seen["hf_without"] = told(HFSampler(model, workers=1).sample(greedy))
-    thinkers = [asked(i, max_new_tokens=60, messages=(Message(role="user", content=f"{i} <think>"),
-                                                      )) for i in range(12)]
+    thinkers = [asked(i, max_new_tokens=60).model_copy(update={"messages": (
+        Message(role="user", content=f"{i} <think>"),)}) for i in range(12)]
     thinker = VLLMSampler(model)
     seen["own_budget"] = thinker.ends_thinking()
     with opened(None) as ledger:

@@ -65,6 +65,22 @@ def test_exit_0_without_the_output_is_a_failure(tmp_path):
         run(tmp_path, [lying])
 
 
+def test_what_most_work_depends_on_goes_first(tmp_path):
+    """Measurements wait, wherever they stand in the file, while a longer way can be gone on."""
+    def timed(name, kind, seconds, *needs):
+        code = f"time.sleep({seconds}); open({str(tmp_path / 'order')!r}, 'a').write('{name} ')"
+        return stage(tmp_path, name, code, *needs, kind=kind)
+
+    run(tmp_path, [
+        *(timed(f"measure{i}", "evaluate", 1.2) for i in range(4)),
+        timed("draw", "generate", 0.1), timed("prune", "prune", 0.1, "draw"),
+        timed("train", "train", 0.1, "prune"),
+        timed("last", "evaluate", 0.1, "train")], jobs=2)
+    order = (tmp_path / "order").read_text().split()
+    assert len(order) == 8 and order[0] == "draw"
+    assert {"prune", "train"} <= set(order[:5]), order
+
+
 def test_what_other_settings_left_is_cleared_and_a_killed_stage_goes_on_in_it(tmp_path):
     folder = tmp_path / "saves"
     code = (f"import os; os.makedirs({str(folder)!r}, exist_ok=True)\n"

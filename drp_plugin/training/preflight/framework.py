@@ -152,8 +152,7 @@ def layout(template: Any, tokenizer: Any = None) -> Family:
     made = _part("data.template").TEMPLATES[template] if named else template
 
     def text(slots: list[Any]) -> str:
-        return "".join(
-            slot if isinstance(slot, str) else slot["token"] if isinstance(slot, dict)
+        return "".join(slot if isinstance(slot, str) else slot["token"] if isinstance(slot, dict)
             else getattr(tokenizer, next(iter(slot)), None) or "" for slot in slots)
 
     prefix, system = text(made.format_prefix.apply()), made.default_system

@@ -153,8 +153,7 @@ class _Tally:
         system, text = row["_system"] or self.case.data.default_system or "", row["_prompt"][0]
         self.systems[system] += 1
         self.prompts[next(name for (before, behind), name in self.frames.items()
-                          if text["content"].startswith(before)
-                          and text["content"].endswith(behind))] += 1
+            if text["content"].startswith(before) and text["content"].endswith(behind))] += 1
         for ids, labels in sides:
             self.lengths.append(len(ids))
             trained = [i for i in labels if i != MASK]
@@ -211,8 +210,7 @@ class _Tally:
                      cutoff=case.data.cutoff_len, template=case.data.template)
         if case.pristine.chat_template is None:
             case.add("no_chat_template")
-        case.facts |= {
-            "rows": total, "cut_rows": cut, "tokens_max": max(lengths),
+        case.facts |= {"rows": total, "cut_rows": cut, "tokens_max": max(lengths),
             "tokens_mean": round(sum(lengths) / len(lengths), 1), "trained_tokens": self.trained,
             "prefilled_think": self.prefilled, "trained_prompts": dict(self.prompts)}
         self._report_prompts(total)

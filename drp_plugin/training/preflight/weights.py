@@ -62,8 +62,7 @@ def check_model(case: Preflight) -> None:
         return
     try:
         with quiet():  # without a device only the headers of the weights are read
-            AutoModelForCausalLM.from_pretrained(
-                case.name, device_map="meta", config=case.student,
+            AutoModelForCausalLM.from_pretrained(case.name, device_map="meta", config=case.student,
                 trust_remote_code=case.model.trust_remote_code)
     except (OSError, SafetensorError) as error:
         case.add("no_weights", name=case.name, fault=first_line(error))
