@@ -125,9 +125,8 @@ class StudentModel(lmms):  # type: ignore[misc]
             last: dict[int, SampleRequest] = {}
             for number in itertools.count():
                 turns = {i: content for i, r in enumerate(requests) if len(said[i]) == number
-                         for content, end, *_ in [r.args[1](
-                             self._doc(r), round_idx=number,
-                             previous_output=[c.text for c in said[i]])] if not end}
+                    for content, end, *_ in [r.args[1](self._doc(r), round_idx=number,
+                    previous_output=[c.text for c in said[i]])] if not end}
                 if not turns:
                     break
                 some = [requests[i] for i in turns]

@@ -169,7 +169,7 @@ class Runner:
         return bool(why)
 
     def execute(self, stage: Stage) -> bool:
-        """Run a stage in one of the `jobs` places, once no ready one has a longer way to the end."""
+        """Run a stage in one of the `jobs` places, once no ready one has a longer way to go."""
         with self._free:
             self._waiting.append(stage)
         time.sleep(SETTLE_SECONDS * (self.jobs > 1))

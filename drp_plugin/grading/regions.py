@@ -128,9 +128,8 @@ def _ends(answer: Answer) -> list[Value | None]:
 def _root(a: Node, b: Node, sign: int) -> list[Value | None]:
     """Where a = b on one side of 0, if a − b is linear far out there, as |2x − 3| is too."""
     try:
-        at = [value_of(a, dict.fromkeys(variables(a), x)) + -value_of(
-            b, dict.fromkeys(variables(b), x)) for x in (Fraction(sign * k) for k in
-                                                         (1000, 1001, 1003))]
+        at = [value_of(a, dict.fromkeys(variables(a), x)) + -value_of(b, dict.fromkeys(variables(b),
+            x)) for x in (Fraction(sign * k) for k in (1000, 1001, 1003))]
     except Undefined:
         return [None]
     slope = at[1] + -at[0]

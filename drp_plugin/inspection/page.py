@@ -60,9 +60,8 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
             "actions": list(Action.__members__), "formula": FORMULA, "served": served,
             "messages": messages, "names": list(names), "rows": []})
         # the index and the script come first, so that the list is there while the rest is read
-        lines = ("," * bool(place) + _json([
-            *line[:8], [skill for skill in line[8] if skill in frequent], *line[9:]])
-            for place, line in enumerate(index))
+        lines = ("," * bool(place) + _json([*line[:8], [skill for skill in line[8] if skill
+            in frequent], *line[9:]]) for place, line in enumerate(index))
         listed = island("run", itertools.chain([start.removesuffix("]}")], lines, ["]}"]))
         file.writelines(itertools.chain([head], listed, [script], parts, [tail]))
     return statistics

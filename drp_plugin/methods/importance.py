@@ -37,9 +37,8 @@ def method(given: Given) -> Method:
         steps, stays = sentences(checked)
         found = await scores("entropy" if by_entropy else "answer", checked, steps, dialogue)
         values = found if by_entropy else found[1:]
-        order = sorted((s.index for s in steps if s.index != stays
-                        and (given.name != "pir" or CHECKING.search(s.text))),
-                       key=lambda i: values[i - 1])
+        order = sorted((s.index for s in steps if s.index != stays and (given.name != "pir"
+            or CHECKING.search(s.text))), key=lambda i: values[i - 1])
         if ratio is not None:
             dropped = to_ratio(ratio, checked, steps, order, dialogue.count)
         elif by_entropy:

@@ -155,9 +155,8 @@ async def prune_indexed(checked: CheckedTrace, dialogue: Dialogue) -> Result:
                 for i, (start, end) in enumerate(spans[first - 1 : last], start=first)])
         limits: dict[str, Any] = {"first": first, "last": last}
         try:
-            found, new_answer = await dialogue.ask(
-                "indexed", message, partial(parse_indexed, **limits), schema=SCHEMA,
-                check_cut=partial(check_cut, **limits))
+            found, new_answer = await dialogue.ask("indexed", message, partial(parse_indexed,
+                **limits), schema=SCHEMA, check_cut=partial(check_cut, **limits))
             if more:
                 found = _settled(list(found)) or found
         except CutReply as cut:

@@ -215,9 +215,8 @@ def level_table(rows: Sequence[ResultRow]) -> Table | None:
     """Accuracy and tokens by difficulty, where the samples carry one."""
     names = sorted({level["level"] for r in rows for level in r.levels})
     by_level = [(r, {level["level"]: level for level in r.levels}) for r in rows if r.levels]
-    return filled("levels", [figures(r, cells=[found.get(name, {}) for name in names])
-                             for r, found in by_level],
-                  [{"level": name} for name in names]) if names else None
+    return filled("levels", [figures(r, cells=[found.get(name, {}) for name in names]) for r, found
+        in by_level], [{"level": name} for name in names]) if names else None
 
 
 def detail_table(rows: Sequence[ResultRow]) -> Table:
@@ -237,9 +236,8 @@ def paper_figures(table: str, groups: Sequence[str]
     where the paper prints one. Of the two students the one that a group names, or both."""
     def cell(score: str, tokens: int, change: str = "") -> dict[str, Any]:
         share = Fraction(score) if "/" in score else Fraction(score.rstrip("%")) / 100
-        return {"score": score, "accuracy": float(share), "tokens": tokens,
-                "change": change and f" ({change})",
-                "tokens_change": int(change.rstrip("%")) / 100 if change else None}
+        return {"score": score, "accuracy": float(share), "tokens": tokens, "change": change
+            and f" ({change})", "tokens_change": int(change.rstrip("%")) / 100 if change else None}
 
     data = resources.table("paper_results.json")
     students = data[table]

@@ -217,7 +217,7 @@ class BatchRun:
     async def _harvest(self, sent: Sent, how: str) -> None:
         """Store a batch's answers; what was not answered is pending again. Raises Unusable, after
         that, where a request's error is the account's or the run's."""
-        answered, faults, entries = 0, dict[str, Exception](), list[Entry]()
+        answered, strange, faults, entries = 0, 0, dict[str, Exception](), list[Entry]()
         most, budget, asked = 0.0, self.client.budget, self.files.input(sent)
         if budget is not None and asked.exists():  # a line's mean size, from its file
             most = budget.at_most(asked.stat().st_size // max(1, sent.size)) * budget.price.batch
@@ -225,9 +225,10 @@ class BatchRun:
         lost = not left  # the input file is gone: every answer counts as ours
         # already stored by a process that died: charged and counted once
         before = set(self.ledger.get_many([*left, *(aside(k, sent.label) for k in left)]))
-        for file in await self.api.fetch(str(sent.id), self.files.folder):
+        for file in (fetched := await self.api.fetch(str(sent.id), self.files.folder)):
             for key, result in self.api.results(file):
                 if key in before or not (key in left or lost):  # a duplicate, or not ours
+                    strange += key not in before
                     continue
                 if not isinstance(result, Reply):
                     faults[key] = result  # a later line may have the answer
@@ -247,7 +248,12 @@ class BatchRun:
                     self.ledger.put(*entries)
                     entries = []
         self.ledger.put(*entries)
+        if unknown := strange and not (answered or faults):  # paid for, and for what is unknown
+            fetched = [file.rename(file.with_suffix(".unknown")) for file in fetched]
         self.files.forget(sent)
+        if unknown:
+            raise Unusable(f"batch {sent.id} has answers under other ids than were sent",
+                           fix=f"They are kept in {fetched[0]}. Run it without --batch")
         missing = Transient(f"not answered (the batch {how})")
         faults = {key: missing for key in left} | faults
         faults = {key: fault for key, fault in faults.items() if key not in before}

@@ -54,7 +54,6 @@ def test_the_engine(vllm_python: Path, random_student: Path, adapter: Path) -> N
     assert seen["own_budget"]  # vLLM ends the thinking by itself, in one request
     longer = 0
     for free, within in zip(seen["freely"], seen["within"], strict=True):
-        thought, tag, _ = free["text"].partition("</think>")
         begun = within["text"].partition("</think>")[0]
         assert free["text"].startswith(begun) and within["tokens"] <= 60
         if within != free:

@@ -79,6 +79,7 @@ def test_a_number_left_empty_is_named(good):
     "warmup_ratio: 1e-1", "max_samples:", "tf32: true", "pure_bf16: true",
     "ray_num_workers: 2\nray_init_kwargs:\n  num_cpus: 2", "num_train_epochs: 3",
     "eval_steps: 2", "additional_target: embed_tokens", "lora_target: q_proj,v_proj",
+    "dataloader_num_workers: 0",
 ])
 def test_settings_that_are_fine_stay_so(good, lines):
     path = good()
@@ -121,6 +122,7 @@ def test_data_set_names_that_are_numbers(good):
     ({"output_dir": "config.yaml/out"}, "bad_output"),
     ({"tokenized_path": "config.yaml"}, "bad_output"),
     ({"preprocessing_num_workers": 0}, "bad_value"),
+    ({"dataloader_num_workers": -1}, "bad_value"),
     ({"streaming": True, "max_steps": 3, "val_size": 2}, "bad_dataset"),
     ({"streaming": True, "max_steps": 3, "val_size": 2, "dataloader_num_workers": 64},
      "bad_dataset"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import time
 import pytest
 from provider import Provider
 from small_runs import rows_of, traces
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
@@ -556,3 +557,23 @@ def test_replies_without_text_are_not_paid_for_again_and_again(tmp_path, drp):
             ran = drp(*(a for a in command if a != "--batch" or a == way))
             assert ran.code == 2 and "without text" in ran.err and "--max-tokens" in ran.err
         assert len(provider.batches) == 1 and provider.received < 20
+
+
+def test_answers_under_unknown_ids_are_paid_once_and_kept(tmp_path, drp, rules):
+    """A gateway that gives requests ids of its own: asking again would only be paid again."""
+    class Renaming(Provider):
+        async def content(self, http):
+            found = await super().content(http)
+            return Response(re.sub(rb'"custom_id": ?"', b'"custom_id": "gateway-', found.body))
+
+    data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
+    with Renaming(rules) as provider:
+        command = batch(provider, data, run, "openai")
+        ran = drp(*command)
+        assert ran.code == 2 and len(provider.batches) == 1, ran.err
+        assert "under other ids than were sent" in ran.err.splitlines()[-1]
+        kept, = (run / "batches").glob("*.unknown")
+        assert str(kept) in ran.err and kept.read_text().count("gateway-") == 4
+        # no dead end: live requests go on in the same folder
+        assert drp(*[a for a in command if a != "--batch"]).code == 0
+    assert len(rows_of(run)[0]) == 4 and kept.exists()

@@ -118,12 +118,13 @@ def _check_exported_tokens(case: Preflight) -> None:
 def _check_values(case: Preflight) -> bool:
     """Numbers, names and the stage; False when the rows cannot be checked under them."""
     before, data = len(case.findings), case.data
-    for key in table("llamafactory.yaml")["positive"]:
+    bounds = table("llamafactory.yaml")["bounds"].items()
+    for key, bound in ((key, bound) for bound, keys in bounds for key in keys):
         value = next((getattr(part, key) for part in (data, case.training, case.finetuning)
                       if hasattr(part, key)), None)
-        if value is not None and value <= 0 and (
+        if value is not None and (value < 0 or (value == 0 and bound == "more than 0")) and (
                 key != "lora_rank" or case.finetuning.finetuning_type == "lora"):
-            case.add("bad_value", name=key, value=value)
+            case.add("bad_value", name=key, value=value, bound=bound)
     for key in ("dataset", "eval_dataset"):
         names = getattr(data, key)
         if names is not None and not (
