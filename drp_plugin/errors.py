@@ -38,7 +38,7 @@ def absent(error: ModuleNotFoundError) -> UserError | None:
                      fix=f'pip install "drp-plugin[{EXTRAS[module]}]"')
 
 
-def refusal(error: UserError | OSError | UnicodeError) -> str:
+def refusal(error: Exception) -> str:
     """One line about the user's mistake or the operating system's refusal, the file first."""
     if not isinstance(error, OSError):
         return str(error)

@@ -1,8 +1,7 @@
 """Runs the stages that are not done, side by side where they may, and can be killed at any moment.
 
 One experiment at a time in a folder. The graph is doit's; whether a stage is done is recorded by
-marks of our own, since doit writes its own at the end only.
-"""
+marks of our own, since doit writes its own at the end only."""
 
 import contextlib
 import fcntl
@@ -21,13 +20,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, refusal
 from drp_plugin.experiment.stages import Marks, Stage, fraction, moved
 from drp_plugin.jsonl import alive
 from drp_plugin.progress import duration
 
+HOST = os.uname().nodename
 WAIT_SECONDS = 20
-NOTES = ".doit.json"
+PATIENCE_SECONDS = 10  # After each signal that asks a stage to end
 POLL_SECONDS = 0.5
 SETTLE_SECONDS = 0.2  # Until all that is ready has come to the queue
 PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
@@ -51,24 +51,29 @@ def locked(folder: Path) -> Iterator[IO[str]]:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             file.seek(0)
-            owner, *groups = (int(x) for x in file.read().split() or ["0"])
-            if (owner and alive(owner)) or time.monotonic() > deadline:
-                raise UserError(f"another experiment (process {owner}) is running here",
+            *numbers, host = file.read().split() or [HOST]
+            owner, *groups = map(int, numbers or ["0"])
+            if host != HOST or (owner and alive(owner)) or time.monotonic() > deadline:
+                raise UserError(f"another experiment (process {owner} on {host}) is running here",
                                 file=folder, fix="Wait for it, or give another folder with -o")
             for group in groups:
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.killpg(group, signal.SIGKILL)
+                _end(group)
             time.sleep(0.2)
         note(file)
         yield file
 
 
 def note(lock: IO[str], groups: Iterable[int] = ()) -> None:
-    """Write down our process and the process groups of the running stages."""
+    """Write down our process, the process groups of the running stages, and the machine."""
     lock.seek(0)
     lock.truncate()
-    lock.write(" ".join(map(str, (os.getpid(), *groups))) + "\n")
+    lock.write(" ".join(map(str, (os.getpid(), *groups, HOST))) + "\n")
     lock.flush()
+
+
+def _end(group: int, number: int = signal.SIGKILL) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
 
 
 class StageFailed(Exception):
@@ -86,7 +91,6 @@ class Runner:
         self.failures: list[str] = []
         self._environment = {**ENVIRONMENT, **os.environ, **(
             {"HF_HUB_OFFLINE": "1"} if offline else {})}
-        self._ran: set[str] = set()
         self._dropped: set[str] = set()
         self._begun = 0
         self._took: dict[str, list[float]] = {}
@@ -111,49 +115,50 @@ class Runner:
         from doit.cmd_base import ModuleTaskLoader
         from doit.doit_cmd import DoitMain
 
-        # a scheduler's signal ends the stages, as Ctrl-C does
-        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-        # the marks say what is done; doit's own database, which a kill can leave damaged, is not
-        # read
-        (self.folder / NOTES).unlink(missing_ok=True)
+        # a scheduler's signal and a closed terminal end the stages, as Ctrl-C does
+        before = {number: signal.signal(number, signal.default_int_handler)
+                  for number in (signal.SIGTERM, signal.SIGHUP)
+                  if signal.getsignal(number) is not signal.SIG_IGN}
         with self._bars:
             try:
                 code = DoitMain(ModuleTaskLoader(self._graph()), config_filenames=()).run(["run"])
             finally:
                 self.stop()
-                signal.signal(signal.SIGTERM, before)
-        if self.failures:
-            raise StageFailed("\n".join(self.failures))
+                for number, handler in before.items():
+                    signal.signal(number, handler)
         if code:
-            raise StageFailed("the stages could not be run")
+            raise StageFailed("\n".join(self.failures) or "the stages could not be run")
 
     def _graph(self) -> dict[str, Any]:
         from doit.reporter import ZeroReporter
 
         def task_stages() -> Iterator[dict[str, Any]]:
-            for stage in self.stages:
+            for stage in sorted(self.stages, key=lambda s: -self._ahead[s.name] * (self.jobs > 1)):
                 yield {"basename": stage.name, "actions": [(self.execute, [stage])],
-                       "task_dep": list(stage.needs), "io": {"capture": False},
-                       "uptodate": [(self.skip, [stage])]}
+                       "task_dep": list(stage.needs), "io": {"capture": False}}
 
+        # each ready stage waits in a thread of its own; doit's own database is not needed
         return {"task_stages": task_stages, "DOIT_CONFIG": {
-            "backend": "json", "dep_file": str(self.folder / NOTES), "verbosity": 2,
+            "backend": "sqlite3", "dep_file": ":memory:", "verbosity": 2,
             "reporter": ZeroReporter(StringIO(), {}), "continue": True, "par_type": "thread",
-            "num_process": 64 if self.jobs > 1 else 0}}
+            "num_process": len(self.stages) if self.jobs > 1 else 0}}
 
     def stop(self) -> None:
-        self._stop.set()
+        """End the running stages, politely at first; a signal meanwhile shortens the wait."""
+        with self._guard:
+            self._stop.set()
+            running = list(self._running.values())
         with self._free:
             self._free.notify_all()
-        running = list(self._running.values())
-        for number in (signal.SIGINT, signal.SIGKILL):
-            for process in running:
-                if process.poll() is None:
-                    with contextlib.suppress(ProcessLookupError):
-                        os.killpg(process.pid, number)
-            deadline = time.monotonic() + 10
-            for process in running:
-                with contextlib.suppress(subprocess.TimeoutExpired):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
+            if signal.getsignal(number) is signal.SIG_IGN:  # by the stages too
+                continue
+            with contextlib.suppress(subprocess.TimeoutExpired, KeyboardInterrupt):
+                for process in running:
+                    if number == signal.SIGKILL or process.poll() is None:
+                        _end(process.pid, number)
+                deadline = time.monotonic() + PATIENCE_SECONDS
+                for process in running:
                     process.wait(max(0.1, deadline - time.monotonic()))
 
     def skip(self, stage: Stage) -> bool:
@@ -162,14 +167,23 @@ class Runner:
         if stage.still and (set(stage.needs) & self._dropped or not moved(stage.still)):
             self._dropped.add(stage.name)
             why = "not needed: the curve no longer moves"
-        elif stage.kind != "report" and not self._ran & set(stage.needs) and self.marks.done(stage):
+        elif stage.kind != "report" and self.marks.done(stage):
             why = "done before"
         if why:
             self._say(stage, f"[dim]{why}[/dim]")
         return bool(why)
 
     def execute(self, stage: Stage) -> bool:
-        """Run a stage in one of the `jobs` places, once no ready one has a longer way to go."""
+        """Run a stage unless there is nothing to do. What goes wrong is the stage's failure."""
+        try:
+            return self.skip(stage) or self._in_turn(stage)
+        except Exception as error:
+            self._fail(stage, f"{stage.name}: {refusal(error)}")
+            self._ended(stage)
+            return False
+
+    def _in_turn(self, stage: Stage) -> bool:
+        """Run it in one of the `jobs` places, once no ready one has a longer way to go."""
         with self._free:
             self._waiting.append(stage)
         time.sleep(SETTLE_SECONDS * (self.jobs > 1))
@@ -180,7 +194,7 @@ class Runner:
             self._at_work += 1
             self._free.notify_all()
         try:
-            return not self._stop.is_set() and self._execute(stage)
+            return self._execute(stage)
         finally:
             threading.Timer(SETTLE_SECONDS * bool(self._waiting), self._leave).start()
 
@@ -190,45 +204,52 @@ class Runner:
             self._free.notify_all()
 
     def _execute(self, stage: Stage) -> bool:
-        self._ran.add(stage.name)
-        self.marks.begin(stage)
         began = time.monotonic()
         log = self.folder / "logs" / f"{stage.name.replace('/', '__')}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        # the report's standard output is for the user rather than for the log
-        with open(log, "wb") as sink:
-            try:
-                process = subprocess.Popen(
-                    stage.command, cwd=stage.cwd, env=self._environment,
-                    stdin=subprocess.DEVNULL, stderr=sink,
-                    stdout=None if stage.kind == "report" else sink,
-                    start_new_session=True, pass_fds=(self.lock.fileno(),))
-            except OSError as error:
-                self.failures.append(f"{stage.name}: {stage.command[0]}: {error.strerror}")
+        with self._guard:  # `stop` finds it, or it does not begin
+            if self._stop.is_set():
                 return False
-            if stage.kind == "evaluate":  # those that others wait for go first
-                with contextlib.suppress(OSError):
-                    os.setpriority(os.PRIO_PGRP, process.pid, 10)
-                    Path(f"/proc/{process.pid}/autogroup").write_text("10")  # Linux's sessions
-            with self._guard:
-                self._running[stage.name] = process
-                note(self.lock, [p.pid for p in self._running.values()])
-            self._watch(process, stage, log)
-            with self._guard:
-                del self._running[stage.name]
-                note(self.lock, [p.pid for p in self._running.values()])
+            self.marks.begin(stage)
+            process = self._begin(stage, log)
+        self._watch(process, stage, log)
+        self._ended(stage)
         if process.returncode != 0 or not stage.made_all():
-            if not self._stop.is_set():
-                end = log.read_text(errors="replace").splitlines()[-15:]
-                self.failures.append("\n    ".join([
-                    f"{stage.name} failed (exit code {process.returncode}). The end of {log}:",
-                    *end]))
+            end = log.read_text(errors="replace").splitlines()[-15:]
+            self._fail(stage, "\n    ".join([
+                f"{stage.name} failed (exit code {process.returncode}). The end of {log}:", *end]))
             return False
         took = time.monotonic() - began
         self._took.setdefault(stage.kind, []).append(took)
         self.marks.set(stage)
         self._say(stage, f"[green]done[/green] in {duration(took)}")
         return True
+
+    def _begin(self, stage: Stage, log: Path) -> subprocess.Popen[bytes]:
+        # the report's standard output is for the user rather than for the log
+        with open(log, "wb") as sink:
+            process = self._running[stage.name] = subprocess.Popen(
+                stage.command, cwd=stage.cwd, env=self._environment, stdin=subprocess.DEVNULL,
+                stderr=sink, stdout=None if stage.kind == "report" else sink,
+                start_new_session=True, pass_fds=(self.lock.fileno(),))
+        note(self.lock, [p.pid for p in self._running.values()])
+        if stage.kind == "evaluate":  # those that others wait for go first
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PGRP, process.pid, 10)
+                Path(f"/proc/{process.pid}/autogroup").write_text("10")  # Linux's sessions
+        return process
+
+    def _ended(self, stage: Stage) -> None:
+        """Nothing that a stage has started outlives it: it would hold the GPU and the lock."""
+        with self._guard:
+            if process := self._running.pop(stage.name, None):
+                _end(process.pid)
+                note(self.lock, [p.pid for p in self._running.values()])
+
+    def _fail(self, stage: Stage, why: str) -> None:
+        if not self._stop.is_set():
+            self.failures.append(why)
+            self._say(stage, "[red]failed[/red]")
 
     def _say(self, stage: Stage, what: str) -> None:
         with self._guard:
@@ -237,15 +258,11 @@ class Runner:
         self.console.print(f"{head} {what}", highlight=False)
 
     def _watch(self, process: subprocess.Popen[bytes], stage: Stage, log: Path) -> None:
-        told = time.monotonic()
-        title = escape(stage.title)
+        told, title = time.monotonic(), escape(stage.title)
         task: TaskID = self._bars.add_task(title, total=1.0, left="")
-        plain = not self.console.is_terminal
-        if plain:
+        if plain := not self.console.is_terminal:
             self.console.print(f"{title} …", highlight=False)
-        for turn in itertools.count():
-            if process.poll() is not None:
-                break
+        for turn in itertools.takewhile(lambda _: process.poll() is None, itertools.count()):
             time.sleep(POLL_SECONDS)
             part = fraction(log)
             self._parts[stage.name] = part or 0.0
@@ -260,7 +277,7 @@ class Runner:
 
     def seconds_left(self) -> float:
         """A guess: what stages of each kind took here, else what they took in the demo, scaled."""
-        seen = {kind: sum(took) / len(took) for kind, took in self._took.items()}
+        seen = {kind: sum(took) / len(took) for kind, took in list(self._took.items())}
         scale = [seen[k] / WEIGHTS.get(k, 60.0) for k in seen if WEIGHTS.get(k, 60.0) >= 20]
         speed = sum(scale) / len(scale) if scale else 1.0
         return sum((1 - self._parts.get(s.name, 0.0)) * seen.get(

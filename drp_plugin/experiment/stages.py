@@ -1,20 +1,22 @@
 """A stage of an experiment: one command, what it needs, how it is known whether it has to run, and
 its projected cost: arithmetic over stated inputs. For the teacher a pilot of the real rows is
-better: `drp prune … --forecast`.
-"""
+better: `drp prune … --forecast`."""
 
 import contextlib
 import hashlib
 import itertools
 import json
+import os
 import re
 import shutil
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 from drp_plugin import jsonl
+from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import Experiment, slug
 from drp_plugin.llm.prices import find_price
 from drp_plugin.records import Usage
@@ -60,39 +62,51 @@ def _exists(path: Path) -> bool:
 
 
 class Marks:
-    """Which stages are done, on disk. A mark is a digest of the command and of the marks of all
-    that it needs: a changed setting redoes the stage and what depends on it, nothing else. The
-    launcher, the environment and the place of the experiment's folder do not count."""
+    """Which stages are done, on disk. A mark is a digest of the command and of the digests of all
+    that it needs, the run that made it, and the runs that it stands on: a changed setting, or
+    something made again, redoes the stage and what depends on it, nothing else. The launcher, the
+    environment and the place of the experiment's folder do not count."""
 
     def __init__(self, folder: Path, stages: Iterable[Stage]) -> None:
         self.folder = folder
         self._digests: dict[str, str] = {}
+        place = json.dumps(str(folder.resolve().parent))[1:-1]
         for stage in stages:
             needed = [self._digests[name] for name in stage.needs if name in self._digests]
-            text = json.dumps([needed, stage.task, _read(stage)])
-            text = text.replace(str(folder.resolve().parent), ".")
+            text = json.dumps([needed, stage.task, _read(stage)]).replace(place, ".")
             self._digests[stage.name] = hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def done(self, stage: Stage) -> bool:
         """Whether this very stage has finished and its outputs still exist."""
-        return self._is(stage, "") and stage.made_all()
+        digest, _, stands_on = self._mark(stage.name)
+        return digest == self._digests[stage.name] and stands_on == self._runs(stage) \
+            and stage.made_all()
 
     def set(self, stage: Stage, begun: str = "") -> None:
-        with jsonl.replacing(self._path(stage, begun)) as file:
-            file.write(self._digests[stage.name] + "\n")
+        with jsonl.replacing(self._path(stage.name + begun)) as file:
+            file.write(f"{self._digests[stage.name]}\n{uuid.uuid4().hex}\n{self._runs(stage)}\n")
 
     def begin(self, stage: Stage) -> None:
-        """Remember the digest that it was begun with; clears what another one left."""
-        if stage.clears is not None and not self._is(stage, ".begun"):
+        """It is done no longer. Remember the digest that it was begun with; clears what another
+        one left."""
+        self._path(stage.name).unlink(missing_ok=True)
+        if stage.clears is not None and \
+                self._mark(stage.name + ".begun")[0] != self._digests[stage.name]:
             shutil.rmtree(stage.clears, ignore_errors=True)
             self.set(stage, ".begun")
 
-    def _is(self, stage: Stage, begun: str) -> bool:
-        mark = self._path(stage, begun)
-        return mark.is_file() and mark.read_text().strip() == self._digests[stage.name]
+    def _runs(self, stage: Stage) -> str:
+        return "".join(self._mark(need)[1] for need in stage.needs)
 
-    def _path(self, stage: Stage, begun: str) -> Path:
-        return self.folder / (stage.name.replace("/", "__") + begun)
+    def _mark(self, name: str) -> list[str]:
+        """Digest, run, and runs that it stands on; earlier releases kept the digest alone."""
+        with contextlib.suppress(FileNotFoundError):
+            text = self._path(name).read_text("ascii", "replace")
+            return [*text.split("\n"), "", ""][:3]
+        return ["", "", ""]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / name.replace("/", "__")
 
 
 def _read(stage: Stage) -> list[str]:
@@ -100,14 +114,14 @@ def _read(stage: Stage) -> list[str]:
     if stage.needs or stage.kind not in ("generate", "prune"):
         return []
     files = [Path(word) for word in stage.task[1:]
-             if len(word) < 1000 and Path(word) not in stage.outputs and Path(word).is_file()]
+             if Path(word) not in stage.outputs and os.path.isfile(word)]
     return [f"{f} {f.stat().st_size} {f.stat().st_mtime_ns}" for f in files]
 
 
 def fraction(log: Path) -> float | None:
     """The last percentage, or our own `done/total`, near the end of a running stage's log, 0 to 1.
     For display only."""
-    with contextlib.suppress(OSError, IndexError, ZeroDivisionError), open(log, "rb") as file:
+    with contextlib.suppress(OSError, IndexError, ArithmeticError), open(log, "rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - TAIL_BYTES))
         percent, done, total = _PART.findall(file.read())[-1]
@@ -123,10 +137,15 @@ def moved(measured: tuple[str, ...]) -> bool:
 
 
 def _tokens(folder: Path) -> float | None:
-    """Mean tokens a completion over all tasks of a measurement; None where there is none."""
+    """Mean tokens a completion over all tasks of a measurement; None where there is none. Raises
+    UserError for a damaged file."""
     files = sorted(folder.glob("*/*_results.json"))
-    results = json.loads(files[-1].read_text("utf-8")).get("results", {}) if files else {}
-    means = [float(r["tokens,none"]) for r in results.values() if "tokens,none" in r]
+    try:
+        results = json.loads(files[-1].read_bytes()).get("results", {}) if files else {}
+        means = [float(r["tokens,none"]) for r in results.values() if "tokens,none" in r]
+    except (ValueError, TypeError, AttributeError):
+        raise UserError("not the results of a measurement", file=files[-1],
+                        fix="Remove it: the next run measures again") from None
     return sum(means) / len(means) if means else None
 
 
