@@ -14,6 +14,7 @@ from drp_plugin.finish import ending
 from drp_plugin.jsonl import encodable, loads
 from drp_plugin.llm import addresses
 from drp_plugin.llm.blame import no_connection
+from drp_plugin.llm.ledger_client import EMPTY_ATTEMPTS, to_value, usable
 from drp_plugin.llm.messages import Reply, Request, Teacher, TeacherError, usage_of
 from drp_plugin.llm.remote import BatchApi, Limits, RemoteTeacher, Status, finish_of
 from drp_plugin.llm.retry import Persistent, Transient, Unusable, no_reply, stopping
@@ -145,21 +146,22 @@ class Servers(Generic[S]):
         for server in servers:
             server.persistent.elsewhere = partial(self._elsewhere, server)
 
-    async def ask(self, attempt: Callable[[S], Awaitable[T]], last: S | None = None) -> T:
-        """The result of `attempt` at a server, `last` being the one that failed at it before.
-        Raises what it raises at the last one."""
+    async def ask(self, attempt: Callable[[S], Awaitable[T]], tried: Sequence[S] = ()) -> T:
+        """The result of `attempt` at a server; those that failed at it before are `tried`. Raises
+        what it raises at the last one."""
         hops = 2 * len(self.servers)
         while True:
-            last, hops = self._next(last), hops - 1
+            server, hops = self._next(tried), hops - 1
             try:
-                return await attempt(last)
+                return await attempt(server)
             except (TeacherError, Unusable) as error:
-                if stopping() or not hops or not last.persistent.gives_way(error):
+                if stopping() or not hops or not server.persistent.gives_way(error):
                     raise
+            tried = [*tried, server]
 
-    def _next(self, last: S | None) -> S:
+    def _next(self, tried: Sequence[S]) -> S:
         chosen = min(self.servers, key=lambda server: (
-            server.persistent.away, server is last, server.persistent.running))
+            server.persistent.away, tried.count(server), server.persistent.running))
         self.servers.rotate(-1)  # equally busy servers take turns
         if chosen.persistent.gone:  # the others wait for the outcome of this one
             chosen.persistent.stay_away(CONNECT_S)
@@ -177,17 +179,19 @@ class SharedTeacher(Teacher):
         self.identity = {**servers[0].identity, "base_url": addresses.SEVERAL}
         self.connections = [server.persistent for server in servers]
         self._servers = Servers(servers)
-        self._empty: dict[int, OpenAITeacher] = {}  # Who sent no text, by the request's id()
+        self._empty: dict[int, list[OpenAITeacher]] = {}  # Who sent no text, by a request's id()
 
     async def ask(self, request: Request) -> Reply:
         """Answer one request, by any of the servers; raises as `OpenAITeacher.ask`."""
+        empty = self._empty.pop(id(request), [])
+
         async def attempt(server: OpenAITeacher) -> Reply:
             reply = await server.ask(request)
-            if not reply.text.strip():
-                self._empty[id(request)] = server  # the next attempt goes to another one
+            if not usable(to_value(reply, None)) and len(empty) + 1 < EMPTY_ATTEMPTS:
+                self._empty[id(request)] = [*empty, server]  # the next attempt goes elsewhere
             return reply
 
-        return await self._servers.ask(attempt, self._empty.pop(id(request), None))
+        return await self._servers.ask(attempt, empty)
 
     async def close(self) -> None:
         for server in self._servers.servers:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from functools import partial
 
 import pytest
 from provider import Provider
 from small_runs import rows_of, traces
 from starlette.responses import JSONResponse
 
-from drp_plugin.llm.messages import Reply
+from drp_plugin.llm.ledger import Ledger
+from drp_plugin.llm.ledger_client import LedgerClient
+from drp_plugin.llm.limiter import Limiter
+from drp_plugin.llm.messages import Message, Reply, Request
+from drp_plugin.llm.openai_client import OpenAITeacher, SharedTeacher
 from drp_plugin.llm.retry import Persistent
 from drp_plugin.records import Usage
 
@@ -138,6 +144,48 @@ def test_what_one_server_refuses_the_others_answer(tmp_path, drp, rules, why, co
     assert done == 30, ran.err
     if why != "no text":
         assert ran.err.count(f"{c.url} has failed") == 1, ran.err
+
+
+class Silent(Provider):
+    """Answers at once, without text."""
+
+    async def chat(self, http):
+        self.received += 1
+        return JSONResponse({"choices": [{"finish_reason": "stop", "message": {"content": ""}}]})
+
+
+@pytest.mark.parametrize("concurrency", [1, 4, 32])
+def test_a_row_is_asked_at_every_server_before_it_is_given_up(tmp_path, drp, rules, concurrency):
+    """Two of three send no text, and are far quicker than the third."""
+    data, out = traces(tmp_path / "t.jsonl", 24), tmp_path / "out"
+    with Silent(rules) as a, Silent(rules) as b, Provider(rules, latency_s=0.1) as c:
+        ran = drp("prune", data, *shared(out, a, b, c), "--strict", "--concurrency", concurrency)
+    assert ran.code == 0 and len(rows_of(out)[0]) == 24, ran.err
+    assert set(c.answered.values()) == {1} and a.received + b.received <= 48
+
+
+def test_servers_that_are_all_silent_leave_nothing_behind(tmp_path):
+    """Neither in memory, for the next request, nor after a cut reply without text."""
+    def ask(reply):
+        async def answered():
+            with Ledger(tmp_path / f"{reply.finish_reason}.sqlite") as ledger:
+                client = LedgerClient(shared_teacher, ledger)
+                client.found = 1  # it has answered others
+                for number in range(6):
+                    await client(Request(messages=(Message(role="user", content=str(number)),)))
+        for server in servers:
+            server.ask = partial(answer, reply)
+        asyncio.run(answered())
+
+    async def answer(reply, request):
+        return reply
+
+    servers = [OpenAITeacher("m", base_url=f"http://h{n}/v1", persistent=Persistent(Limiter(1)))
+               for n in range(2)]
+    shared_teacher = SharedTeacher(servers)
+    for finish, text in (("stop", ""), ("stop", " \n"), ("length", ""), ("other", "x")):
+        ask(Reply(text=text, finish_reason=finish))
+        assert not shared_teacher._empty, finish
 
 
 def test_what_all_servers_refuse_ends_the_run(tmp_path, drp, rules):
