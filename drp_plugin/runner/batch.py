@@ -1,14 +1,14 @@
 """A run that asks through the provider's batch API.
 
 A row's flow runs against the ledger alone, and stops at a request without an answer (`Pending`).
-These are sent as batches, and the rows run again, until none is pending.
-"""
+These are sent as batches, and the rows run again, until none is pending."""
 
 import asyncio
 import contextlib
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Entry, aside
@@ -24,6 +24,7 @@ from drp_plugin.runner.outputs import Tally, outputs
 
 ATTEMPTS = 3
 _ACTIVE = 8
+UNKNOWN = ".unknown"  # The end of the name of a file with answers to unknown requests
 _CHUNK = 500
 
 
@@ -121,6 +122,9 @@ class BatchRun:
         return None
 
     async def _submit(self) -> None:
+        for file in self.files.folder.glob(f"*{UNKNOWN}"):
+            raise UserError("a batch was answered under other ids than were sent", file=file,
+                            fix="Run it without --batch, or remove the file to send a batch again")
         try:
             for sent in self.files.collected()[:self._at_once]:
                 await self._begin(sent)
@@ -168,6 +172,9 @@ class BatchRun:
                     if len(waiting) > 1:
                         self.say(f"{end}. Waiting for the others")
             if not wait:
+                for end in refused:
+                    if isinstance(end, Unusable):  # live requests need not fail so
+                        self.say(str(end))
                 return
             if still:
                 total = sum(s.size for s in still)
@@ -182,7 +189,10 @@ class BatchRun:
     async def _settle(self, sent: Sent, status: Status) -> UserError | None:
         """Store the answers of a batch that ended, or forget it; returns why the run must end."""
         if status.state == "ended":
-            await self._harvest(sent, status.detail)
+            try:
+                await self._harvest(sent, status.detail)
+            except Unusable as error:
+                return error
         else:
             self.files.forget(sent)
         if status.state == "too_large" and sent.size > 1:
@@ -217,7 +227,8 @@ class BatchRun:
     async def _harvest(self, sent: Sent, how: str) -> None:
         """Store a batch's answers; what was not answered is pending again. Raises Unusable, after
         that, where a request's error is the account's or the run's."""
-        answered, strange, faults, entries = 0, 0, dict[str, Exception](), list[Entry]()
+        answered, faults, entries = 0, dict[str, Exception](), list[Entry]()
+        strange = Counter[Path]()  # Answers under ids that were not sent
         most, budget, asked = 0.0, self.client.budget, self.files.input(sent)
         if budget is not None and asked.exists():  # a line's mean size, from its file
             most = budget.at_most(asked.stat().st_size // max(1, sent.size)) * budget.price.batch
@@ -225,10 +236,12 @@ class BatchRun:
         lost = not left  # the input file is gone: every answer counts as ours
         # already stored by a process that died: charged and counted once
         before = set(self.ledger.get_many([*left, *(aside(k, sent.label) for k in left)]))
-        for file in (fetched := await self.api.fetch(str(sent.id), self.files.folder)):
+        for file in await self.api.fetch(str(sent.id), self.files.folder):
             for key, result in self.api.results(file):
-                if key in before or not (key in left or lost):  # a duplicate, or not ours
-                    strange += key not in before
+                if key in before:  # a duplicate
+                    continue
+                if key not in left and not lost:
+                    strange[file] += isinstance(result, Reply)
                     continue
                 if not isinstance(result, Reply):
                     faults[key] = result  # a later line may have the answer
@@ -248,12 +261,13 @@ class BatchRun:
                     self.ledger.put(*entries)
                     entries = []
         self.ledger.put(*entries)
-        if unknown := strange and not (answered or faults):  # paid for, and for what is unknown
-            fetched = [file.rename(file.with_suffix(".unknown")) for file in fetched]
+        kept = [str(file.rename(file.with_suffix(UNKNOWN))) for file in +strange
+                if left - before - faults.keys()]  # paid for, and perhaps for these
         self.files.forget(sent)
-        if unknown:
-            raise Unusable(f"batch {sent.id} has answers under other ids than were sent",
-                           fix=f"They are kept in {fetched[0]}. Run it without --batch")
+        if kept:
+            raise Unusable(f"batch {sent.id} {how}: {answered} answered, {strange.total()} under "
+                           "other ids than were sent", fix=f"They are kept in {' and '.join(kept)}."
+                           " Without --batch the requests are sent again")
         missing = Transient(f"not answered (the batch {how})")
         faults = {key: missing for key in left} | faults
         faults = {key: fault for key, fault in faults.items() if key not in before}
