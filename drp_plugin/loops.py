@@ -1,8 +1,7 @@
 """Degenerate loops: a completion whose tail repeats itself up to the limit (§4.6).
 
 One definition for the scorer and, with more repeats since what follows is not known yet, for the
-engines (`stop_loops`): a loop that they stop is a loop for the scorer.
-"""
+engines (`stop_loops`): a loop that they stop is a loop for the scorer."""
 
 import itertools
 import re
@@ -32,8 +31,7 @@ def loop_period(text: str) -> int | None:
 
     Either exact repeats, at least four that cover at least 160 characters at the very end (the
     shortest period), or a refrain: one sentence, apart from its numbers, that keeps coming back up
-    to the end (the median distance). A list of cases with a conclusion is no loop.
-    """
+    to the end (the median distance). A list of cases with a conclusion is no loop."""
     tail = text[-WINDOW:].rstrip("\ufffd")     # half a character where the limit fell inside one
     return _exact(tail) or _refrain(tail[-REFRAIN_WINDOW:])
 

@@ -3,8 +3,7 @@ r"""Texts of models on an HTML page: formulas as MathML, all else inert; and pag
 A formula is what stands between `$…$`, `$$…$$`, `\(…\)` or `\[…\]`, in an environment such as
 `align`, or in a `\boxed{…}` of its own. A formula that cannot be read stays text. math-core does
 the work, and is not trusted: 0.8.2 lets `\operatorname{<script>}` through as markup (latex2mathml
-all of `\text` too), 0.9.0 needs twice the time for every bracket that never closes.
-"""
+all of `\text` too), 0.9.0 needs twice the time for every bracket that never closes."""
 
 import base64
 import hashlib

@@ -1,7 +1,6 @@
 """The values that flow through DRP, named as in the paper (§3).
 
-Every record is frozen. A stage takes records and returns records.
-"""
+Every record is frozen. A stage takes records and returns records."""
 
 from enum import StrEnum
 from typing import Any

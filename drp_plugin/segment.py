@@ -1,8 +1,7 @@
 """Cutting T into units: sentences, or clauses, that never break a formula.
 
 The units are half-open spans that partition the text, white space (which belongs to the unit
-before it) included. Every pass is linear in the length of the text.
-"""
+before it) included. Every pass is linear in the length of the text."""
 
 import re
 import string

@@ -2,8 +2,7 @@
 
 lmms-eval has an entry point for models but none for tasks, and gives classes named in a YAML no
 access to the run: two methods of its TaskManager are wrapped here (the search for tasks, and their
-loading), and a task's instances, metrics and arguments are its own attributes.
-"""
+loading), and a task's instances, metrics and arguments are its own attributes."""
 
 import copy
 import functools

@@ -48,8 +48,7 @@ class DrpVLLM(StudentModel):
 
     See `StudentModel`; also `lora` (an adapter's folder) and every engine argument of vLLM. Under
     torchrun each process has an engine of its own on its own GPU, and lmms-eval shares the
-    questions out. Without it, `data_parallel_size=N` does the same in one command.
-    """
+    questions out. Without it, `data_parallel_size=N` does the same in one command."""
 
     name, adapter = "drp_vllm", "lora"
 

@@ -25,8 +25,7 @@ def grade(completion: str, gold: str | int | float, dataset: str | None = None, 
 
     `dataset` is a name such as gsm8k, drp_math500 or prm12k_train; None means the general rules.
     `thinking=False` is for models that do not think, `ended=False` for text that stops in the
-    middle (see `extract`). Raises UserError without a text or a gold answer.
-    """
+    middle (see `extract`). Raises UserError without a text or a gold answer."""
     if not isinstance(completion, str) or not isinstance(gold, str | int | float):
         raise UserError(f"cannot grade {type(completion).__name__} by {type(gold).__name__}",
                         fix="Give the completion as text, and the gold answer")

@@ -1,8 +1,7 @@
 """Whether a candidate answer is the gold one, by the rules of its data set.
 
 Own rules decide what they understand: exactly, in microseconds, in any thread. The rest goes to
-Math-Verify in a process of its own.
-"""
+Math-Verify in a process of its own."""
 
 import re
 from fractions import Fraction
@@ -30,8 +29,7 @@ def equal(candidate: str, gold: str, dataset: str | None = None) -> bool:
     Exact, with no tolerance: 0.333 is not 1/3, 70000 is not 70005. A unit or a percent sign may be
     left out or added, but a unit may not be changed (5 hours is not 5 minutes). See `rule_of` for
     the meaning of `dataset`. No text makes it raise; it takes bounded time for any input, is
-    deterministic, safe in threads.
-    """
+    deterministic, safe in threads."""
     return _equal(candidate, gold, rule_of(dataset))
 
 

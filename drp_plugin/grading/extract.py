@@ -38,8 +38,7 @@ def extract(completion: str, *, thinking: bool = True, ended: bool = True) -> Ex
     The last balanced, non-empty `\\boxed{}` after the last `</think>`, else `<answer>` tags, else
     what follows the last "The answer is", else the last number or formula. Never anything from
     inside the thinking, and nothing else where the text ends inside a box. With `ended=False` (a
-    cutoff) an answer counts only when it is complete: "The answer is 12" may go on as 120.
-    """
+    cutoff) an answer counts only when it is complete: "The answer is 12" may go on as 120."""
     if (answer := answer_part(completion, thinking)) is None:
         return Extraction(None, None, True)
     tail = answer[-_WINDOW:]

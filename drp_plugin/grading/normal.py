@@ -58,8 +58,7 @@ def tidy(text: str) -> str:
     """An answer without math delimiters, spacing, sizes and fonts.
 
     Words that stood in `\\text{}` come out between two control characters, so that later steps can
-    tell them from variables. Unambiguous thousands separators are removed.
-    """
+    tell them from variables. Unambiguous thousands separators are removed."""
     text = text.replace(WORD_OPEN, "").replace(WORD_CLOSE, "")
     text = _unwrap((text if text.isascii() else _in_ascii(text)).strip())
     if "\\" in text or "{" in text:

@@ -1,8 +1,7 @@
 """Sets of real numbers: intervals, unions, inequalities and set builders, compared point by point.
 
 However a set is written, the question is whether a number belongs to it. Two sets are the same when
-they agree at all their ends, close beside them, and between them.
-"""
+they agree at all their ends, close beside them, and between them."""
 
 import itertools
 from fractions import Fraction

@@ -56,8 +56,7 @@ def states_no_value(relation: Relation) -> bool:
     """Whether this is an equation in one unknown, as 2x = 4 is, which states no value.
 
     A name, a number or several letters (m + n, |AB|) on the left name the right side, and so does a
-    calculation: \\pi r^2 = 3^2 \\pi = 9\\pi.
-    """
+    calculation: \\pi r^2 = 3^2 \\pi = 9\\pi."""
     sides, left = relation.sides, relation.sides[0]
     if not isinstance(left, Expression) or names(left):
         return False

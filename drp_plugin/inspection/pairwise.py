@@ -1,8 +1,7 @@
 """Appendix D: a model compares two decompositions of the same traces, pair by pair.
 
 Which run is shown as A is drawn by the seed, pair by pair, and every pair is shown in both orders:
-a judge that prefers a side to a text contradicts itself, which is counted.
-"""
+a judge that prefers a side to a text contradicts itself, which is counted."""
 
 import random
 import re

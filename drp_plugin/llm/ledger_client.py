@@ -70,8 +70,7 @@ class LedgerClient:
 
     Equal requests of several rows and processes are asked once. With `replay` nothing is asked: a
     request that is not in the ledger raises Pending. A row that is cancelled while its request is
-    out ends when the answer is stored; cancelled twice, at once.
-    """
+    out ends when the answer is stored; cancelled twice, at once."""
 
     def __init__(self, teacher: Teacher, ledger: Ledger, *, price: Price | None = None,
                  budget: Budget | None = None, replay: bool = False) -> None:

@@ -119,8 +119,7 @@ class Budget:
 
     Before a request goes out, the most that it can cost is set aside: its bytes bound its prompt
     tokens, the model's output limit its reply's. What it did not use is returned at its end, so
-    that spent and in flight together never pass the limit.
-    """
+    that spent and in flight together never pass the limit."""
 
     def __init__(self, limit_usd: float, price: Price, spent_usd: float = 0.0) -> None:
         self.limit_usd, self.price, self.spent_usd = limit_usd, price, spent_usd

@@ -1,7 +1,6 @@
 """One loop of retries for every provider.
 
-The libraries' own are off: they sleep unseen, accept half a JSON, ask on when a quota is spent.
-"""
+The libraries' own are off: they sleep unseen, accept half a JSON, ask on when a quota is spent."""
 
 import asyncio
 import random

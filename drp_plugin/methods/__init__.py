@@ -1,8 +1,7 @@
 """The compared ways to a shorter trace, one file for each kind (docs/methods.md).
 
 A method's module has a function `method`, from what the command gives it to a `Method`. A new one
-is such a file and a line in `data/methods.yaml`. Direct distillation has a command of its own.
-"""
+is such a file and a line in `data/methods.yaml`. Direct distillation has a command of its own."""
 
 from collections.abc import Callable, Iterable
 from importlib import import_module

@@ -2,8 +2,7 @@
 
 `random:RATIO` drops steps at random; RATIO is the share of R's tokens that stays (DRP's own is
 1 − `tokens_saved` of its summary.json), and so does the statement of the answer. `no-thinking` is
-the answer part alone behind an empty thinking, the lower bound in tokens.
-"""
+the answer part alone behind an empty thinking, the lower bound in tokens."""
 
 import random
 

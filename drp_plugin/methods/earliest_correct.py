@@ -1,7 +1,6 @@
 """`earliest-correct`: the shortest prefix of steps whose stated result is the correct answer.
 
-The zero-cost baseline that every paid teacher must beat (STOP's earliest correct node).
-"""
+The zero-cost baseline that every paid teacher must beat (STOP's earliest correct node)."""
 
 import re
 from collections.abc import Sequence

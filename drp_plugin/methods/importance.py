@@ -2,8 +2,7 @@
 
 `entropy`: a step's entropy is the sum of its tokens' entropies. `perplexity`: its importance is how
 much the perplexity of A rises without it alone. docs/methods.md compares them with their papers.
-The model is asked like a teacher, so that its scores are kept in the run's ledger.
-"""
+The model is asked like a teacher, so that its scores are kept in the run's ledger."""
 
 import asyncio
 import importlib.util

@@ -1,8 +1,7 @@
 """One of a question's own samples, by its length: no teacher (docs/methods.md).
 
 The samples between CoT-Valve's longest, 4, and shortest, 0, lie evenly; where there are fewer than
-five, neighbours share one, so that every solution has every question.
-"""
+five, neighbours share one, so that every solution has every question."""
 
 import asyncio
 import contextlib

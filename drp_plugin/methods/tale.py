@@ -1,7 +1,6 @@
 """TALE: the student's own answers under a token budget, with the prompts of the task `drp_tale`.
 
-`tale-search:MODEL` halves the budget while the answer stays right and shrinks (docs/methods.md).
-"""
+`tale-search:MODEL` halves the budget while the answer stays right and shrinks (docs/methods.md)."""
 
 import asyncio
 import re

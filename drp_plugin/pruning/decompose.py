@@ -1,7 +1,6 @@
 """D(T) → (s_1, k_1) … (s_m, k_m): skill-based step decomposition and its ablations (§3.1).
 
-A long T is cut into parts that one request can hold.
-"""
+A long T is cut into parts that one request can hold."""
 
 from bisect import bisect_right
 from collections.abc import Callable
@@ -74,8 +73,7 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue
 
     In every window but the last, the last step is dropped and its text opens the next window, so
     that windows meet where a step ends. Complete steps of a cut reply are kept, and the next
-    request continues after them. Raises Rejection.
-    """
+    request continues after them. Raises Rejection."""
     options = dialogue.options
     skills = options.decompose == "skill"
     prompt = "decompose_skill" if skills else "decompose_default"

@@ -1,8 +1,7 @@
 """One trace through DRP: check, decompose, revise, verify (§3.1, §3.2).
 
 What each check looks at, its reject reason and its switch are in docs/pruning.md. All are on by
-default; `keep_wrong` with every switch off is the unfiltered set of the paper's code.
-"""
+default; `keep_wrong` with every switch off is the unfiltered set of the paper's code."""
 
 import re
 from collections import Counter

@@ -1,8 +1,7 @@
 """Decomposition and revision in one structured reply over numbered units of T.
 
 The units are cut here (`drp_plugin.segment`), so the steps' spans are exact by construction, and
-the teacher never repeats T: it is paid for ranges, skills, actions and new text only.
-"""
+the teacher never repeats T: it is paid for ranges, skills, actions and new text only."""
 
 import json
 import re

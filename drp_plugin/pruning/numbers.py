@@ -43,8 +43,7 @@ def new_numbers(text: str, known_text: str) -> list[str]:
 
     A step of arithmetic is an equation whose sides evaluate to the same (`8 \\times 3 = 24`), or
     a sentence that names the operation (`dividing 120 by 24 gives 5`), over numbers that are
-    known. Numbers of list items do not count. In the order of the text, each once.
-    """
+    known. Numbers of list items do not count. In the order of the text, each once."""
     text = _P.marker.sub("\n ", "\n" + _P.spacing.sub("", text))
     literals = dict.fromkeys(_P.number.findall(text))
     if literals.keys() <= set(_P.number.findall(_P.spacing.sub("", known_text))):

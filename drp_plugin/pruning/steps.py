@@ -1,8 +1,7 @@
 """Steps: read from the teacher's decomposition (`Step n: …`, `Skill: …`) and found in T; and those
 that are kept or rewritten put together into one text.
 
-How much of T they hold is measured, since a teacher may leave text out, change it or make it up.
-"""
+How much of T they hold is measured, since a teacher may leave text out, change it or make it up."""
 
 import re
 from bisect import bisect_left, bisect_right
@@ -91,8 +90,7 @@ def locate(text: str, steps: list[Located]) -> list[Located]:
 
     A step that differs in white space only gets its exact span and the text's own wording. A
     reworded one gets the span from its first to its last common word, keeps its wording, and holds
-    only the characters that are common. Spans never overlap and never go back.
-    """
+    only the characters that are common. Spans never overlap and never go back."""
     compact: _Compact | None = None  # Made at the first step that does not simply continue T
     found: list[Located] = []
     at = cursor = 0  # End of the step before: in the text, and without its white space

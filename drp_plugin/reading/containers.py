@@ -1,8 +1,7 @@
 """Where input lies, and the rows of a file, whatever it is packed in.
 
 Input is files, patterns of files, and whatever fsspec reaches (`s3://`, `gs://`, …). Rows come one
-at a time, so that memory stays flat.
-"""
+at a time, so that memory stays flat."""
 
 import codecs
 import contextlib

@@ -17,8 +17,7 @@ def gold(value: Any) -> Any:
 
     A number is its text. A worked solution is cut down to the answer that it marks: after `####`
     (GSM8K), in its last `\\boxed{}`, in `<answer>` or after "The answer is". A list with several
-    answers does not say whether all or any of them are asked for, and is not known.
-    """
+    answers does not say whether all or any of them are asked for, and is not known."""
     if isinstance(value, bool | int | float):
         return str(value)
     if isinstance(value, list) and all(isinstance(v, str | int | float | None) for v in value):

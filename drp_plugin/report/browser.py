@@ -2,8 +2,7 @@
 
 The latter holds texts as compressed parts, unpacked when they are shown or searched. They are data,
 never markup: a script writes them through `textContent`, with the MathML of their formulas from
-`drp_plugin.mathml`. The page allows no other script and no network.
-"""
+`drp_plugin.mathml`. The page allows no other script and no network."""
 
 import itertools
 import json

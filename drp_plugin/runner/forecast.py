@@ -2,8 +2,7 @@
 
 The pilot takes as many rows from each of some strata of equal row counts, by length. Totals are its
 figures per character of trace times all characters (the ratio estimator), with 95 % intervals from
-the rows' deviations, stratum by stratum. The pilot's replies stay in the ledger.
-"""
+the rows' deviations, stratum by stratum. The pilot's replies stay in the ledger."""
 
 import math
 import random

@@ -118,8 +118,7 @@ class EndpointSampler(Sampler):
 
     `model` may be left out where the servers name one themselves. `timeout_s` is for a whole
     request; `retries` more attempts are made before another server is asked. The key is that of
-    OPENAI_API_KEY. Raises UserError when a server does not answer or does not have the model.
-    """
+    OPENAI_API_KEY. Raises UserError when a server does not answer or does not have the model."""
 
     def __init__(self, base_urls: Sequence[str], model: str | None = None, *,
                  concurrency: int = CONCURRENCY, timeout_s: float = 3600.0,

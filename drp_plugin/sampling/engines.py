@@ -1,8 +1,7 @@
 """Choosing an engine by name, and the engine for many machines.
 
 Ray Data shares the requests out, on a reachable cluster (RAY_ADDRESS, `ray job submit`) or on this
-machine. Each worker holds one model: vLLM on its GPUs, transformers on CPUs.
-"""
+machine. Each worker holds one model: vLLM on its GPUs, transformers on CPUs."""
 
 import importlib
 import importlib.util

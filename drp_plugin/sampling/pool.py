@@ -1,7 +1,6 @@
 """Work beside this thread: coroutines, and small models on several cores.
 
-Torch's threads gain nothing for such a model; one process per core, with one thread, scales.
-"""
+Torch's threads gain nothing for such a model; one process per core, with one thread, scales."""
 
 import asyncio
 import contextlib

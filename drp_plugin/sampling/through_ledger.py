@@ -38,8 +38,7 @@ def draw(sampler: Sampler, requests: Sequence[SampleRequest], ledger: Ledger,
 
     A completion is stored, durably, as soon as it is finished. Equal requests are drawn once; those
     of another process are waited for. Failed ones are not stored: the next run tries them again.
-    After Ctrl-C or SIGTERM what is in flight may finish; a second signal ends at once.
-    """
+    After Ctrl-C or SIGTERM what is in flight may finish; a second signal ends at once."""
     failed: dict[str, Failed] = {}
     todo: Sequence[int] = range(len(requests))
     waiting = False

@@ -24,8 +24,7 @@ class HFSampler(Sampler):
     `dtype`: `auto` is float32 on a CPU and the checkpoint's own on a GPU. `batch_size`: rows
     that are generated at a time, by the model's size where it is not given. `threads`: of
     torch on a CPU; 1 for small models, torch's default for others. `workers`: processes that
-    share the work; as many as there are cores for small models on a CPU, else 1.
-    """
+    share the work; as many as there are cores for small models on a CPU, else 1."""
 
     def __init__(self, model: str, *, peft: str | None = None, device: str = "auto",
                  dtype: str = "auto", batch_size: int | None = None, threads: int | None = None,

@@ -1,8 +1,7 @@
 """The student in the real vLLM, in this process: thousands of requests are scheduled at once.
 
 The engine is stepped here, so every completion is handed over the moment it finishes. Works
-with vLLM from 0.11 on, on GPUs and on its CPU platform.
-"""
+with vLLM from 0.11 on, on GPUs and on its CPU platform."""
 
 import asyncio
 import contextlib
@@ -31,8 +30,7 @@ class VLLMSampler(Sampler):
 
     Every further argument is one of vLLM's own (`tensor_parallel_size`, `max_model_len`, …).
     `data_parallel_size` > 1 runs that many engines under one scheduler, without torchrun. Without a
-    GPU the defaults of vLLM's CPU platform are set here. Raises UserError for unknown arguments.
-    """
+    GPU the defaults of vLLM's CPU platform are set here. Raises UserError for unknown arguments."""
 
     def __init__(self, model: str, *, lora: str | None = None, chat_template: str | None = None,
                  revision: str | None = None, trust_remote_code: bool = False,

@@ -1,7 +1,6 @@
 """Completions graded and counted with and without the cutoff, from one generation.
 
-The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong.
-"""
+The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -59,8 +58,7 @@ def measure_many(completions: Sequence[str], golds: Sequence[str | None],
 
     `ended=False` says that a length limit stopped one, True that the model ended it (without
     `</think>` it then has no answer, but was not truncated), None that this is not known. With
-    `thinking=False` text without tags is all answer; it is one value for all, or one each.
-    """
+    `thinking=False` text without tags is all answer; it is one value for all, or one each."""
     ids = backend_tokens or [None] * len(completions)
     found = measure_at(completions, golds, datasets, counter, (cutoff, None, *budgets),
                        thinking=thinking, ended=ended)

@@ -1,8 +1,7 @@
 """The embedded student: a toy reasoning model of a few MB and the problems it can solve.
 
 With it, the whole of DRP can be seen and tested without a hub and a GPU. It knows nothing but its
-generated word problems. `scripts/student/` of a checkout made both.
-"""
+generated word problems. `scripts/student/` of a checkout made both."""
 
 import gzip
 import json

@@ -2,8 +2,7 @@
 
 It reads the prompts and answers in the formats of any teacher. Made for R1-style English
 mathematics, it segments, labels skills, and drops hesitation, repetition, dead ends, re-checks and
-everything behind the answer, while it keeps whatever the answer's numbers depend on.
-"""
+everything behind the answer, while it keeps whatever the answer's numbers depend on."""
 
 import hashlib
 import json

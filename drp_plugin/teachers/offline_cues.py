@@ -1,8 +1,7 @@
 """The rule teacher's reading and writing: a clause's role, what is new in it, and how to shorten
 it.
 
-The wordings are in `drp_plugin/data/offline_rules.yaml`.
-"""
+The wordings are in `drp_plugin/data/offline_rules.yaml`."""
 
 import re
 from collections import deque
