@@ -137,11 +137,11 @@ class Runner:
                 yield {"basename": stage.name, "actions": [(self.execute, [stage])],
                        "task_dep": list(stage.needs), "io": {"capture": False}}
 
-        # each ready stage waits in a thread of its own; doit's own database is not needed
+        # in threads, which no signal interrupts; doit's own database is not needed
         return {"task_stages": task_stages, "DOIT_CONFIG": {
             "backend": "sqlite3", "dep_file": ":memory:", "verbosity": 2,
             "reporter": ZeroReporter(StringIO(), {}), "continue": True, "par_type": "thread",
-            "num_process": len(self.stages) if self.jobs > 1 else 0}}
+            "num_process": len(self.stages) if self.jobs > 1 else 1}}
 
     def stop(self) -> None:
         """End the running stages, politely at first; a signal meanwhile shortens the wait."""

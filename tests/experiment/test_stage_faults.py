@@ -317,6 +317,22 @@ def test_a_stage_that_begins_as_all_are_stopped_is_stopped(tmp_path, monkeypatch
     assert not (tmp_path / "one.out").exists()
 
 
+@pytest.mark.parametrize("jobs", [1, 3])
+def test_a_signal_at_the_very_start_of_a_stage_leaves_none(tmp_path, monkeypatch, jobs):
+    begin, begun = subprocess.Popen, []
+
+    def signalled(*words, **more):
+        begun.append(begin(*words, **more))
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.3)
+        return begun[0]
+
+    monkeypatch.setattr(stage_runner.subprocess, "Popen", signalled)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, [shell(tmp_path, "one", "sleep 600")], jobs)
+    assert len(begun) == 1 and ends(begun[0].pid)
+
+
 def test_an_experiment_of_another_machine_is_left_alone(tmp_path):
     """Its process numbers mean other processes here."""
     bystander = subprocess.Popen(["sleep", "600"], start_new_session=True)
