@@ -178,7 +178,7 @@ class Runner:
         try:
             return self.skip(stage) or self._in_turn(stage)
         except Exception as error:
-            self._fail(stage, f"{stage.name}: {refusal(error)}")
+            self._fail(stage, refusal(error))
             self._ended(stage)
             return False
 
@@ -216,8 +216,7 @@ class Runner:
         self._ended(stage)
         if process.returncode != 0 or not stage.made_all():
             end = log.read_text(errors="replace").splitlines()[-15:]
-            self._fail(stage, "\n    ".join([
-                f"{stage.name} failed (exit code {process.returncode}). The end of {log}:", *end]))
+            self._fail(stage, f"exit code {process.returncode}, see {log}", *end)
             return False
         took = time.monotonic() - began
         self._took.setdefault(stage.kind, []).append(took)
@@ -246,16 +245,16 @@ class Runner:
                 _end(process.pid)
                 note(self.lock, [p.pid for p in self._running.values()])
 
-    def _fail(self, stage: Stage, why: str) -> None:
+    def _fail(self, stage: Stage, why: str, *end: str) -> None:
         if not self._stop.is_set():
-            self.failures.append(why)
-            self._say(stage, "[red]failed[/red]")
+            self.failures.append("\n    ".join([f"{stage.name} failed: {why}", *end]))
+            self._say(stage, f"[red]failed[/red]: {escape(why)}")
 
     def _say(self, stage: Stage, what: str) -> None:
         with self._guard:
             self._begun += 1
             head = f"\\[{self._begun}/{len(self.stages)}] {escape(stage.title)}"
-        self.console.print(f"{head} {what}", highlight=False)
+        self.console.print(f"{head} {what}", highlight=False, soft_wrap=True)
 
     def _watch(self, process: subprocess.Popen[bytes], stage: Stage, log: Path) -> None:
         told, title = time.monotonic(), escape(stage.title)

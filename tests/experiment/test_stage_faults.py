@@ -52,7 +52,7 @@ def long(folder):
 def test_a_stage_that_cannot_start_is_named_and_the_others_run(tmp_path, capfd, why, jobs):
     command, cwd, says = why(tmp_path)
     bad = Stage("bad", "bad", command, (tmp_path / "no",), cwd=cwd)
-    with pytest.raises(StageFailed, match=f"bad: .*{says}"):
+    with pytest.raises(StageFailed, match=f"bad failed: .*{says}"):
         run(tmp_path, [bad, *(shell(tmp_path, f"other{i}", "") for i in range(3))], jobs)
     assert len(list(tmp_path.glob("other*.out"))) == 3
     assert not capfd.readouterr().err
@@ -62,7 +62,7 @@ def test_a_stage_that_cannot_start_is_named_and_the_others_run(tmp_path, capfd, 
 @pytest.mark.parametrize("place", ["logs", ".done"])
 def test_a_file_where_a_folder_has_to_be_is_named(tmp_path, capfd, place, jobs):
     (tmp_path / place).write_text("")
-    with pytest.raises(StageFailed, match=f"one: .*{place}"):
+    with pytest.raises(StageFailed, match=f"one failed: .*{place}"):
         run(tmp_path, [shell(tmp_path, "one", ""), shell(tmp_path, "two", "", "one")], jobs)
     assert not capfd.readouterr().err
 
@@ -86,7 +86,7 @@ def test_damaged_results_of_a_round_are_named_and_the_others_run(tmp_path, capfd
         (folder / "model").mkdir(parents=True)
         (folder / "model" / "x_results.json").write_bytes(text)
     bad = shell(tmp_path, "bad", "", still=tuple(map(str, folders)))
-    with pytest.raises(StageFailed, match=f"bad: {tmp_path}.*x_results.json: .*Remove it"):
+    with pytest.raises(StageFailed, match=f"bad failed: {tmp_path}.*_results.json: .*Remove"):
         run(tmp_path, [bad, shell(tmp_path, "after", "", "bad"), shell(tmp_path, "other", "")],
             jobs)
     assert (tmp_path / "other.out").exists() and not (tmp_path / "after.out").exists()
@@ -102,6 +102,7 @@ def test_a_failure_is_told_at_once(tmp_path):
     with open(told, "w") as file, locked(tmp_path) as lock, pytest.raises(StageFailed) as failed:
         Runner(tmp_path, [bad, long], Console(file=file, force_terminal=False), lock, jobs=2).run()
     assert "long failed" not in str(failed.value) and (tmp_path / "long.out").exists()
+    assert f"failed: exit code 3, see {tmp_path}/logs/bad.log\n" in told.read_text()
 
 
 def test_more_stages_may_be_ready_than_threads_are_usual(tmp_path):
