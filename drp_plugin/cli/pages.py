@@ -14,6 +14,7 @@ from drp_plugin import jsonl
 from drp_plugin.cli import _options, page
 from drp_plugin.errors import UserError
 from drp_plugin.inspection import pairwise
+from drp_plugin.inspection.edits import read_edits
 from drp_plugin.inspection.page import write_page
 from drp_plugin.inspection.rows import Statistics, Teachings, find_row, not_reached, readable, rows
 from drp_plugin.llm.ledger import Ledger
@@ -89,9 +90,10 @@ def show(run_dir: Path, row_id: str, messages: bool) -> None:
     row = find_row(run_dir, row_id)
     with Teachings(run_dir) as teachings:
         asked = teachings.of(row) if messages else []
-    click.echo(filled("show.txt.jinja", row=row, asked=asked, style=click.style, colours=_COLOURS,
-                      checks=readable(getattr(row, "verdict", {})), visible=visible,
-                      steps={step.index: step for step in getattr(row, "steps", ())}), nl=False)
+    click.echo(filled("show.txt.jinja", row=row, asked=asked, edit=read_edits(run_dir).get(row.id),
+                      checks=readable(getattr(row, "verdict", {})), style=click.style,
+                      steps={step.index: step for step in getattr(row, "steps", ())},
+                      colours=_COLOURS, visible=visible), nl=False)
 
 
 @click.command(help=page("stats"))
@@ -149,14 +151,11 @@ async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,
     judged = []
     with Ledger(folder / LEDGER) as ledger, terminable():
         client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))
-
-        async def work(pair: pairwise.Pair) -> dict[str, Any]:
-            return await pairwise.judge_pair(pair, client, prompts, settings.sampling)
-
         try:
             with Display("judge", len(pairs), status=client.status) as display:
-                async for result in in_order(pairs, work, active=settings.active,
-                                             window=4 * settings.active):
+                async for result in in_order(pairs, lambda pair: pairwise.judge_pair(
+                        pair, client, prompts, settings.sampling), active=settings.active,
+                        window=4 * settings.active):
                     judged.append(result)
                     display.advance()
         finally:

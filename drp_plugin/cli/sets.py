@@ -41,7 +41,7 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
     written, kept = workspace.init(folder, student=own, **given)
     click.echo(f"{len(written)} files written in {folder}" + bool(kept) * (
         f"; {len(kept)} with other contents were kept, such as {next(iter(kept), None)}: --force "
-        "replaces them"), err=True)
+        "replaces them") + "; the rest is there already" * (not written), err=True)
     if any(c.isspace() for c in str(folder.resolve())):
         click.echo("note: torchrun cannot start a YAML whose path has spaces", err=True)
     for path in written:

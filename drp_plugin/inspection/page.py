@@ -15,6 +15,7 @@ from typing import IO, Any
 
 from drp_plugin.inspection.edits import written
 from drp_plugin.inspection.rows import Statistics, Teachings, not_reached, readable, rows
+from drp_plugin.jsonl import encodable
 from drp_plugin.mathml import FORMULA, formulas, framed, island, typeset
 from drp_plugin.records import Action, Pruned, Reject
 from drp_plugin.redact import visible
@@ -68,9 +69,7 @@ def write_page(run_dir: Path, file: IO[str], *, limit: int | None = None, messag
 
 
 def _json(value: Any) -> str:
-    # without lone surrogates, which no UTF-8 holds
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(
-        "utf-8", "replace").decode()
+    return encodable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
 
 
 def _line(row: Pruned | Reject, names: dict[str, int]) -> list[Any]:

@@ -12,12 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions, Edit, check_edit, read_edits, written
 from drp_plugin.inspection.rows import find_row, readable
+from drp_plugin.llm.ledger_disk import lock
 from drp_plugin.records import Reject
 from drp_plugin.run_dir import EDITS
 from drp_plugin.thinking import Unfit
@@ -26,27 +25,30 @@ _MOST = 4 << 20  # Bytes of a decision
 
 
 def decide(decisions: Decisions, given: dict[str, Any]) -> dict[str, Any]:
-    """Save a decision (`action` None takes one back), the file as a whole; returns the checks of an
-    edited text. Raises UserError for one that fits no row of the run."""
+    """Save a decision (`action` None takes one back) and keep what other processes save; returns
+    the checks of an edited text. Raises UserError for a decision that fits no row of the run."""
     run_dir, id_ = decisions.run_dir, str(given.get("id"))
-    edits = read_edits(run_dir)
-    edits.pop(id_, None)
+    edit = None if given.get("action") is None else Edit.model_validate(given)
     answer: dict[str, Any] = {}
-    if given.get("action") is not None:
-        edit = edits[id_] = Edit.model_validate(given)
+    if edit is not None:
+        row = find_row(run_dir, edit.id)
+        if row.id != edit.id:  # an end of it
+            raise UserError(f"no row has the id {edit.id!r}", file=run_dir)
         if edit.response is not None:
-            row = find_row(run_dir, edit.id)
             answer["checks"] = readable(check_edit(
                 decisions.unpruned(row) if isinstance(row, Reject) else row, edit.response,
                 decisions.options, decisions.count))
-    jsonl.write(run_dir / EDITS, edits.values())
+    with open(run_dir / f".{EDITS}.lock", "a") as held:
+        lock(held.fileno(), f"it saves a decision in {run_dir}")
+        others = [other for other in read_edits(run_dir).values() if other.id != id_]
+        jsonl.write(run_dir / EDITS, [*others, edit] if edit else others)
     return answer
 
 
 def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServer, str]:
     """A server of the page that is not running yet, and the page's address. Raises UserError."""
     decisions = Decisions(run_dir)  # fails at once if edits.jsonl cannot be used
-    lock, token = threading.Lock(), secrets.token_urlsafe(24)
+    turn, token = threading.Lock(), secrets.token_urlsafe(24)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -69,10 +71,10 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
             else:
                 try:
                     given = jsonl.loads(self.rfile.read(int(size)))
-                    with lock:
+                    with turn:
                         answer = decide(decisions, given)
                     self._send(200, answer)
-                except (Unfit, UserError, ValidationError, ValueError, AttributeError) as error:
+                except (Unfit, UserError, ValueError, AttributeError) as error:
                     self._send(400, {"error": str(error).splitlines()[0]})
                 except OSError as error:
                     self._send(500, {"error": f"it cannot be written: {error.strerror}"})
@@ -102,5 +104,4 @@ def server(run_dir: Path, page: bytes, port: int = 0) -> tuple[ThreadingHTTPServ
         made = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     except OSError as error:
         raise UserError(f"--port {port}: {error.strerror}", fix="Give another one") from None
-    made.daemon_threads = True
     return made, f"http://127.0.0.1:{made.server_port}/{token}/"

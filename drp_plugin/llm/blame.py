@@ -72,7 +72,7 @@ def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None 
     text = redact(f"HTTP {status}: {said}" if status else str(said))[:500]
     if named and named.lower() not in text.lower():
         text = f"{text} [{redact(named)[:80]}]"
-    return Said(status, words, text, _wait(error, headers), str(error.get("param") or ""))
+    return Said(status, words, text, _wait(error, headers or {}), str(error.get("param") or ""))
 
 
 def _leaves(value: Any, depth: int = 0) -> Iterator[str]:
@@ -87,10 +87,10 @@ def _leaves(value: Any, depth: int = 0) -> Iterator[str]:
         yield str(value)[:2000]
 
 
-def _wait(error: dict[str, Any], headers: Mapping[str, str] | None) -> float | None:
+def _wait(error: dict[str, Any], headers: Mapping[str, str]) -> float | None:
     """The wait that a provider asks for, in its headers or in Gemini's RetryInfo, in seconds."""
     for header, unit in (("retry-after-ms", 1000), ("retry-after", 1)):
-        if (found := seconds((headers or {}).get(header))) is not None:
+        if (found := seconds(headers.get(header), headers.get("date"))) is not None:
             return found / unit
     details = error.get("details")
     for detail in details if isinstance(details, list) else []:

@@ -139,14 +139,15 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
             if puts:
                 self._commit([row for rows, _ in puts for row in rows])
         except BaseException as caught:
-            error = refusal(caught, self.path) if isinstance(caught, sqlite3.Error) else caught
+            error = caught
         for _, done in puts:
             # a caller that was cancelled: its answer is stored nevertheless
             with contextlib.suppress(InvalidStateError):
                 done.set_result(None) if error is None else done.set_exception(error)
 
     def _commit(self, rows: list[_Stored]) -> None:
-        with self._writer:  # commits; at an error it rolls back
+        with self._guarded(), self._writer:  # commits; at an error it rolls back
+            self.path.stat()  # SQLite would go on in a file that was moved or deleted
             self._writer.execute("BEGIN IMMEDIATE")
             self._writer.executemany("INSERT OR IGNORE INTO replies VALUES (?,?,?,?)", rows)
 
@@ -167,10 +168,10 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
-        """What SQLite refuses, or a damaged value, is one line for the user."""
+        """What SQLite or the disk refuses, or a damaged value, is one line for the user."""
         try:
             yield
-        except (sqlite3.Error, ValueError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:
             raise refusal(error, self.path) from None
 
     def set_aside(self, key: str) -> None:

@@ -19,8 +19,9 @@ LONGEST_WAIT_S = 300.0  # Whatever a header says: after so long it tries again
 _FIRST_PAUSE_S = 0.05
 
 
-def seconds(text: str | None) -> float | None:
-    """A header's duration (`20ms`, `1m30s`, `0.5`) or HTTP date in seconds from now, or None."""
+def seconds(text: str | None, date: str | None = None) -> float | None:
+    """A header's duration (`20ms`, `1m30s`, `0.5`) or HTTP date in seconds from now, or None. It is
+    now what the server's own `date` says, if it sent one: the clock here may be wrong."""
     text = (text or "")[:100]
     try:
         found = float(text)
@@ -30,7 +31,8 @@ def seconds(text: str | None) -> float | None:
     if parts and _DURATION.sub("", text).strip() == "":
         return sum(float(n) * _UNIT_S[unit] for n, unit in parts)
     try:
-        return max(0.0, parsedate_to_datetime(text).timestamp() - time.time())
+        now = parsedate_to_datetime(date).timestamp() if date else time.time()
+        return max(0.0, parsedate_to_datetime(text).timestamp() - now)
     except (ValueError, TypeError, OverflowError):
         return None
 
@@ -102,7 +104,7 @@ class Limiter:
         allowed = []
         for what, each in (("requests", 1.0), ("tokens", max(1.0, self._mean_tokens))):
             left = seconds(headers.get(f"x-ratelimit-remaining-{what}"))
-            renew = seconds(headers.get(f"x-ratelimit-reset-{what}"))
+            renew = seconds(headers.get(f"x-ratelimit-reset-{what}"), headers.get("date"))
             if left is not None and renew is not None:
                 allowed.append((left / each, min(renew, LONGEST_WAIT_S)))
         left, renew = min(allowed, default=(0.0, -1.0))

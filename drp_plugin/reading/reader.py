@@ -216,8 +216,8 @@ def traces(source: str | Path | Reader) -> Iterator[Trace | Reject]:
         rejected.add(result.reason)
         yield result
     if not usable:
-        what, fields = ("trace", '"question" and "response"') if reader.answers else (
-            "question", '"question"')
+        what, fields = ("trace", '"question" and "response" (drp generate samples the response)'
+                        ) if reader.answers else ("question", '"question"')
         raise UserError(f"holds no usable {what}: {first_problem}", file=reader.path, fix=(
             "Give JSONL (a row a line), a JSON array, CSV or Parquet"
             if rejected == {Reason.NOT_JSON}

@@ -164,7 +164,8 @@ class Tally:
             "steps_per_row": round(self.steps / self.pruned, 2) if self.pruned else None,
             "actions": dict(sorted(self.actions.items())),
             **self.used.model_dump(exclude={"keys", "cost_usd"}),
-            "cost_usd": _rounded(self.used.cost_usd), "balanced": self.balanced}
+            "cost_usd": self.used.cost_usd and round(self.used.cost_usd, 6),
+            "balanced": self.balanced}
 
     def line(self) -> str:
         text = f"{self.rows} rows = {self.pruned} pruned + {self.rejected} rejected"
@@ -177,10 +178,6 @@ class Tally:
             text += f"; tokens {self.tokens_before:,} → {self.tokens_after:,} ({change} %)"
         cost = self.used.cost_usd
         return f"{text}; {self.used.requests:,} requests{'' if cost is None else f'; ${cost:,.4f}'}"
-
-
-def _rounded(cost: float | None) -> float | None:
-    return None if cost is None else round(cost, 6)
 
 
 @contextlib.contextmanager
@@ -198,6 +195,7 @@ def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Itera
     totals = ledger.totals()
     jsonl.write_json(run_dir / SUMMARY, {
         **written.summary(),
-        "paid": {"requests": totals.replies, "cost_usd": _rounded(totals.cost_usd)},
+        "paid": {"requests": totals.replies,
+                 "cost_usd": totals.cost_usd and round(totals.cost_usd, 6)},
         **{k: settings[k] for k in ("command", "teacher", "decompose", "tokenizer", "prompts_hash")
            if k in settings}})

@@ -40,10 +40,10 @@ class Substitute:
         return re.sub(r"[^a-z0-9]+", "_", Path(self.model).name.lower()).strip("_")
 
     def put(self, text: str) -> str:
-        text = text.replace(f": {_PAPER}", f": {_scalar(self.model)}")
-        text = text.replace(Path(_PAPER).name, Path(self.model).name)
-        text = re.sub(r"^template: .*$", f"template: {self.template}", text, flags=re.MULTILINE)
-        return text.replace("qwen7b", self.name)
+        new = {f": {_PAPER}": f": {_scalar(self.model)}", _PAPER: self.model,
+               Path(_PAPER).name: Path(self.model).name, "qwen7b": self.name}
+        text = re.sub("|".join(map(re.escape, new)), lambda found: new[found[0]], text)  # at once
+        return re.sub(r"(?m)^template: .*$", lambda _: f"template: {_scalar(self.template)}", text)
 
 
 def own_student(model: str, template: str | None) -> Substitute:
@@ -59,8 +59,10 @@ def own_student(model: str, template: str | None) -> Substitute:
                                 file=model, fix="--student takes a model's folder or its hub name")
         model = str(folder.resolve())
     student = Substitute(model, template)
-    if not student.name:
-        raise UserError(f"--student {model!r} has no name to call files by")
+    usable = re.fullmatch(r"(?a)/.+|[\w.-]+/[\w.-]+", model) and model.isprintable()
+    if not (student.name and usable):
+        raise UserError(f"--student {model!r} is no name to call files by",
+                        fix="Give a model's folder, or its hub name OWNER/MODEL")
     family(template, model)
     return student
 

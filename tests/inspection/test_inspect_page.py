@@ -8,6 +8,7 @@ import json
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions, check_edit, read_edits
 from drp_plugin.inspection.page import write_page
 from drp_plugin.inspection.rows import Statistics, Teachings, rows
+from drp_plugin.inspection.serving import decide
 from drp_plugin.pruning import PruneOptions
 from drp_plugin.records import Action, Pruned, Reason, Reject, Revision, Step, Usage
 from drp_plugin.thinking import Unfit
@@ -275,6 +277,30 @@ def test_bad_edits(run_dir: Path, bad: dict[str, object], says: str) -> None:
         decided(run_dir)
 
 
+def test_two_servers_keep_each_others_decisions(tmp_path: Path) -> None:
+    names = [f"r{number}" for number in range(24)]
+    jsonl.write(tmp_path / "pruned.jsonl", map(row, names))
+    servers = [Decisions(tmp_path) for _ in range(4)]  # each as a process of its own has it
+    with ThreadPoolExecutor(4) as pool:
+        made = [pool.submit(decide, servers[at % 4], {"id": name, "action": "reject"})
+                for at, name in enumerate(names)]
+    assert [one.result() for one in made] == [{}] * 24
+    assert set(read_edits(tmp_path)) == set(names)
+    decide(servers[0], {"id": "r1", "action": None})
+    decide(servers[1], {"id": "r2", "action": "accept"})
+    assert read_edits(tmp_path).keys() == set(names) - {"r1"}
+    assert read_edits(tmp_path)["r2"].action == "accept"
+
+
+@pytest.mark.parametrize("action", ["accept", "reject", "edit"])
+def test_a_decision_on_a_row_that_the_run_has_not_is_refused(run_dir: Path, action: str) -> None:
+    for name in ("gone", "ne"):  # `one` ends with the latter
+        with pytest.raises(UserError, match="no row has the id"):
+            decide(Decisions(run_dir), {"id": name, "action": action,
+                                        "response": "<think>\na\n</think>\n\n5"})
+    assert not (run_dir / "edits.jsonl").exists()
+
+
 @pytest.mark.skipif(not shutil.which("node"), reason="needs node")
 def test_the_script_parses(tmp_path: Path) -> None:
     script = Path(__file__).parents[2] / "drp_plugin" / "inspection" / "page.js"
@@ -302,6 +328,12 @@ def test_show_prints_a_row_and_stats_the_run(run_dir: Path) -> None:
                  "20 → 15 tokens", "--- cost", "--- the pruned response"):
         assert text in shown, text
     assert "rejected in verify, longer" in said("show", str(run_dir), "bad")
+    assert "decided by hand" not in shown
+    edit(run_dir, {"id": "one", "action": "accept", "response": "By hand: 5."},
+         {"id": "two", "action": "reject"}, {"id": "bad", "action": "accept"})
+    for name, text in (("one", "accept\nBy hand: 5."), ("two", "reject\nThis row is left out"),
+                       ("bad", "accept\nThis row goes into the set")):
+        assert f"--- decided by hand: {text}" in said("show", str(run_dir), name)
     evil = said("show", str(run_dir), EVIL[-9:])
     assert "\u202e" not in evil and "U+202E" in evil
     for wrong in ("nobody", "o"):  # `two` alone ends with the latter

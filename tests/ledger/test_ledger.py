@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -39,6 +40,26 @@ def test_the_first_answer_stays(path):
         ledger.put(Entry("k", {"n": 1}))
         ledger.put(Entry("k", {"n": 2}))
         assert ledger.get("k") == {"n": 1} and len(ledger) == 1
+
+
+@pytest.mark.parametrize("gone", ["deleted", "moved", "alone"])
+def test_nothing_is_stored_where_nobody_can_find_it(tmp_path, gone):
+    """SQLite writes on into a file without a name, and says that all is well."""
+    folder = tmp_path / "run"
+    with Ledger(folder / "ledger.sqlite") as ledger:
+        ledger.put(Entry("k", {"n": 1}))
+        if gone == "deleted":
+            shutil.rmtree(folder)
+        elif gone == "moved":
+            folder.rename(tmp_path / "elsewhere")
+        else:
+            (folder / "ledger.sqlite").unlink()
+        with pytest.raises(UserError, match=r"ledger.sqlite: cannot be written .*put them back"):
+            ledger.put(Entry("l", {"n": 2}))
+        if gone == "moved":
+            (tmp_path / "elsewhere").rename(folder)
+            ledger.put(Entry("l", {"n": 2}))
+            assert ledger.totals().replies == 2
 
 
 def test_keys_depend_on_everything_but_the_order():

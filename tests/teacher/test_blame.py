@@ -256,6 +256,14 @@ def test_durations_dates_and_nonsense_of_headers():
     assert seconds("1m30s") == 90 and seconds("20ms") == 0.02 and seconds("0") == 0
     assert 50 < seconds(formatdate(time.time() + 60, usegmt=True)) <= 60
     assert seconds("Wed, 21 Oct 2015 07:28:00 GMT") == 0
+    # a clock that is a day ahead, or behind: the server's own counts
+    for away in (-86_400, 86_400):
+        date = formatdate(time.time() + away, usegmt=True)
+        then = formatdate(time.time() + away + 60, usegmt=True)
+        assert seconds(then, date) == 60 and seconds("7", date) == 7
+        said = read_error(429, {}, {"retry-after": then, "date": date})
+        assert said.after_s == 60
+    assert seconds(then, "yesterday") is None, "then it waits as if none was named"
     for text in ("inf", "nan", "-inf", "soon", "", None, "x" * 10_000, "1e999", "Wed, 99 Oct"):
         assert seconds(text) is None
 

@@ -13,8 +13,9 @@ import yaml
 from checkout import script
 from click.testing import CliRunner
 
+from drp_plugin.errors import UserError
 from drp_plugin.resources import resource
-from drp_plugin.training.workspace import init
+from drp_plugin.training.workspace import init, own_student
 
 CONFIGS = resource("llamafactory_configs")
 TRAIN = sorted(str(p.relative_to(CONFIGS)) for p in CONFIGS.rglob("*.yaml")
@@ -155,6 +156,33 @@ def test_init_fills_in_every_path(tmp_path):
         assert "llamafactory_configs" not in path.read_text().replace(str(work), "")
 
 
+@pytest.mark.parametrize("name", [
+    "me/r1-qwen7b", "you/DeepSeek-R1-Distill-Qwen-7B-v2", "they/Llama-8B", "folders/qwen7b: 🎉 é"])
+def test_a_student_is_written_by_its_whole_name(tmp_path, name):
+    folder = tmp_path / name
+    if name.startswith("folders"):
+        folder.mkdir(parents=True)
+        for file in ("config.json", "tokenizer_config.json"):
+            (folder / file).write_text("{}")
+        name = str(folder)
+    written, _ = init(tmp_path / "w", student=own_student(name, "deepseekr1"))
+    named = 0
+    for path in written:
+        text = path.read_text()
+        assert "deepseek-ai/" not in text or path.suffix != ".yaml", path
+        settings = yaml.safe_load(text) if path.suffix == ".yaml" else {}
+        for key in ("model_name_or_path", "model"):
+            assert settings.get(key, name) == name, path
+            named += key in settings
+    assert named > 10
+
+
+@pytest.mark.parametrize("name", ["a/b c", "a/b@main", "a/🎉", "a/b: c", "a/b\n", "a/\x1b[31m"])
+def test_what_is_no_models_name_is_refused(name):
+    with pytest.raises(UserError, match="is no name to call files by. Give a model's folder"):
+        own_student(name, "deepseekr1")
+
+
 def test_init_in_a_folder_that_is_named_like_ours(tmp_path):
     work = tmp_path / "recipes" / "llamafactory_configs" / "w"
     init(work)
@@ -189,7 +217,7 @@ def test_init_takes_local_models_and_leaves_edited_files_alone(tmp_path):
     small = yaml.safe_load((tmp_path / "w" / "drp_qwen1_5b.yaml").read_text())
     assert small["model_name_or_path"].startswith("deepseek-ai/")
     assert CliRunner().invoke(command, arguments).stderr.startswith(
-        f"0 files written in {tmp_path / 'w'}\n"), "of the same contents there is nothing to say"
+        f"0 files written in {tmp_path / 'w'}; the rest is there already\n")
     path.write_text("mine: true\n")
     done = CliRunner().invoke(command, arguments)
     assert f"; 1 with other contents were kept, such as {path}: --force replaces" in done.stderr
