@@ -134,7 +134,8 @@ def detectable(before: Sequence[float], after: Sequence[float],
         square = max(change, noise + change / 2) if single else \
             noise + max(change ** 2, change / 8)
         needed = Z95 * math.sqrt(square) + _Z80 * math.sqrt(max(0.0, square - change ** 2))
-        return (n - single / change) * change ** 2 >= needed ** 2
+        # of five problems no exact p is below 5 %
+        return n > 5 and (n - single / change) * change ** 2 >= needed ** 2
 
     return _turn(1e-9, 1.0, shown)[1]
 

@@ -29,11 +29,12 @@ def mean(values: Sequence[float]) -> float:
 
 def at_budgets(scored: Scored) -> dict[int, float]:
     """Accuracy by budget, for the budgets that generation did not itself cut short."""
-    told, cap = scored.task.told, math.inf
-    if any(m.full.truncated for samples in scored.measured for m in samples):
-        caps = (told.get("cutoff") if told.get("stop_at_cutoff") else None,
-                scored.task.protocol.max_new_tokens)
-        cap = min((c for c in caps if c), default=cap)
+    told, every = scored.task.told, [m.full for samples in scored.measured for m in samples]
+    caps = (told.get("cutoff") if told.get("stop_at_cutoff") else None,
+            scored.task.protocol.max_new_tokens)
+    # a limit that is not known is not below the longest completion
+    cap = min((c for c in caps if c), default=max(r.tokens for r in every)) if any(
+        r.truncated for r in every) else math.inf
     return {budget: mean([mean([float(m.within[i]) for m in ms]) for ms in scored.measured])
             for i, budget in enumerate(BUDGETS) if budget <= cap}
 

@@ -117,7 +117,7 @@ def lengths(scored: Sequence[Scored], cutoff: int | None) -> Picture | None:
         axes.set(xlabel=f"normalised length (1 is {limit:,} tokens)", ylabel="density")
 
     what = f"the cutoff of {cutoff:,} tokens" if cutoff else f"the longest completion ({limit:,})"
-    return _panels("figure3", scored if limit else [], scored, panel, what=what)
+    return _panels("figure3", scored if limit > 1 else [], scored, panel, what=what)
 
 
 def _density(values: Any, grid: Any) -> Any:

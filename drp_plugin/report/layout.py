@@ -24,7 +24,7 @@ TEXTS = resources.table("report_texts.yaml")
 _HEAD, _TAIL = 1_500, 2_500
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
           "→": r"$\to$", "−": "$-$", "–": "--", "≥": r"$\ge$", "Δ": r"$\Delta$",
-          **{c: f"\\{c}" for c in "&%$#_{}"},
+          **{c: f"\\{c}" for c in "&%$#_{}"}, **{c: f"${c}$" for c in "<>|"},
           **{c: f"{{{c}}}" for c in "[]*"}}  # which belong to the command before them, such as \\
 # a formula at the start of a spreadsheet's cell, for any separator
 _FORMULA = re.compile(r"(^|[;,|])(\s*)(?=[=@+\-＝＠＋－])")

@@ -38,9 +38,8 @@ class ResultRow(Record):
     accuracy_high: float
     accuracy_se: float | None
     spread: float | None
-    pass_at: tuple[float, ...]  # Unbiased pass@1 to pass@k; empty for one sample a problem
-    majority: float | None
-    """Share of problems whose most frequent answer is right, ties by chance; None for one."""
+    pass_at: tuple[float, ...]  # Unbiased pass@1 to pass@k of a run; empty for one sample a problem
+    majority: float | None  # Share of problems whose most frequent answer in a run is right
     tokens: float
     think_tokens: float
     tokens_right: float | None
@@ -152,21 +151,21 @@ def row(scored: Scored, cutoff: int | None, tokenizer: str) -> ResultRow:
 
 def _sampled(scored: Scored, problems: Sequence[Sequence[Reading]],
              shares: Sequence[float]) -> dict[str, Any]:
-    sizes, counts = scored.task.sizes, [len(s) for s in problems]
-    found = {"repeats": max(counts, default=0), "runs": len(sizes), "spread": None, "pass_at": (),
-             "accuracy_se": stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else None,
-             "majority": None}
-    least = min(counts, default=0)
-    if least < 2:
-        return found
+    # each problem's samples by run: those of several seeds are no samples of one model
+    own = [[s[a:b] for a, b in itertools.pairwise(itertools.accumulate(sample.sizes, initial=0))]
+           for s, sample in zip(problems, scored.task.samples, strict=True)]
+    runs, least = len(scored.task.origin), min((len(s) for each in own for s in each), default=0)
     # between runs if several were pooled, else between the samples of the one
-    ends = list(itertools.accumulate(sizes if len(sizes) > 1 else [1] * least, initial=0))
-    return found | {
-        "spread": stdev(mean([share(s[a:b]) for s in problems])
-                        for a, b in itertools.pairwise(ends)),
-        "pass_at": tuple(mean([statistics.pass_at(sum(bool(r.correct) for r in s), len(s), j)
-                               for s in problems]) for j in range(1, least + 1)),
-        "majority": mean([majority(s, scored.task.column) for s in problems])}
+    parts = own if runs > 1 else [[s[i:i + 1] for i in range(least)] for s in problems]
+    spread = [mean([share(s) for s in part]) for part in zip(*parts, strict=True)]
+    return {"repeats": max(map(len, problems), default=0), "runs": runs,
+            "accuracy_se": stdev(shares) / math.sqrt(len(shares)) if len(shares) > 1 else None,
+            "spread": stdev(spread) if len(spread) > 1 else None,
+            "pass_at": tuple(mean([mean([statistics.pass_at(
+                sum(bool(r.correct) for r in s), len(s), j) for s in each]) for each in own])
+                for j in range(1, least + 1) if least > 1),
+            "majority": mean([mean([majority(s, scored.task.column) for s in each])
+                              for each in own]) if least > 1 else None}
 
 
 def majority(samples: Sequence[Reading], task: str) -> float:
@@ -179,9 +178,8 @@ def majority(samples: Sequence[Reading], task: str) -> float:
         if reading.extracted is not None and not reading.correct:
             text = reading.extracted
             votes[next((v for v in votes if v == text or equal(text, v, task)), text)] += 1
-    most = max([right, *votes.values()])
-    leaders = [right, *votes.values()].count(most)
-    return 1 / leaders if right == most > 0 else 0.0
+    counts = [right, *votes.values()]
+    return 1 / counts.count(right) if right == max(counts) > 0 else 0.0
 
 
 def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | None:
@@ -196,8 +194,8 @@ def compare(before: Scored, after: Scored, cutoff: int | None) -> Comparison | N
     long_one, long_two = ([mean([r.tokens for r in s]) for s in side] for side in sides)
     samples = (max(map(len, sides[0])), max(map(len, sides[1])))
     cells = Counter((bool(a[0].correct), bool(b[0].correct)) for a, b in pairs)
-    # differences in the share of right samples, in whole steps of their common denominator
-    unit = math.lcm(*map(len, itertools.chain(*sides)))
+    # differences of shares in whole steps; rounded where ragged samples have a huge denominator
+    unit = min(math.lcm(*map(len, itertools.chain(*sides))), 5_040)
     p = statistics.sign_flip([round(unit * (y - x)) for x, y in zip(one, two, strict=True)])
     accuracy, tokens = (mean(one), mean(two)), (mean(long_one), mean(long_two))
     change = statistics.paired_difference(one, two, samples)

@@ -23,7 +23,6 @@ class TaskRun(NamedTuple):
     told: dict[str, Any]
     file: Path
     origin: tuple[dict[str, str], ...]  # What each run recorded of itself
-    sizes: tuple[int, ...]  # Completions of a problem in each run
 
 
 def read_runs(arguments: Iterable[str]) -> list[TaskRun]:
@@ -148,8 +147,7 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
     told = kept[0].told if kept else {}
     return TaskRun("", "", task, tuple(kept), conditions_of(task, results, len(kept), told),
                    re.sub(r"_(?:answer|sampled|tale|thinkprune|nothinking)$", "", task), told, file,
-                   (provenance_of(results, told, file.name.partition("_samples_")[0]),),
-                   (max((len(s.completions) for s in kept), default=0),))
+                   (provenance_of(results, told, file.name.partition("_samples_")[0]),))
 
 
 def _pooled(parts: Sequence[TaskRun]) -> Any:
@@ -173,8 +171,8 @@ def _pooled(parts: Sequence[TaskRun]) -> Any:
                             "of one model does not. Give such a run once")
     by_doc = [{s.doc: s for s in part.samples} for part in parts]
     samples = tuple(_joined([part[s.doc] for part in by_doc], "completions", "backend_tokens",
-                            "ended") for s in first.samples)
-    return _joined(parts, "origin", "sizes")._replace(samples=samples)
+                            "ended", "sizes") for s in first.samples)
+    return _joined(parts, "origin")._replace(samples=samples)
 
 
 def _joined(parts: Sequence[Any], *fields: str) -> Any:

@@ -32,7 +32,7 @@ def task_order(tasks: Sequence[str]) -> list[str]:
 
 
 def percent(change: float) -> str:
-    return f"{change:+.0%}".replace("+0%", "0%").replace("-0%", "0%")
+    return f"{change:+z.0%}".replace("+0%", "0%") if math.isfinite(change) else "–"
 
 
 def span(low: float, high: float) -> str:
@@ -40,7 +40,8 @@ def span(low: float, high: float) -> str:
 
 
 def p_text(p: float) -> str:
-    return f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
+    digits = 6 if abs(p - 0.05) < 0.0006 else 2  # so that its side of 5 % is seen
+    return f"p = {p:.{digits}g}" if p >= 0.001 else "p < 0.001"
 
 
 def main_table(rows: Sequence[ResultRow], comparisons: Sequence[Comparison], cutoff: int | None,
@@ -180,9 +181,9 @@ def comparison_table(mine: Sequence[Comparison], whole: Iterable[Comparison]) ->
     lines = []
     for c in mine:
         other = others.get(c.key)
-        small = [f"Holm {c.p_holm:.2g}"] if c.p_holm != c.p else []
+        small = [f"Holm {p_text(c.p_holm)}"] if c.p_holm != c.p else []
         if other is not None and turned(c, other):
-            small.append(f"without cutoff {p_text(other.p)}")
+            small.append(f"without cutoff {p_text(other.p_holm)}")
         lines.append(figures(c, beside_p="; ".join(small), p_whole=other.p if other else None,
                              tokens_span=span(c.tokens_change_low, c.tokens_change_high)))
     sizes = {c.task: c for c in sorted(mine, key=lambda c: c.detectable, reverse=True)}
@@ -195,17 +196,17 @@ def comparison_table(mine: Sequence[Comparison], whole: Iterable[Comparison]) ->
 
 
 def turned(one: Comparison, other: Comparison) -> bool:
-    """Whether exactly one of the two shows a difference in accuracy at 5 %."""
-    return (one.p < 0.05) != (other.p < 0.05)
+    """Whether they show different differences in accuracy at 5 %, or only one of them any."""
+    return len({c.p_holm < 0.05 and math.copysign(1, c.accuracy_change) for c in (one, other)}) > 1
 
 
 def sample_table(rows: Sequence[ResultRow]) -> Table | None:
     """avg@k with its error, pass@j and majority@k, where problems have several samples."""
-    mine = in_order([r for r in rows if r.pass_at])
+    mine = in_order([r for r in rows if r.repeats > 1])
     if not mine:
         return None
     most = max(len(r.pass_at) for r in mine)
-    steps = [j for j in (2, 4, 8, 16, 32, 64, 128) if j < most] + [most]
+    steps = [j for j in (2, 4, 8, 16, 32, 64, 128) if j < most] + [most] * (most > 1)
     return filled("samples", [figures(r, samples=r.repeats // r.runs, cells=[
         {"share": r.pass_at[j - 1]} if j <= len(r.pass_at) else {} for j in steps])
         for r in mine], [{"j": j} for j in steps])

@@ -6,20 +6,18 @@ It begins with what was found and how sure it is, in a sentence for each method.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from drp_plugin import __version__, jsonl
 from drp_plugin.mathml import STYLE
 from drp_plugin.redact import markdown
 from drp_plugin.report import tables
 from drp_plugin.report.browser import browser, excerpts
+from drp_plugin.report.figures import Picture, draw_all
 from drp_plugin.report.layout import Table, csv_text, filled, finite, rendered, templates
 from drp_plugin.report.regrading import Scored
 from drp_plugin.report.results import Comparison, ResultRow, comparisons, row
 from drp_plugin.report.tables import heading, p_text, percent, span, task_order, turned
-
-if TYPE_CHECKING:
-    from drp_plugin.report.figures import Picture
 
 TITLE = "DRP evaluation report"
 NO_FIGURES = "No figures: matplotlib is not installed (pip install 'drp-plugin[report]')."
@@ -70,8 +68,6 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
     missing = ""
     if figures:
         try:
-            from drp_plugin.report.figures import draw_all
-
             pictures = draw_all(scored, report.rows, report.cutoff)
         except ImportError:
             missing = NO_FIGURES
@@ -100,7 +96,7 @@ def write_report(report: Results, scored: Sequence[Scored], out: Path, *,
     return [out / name for name in contents], missing
 
 
-def _page(report: Results, pictures: "Sequence[Picture]", scored: Sequence[Scored],
+def _page(report: Results, pictures: Sequence[Picture], scored: Sequence[Scored],
           missing: str) -> str:
     """One self-contained HTML page: every text escaped, no script, no network (by its policy)."""
     origins: dict[str, list[dict[str, str]]] = {}
@@ -119,7 +115,7 @@ def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
     """Which of several methods save tokens at no shown loss; a sentence a method, and one for each
     verdict that the cutoff turns. `whole` are the comparisons without a cutoff, if any."""
     if not comparisons:
-        return ["Nothing is compared" + ": no two runs have a problem in common" * (
+        return ["Nothing is compared" + ": no method has a problem in common with its base" * (
             len({r.label for r in rows}) > 1) + ". " + "; ".join(
             f"{r.label}: {r.accuracy:.1%} of {r.n:,} problems of {heading(r.task)} (95 %: "
             f"{r.accuracy_low:.1%} to {r.accuracy_high:.1%}), {r.tokens:,.0f} tokens"
@@ -134,7 +130,7 @@ def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
     for where, before, after, found in compared:
         said.append(f"{where}{after} against {before}: {_tokens(found)}; {_accuracy(found)}.")
         said += [f"The cutoff turns the verdict on {after}'s accuracy on {_set(c)}: "
-                 f"{p_text(c.p)} with it, {p_text(other.p)} without."
+                 f"{_points(c)} with it; {_points(other)} without."
                  for c in found if (other := others.get(c.key)) and turned(c, other)]
     return said
 
@@ -155,10 +151,17 @@ def _summaries(compared: Sequence[tuple[str, str, str, list[Comparison]]]) -> li
 
 def _kind(found: Sequence[Comparison]) -> str:
     sure = [c.accuracy_change for c in found if c.p_holm < 0.05]
-    return ("shorter on every set" if all(c.tokens_change_high < 0 for c in found)
-            else "not shown to be shorter on every set") + (
-        ", less accurate on some" if any(change < 0 for change in sure)
-        else ", more accurate on some" if sure else ", no change in accuracy shown")
+    kinds = ["shorter on every set" if all(c.tokens_change_high < 0 for c in found)
+             else "longer on some" if any(c.tokens_change_low > 0 for c in found)
+             else "not shown to be shorter on every set"]
+    kinds += ["less accurate on some"] * (min(sure, default=0) < 0)
+    kinds += ["more accurate on some"] * (max(sure, default=0) > 0)
+    return ", ".join(kinds + ["no change in accuracy shown"] * (not sure))
+
+
+def _points(c: Comparison) -> str:
+    return (f"{100 * c.accuracy_change:+z.1f} points, {p_text(c.p_holm)}"
+            + " after Holm's correction" * (c.p_holm != c.p))
 
 
 def _tokens(found: Sequence[Comparison]) -> str:
@@ -171,16 +174,13 @@ def _tokens(found: Sequence[Comparison]) -> str:
 
 
 def _accuracy(found: Sequence[Comparison]) -> str:
-    def points(c: Comparison) -> str:
-        chance = p_text(c.p_holm) + (" after Holm's correction" if c.p_holm != c.p else "")
-        return f"{100 * c.accuracy_change:+.1f} points, {chance}"
-
     def limit(c: Comparison) -> str:
-        return f"{c.n:,} problems cannot show less than {100 * c.detectable:.1f} points"
+        return (f"{c.n:,} problem{'s' * (c.n > 1)} cannot show less than "
+                f"{100 * c.detectable:.1f} points")
 
-    shown = [f"{'higher' if c.accuracy_change > 0 else 'lower'} on {_set(c)} ({points(c)})"
+    shown = [f"{'higher' if c.accuracy_change > 0 else 'lower'} on {_set(c)} ({_points(c)})"
              for c in found if c.p_holm < 0.05]
-    rest = {_set(c): f"{points(c)}; {limit(c)}" for c in found if c.p_holm >= 0.05}
+    rest = {_set(c): f"{_points(c)}; {limit(c)}" for c in found if c.p_holm >= 0.05}
     if rest and len(found) > _DETAILED:
         weakest = max((c for c in found if _set(c) in rest), key=lambda c: c.detectable)
         rest = {_listed(list(rest)): f"{_set(weakest)}: {limit(weakest)}"}

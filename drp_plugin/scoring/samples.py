@@ -26,6 +26,7 @@ class Sample(NamedTuple):
     ended: tuple[bool | None, ...]  # Whether each ended by itself, not at a limit, where known
     dataset: str | None
     told: dict[str, Any]  # The protocol, where our own task recorded it
+    sizes: tuple[int, ...]  # How many completions each run gave, where several were pooled
     question: str = ""
     level: str = ""  # Difficulty, if the set has one, e.g. MATH's `Level 5`.
 
@@ -75,8 +76,8 @@ def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
         gold=str("" if (known := gold(value["target"])) is None else known),
         completions=completions, backend_tokens=tuple(m.backend_tokens for m in made),
         ended=tuple(ended(m.finish) for m in made), dataset=own.dataset,
-        told=own.protocol, question=own.question or str(value.get("input") or ""),
-        level="" if level is None else str(level))
+        told=own.protocol, sizes=(len(completions),), level="" if level is None else str(level),
+        question=own.question or str(value.get("input") or ""))
 
 
 def one_repeat(value: dict[str, Any], sample: Sample, repeat: int) -> dict[str, Any]:

@@ -91,6 +91,13 @@ def test_mcnemar_of_many() -> None:
     assert mcnemar(0, 1_200) == 0.0, "too small for a float"
 
 
+@pytest.mark.parametrize("samples", [(1, 1), (8, 8)])
+def test_five_problems_show_nothing(samples: tuple[int, int]) -> None:
+    """All five lost has p = 2/32: no exact test of five problems is below 5 %."""
+    assert detectable([1.0] * 5, [0.0] * 5, samples) == 1.0 and sign_flip([-1] * 5) > 0.05
+    assert detectable([1.0] * 6, [1.0] * 6, samples) < 1.0 and sign_flip([-1] * 6) < 0.05
+
+
 # ---- several samples a problem
 
 def test_one_sample_a_problem_is_wilson() -> None:

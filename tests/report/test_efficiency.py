@@ -49,6 +49,9 @@ def test_budgets_beyond_what_was_generated_are_not_told(write: Writer, counter: 
     cut = scored(write("cut", {"drp_gsm8k": rows}, generation=short), counter)
     assert max(at_budgets(cut)) == 4_000
     assert row(cut, 12_000, "qwen").budget_area is None
+    other = {"do_sample": False}
+    unknown = scored(write("unknown", {"drp_gsm8k": rows}, generation=other), counter)
+    assert max(at_budgets(unknown)) == 6_000, "the limit is not told; the longest has 6,001 tokens"
 
 
 def test_area_over_the_log_of_budgets(write: Writer, counter: TokenCounter,

@@ -230,7 +230,7 @@ def test_methods_without_a_common_problem_are_named(write: Writer, counter: Toke
     assert "Far has no problem of GSM8K that the first method has" in caution
     report = made([f"Base={base}", f"Far={far}"], counter)
     assert report.headline[0].startswith(
-        "Nothing is compared: no two runs have a problem in common. Base:")
+        "Nothing is compared: no method has a problem in common with its base. Base:")
 
 
 def recorded(rows: list[dict], **protocol) -> list[dict]:

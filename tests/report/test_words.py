@@ -14,6 +14,7 @@ from drp_plugin.report import Results, make_report, read_runs, score_run, write_
 from drp_plugin.report.browser import excerpts
 from drp_plugin.report.layout import Cell, Column, Line, Table, csv_text, rendered
 from drp_plugin.report.regrading import Scored
+from drp_plugin.report.tables import p_text, turned
 from drp_plugin.tokens import TokenCounter
 
 from .conftest import Writer, completion, documents
@@ -78,7 +79,7 @@ def test_several_methods_are_summed_up_first(write: Writer, counter: TokenCounte
         "Against Base, shorter on every set, no change in accuracy shown: Shorter and Brief; "
         "shorter on every set, more accurate on some: Better; "
         "shorter on every set, less accurate on some: Worse; "
-        "not shown to be shorter on every set, no change in accuracy shown: Longer.")
+        "longer on some, no change in accuracy shown: Longer.")
     assert not report_of(runs[:3], counter).headline[0].startswith("Against")
 
 
@@ -92,10 +93,61 @@ def test_both_verdicts_where_the_cutoff_turns_one(write: Writer, counter: TokenC
             f"DRP={write('drp', {'drp_gsm8k': rows})}"]
     report = report_of(runs, counter, 500)
     assert report.headline[1] == ("The cutoff turns the verdict on DRP's accuracy on GSM8K: "
-                                  "p = 0.031 with it, p = 1 without.")
+                                  "-20.0 points, p = 0.031 with it; +0.0 points, p = 1 without.")
     table = next(t for t in report.tables if t.name == "comparisons")
     assert "without cutoff p = 1" in table.lines[0].cells[6].small
     assert len(report_of(runs, counter, 12_000).headline) == 1
+
+
+def test_a_verdict_is_that_of_the_corrected_p(write: Writer, counter: TokenCounter) -> None:
+    """Of four methods none is shown to differ, with the cutoff or without: none is turned."""
+    rows = documents(30, set(), 20)
+    for sample in rows[:6]:
+        long = "<think>" + "a " * 900
+        sample["filtered_resps"] = sample["filtered_resps"].replace("<think>", long)
+    runs = [f"{name}={write(name, {'drp_gsm8k': given})}" for name, given in (
+        ("Base", documents(30, set(), 20)), ("A", rows), ("B", documents(30, {1}, 20)),
+        ("C", documents(30, {2}, 20)), ("D", documents(30, {3}, 20)))]
+    report = report_of(runs, counter, 500)
+    assert report.comparisons[0].p < 0.05 < report.comparisons[0].p_holm
+    assert not any("turns" in said for said in report.headline)
+
+
+def test_a_verdict_that_changes_its_sign_is_turned(write: Writer, counter: TokenCounter) -> None:
+    runs = [f"{name}={write(name, {'drp_gsm8k': documents(10, set(), 5)})}" for name in "AB"]
+    (c, *_) = report_of(runs, counter).comparisons
+    up, down, none = (c.model_copy(update={"p_holm": p, "accuracy_change": change})
+                      for p, change in ((0.01, 0.2), (0.01, -0.2), (0.05, 0.2)))
+    assert turned(up, down) and turned(up, none) and turned(none, down)
+    assert not turned(up, up) and not turned(none, none.model_copy(update={"accuracy_change": -1}))
+
+
+@pytest.mark.parametrize(("p", "said"), [
+    (0.05, "p = 0.05"), (0.0496, "p = 0.0496"), (0.04996, "p = 0.04996"), (0.0504, "p = 0.0504"),
+    (0.044, "p = 0.044"), (0.0009, "p < 0.001"), (1.0, "p = 1"), (0.125, "p = 0.12")])
+def test_p_is_never_rounded_across_5_percent(p: float, said: str) -> None:
+    assert p_text(p) == said
+
+
+def test_less_and_more_accurate_are_both_told(write: Writer, counter: TokenCounter) -> None:
+    """On one set worse, on the other better."""
+    half, all_but_one = set(range(20)), set(range(1, 40))
+    runs = []
+    for name, one, two in (("Base", half, half), ("Mixed", set(), all_but_one),
+                           ("Same", half, half), ("Equal", half, half)):
+        folder = write(name, {"drp_gsm8k": documents(40, one, 20, 5),
+                              "drp_math500": documents(40, two, 20, 5)})
+        runs.append(f"{name}={folder}")
+    said = report_of(runs, counter).headline[0]
+    assert "less accurate on some, more accurate on some: Mixed" in said
+
+
+def test_runs_of_several_students_are_not_said_to_share_nothing(
+        write: Writer, counter: TokenCounter) -> None:
+    runs = [f"{name}={write(name[0], {'drp_gsm8k': documents(4, {1}, 5)})}"
+            for name in ("7B/A", "1B/B")]
+    (said,) = report_of(runs, counter).headline
+    assert said.startswith("Nothing is compared: no method has a problem in common with its base.")
 
 
 def test_one_method_alone_is_told_as_such(write: Writer, counter: TokenCounter) -> None:
@@ -184,6 +236,8 @@ def test_latex() -> None:
     evil = Line((Cell("\\input{/etc/passwd}$^~#"), Cell("")))
     hostile = rendered(TABLE._replace(lines=(evil,)), "tex")
     assert r"\textbackslash{}input\{/etc/passwd\}\$\textasciicircum{}\textasciitilde{}\#" in hostile
+    small = rendered(TABLE._replace(lines=(Line((Cell("a|b"), Cell("1", "p < 0.001"))),)), "tex")
+    assert "a$|$b" in small and "p $<$ 0.001" in small, "TeX's first fonts have other signs there"
 
 
 def test_markdown_keeps_small_print() -> None:
