@@ -37,3 +37,14 @@ def rows_of(run: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict
 def everything_written(folder: Path) -> bytes:
     """All bytes below a folder."""
     return b"".join(f.read_bytes() for f in sorted(folder.rglob("*")) if f.is_file())
+
+
+def batch(provider, data, run, kind, *more):
+    url = provider.url if kind == "openai" else provider.gemini_url
+    return ("prune", data, "-o", run, "--teacher", f"{kind}:rules", "--base-url", url, "--batch",
+            "--poll", "0.02", *more)
+
+
+def unbatched(command):
+    """The command of a batch run as one of live requests."""
+    return [a for a in command if a != "--batch"]

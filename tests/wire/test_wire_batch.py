@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -12,20 +11,14 @@ import time
 
 import pytest
 from provider import Provider
-from small_runs import rows_of, traces
-from starlette.responses import JSONResponse, Response
+from small_runs import batch, rows_of, traces, unbatched
+from starlette.responses import JSONResponse
 
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
 from drp_plugin.records import Usage
 
 both = pytest.mark.parametrize("kind", ["openai", "gemini"])
-
-
-def batch(provider, data, run, kind, *more):
-    url = provider.url if kind == "openai" else provider.gemini_url
-    return ("prune", data, "-o", run, "--teacher", f"{kind}:rules", "--base-url", url, "--batch",
-            "--poll", "0.02", *more)
 
 
 @both
@@ -36,14 +29,14 @@ def test_batch_and_live_give_the_same_and_answer_for_each_other(tmp_path, drp, r
         ran = drp(*command)
         assert ran.code == 0, ran.err
         assert provider.received == 0 and len(provider.batches) == 2, "decompose, then revise"
-        live = [a for a in batch(provider, data, tmp_path / "live", kind) if a != "--batch"]
+        live = unbatched(batch(provider, data, tmp_path / "live", kind))
         assert drp(*live).code == 0
         for file in ("pruned.jsonl", "rejects.jsonl"):
             assert ((tmp_path / "batch" / file).read_bytes()
                     == (tmp_path / "live" / file).read_bytes())
         asked = provider.received
         # live in the batch's folder, and the other way round: nothing is asked
-        assert drp(*[a for a in command if a != "--batch"]).code == 0
+        assert drp(*unbatched(command)).code == 0
         assert drp(*live, "--batch").code == 0
         assert provider.received == asked and len(provider.batches) == 2
     assert not list((tmp_path / "batch" / "batches").iterdir()), "nothing is left lying about"
@@ -144,7 +137,7 @@ def test_kill_9_while_a_batch_is_out(tmp_path, drp, rules, kind):
             process.wait()
             for job in provider.batches.values():
                 job.polls = 0
-        refused = drp(*[a for a in command if a != "--batch"])
+        refused = drp(*unbatched(command))
         assert refused.code == 2 and "--batch" in refused.err, "live would pay for them twice"
         provider.polls = 1
         assert drp(*command).code == 0
@@ -184,7 +177,7 @@ def test_where_there_is_no_batch_api_the_run_goes_on_live(tmp_path, drp, rules, 
             assert ran.code == 2 and "has no batch API (HTTP 404" in ran.err
             assert ran.err.count("\n") == 1 and "Run without --batch" in ran.err
         assert not run.exists(), "nothing came of it"
-        live = drp(*[a for a in command if a != "--batch"])
+        live = drp(*unbatched(command))
         assert live.code == 0, live.err
     assert len(rows_of(run)[0]) == 3
 
@@ -199,7 +192,7 @@ def test_a_note_of_a_batch_that_cannot_be_there_is_dropped(tmp_path, drp, rules,
         provider.no_batches = True
         command = batch(provider, data, run, kind)
         assert "no batch API" in drp(*command).err
-        assert drp(*[a for a in command if a != "--batch"]).code == 0
+        assert drp(*unbatched(command)).code == 0
 
 
 @both
@@ -211,7 +204,7 @@ def test_a_creation_that_was_refused_leaves_no_note(tmp_path, drp, rules, kind):
         ran = drp(*command)
         assert ran.code == 2 and "no batch for you" in ran.err and ran.err.count("\n") == 1
         assert "Run without --batch" in ran.err and not provider.batches
-        assert drp(*[a for a in command if a != "--batch"]).code == 0
+        assert drp(*unbatched(command)).code == 0
 
 
 @both
@@ -222,12 +215,12 @@ def test_a_creation_of_unknown_outcome_is_looked_for_first(tmp_path, drp, rules,
         command = list(batch(provider, data, run, kind, "--retries", "0"))
         ran = drp(*command)
         assert ran.code == 2 and ran.err.count("\n") == 1 and "fails" in ran.err
-        assert drp(*[a for a in command if a != "--batch"]).code == 0, "it had not been begun"
+        assert drp(*unbatched(command)).code == 0, "it had not been begun"
         provider.polls = 10 ** 9
         provider.lose_create_reply = 1
         command[3] = run = tmp_path / "begun"
         assert "fails" in drp(*command).err
-        live = drp(*[a for a in command if a != "--batch"])
+        live = drp(*unbatched(command))
         assert live.code == 2 and "are out in batches" in live.err
         provider.polls = 1
         assert drp(*command).code == 0
@@ -252,7 +245,7 @@ def test_refused_batches_end_the_run_when_the_others_are_in(tmp_path, drp, rules
         assert ran.code == 2 and "Run without --batch" in ran.err
         assert ("was refused" if kind == "openai" else "failed") in ran.err
         assert "4 answered" in ran.err
-        live = drp(*[a for a in command if a != "--batch"])
+        live = drp(*unbatched(command))
         assert live.code == 0, live.err
     assert max(provider.answered.values()) == 1 and len(rows_of(run)[0]) == 12
 
@@ -270,7 +263,7 @@ def test_a_chunk_that_is_refused_waits_for_those_before_it(tmp_path, drp, rules,
         command = batch(provider, data, run, kind, "--batch-size", "4")
         ran = drp(*command)
         assert ran.code == 2 and "4 answered" in ran.err
-        assert drp(*[a for a in command if a != "--batch"]).code == 0
+        assert drp(*unbatched(command)).code == 0
     assert max(provider.answered.values()) == 1 and len(rows_of(run)[0]) == 8
 
 
@@ -470,7 +463,7 @@ def test_a_batch_that_ends_badly_is_paid_once_and_said(tmp_path, drp, rules, sta
         ran = drp(*batch(provider, data, run, "openai"))
         assert ran.code == 2 and says in ran.err.splitlines()[-1], ran.err
         assert len(provider.batches) == 1 or "token_limit" in str(errors)
-        assert drp(*[a for a in batch(provider, data, run, "openai") if a != "--batch"]).code == 0
+        assert drp(*unbatched(batch(provider, data, run, "openai"))).code == 0
     assert len(rows_of(run)[0]) == 4 and max(provider.answered.values()) == 1
     assert provider.received == 8 - done
 
@@ -542,7 +535,7 @@ def test_batches_and_live_requests_do_not_pay_for_the_same(tmp_path, drp, rules,
         assert ran.code == 2 and "asks in this run" in ran.err, ran.err
         assert not provider.batches and not provider.received
         if way == "batch":  # live ones go together
-            assert drp(*(a for a in command if a != "--batch")).code == 0
+            assert drp(*unbatched(command)).code == 0
 
 
 def test_replies_without_text_are_not_paid_for_again_and_again(tmp_path, drp):
@@ -557,140 +550,3 @@ def test_replies_without_text_are_not_paid_for_again_and_again(tmp_path, drp):
             ran = drp(*(a for a in command if a != "--batch" or a == way))
             assert ran.code == 2 and "without text" in ran.err and "--max-tokens" in ran.err
         assert len(provider.batches) == 1 and provider.received < 20
-
-
-class Renaming(Provider):
-    """A gateway that gives requests ids of its own."""
-
-    def __init__(self, answer, renamed=lambda name, number: True, **more):
-        super().__init__(answer, **more)
-        self.renamed = renamed
-
-    async def content(self, http):
-        found, name = await super().content(http), http.path_params["id"]
-        rows = [json.loads(line) for line in found.body.splitlines()]
-        for number, row in enumerate(rows):
-            if self.renamed(name, number):
-                row["custom_id"] = row["custom_id"] and f"gateway-{row['custom_id']}"
-        return Response("".join(json.dumps(row) + "\n" for row in rows))
-
-    def of_errors(self, name):
-        return any(job.errors == name for job in self.batches.values())
-
-
-def kept_in(run):
-    return list((run / "batches").glob("*.unknown"))
-
-
-def indexed(provider, data, run, *more):
-    return batch(provider, data, run, "openai", "--decompose", "indexed", *more)
-
-
-def live(command):
-    return [a for a in command if a != "--batch"]
-
-
-@pytest.mark.parametrize(("renamed", "plan", "own"), [
-    (lambda name, number: True, "ok", 0), (lambda name, number: number % 2, "ok", 2),
-    (lambda name, number: number, "ok", 1), (lambda name, number: True, "error", 0),
-    (lambda name, number: True, "refused", 0)], ids=["all", "half", "but one", "of two files",
-                                                    "both files"])
-def test_answers_under_unknown_ids_are_paid_once_and_kept(tmp_path, drp, rules, renamed, plan, own):
-    """Asking again would only be paid again."""
-    data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
-    fates = {"ok": "ok", "error": "error",
-             "refused": {"status_code": 400, "body": {"error": {"message": "odd"}}}}
-    with Renaming(rules, renamed) as provider:
-        provider.batch_plan = lambda job, number: "ok" if number else fates[plan]
-        if plan == "error":  # the one that failed keeps its id
-            provider.renamed = lambda name, number: not provider.of_errors(name)
-        command = indexed(provider, data, run)
-        ran = drp(*command)
-        assert ran.code == 2 and len(provider.batches) == 1, ran.err
-        assert "under other ids than were sent" in ran.err.splitlines()[-1]
-        kept, = kept_in(run)
-        assert str(kept) in ran.err
-        assert kept.read_text().count("gateway-") == (4 if plan == "ok" else 3) - own
-        # an experiment that is resumed runs the same command: nothing is paid again unasked
-        again = drp(*command)
-        assert again.code == 2 and str(kept) in again.err and len(provider.batches) == 1
-        assert "remove the file" in again.err and again.err.count("\n") == 1, again.err
-        # no dead end: live requests go on in the same folder
-        assert drp(*live(command)).code == 0
-        assert provider.received == 4 - own and kept.exists()
-        assert drp(*command).code == 0 and len(provider.batches) == 1  # all is there
-    assert len(rows_of(run)[0]) == 4
-
-
-@pytest.mark.parametrize("why", ["errors", "nobody's error", "another batch's answers"])
-def test_other_ids_that_are_no_answers_of_ours_end_no_run(tmp_path, drp, rules, why):
-    data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
-    with Renaming(rules) as provider:
-        provider.renamed = lambda name, number: provider.of_errors(name)
-        store = provider._store
-        if why == "another batch's answers":
-            provider._store = lambda lines: store(lines + [
-                re.sub(r'"custom_id": "', '"custom_id": "theirs-', line) for line in lines])
-        else:
-            provider.batch_plan = lambda job, number: \
-                "ok" if number or len(provider.batches) > 1 else "error"
-        if why == "nobody's error":
-            provider._store = lambda lines: store([re.sub(
-                r'"custom_id": "\w+"(?=.*batch_expired)', '"custom_id": null', line)
-                for line in lines])
-        ran = drp(*indexed(provider, data, run, "--strict"))
-        assert ran.code == 0 and not kept_in(run), ran.err
-        assert len(provider.batches) == (1 if why == "another batch's answers" else 2)
-        assert max(provider.answered.values()) == 1
-
-
-@pytest.mark.parametrize("then", ["batch", "live"])
-def test_killed_between_keeping_such_answers_and_the_end_of_the_note(tmp_path, drp, rules,
-                                                                     monkeypatch, then):
-    from drp_plugin.runner.batch_files import BatchFiles
-
-    data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
-    with Renaming(rules) as provider:
-        command = indexed(provider, data, run)
-        with monkeypatch.context() as patch:
-            def die(self, sent):
-                raise KeyboardInterrupt
-
-            patch.setattr(BatchFiles, "forget", die)
-            assert drp(*command).code == 130 and len(kept_in(run)) == 1
-        if then == "batch":
-            ran = drp(*command)
-            assert ran.code == 2 and "under other ids" in ran.err, ran.err
-        else:
-            ran = drp(*live(command))
-            assert ran.code == 0 and "under other ids" in ran.err, ran.err
-        kept, = kept_in(run)
-        assert kept.read_text().count("gateway-") == 4 and len(provider.batches) == 1
-        assert drp(*live(command)).code == 0 and provider.received == 4
-
-
-@pytest.mark.parametrize("anew", [(), ("--anew",)])
-def test_one_of_several_open_batches_answers_under_other_ids(tmp_path, drp, rules, monkeypatch,
-                                                             anew):
-    """The answers of the others are stored, and live requests go on at once."""
-    from drp_plugin.runner.batch import BatchRun
-
-    data, run = traces(tmp_path / "t.jsonl", 6), tmp_path / "run"
-    with Renaming(rules) as provider:
-        first = lambda: next(iter(provider.batches.values()))  # noqa: E731
-        provider.renamed = lambda name, number: first().output == name
-        command = indexed(provider, data, run, "--batch-size", "2")
-        with monkeypatch.context() as patch:
-            settle = BatchRun._settle_open
-
-            async def die(self, **how):
-                if self.files.open():
-                    raise KeyboardInterrupt
-                await settle(self, **how)
-
-            patch.setattr(BatchRun, "_settle_open", die)
-            assert drp(*command).code == 130 and len(provider.batches) == 3
-        ran = drp(*live(command), *anew)
-        assert ran.code == 0 and "under other ids" in ran.err, ran.err
-        assert len(kept_in(run)) == 1 and provider.received == 2
-    assert len(rows_of(run)[0]) == 6
