@@ -33,6 +33,7 @@ SHAPES = {
 }
 """R1-Distill-Qwen's, as their config.json give them."""
 GIB = 2**30
+DRP = [sys.executable, "-c", "import sys; from drp_plugin.cli import main; sys.exit(main())"]
 DEVICE = "cuda"
 
 
@@ -72,6 +73,10 @@ def make(data: Path, run: Path, model: str) -> None:
         (part / "pruned.jsonl").write_text(
             "".join(json.dumps({**row, "response": row[which]}) + "\n" for row in rows))
         build([part], data, SetSettings(name=name), replace_set=True)
+    build([run], data, SetSettings(name="pairs", pairs=True), replace_set=True)
+    (data / "traces.jsonl").write_text("".join(json.dumps(
+        {key: row[key] for key in ("id", "question", "answer")} | {"response": row["original"]})
+        + "\n" for row in rows))
     (data / "questions.jsonl").write_text("".join(
         json.dumps({key: row[key] for key in ("id", "question", "answer")}) + "\n" for row in rows))
     (data / "toy.jsonl").write_text("".join(
@@ -238,6 +243,36 @@ def thinkprune(data: Path, scratch: Path, *, size: str, steps: int, limit: int) 
             "adapter": sorted(p.name for p in (scratch / "thinkprune").glob("*"))}
 
 
+def importance(data: Path, scratch: Path, *, size: str, rows: int) -> dict[str, Any]:
+    """`drp prune` of real traces by a local model's scores: seconds and tokens it read."""
+    model = random_weights(size, data, scratch / f"model-{size}")
+    traces = scratch / "few.jsonl"
+    with (data / "traces.jsonl").open() as lines:
+        traces.write_text("".join(itertools.islice(lines, rows)))
+    found: dict[str, Any] = {"size": size, "rows": rows}
+    for name in ("entropy", "perplexity"):
+        run = scratch / f"run-{name}"
+        start = time.perf_counter()
+        done = subprocess.run(
+            [*DRP, "prune", str(traces), "-o", str(run), "--teacher", f"{name}:{model}",
+             "--tokenizer", str(data / "tokenizer")], capture_output=True, text=True)
+        found[name] = {"exit": done.returncode, "seconds": round(time.perf_counter() - start, 1),
+                       "end": (done.stdout + done.stderr)[-1500:]}
+        if (run / "stats.json").exists():
+            usage = json.loads((run / "stats.json").read_text()).get("usage")
+            found[name]["usage"] = usage
+    return found
+
+
+def demo(data: Path, scratch: Path) -> dict[str, Any]:
+    """`drp demo`: traces, training, evaluation by lmms-eval and the report, all on the GPU."""
+    start = time.perf_counter()
+    done = subprocess.run([*DRP, "demo", "-o", str(scratch / "demo-run")], capture_output=True,
+                          text=True)
+    return {"exit": done.returncode, "seconds": round(time.perf_counter() - start, 1),
+            "out": done.stdout[-3000:], "end": done.stderr[-3000:]}
+
+
 PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train 7b": (train, {"config": "drp_qwen7b.yaml", "size": "7b", "dataset": "pruned",
                          "steps": 10, "gradient_accumulation_steps": 8}),
@@ -254,6 +289,17 @@ PARTS: dict[str, tuple[Any, dict[str, Any]]] = {
         "double_quantization": True, "upcast_layernorm": True,
         "shapes": [[1, 1024], [1, 2048], [1, 4096], [2, 4096]]}),
     "memory 1_5b": (memory, {"size": "1_5b", "shapes": [[1, 4096], [2, 4096], [4, 4096]]}),
+    "memory 1_5b, no checkpointing": (memory, {
+        "size": "1_5b", "disable_gradient_checkpointing": True,
+        "shapes": [[1, 1024], [1, 2048], [2, 2048], [2, 4096]]}),
+    "memory 1_5b, all weights": (memory, {
+        "size": "1_5b", "finetuning_type": "full", "shapes": [[1, 1024], [2, 4096]]}),
+    "memory 1_5b, rank 64": (memory, {"size": "1_5b", "lora_rank": 64, "lora_alpha": 128,
+                                      "shapes": [[1, 1024], [2, 4096]]}),
+    "train 1_5b dpo": (train, {"config": "baselines/tale_pt_dpo_qwen1_5b.yaml", "size": "1_5b",
+                               "dataset": "pairs", "steps": 4}),
+    "importance 1_5b": (importance, {"size": "1_5b", "rows": 2}),
+    "demo": (demo, {}),
     "greedy": (greedy, {"rows": 200}),
     "sampling 1_5b": (sampling, {"size": "1_5b", "rows": 64, "new": 256}),
     "thinkprune 1_5b": (thinkprune, {"size": "1_5b", "steps": 2, "limit": 256}),

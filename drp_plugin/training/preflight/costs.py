@@ -163,9 +163,9 @@ def _check_targets(case: Preflight, layers: list[str]) -> None:
 def memory(case: Preflight, parameters: int, trained: int) -> None:
     """An estimate for one GPU: weights, adapter and its optimizer, activations, logits.
 
-    With gradient checkpointing one tensor a layer is kept; without it, the peak of one layer for
-    each (not measured). The peak comes with the loss (logits in bf16 and fp32, and a gradient) or,
-    where the vocabulary is small, in the layer that is worked on (measured in docs/scaling.md).
+    With gradient checkpointing one tensor a layer is kept. The peak (docs/scaling.md) comes with
+    the loss (logits in bf16 and fp32, and a gradient; DPO holds two more), in the current layer if
+    the vocabulary is small, or in the optimizer's step if all weights are trained.
     """
     config, gpus, bits = case.student, case.facts["gpus"], case.model.quantization_bit
     width = 2 if case.training.bf16 else 4  # or fp16, which the parser was given as bf16
@@ -175,20 +175,21 @@ def memory(case: Preflight, parameters: int, trained: int) -> None:
     if bits:
         plain = config.vocab_size * hidden * (1 if config.tie_word_embeddings else 2)
     weights = (plain * width + (parameters - plain) * {4: 0.52}.get(bits, 1.05)) / by_weights / GIB
-    # fp32 copy, gradient and two Adam moments
-    lora = case.finetuning.finetuning_type == "lora"
-    state = trained * (16 if lora else 14) / by_state / GIB
+    # fp32 copy and two Adam moments; LoRA's small gradients too
+    lora, dpo = case.finetuning.finetuning_type == "lora", case.finetuning.stage == "dpo"
+    state = trained * (16 if lora else 12) / by_state / GIB
     length = min(case.facts["tokens_max"], case.data.cutoff_len)
-    tokens = case.training.per_device_train_batch_size * length
-    if case.finetuning.stage == "dpo":
-        tokens *= 2
+    tokens = case.training.per_device_train_batch_size * length * (1 + dpo)
     inner = getattr(config, "intermediate_size", 4 * hidden)
     kept = 4 if bits or case.model.upcast_layernorm else width
-    logits = tokens * config.vocab_size * (width + 10) / GIB
-    layer = tokens * width * (13 * hidden + 6 * inner) / GIB
+    logits = tokens * config.vocab_size * (width + (18 if dpo else 10)) / GIB
     activations = tokens * kept * (config.num_hidden_layers + 3) * hidden / GIB
-    activations += layer * config.num_hidden_layers if case.model.disable_gradient_checkpointing \
-        else max(0.0, layer - logits)
+    if case.model.disable_gradient_checkpointing:
+        activations += tokens * width * (10 * hidden + 5 * inner) * config.num_hidden_layers / GIB
+    else:
+        activations += max(0.0, tokens * width * (13 * hidden + 6 * inner) / GIB - logits)
+    if not lora:  # gradients and the optimizer's temporary tensors, which come after the logits
+        state += max(0.0, trained * 6 / by_state / GIB - activations - logits)
     total = weights + state + activations + logits + 1
     case.facts |= {"parameters": parameters, "trained_parameters": trained,
                    "memory_gib": round(total, 1)}
