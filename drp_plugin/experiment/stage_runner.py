@@ -132,13 +132,11 @@ class Runner:
     def _graph(self) -> dict[str, Any]:
         from doit.reporter import ZeroReporter
 
-        def task_stages() -> Iterator[dict[str, Any]]:
-            for stage in sorted(self.stages, key=lambda s: -self._ahead[s.name] * (self.jobs > 1)):
-                yield {"basename": stage.name, "actions": [(self.execute, [stage])],
-                       "task_dep": list(stage.needs), "io": {"capture": False}}
-
         # in threads, which no signal interrupts; doit's own database is not needed
-        return {"task_stages": task_stages, "DOIT_CONFIG": {
+        return {"task_stages": lambda: (
+            {"basename": stage.name, "actions": [(self.execute, [stage])],
+             "task_dep": list(stage.needs), "io": {"capture": False}} for stage in self.stages
+        ), "DOIT_CONFIG": {
             "backend": "sqlite3", "dep_file": ":memory:", "verbosity": 2,
             "reporter": ZeroReporter(StringIO(), {}), "continue": True, "par_type": "thread",
             "num_process": len(self.stages) if self.jobs > 1 else 1}}
