@@ -38,7 +38,8 @@ def experiment(file: Path, output: Path | None, jobs: int, dry_run: bool, status
     _check(stages, file)
     if dry_run:
         print(filled("dry_run.txt.jinja", quote=shlex.quote, join=shlex.join, plans=[
-            (stage, project(stage, read)) for stage in stages], gpu=read.hardware.gpu), end="")
+            (stage, project(stage, read, stages)) for stage in stages],
+            gpu=read.hardware.gpu), end="")
     elif status:
         _status(stages, folder)
     else:

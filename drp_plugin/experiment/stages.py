@@ -157,15 +157,22 @@ class Projection(NamedTuple):
     formula: str
 
 
-def project(stage: Stage, experiment: Experiment) -> Projection:
-    """A stage's cost. `rows` of the experiment must be known for figures."""
+def project(stage: Stage, experiment: Experiment, stages: Sequence[Stage]) -> Projection:
+    """A stage's cost. `rows` of the experiment must be known for figures, and for a training the
+    build among `stages` that makes its set."""
     student = next((s for name, s in experiment.students.items()
                     if stage.name.startswith(f"{slug(name)}/")), None)
     if experiment.rows is not None and student is not None:
         if stage.kind == "prune":
             return _teacher(stage, experiment, experiment.rows)
-        if stage.kind in ("generate", "train") and student.parameters is not None:
-            return _gpu(stage, experiment, experiment.rows, student.parameters)
+        if stage.kind == "generate" and student.parameters is not None:
+            return _sampling(stage, experiment, experiment.rows)
+        if stage.kind == "train" and student.parameters is not None:
+            built = next(s.task for s in stages if s.name in stage.needs and "--name" in s.task)
+            runs = built.index("-o") - built.index("build") - 1
+            most = (_option(built, "--size"), _option(stage.task, "max_samples"))
+            rows = min([experiment.rows * runs, *(int(n) for n in most if n.isdigit())])
+            return _training(stage, experiment, rows, student.parameters)
     return Projection(None, None, "")
 
 
@@ -194,17 +201,17 @@ def _teacher(stage: Stage, experiment: Experiment, rows: int) -> Projection:
                       + (f" × {price.batch:g} (batch)" if batch else ""))
 
 
-def _gpu(stage: Stage, experiment: Experiment, rows: int, parameters: float) -> Projection:
-    hardware = experiment.hardware
-    if stage.kind == "generate":
-        samples = int(_option(stage.command, "--samples", "1"))
-        tokens = rows * samples * hardware.trace_tokens
-        hours = tokens / hardware.decode_tokens_per_s / 3600
-        return Projection(None, hours, f"{rows:,} × {samples} × {hardware.trace_tokens:,} tokens / "
-                          f"{hardware.decode_tokens_per_s:,.0f} tokens/s")
-    epochs = float(_option(stage.command, "num_train_epochs", "3"))
-    size = int(_option(stage.command, "max_samples", str(rows)))
-    learned = min(rows, size) * hardware.trace_tokens * 0.5  # about half is left
+def _sampling(stage: Stage, experiment: Experiment, rows: int) -> Projection:
+    hardware, samples = experiment.hardware, int(_option(stage.command, "--samples", "1"))
+    tokens = rows * samples * hardware.trace_tokens
+    hours = tokens / hardware.decode_tokens_per_s / 3600
+    return Projection(None, hours, f"{rows:,} × {samples} × {hardware.trace_tokens:,} tokens / "
+                      f"{hardware.decode_tokens_per_s:,.0f} tokens/s")
+
+
+def _training(stage: Stage, experiment: Experiment, rows: int, parameters: float) -> Projection:
+    hardware, epochs = experiment.hardware, float(_option(stage.command, "num_train_epochs", "3"))
+    learned = rows * hardware.trace_tokens * 0.5  # about half is left
     # LoRA, 2 FLOPs a parameter each: forward, forward again (checkpointing), gradients of inputs
     flops = 6 * parameters * 1e9 * learned * epochs
     hours = flops / (hardware.tflops * 1e12 * hardware.train_utilization) / 3600

@@ -8,17 +8,8 @@ from functools import cached_property, partial
 from itertools import accumulate
 from operator import itemgetter
 
+from drp_plugin.pruning import steps as cuts
 from drp_plugin.pruning.dialogue import CutReply, Dialogue, FormatError, Rejection
-from drp_plugin.pruning.steps import (
-    Located,
-    as_steps,
-    coverage,
-    first_gap,
-    locate,
-    nonspace,
-    parse_steps,
-    stretch,
-)
 from drp_plugin.records import Reason, Step
 from drp_plugin.segment import Level, Span, units
 
@@ -63,7 +54,7 @@ class Windows:
 def decompose_sentences(thinking: str) -> tuple[Step, ...]:
     """Appendix D's baseline: split at sentence boundaries, no skills, no request."""
     spans = enumerate(units(thinking, "sentence"), start=1)
-    return as_steps([stretch(index, thinking, *span) for index, span in spans])
+    return cuts.as_steps([cuts.stretch(index, thinking, *span) for index, span in spans])
 
 
 async def decompose(question: str, thinking: str, dialogue: Dialogue
@@ -78,7 +69,7 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue
     skills = options.decompose == "skill"
     prompt = "decompose_skill" if skills else "decompose_default"
     windows = Windows(thinking, dialogue.count)
-    accepted: list[Located] = []
+    accepted: list[cuts.Located] = []
     at, part, limit = 0, 0, options.window_tokens
     while at < len(thinking):
         part += 1
@@ -107,21 +98,21 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue
         at = next((step.end for step in reversed(found) if step.end is not None), end) \
             if more else end
         at += len(thinking[at:]) - len(thinking[at:].lstrip())
-    steps = as_steps([{"index": index, **step._asdict()}
+    steps = cuts.as_steps([{"index": index, **step._asdict()}
                       for index, step in enumerate(accepted, start=1)])
-    share = coverage(thinking, accepted)
+    share = cuts.coverage(thinking, accepted)
     if share < options.min_coverage:
         raise Rejection("decompose", Reason.LOW_COVERAGE, f"the steps hold {share:.0%} of the "
                         f"thinking, less than {options.min_coverage:.0%}")
     return steps, share
 
 
-def _checked(reply: str, text: str, skills: bool, least: float) -> list[Located]:
-    located = locate(text, parse_steps(reply, skills=skills))
-    share = coverage(text, located)
+def _checked(reply: str, text: str, skills: bool, least: float) -> list[cuts.Located]:
+    located = cuts.locate(text, cuts.parse_steps(reply, skills=skills))
+    share = cuts.coverage(text, located)
     if share < least:
         raise FormatError(f"the steps hold only {share:.0%} of the text, word for word. Missing, "
-                          f'for example: "{first_gap(text, located)}"', Reason.LOW_COVERAGE)
+                          f'for example: "{cuts.first_gap(text, located)}"', Reason.LOW_COVERAGE)
     return located
 
 
@@ -130,7 +121,7 @@ def _check_cut(text: str, reply: str, skills: bool) -> None:
         Dialogue.check_loop(reply, text)
 
 
-def _before_last(found: list[Located]) -> list[Located]:
+def _before_last(found: list[cuts.Located]) -> list[cuts.Located]:
     """Without the last step, so that the new last one has a known place."""
     kept = found[:-1]
     while kept and kept[-1].end is None:
@@ -138,16 +129,16 @@ def _before_last(found: list[Located]) -> list[Located]:
     return kept or found
 
 
-def _whole_steps(text: str, reply: str, skills: bool) -> list[Located]:
+def _whole_steps(text: str, reply: str, skills: bool) -> list[cuts.Located]:
     """The steps of a cut reply that are complete and without a gap."""
     try:
-        labelled = parse_steps(reply, skills=skills)[:-1]
+        labelled = cuts.parse_steps(reply, skills=skills)[:-1]
     except FormatError:
         return []
-    whole: list[Located] = []
+    whole: list[cuts.Located] = []
     at = 0
-    for place in locate(text, labelled):
-        if place.start is None or place.end is None or nonspace(text[at : place.start]) > 40:
+    for place in cuts.locate(text, labelled):
+        if place.start is None or place.end is None or cuts.nonspace(text[at : place.start]) > 40:
             break
         whole.append(place)
         at = place.end

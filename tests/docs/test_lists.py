@@ -35,7 +35,7 @@ def recipes() -> set[str]:
 
 
 def tasks() -> set[str]:
-    """Tasks and groups, without suffixes; those that only make the toy's training questions aside."""
+    """Tasks and groups, without suffixes and the sets of the toy's training questions."""
     files = [path for path in (ROOT / "lmms_eval_tasks").glob("*.yaml")
              if not re.search(r"_(sampled|answer|tale|thinkprune|nothinking|steps\d)\.", path.name)]
     assert len(files) > 10

@@ -15,6 +15,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import read_experiment
 from drp_plugin.experiment.plan import flags, make_plan
 from drp_plugin.experiment.stage_runner import choose
+from drp_plugin.experiment.stages import project
 from drp_plugin.grading import extract
 
 SMALL = {
@@ -154,6 +155,22 @@ def test_dry_run_prints_every_command_and_what_it_will_cost(tmp_path):
     assert done.exit_code == 0 and not (tmp_path / "out").exists()
     assert "drp_plugin prune" in done.output and "about $" in done.output
     assert "(batch)" in done.output and "GPU hours" in done.output
+
+
+@pytest.mark.parametrize(("changes", "rows"), [
+    ({}, 20),
+    ({"build": {"size": 8}}, 8), ({"build": {"size": 8000}}, 20),
+    ({"questions": ["tiny:sft:steps2:20", "tiny:sft:steps3:20"]}, 40),  # a set of both
+    ({"questions": ["tiny:sft:steps2:20", "tiny:sft:steps3:20"], "build": {"size": 30}}, 30),
+    ({"build": {"size": 8}, "train": {"max_samples": 5}}, 5),
+    ({"build": {"size": 8}, "train": {"max_samples": None}}, 8),
+    ({"build": {"size": 8}, "methods": {"DRP": {
+        "prune": {"teacher": "offline"}, "build": {"size": 6}}}}, 6)])
+def test_a_training_is_projected_over_the_rows_of_its_set(tmp_path, changes, rows):
+    stages = plan(tmp_path, **changes)
+    costs = [project(stage, read_experiment(tmp_path / "e.yaml"), stages)
+             for stage in stages if stage.kind == "train"]
+    assert costs and all(f"{rows * 1250:,} tokens" in cost.formula for cost in costs)
 
 
 def test_a_command_of_its_own_makes_a_methods_rows(tmp_path):
