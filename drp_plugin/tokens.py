@@ -164,8 +164,7 @@ def word_counter(tokenizer: "Tokenizer") -> WordCounter | None:
 
     split = tokenizer.pre_tokenizer
     added = tokenizer.get_added_tokens_decoder().values()
-    qwen = (
-        isinstance(tokenizer.model, models.BPE) and not tokenizer.model.dropout
+    qwen = (isinstance(tokenizer.model, models.BPE) and not tokenizer.model.dropout
         and isinstance(tokenizer.normalizer, normalizers.NFC)
         and isinstance(split, pre_tokenizers.Sequence)
         and json.loads(split.__getstate__()).get("pretokenizers") in _SPLITS

@@ -153,8 +153,7 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
     click.option("--base-url", "base_urls", metavar="URL", multiple=True),
     click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0),
     click.option("--top-p", type=Number(0, 1, min_open=True)),
-    click.option("--seed", type=SEED),
-    click.option("--max-tokens", type=SOME),
+    click.option("--seed", type=SEED), click.option("--max-tokens", type=SOME),
     click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE"),
     click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE"),
     click.option("--concurrency", type=click.IntRange(1, 4096), default=64),
@@ -167,22 +166,15 @@ _ASKING: tuple[Callable[[Any], Any], ...] = (
                  metavar="YAML"),
 )
 run_options = adding(
-    prompts_option,
-    click.option("--tokenizer", default=QWEN),
-    click.option("--repairs", type=ANY, default=1),
-    click.option("--keep-wrong", is_flag=True),
-    click.option("--batch", is_flag=True),
-    click.option("--batch-size", type=SOME, metavar="N"),
+    prompts_option, click.option("--tokenizer", default=QWEN),
+    click.option("--repairs", type=ANY, default=1), click.option("--keep-wrong", is_flag=True),
+    click.option("--batch", is_flag=True), click.option("--batch-size", type=SOME, metavar="N"),
     click.option("--poll", "poll_s", type=Number(0.01, MOST), default=30.0),
     click.option("--forecast", is_flag=True),
     click.option("--pilot", type=click.IntRange(2, MOST), default=20),
     click.option("--max-cost", type=Number(0, MOST, min_open=True), metavar="USD"),
-    click.option("--anew", is_flag=True),
-    columns_option,
-    click.option("--limit", type=SOME),
-    click.option("--shard", type=shard, metavar="I/N"),
-    click.option("--strict", is_flag=True),
-)
+    click.option("--anew", is_flag=True), columns_option, click.option("--limit", type=SOME),
+    click.option("--shard", type=shard, metavar="I/N"), click.option("--strict", is_flag=True))
 
 
 def teacher_options(option: str = "--teacher") -> Callable[[F], F]:

@@ -144,8 +144,7 @@ def distill(questions: tuple[str, ...], run_dir: Path, columns: dict[str, str],
         return await direct_distillation.distill(row, client, options, prompts=prompts,
                                                  count=counter.count)
 
-    job = Job(
-        rows=lambda: part(read_traces(reader), limit, shard), flow=flow, run_dir=run_dir,
+    job = Job(rows=lambda: part(read_traces(reader), limit, shard), flow=flow, run_dir=run_dir,
         total=sum(1 for _ in part(reader, limit, shard)),
         settings={"command": "distill", "version": __version__, "input": said(questions),
                   "limit": limit, "shard": shard and str(shard), "columns": columns or None,

@@ -214,8 +214,7 @@ class DRPTask(TextTask):
                 "thinking_budget": settings.get("thinking_budget"), "offset": self._offset,
                 "system_instruction": self.prompting.system_instruction}.items() if value},
             **{name: bool(settings.get(name)) for name in ("stop_at_cutoff", "stop_loops")},
-            "prompts": self.prompting.prompts.evaluation_hash,
-        }
+            "prompts": self.prompting.prompts.evaluation_hash}
 
 
 def _settings(told: list[Counts]) -> dict[str, Any]:

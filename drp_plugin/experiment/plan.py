@@ -49,6 +49,17 @@ def settings(options: Options) -> list[str]:
     return [f"{key}={word(value)}" for key, value in options.items()]
 
 
+def _lmms_options(options: Options) -> list[str]:
+    """Options of lmms-eval, which has flags without a value and takes a mapping as `K=V,K=V`."""
+    found: list[str] = []
+    for name, value in options.items():
+        if isinstance(value, dict):
+            value = ",".join(f"{k}={v}" for k, v in value.items())
+        if value is not None and value is not False:
+            found += [f"--{name}"] if value is True else [f"--{name}", str(value)]
+    return found
+
+
 def _tool(name: str, env: str | None) -> tuple[str, ...]:
     """A tool of this environment, even if it is not on PATH, or of the launcher's."""
     binaries = Path(env) / "bin" if env else Path(sys.executable).parent
@@ -111,10 +122,10 @@ class _Way:
 
     def report(self, measured: list[tuple[str, _Product]]) -> None:
         out = self.home / "report"
-        self.add("report", "report", "tables and figures: drp report",
-                 ["drp", "report", *(f"{label}={made.path}" for label, made in measured),
-                  "-o", str(out), *flags(self.experiment.report)],
-                 out, "results.json", needs=[made for _, made in measured])
+        runs = [f"{label}={made.path}" for label, made in measured]
+        self.add("report", "report", "tables and figures: drp report", ["drp", "report", *runs,
+                 "-o", str(out), *flags(self.experiment.report)], out, "results.json",
+                 needs=[made for _, made in measured])
 
     def measured(self) -> Iterator[tuple[str, _Product]]:
         """Label and folder of everything of this method that lmms-eval measures."""
@@ -174,11 +185,10 @@ class _Way:
         elif self.experiment.traces:
             return _Product(questions)
         out = self.home / "traces" / f"{where}{own}.jsonl"
-        return self.add(
-            "generate", f"generate/{out.stem}",
-            f"student traces: {questions}{own and f' ({own[1:]})'}",
-            ["drp", "generate", questions, "-o", str(out), "--model", self.model,
-             *flags(options)], out, needs=[adapter] if adapter else ())
+        title = f"student traces: {questions}{own and f' ({own[1:]})'}"
+        command = ["drp", "generate", questions, "-o", str(out), "--model", self.model]
+        return self.add("generate", f"generate/{out.stem}", title, command + flags(options), out,
+                        needs=[adapter] if adapter else ())
 
     def _train(self, part: str, seed: int, turn: int, adapter: _Product | None) -> _Product:
         """Each training of the method in turn; the last adapter."""
@@ -259,8 +269,7 @@ class _Way:
         out = self.home / "eval" / name
         return self.add(
             "evaluate", f"evaluate/{name}", f"{self.label}: lmms-eval",
-            ["lmms-eval", *(f for k, v in options.items() for f in (f"--{k}", str(v))),
-             "--model_args", ",".join(f"{k}={v}" for k, v in arguments.items()),
+            ["lmms-eval", *_lmms_options({**options, "model_args": arguments}),
              "--tasks", ",".join(task + suffix for task in self.experiment.tasks),
              "--output_path", str(out), "--log_samples"],
             out, "*/*_results.json", needs=[model])

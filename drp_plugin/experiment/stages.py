@@ -20,6 +20,8 @@ from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import Experiment, slug
 from drp_plugin.llm.prices import find_price
 from drp_plugin.records import Usage
+from drp_plugin.resources import table
+from drp_plugin.scoring.samples import VARIANT
 
 TAIL_BYTES = 4096
 LEAST = 0.03  # Relative changes of the mean tokens below this count as none
@@ -53,12 +55,10 @@ class Stage:
         return self.asked or self.command
 
     def made_all(self) -> bool:
-        return all(_exists(path) for path in self.outputs)
-
-
-def _exists(path: Path) -> bool:
-    fixed = next((parent for parent in path.parents if "*" not in str(parent)), path.parent)
-    return any(fixed.glob(str(path.relative_to(fixed))))
+        fixed = [next((above for above in path.parents if "*" not in str(above)), path.parent)
+                 for path in self.outputs]
+        return all(any(above.glob(str(path.relative_to(above))))
+                   for above, path in zip(fixed, self.outputs, strict=True))
 
 
 class Marks:
@@ -158,21 +158,24 @@ class Projection(NamedTuple):
 
 
 def project(stage: Stage, experiment: Experiment, stages: Sequence[Stage]) -> Projection:
-    """A stage's cost. `rows` of the experiment must be known for figures, and for a training the
-    build among `stages` that makes its set."""
+    """A stage's cost. Figures need the experiment's `rows`, the student's `parameters`, and for a
+    training the build among `stages` that makes its set."""
     student = next((s for name, s in experiment.students.items()
                     if stage.name.startswith(f"{slug(name)}/")), None)
-    if experiment.rows is not None and student is not None:
-        if stage.kind == "prune":
-            return _teacher(stage, experiment, experiment.rows)
-        if stage.kind == "generate" and student.parameters is not None:
-            return _sampling(stage, experiment, experiment.rows)
-        if stage.kind == "train" and student.parameters is not None:
-            built = next(s.task for s in stages if s.name in stage.needs and "--name" in s.task)
-            runs = built.index("-o") - built.index("build") - 1
-            most = (_option(built, "--size"), _option(stage.task, "max_samples"))
-            rows = min([experiment.rows * runs, *(int(n) for n in most if n.isdigit())])
-            return _training(stage, experiment, rows, student.parameters)
+    rows, size = experiment.rows, student.parameters if student else None
+    if student and size is not None and stage.kind == "evaluate":
+        return _decoding(experiment, _measured(stage, student.model))
+    if rows is not None and student and stage.kind == "prune":
+        return _teacher(stage, experiment, rows)
+    if rows is not None and size is not None and stage.kind == "generate":
+        samples = int(_option(stage.command, "--samples", "1"))
+        return _decoding(experiment, [(rows, samples, experiment.hardware.trace_tokens)])
+    if rows is not None and size is not None and stage.kind == "train":
+        built = next(s.task for s in stages if s.name in stage.needs and "--name" in s.task)
+        runs = built.index("-o") - built.index("build") - 1
+        most = (_option(built, "--size"), _option(stage.task, "max_samples"))
+        rows = min([rows * runs, *(int(n) for n in most if n.isdigit())])
+        return _training(stage, experiment, rows, size)
     return Projection(None, None, "")
 
 
@@ -201,12 +204,26 @@ def _teacher(stage: Stage, experiment: Experiment, rows: int) -> Projection:
                       + (f" × {price.batch:g} (batch)" if batch else ""))
 
 
-def _sampling(stage: Stage, experiment: Experiment, rows: int) -> Projection:
-    hardware, samples = experiment.hardware, int(_option(stage.command, "--samples", "1"))
-    tokens = rows * samples * hardware.trace_tokens
-    hours = tokens / hardware.decode_tokens_per_s / 3600
-    return Projection(None, hours, f"{rows:,} × {samples} × {hardware.trace_tokens:,} tokens / "
-                      f"{hardware.decode_tokens_per_s:,.0f} tokens/s")
+def _decoding(experiment: Experiment, sets: Sequence[tuple[int, int, int]]) -> Projection:
+    """GPU hours of completions: for each set its questions, samples a question, mean tokens."""
+    speed = experiment.hardware.decode_tokens_per_s
+    parts = " + ".join(f"{n:,} × {k} × {length:,}" for n, k, length in sets)
+    hours = sum(n * k * length for n, k, length in sets) / speed / 3600 if sets else None
+    return Projection(None, hours, f"{parts} tokens / {speed:,.0f} tokens/s" if sets else "")
+
+
+def _measured(stage: Stage, model: str) -> list[tuple[int, int, int]]:
+    """The question sets of an evaluation by shipped tasks, see `_decoding`."""
+    known, size = table("projection.yaml"), "1.5B" if "1.5B" in model else "7B"
+    repeats = re.search(r"(?:\brepeats|--num_samples)[= ](\d+)", " ".join(stage.command))
+    found: list[tuple[int, int, int]] = []
+    for task in _option(stage.command, "--tasks").split(","):
+        plain = VARIANT.sub("", task)
+        for name in known["groups"].get(plain, [plain.removeprefix("drp_")]):
+            if one := known["sets"].get(name):
+                k = one["sampled"] if task.endswith("_sampled") else 1
+                found.append((one["problems"], int(repeats[1]) if repeats else k, one[size]))
+    return found
 
 
 def _training(stage: Stage, experiment: Experiment, rows: int, parameters: float) -> Projection:

@@ -81,9 +81,8 @@ def _line(row: Pruned | Reject, names: dict[str, int]) -> list[Any]:
                 names[data] if isinstance(data, str) else None, None, 0, 0, 0, [], 0,
                 names[row.reason.value]]
     actions = {revision.action for revision in row.revisions}
-    return ["p", row.id, row.question[:_START],
-            names[row.dataset] if row.dataset else None, names[row.teacher],
-            row.tokens_before, row.tokens_after,
+    return ["p", row.id, row.question[:_START], names[row.dataset] if row.dataset else None,
+            names[row.teacher], row.tokens_before, row.tokens_after,
             sum((action in actions) << bit for bit, action in enumerate(Action)),
             sorted({names[step.skill or "(no skill)"] for step in row.steps}),
             int(not all(ok for ok, _ in readable(row.verdict))), None]

@@ -141,5 +141,4 @@ def summarize(judged: list[dict[str, Any]], one: dict[str, Pruned],
         "position": {**{k: sides[k] for k in ("A", "B", "Same")},
                      "A_share": share(sides["A"], sides["A"] + sides["B"])},
         "contradictions": share(winners["contradiction"], len(judged)),
-        "steps_per_example": {"one": steps(one), "two": steps(two)},
-    }
+        "steps_per_example": {"one": steps(one), "two": steps(two)}}

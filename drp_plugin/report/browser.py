@@ -71,9 +71,8 @@ def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
                          for r, m in zip(read, measured, strict=True)]
                 for method, _, read, measured in found}],
             [first.question, first.gold, {
-                method: [[text, r.extracted]
-                         for text, r in zip(sample.completions, read, strict=True)]
-                for method, sample, read, _ in found}]))
+                method: [[text, r.extracted] for text, r in zip(
+                    sample.completions, read, strict=True)] for method, sample, read, _ in found}]))
         size += sum(len(text) for _, sample, _, _ in found for text in sample.completions)
         if size >= _PART:
             yield part

@@ -60,9 +60,9 @@ def bought(scored: Scored, cutoff: int | None, accuracy: float, tokens: float) -
     for sample, read in zip(scored.task.samples, readings(scored, cutoff), strict=True):
         if sample.level:
             found.setdefault(sample.level, []).append(read)
-    return {"tokens_per_correct": tokens / accuracy if accuracy else None,
-            "ockscore": 100 * accuracy - 10 * math.log(1 + tokens / 10_000), "at_budget": curve,
-            "budget_area": area, "budget_99": budget_99(right_lengths(scored)),
+    return {"tokens_per_correct": tokens / accuracy if accuracy else None, "at_budget": curve,
+            "ockscore": 100 * accuracy - 10 * math.log(1 + tokens / 10_000), "budget_area": area,
+            "budget_99": budget_99(right_lengths(scored)),
             "levels": tuple({"level": level, "n": len(problems),
                              "accuracy": mean([share(p) for p in problems]),
                              "tokens": mean([mean([r.tokens for r in p]) for p in problems])}

@@ -1,6 +1,5 @@
 """Reading what lmms-eval wrote: OUT/<model>/<date>_results.json and its samples."""
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,7 +7,7 @@ from typing import Any, NamedTuple
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.report.conditions import Conditions, conditions_of, mapping, pairs, provenance_of
-from drp_plugin.scoring.samples import FAILED, SAMPLES, Sample, read_sample
+from drp_plugin.scoring.samples import FAILED, SAMPLES, VARIANT, Sample, read_sample
 
 
 class TaskRun(NamedTuple):
@@ -146,7 +145,7 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
         (failed, f"{failed} requests failed and have no completion")) if bad]
     told = kept[0].told if kept else {}
     return TaskRun("", "", task, tuple(kept), conditions_of(task, results, len(kept), told),
-                   re.sub(r"_(?:answer|sampled|tale|thinkprune|nothinking)$", "", task), told, file,
+                   VARIANT.sub("", task), told, file,
                    (provenance_of(results, told, file.name.partition("_samples_")[0]),))
 
 

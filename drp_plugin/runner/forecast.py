@@ -136,14 +136,13 @@ def project(parts: list[Stratum], *, price: Price | None, spent_usd: float = 0.0
     names = sorted({_fate(r) for r in results} | {"pruned"}, key=lambda n: (n != "pruned", n))
     pruned = [r for r in results if isinstance(r, Pruned)]
     before = sum(r.tokens_before for r in pruned)
-    return Forecast(
-        rows=rows, pilot=len(results), requests=total("requests"),
+    return Forecast(rows=rows, pilot=len(results), requests=total("requests"),
         prompt_tokens=total("prompt_tokens") if counted else None,
         completion_tokens=total("completion_tokens") if counted else None,
         cost_usd=cost, batch_cost_usd=batch, failed=sum(map(_failed, results)),
-        cut=sum(len(p.picked) for p in parts) - len(results), seconds=seconds,
-        spent_usd=spent_usd, price=price,
-        yields={n: wilson(sum(_fate(r) == n for r in results), len(results)) for n in names},
+        cut=sum(len(p.picked) for p in parts) - len(results), seconds=seconds, price=price,
+        spent_usd=spent_usd, yields={
+            n: wilson(sum(_fate(r) == n for r in results), len(results)) for n in names},
         tokens_saved=1 - sum(r.tokens_after for r in pruned) / before if before else None)
 
 

@@ -35,7 +35,9 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[Tally, list[str]]:
     UserError for runs of different kinds and unfinished ones."""
     runs = [_run(folder) for folder in folders]
     _check(runs, out)
-    settings = {**runs[0].settings, "input": _inputs(runs), "limit": None, "shard": None}
+    inputs = [run.settings["input"] for run in runs if run.settings.get("input") is not None]
+    settings = {**runs[0].settings, "limit": None, "shard": None, "input": said(list(dict.fromkeys(
+        name for one in inputs for name in (one if isinstance(one, list) else [one]))))}
     prepare(out)
     check_rows(out, lambda: (row for run in runs for row in _rows(run, PRUNED, Pruned)))
     with Ledger(out / LEDGER) as ledger:
@@ -78,12 +80,6 @@ def _check(runs: Sequence[_Run], out: Path) -> None:
         if changes:
             raise UserError(f"has other settings than {runs[0].folder}: {'; '.join(changes)}",
                             file=run.folder, fix="Merge runs of one kind")
-
-
-def _inputs(runs: Sequence[_Run]) -> str | list[str]:
-    given = [run.settings["input"] for run in runs if run.settings.get("input") is not None]
-    return said(list(dict.fromkeys(name for one in given
-                                   for name in (one if isinstance(one, list) else [one]))))
 
 
 def _missing(runs: Sequence[_Run]) -> list[str]:

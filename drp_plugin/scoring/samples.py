@@ -14,6 +14,7 @@ from drp_plugin.records import Record
 
 FAILED = "[LMMS_EVAL_REQUEST_FAILED"
 SAMPLES = re.compile(r"(?P<date>.+?)_samples_(?P<task>.+)\.jsonl")
+VARIANT = re.compile(r"_(?:answer|sampled|tale|thinkprune|nothinking)$")  # Of a task's name
 
 
 class Sample(NamedTuple):
@@ -75,8 +76,8 @@ def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
         doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}",
         gold=str("" if (known := gold(value["target"])) is None else known),
         completions=completions, backend_tokens=tuple(m.backend_tokens for m in made),
-        ended=tuple(ended(m.finish) for m in made), dataset=own.dataset,
-        told=own.protocol, sizes=(len(completions),), level="" if level is None else str(level),
+        ended=tuple(ended(m.finish) for m in made), dataset=own.dataset, told=own.protocol,
+        sizes=(len(completions),), level="" if level is None else str(level),
         question=own.question or str(value.get("input") or ""))
 
 

@@ -139,8 +139,7 @@ def _candidate(value: dict[str, Any], file: str, number: int, run: str) -> Candi
         return Dropped(file, number, id_, Why.BAD_ROW,
                        f"field {wrong[0]!r} is missing, empty or not text")
     rejected, prompt = value.get("rejected", value.get("original")), value.get("prompt")
-    return Candidate(
-        source=file, row=number, id=id_, group=str(value.get("dataset") or run),
+    return Candidate(source=file, row=number, id=id_, group=str(value.get("dataset") or run),
         question=value["question"].strip(), response=value["response"],
         rejected=rejected if isinstance(rejected, str) else None,
         prompt=prompt if isinstance(prompt, str) and prompt else None,

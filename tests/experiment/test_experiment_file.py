@@ -17,6 +17,7 @@ from drp_plugin.experiment.plan import flags, make_plan
 from drp_plugin.experiment.stage_runner import choose
 from drp_plugin.experiment.stages import project
 from drp_plugin.grading import extract
+from drp_plugin.resources import resource, table
 
 SMALL = {
     "students": {"tiny": {"model": "tiny", "config": "drp_tiny.yaml", "parameters": 0.001}},
@@ -171,6 +172,70 @@ def test_a_training_is_projected_over_the_rows_of_its_set(tmp_path, changes, row
     costs = [project(stage, read_experiment(tmp_path / "e.yaml"), stages)
              for stage in stages if stage.kind == "train"]
     assert costs and all(f"{rows * 1250:,} tokens" in cost.formula for cost in costs)
+
+
+R1_SMALL = "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B"
+
+
+def test_options_of_the_evaluation_are_written_as_lmms_eval_takes_them(tmp_path):
+    given = {"model": "drp_hf", "trust_remote_code": True, "show_config": False, "limit": None,
+             "batch_size": 4, "gen_kwargs": {"temperature": 0.7, "repeats": 8}}
+    (command,) = commands(plan(tmp_path, evaluate=given, methods={"Base": {
+        "evaluate": {"model_args": {"device": "cpu", "threads": 2}}}}), "evaluate")
+    assert "--trust_remote_code --batch_size 4" in command
+    assert "--gen_kwargs temperature=0.7,repeats=8" in command
+    assert ",device=cpu,threads=2 --tasks" in command
+    assert not any(word in command for word in ("show_config", "limit", "True", "None"))
+
+
+@pytest.mark.parametrize(("model", "tasks", "evaluate", "formula"), [
+    (R1_SMALL, ["drp_gsm8k"], {}, "1,319 × 1 × 1,443"),
+    ("/weights/mine", ["drp_gsm8k"], {}, "1,319 × 1 × 917"),  # the paper's 7B student
+    (R1_SMALL, ["drp_aime25_sampled", "drp_math500_sampled"], {},
+     "30 × 64 × 10,484 + 500 × 4 × 3,276"),
+    (R1_SMALL, ["drp_aime24_sampled"], {"gen_kwargs": {"prompt": "eval_plain", "repeats": 8}},
+     "30 × 8 × 10,484"),
+    (R1_SMALL, ["drp_aime24"], {"gen_kwargs": "top_p=0.9,repeats=4"}, "30 × 4 × 10,484"),
+    (R1_SMALL, ["drp_amc23"], {"num_samples": 2}, "40 × 2 × 6,516"),
+    (R1_SMALL, ["drp_amc23_tale"], {"num_samples": 2}, "40 × 2 × 6,516"),
+    ("7B", ["drp_sampled"], {},
+     "1,319 × 1 × 917 + 500 × 4 × 2,486 + 30 × 64 × 8,674 + 40 × 64 × 4,845"),
+    ("7B", ["drp_guard"], {},
+     "30 × 1 × 8,674 + 674 × 1 × 4,845 + 272 × 1 × 2,486 + 198 × 1 × 4,845"),
+    (R1_SMALL, ["mine", "drp_tiny"], {}, None),  # of unknown size: no figure
+])
+def test_an_evaluation_is_projected_from_its_sets(tmp_path, model, tasks, evaluate, formula):
+    students = {"s": {"model": model, "config": "drp_tiny.yaml", "parameters": 1.8}}
+    stages = plan(tmp_path, students=students, tasks=tasks, methods={"Base": {}},
+                  evaluate={"model": "drp_vllm", **evaluate})
+    found = project(next(s for s in stages if s.kind == "evaluate"),
+                    read_experiment(tmp_path / "e.yaml"), stages)
+    assert found.formula == (f"{formula} tokens / 2,500 tokens/s" if formula else "")
+    assert (found.gpu_hours is None) == (formula is None)
+
+
+def test_what_is_projected_is_what_the_tasks_ask():
+    known, paper = table("projection.yaml"), table("paper_results.json")
+    assert {f"{name}_test" for name in known["sets"]} == {
+        name for name in table("question_sets.yaml") if name.endswith("_test")}
+    for name, told in known["sets"].items():
+        sampled = resource("lmms_eval_tasks") / f"{name}_sampled.yaml"
+        repeats = sampled.is_file() and yaml.safe_load(sampled.read_text()).get("repeats", 1)
+        assert told.get("sampled", False) == repeats, name
+        if f"drp_{name}" in paper["tasks"]:
+            column = paper["tasks"].index(f"drp_{name}") + 1
+            for size in ("1.5B", "7B"):
+                base = paper["table1"][f"R1-Distill-Qwen-{size}"][0]
+                assert told[size] == base[column][1]
+    for group_name, names in known["groups"].items():
+        file = resource("lmms_eval_tasks") / f"{group_name}.yaml"
+        assert yaml.safe_load(file.read_text())["task"] == [f"drp_{name}" for name in names]
+
+
+def test_an_arena_projects_every_measurement():
+    told = CliRunner().invoke(group, ["experiment", "arena_1_5b", "--dry-run"]).output
+    asked = told.count("-m lmms_eval") + told.count("drp_plugin generate")
+    assert told.count("tokens / 2,500 tokens/s") == asked > 10
 
 
 def test_a_command_of_its_own_makes_a_methods_rows(tmp_path):
