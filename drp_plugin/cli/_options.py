@@ -188,11 +188,10 @@ def teacher_settings(given: dict[str, Any]) -> TeacherSettings:
     if asked["temperature"] == "none":
         asked["temperature"] = None
     urls = given.pop("base_urls") or filter(None, [find_base_url(given["teacher"])])
-    return TeacherSettings(
-        sampling=Sampling(**asked, extra=dict(given.pop("extra"))),
+    return TeacherSettings(sampling=Sampling(**asked, extra=dict(given.pop("extra"))),
         base_urls=tuple(dict.fromkeys(urls)), engine=dict(given.pop("engine")), **{
-            name: given.pop(name) for name in ("teacher", "concurrency", "timeout_s", "retries",
-                                               "price", "prices")})
+            name: given.pop(name) for name in (
+                "teacher", "concurrency", "timeout_s", "retries", "price", "prices")})
 
 
 def how_to_run(given: dict[str, Any]) -> RunOptions:

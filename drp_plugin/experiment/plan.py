@@ -160,8 +160,7 @@ class _Way:
             out = self.home / "runs" / part / where
             if method.rows_by:
                 file = out.with_suffix(".jsonl")
-                yield self.add(
-                    "prune", f"{self.slug}/rows/{part}/{where}",
+                yield self.add("prune", f"{self.slug}/rows/{part}/{where}",
                     f"{self.label}: {questions}: its own rows",
                     self._words(method.rows_by, out=str(file), questions=questions), file)
                 continue

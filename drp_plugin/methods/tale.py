@@ -95,8 +95,7 @@ class OwnStudent(Teacher):
     async def ask(self, request: Request) -> Reply:
         """One completion. Raises TeacherError."""
         given, future = request.sampling, asyncio.get_running_loop().create_future()
-        self._waiting.append((SampleRequest(
-            messages=request.messages, stop_loops=True,
+        self._waiting.append((SampleRequest(messages=request.messages, stop_loops=True,
             temperature=0.6 if given.temperature is None else given.temperature,
             top_p=given.top_p or 1.0, max_new_tokens=given.max_tokens or MAX_NEW_TOKENS,
             seed=derived_seed(given.seed or 0, *(m.content for m in request.messages))), future))

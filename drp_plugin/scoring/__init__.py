@@ -152,8 +152,7 @@ class Figures:
         self._shares = self._tokens = self._think = 0.0
 
     def add(self, readings: Sequence[Reading]) -> None:
-        self._counts.update(
-            n=1, samples=len(readings), graded=readings[0].correct is not None,
+        self._counts.update(n=1, samples=len(readings), graded=readings[0].correct is not None,
             truncated=sum(r.truncated for r in readings),
             no_answer=sum(r.extracted is None and not r.truncated for r in readings))
         self._counts.update(r.extraction for r in readings if r.extraction)

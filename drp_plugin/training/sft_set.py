@@ -221,8 +221,7 @@ def _write(folder: Path, settings: SetSettings, spool: Spool, facts: dict[str, A
                 out.writelines(_text(spool))
         jsonl.write(folder / f"{name}.provenance.jsonl", (
             {"row": i, "id": f.id, "group": f.group, "source": f.source, "line": f.row,
-             "tokens": f.tokens} | known
-            for i, (f, _, (_, _, known)) in enumerate(spool.read())))
+             "tokens": f.tokens} | known for i, (f, _, (_, _, known)) in enumerate(spool.read())))
         jsonl.write(folder / f"{name}.dropped.jsonl", map(asdict, spool.dropped()))
         with jsonl.replacing(folder / f"{name}.md") as out:
             out.write(filled("card.md.jinja", md=markdown, **facts))
