@@ -94,12 +94,9 @@ def _doubts(reader: Reader, figures: Summary, no_thinking: bool) -> None:
 
 def _limits(text: str) -> list[int | None]:
     try:
-        found = [tokens(p) or None for p in text.split(",") if p.strip()]
+        return [tokens(p) or None for p in filter(str.strip, text.split(","))] or [tokens("")]
     except click.BadParameter as error:
         raise UserError(f"--cutoffs: {error.message}", fix="Give e.g. 1000,4000,none") from None
-    if not found:
-        raise UserError(f"--cutoffs {text!r} names no cutoff", fix="Give e.g. 1000,4000,none")
-    return found
 
 
 def _completions(reader: Reader, dataset: str | None, thinking: bool) -> Iterator[ScoreRow]:

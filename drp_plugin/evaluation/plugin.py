@@ -13,13 +13,9 @@ def manifests() -> list[Any]:
     """The model manifests, for the entry point group `lmms_eval.models`."""
     from lmms_eval.models.registry_v2 import ModelManifest
 
-    register_tasks()
-    path, known = "drp_plugin.evaluation.models.", {"drp_hf": "DrpHF", "drp_vllm": "DrpVLLM"}
-    return [*(ModelManifest(name, chat_class_path=path + made) for name, made in known.items()),
-            ModelManifest("drp_student", chat_class_path=f"{path}DrpStudent", aliases=("hf",))]
-
-
-def register_tasks() -> None:
     from drp_plugin.evaluation.lmms_private import add_tasks
 
     add_tasks(resource("lmms_eval_tasks"))
+    path, known = "drp_plugin.evaluation.models.", {"drp_hf": "DrpHF", "drp_vllm": "DrpVLLM"}
+    return [*(ModelManifest(name, chat_class_path=path + made) for name, made in known.items()),
+            ModelManifest("drp_student", chat_class_path=f"{path}DrpStudent", aliases=("hf",))]

@@ -84,7 +84,7 @@ class DRPTask(TextTask):
         """Obey or refuse the options of the command line; see `TextTask.prepare`."""
         with loudly():
             name, given = str(self.config.task), self.command_line
-            for option, (neutral, why) in table("lmms_options.yaml").items():
+            for option, (neutral, why) in table("lmms_options.yaml")["options"].items():
                 if getattr(given, option, None) not in (None, neutral) and (
                         option != "force_simple" or self.kind == "chat"):
                     raise UserError(f"--{option} has no effect with {name}",

@@ -15,18 +15,11 @@ from drp_plugin.llm.messages import Message
 from drp_plugin.methods.tale import budget
 from drp_plugin.prompts import Prompts
 from drp_plugin.records import Record
+from drp_plugin.resources import table
 from drp_plugin.sampling.arguments import check, flag, integer, number
 from drp_plugin.scoring import DEFAULT_CUTOFF
 
-READ = ("do_sample", "max_gen_toks", "max_new_tokens", "seed", "temperature", "top_k", "top_p",
-        "until")
-#: Keys of lmms-eval's own tasks that are for images or its loops, and mean nothing for text.
-_IDLE = ("downsample_ratio", "image_aspect_ratio", "max_agentic_steps", "max_pixels", "min_pixels",
-         "patch_size", "skip_special_tokens", "visual_cot")
-#: Keys that change nothing with this value, which lmms-eval's own tasks write out; other values are
-#: refused.
-_NEUTRAL = {"num_beams": 1, "repetition_penalty": 1, "system_prompt": ""}
-_DEFAULT_NEW_TOKENS = 1024
+_KEYS = table("lmms_options.yaml")["generation"]
 
 
 class TaskProtocol(Record):
@@ -103,9 +96,9 @@ class Generation(NamedTuple):
     def read(cls, given: Mapping[str, Any], model: str) -> "Generation":
         """Read lmms-eval's generation kwargs. Raises UserError for a key that `model` does not
         have, a value of the wrong type, and a temperature that greedy decoding would ignore."""
-        said = {key: value for key, value in given.items() if key not in _IDLE and not (
-            key in _NEUTRAL and value in (None, "None", _NEUTRAL[key]))}
-        check(said, READ, f"generation_kwargs (--gen_kwargs) of {model}")
+        said = {key: value for key, value in given.items() if key not in _KEYS["idle"] and not (
+            key in _KEYS["neutral"] and value in (None, "None", _KEYS["neutral"][key]))}
+        check(said, _KEYS["read"], f"generation_kwargs (--gen_kwargs) of {model}")
         stops(given.get("until"))
         temperature = number("temperature", given.get("temperature")) or 0.0
         top_p = number("top_p", given.get("top_p"), most=1)
@@ -123,7 +116,7 @@ class Generation(NamedTuple):
         return cls(
             temperature=temperature, top_p=1.0 if not temperature or top_p is None else top_p,
             top_k=top_k if temperature and (top_k or 0) > 0 else None,
-            max_new_tokens=min((n for n in limits if n is not None), default=_DEFAULT_NEW_TOKENS),
+            max_new_tokens=min((n for n in limits if n is not None), default=1024),
             seed=integer("seed", given.get("seed"), least=0))
 
 

@@ -15,6 +15,7 @@ _TABLES = table("grading.yaml")["tables"]
 _P = Patterns("grading.yaml", "latex")
 _FUNCTIONS = frozenset(_TABLES["functions"].split())
 _GREEK = frozenset(_TABLES["greek"].split())
+_FIGURES: dict[str, list[int]] = _TABLES["figures"]
 _CONSTANTS = {"\\pi": "pi", "\\infty": "inf", "e": "e", "i": "i"}
 _TIMES = {"*": "mul", "\\cdot": "mul", "\\times": "mul", "/": "div", "\\div": "div"}
 _CLOSERS = {"(": ")", "[": "]", "{": "}", "\\lfloor": "\\rfloor", "\\lceil": "\\rceil"}
@@ -120,7 +121,8 @@ class _Parser:
         return bool(token) and (
             token[0].isalnum() or token[0] == "." or (token == "|" and not self.bars)
             or token in ("(", "[", "{", "\\sqrt", "\\lfloor", "\\lceil", "\\frac", "\\binom")
-            or token in _CONSTANTS or token[1:] in _FUNCTIONS or token[1:] in _GREEK)
+            or token in _CONSTANTS
+            or any(token[1:] in names for names in (_FUNCTIONS, _GREEK, _FIGURES)))
 
     def power(self) -> Node:
         base = self.postfix(self.atom())
@@ -188,7 +190,20 @@ class _Parser:
             return Node("const", name=_CONSTANTS[token])
         if (len(token) == 1 and token.isalpha() and token.isascii()) or token[1:] in _GREEK:
             return self.variable(token.lstrip("\\"))
+        if token[1:] in _FIGURES:
+            return self.figure(token[1:])
         raise NotUnderstood(f"unexpected {token!r}")
+
+    def figure(self, kind: str) -> Node:
+        points, opened = list[str](), self.accept("{")
+        while "A" <= self.peek() <= "Z":
+            points.append(self.atom().name)
+            while prime := self.accept("'"):
+                points[-1] += prime
+        if len(points) not in _FIGURES[kind] or (opened and not self.accept("}")):
+            raise NotUnderstood(f"{len(points)} points")
+        points = sorted(points) if kind == "triangle" else min(points, points[::-1])
+        return Node("var", name=f"\\{kind} {' '.join(points)}")
 
     def function(self, name: str) -> Node:
         base = exponent = None

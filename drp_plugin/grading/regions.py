@@ -90,7 +90,7 @@ def _links(answer: Answer) -> list[tuple[Node, str, Node]]:
     if len(nodes) < len(sides) or not set(signs) <= {*INEQUALITIES, "="}:
         raise NotUnderstood("no set of reals")
     nodes = [_X.node if _applied(node) else node for node in nodes]
-    if len(set().union(*map(variables, nodes))) != 1:
+    if len(names := set().union(*map(variables, nodes))) != 1 or "\\" in min(names):   # an angle
         raise NotUnderstood("no set of reals")
     return [(a, sign, b) for (a, b), sign in zip(itertools.pairwise(nodes), signs, strict=True)]
 

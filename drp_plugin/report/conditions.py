@@ -4,12 +4,9 @@ import shlex
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-#: Settings of a backend that change what is generated; the others change speed only.
-_BACKEND = ("stop_at_cutoff", "stop_loops", "max_new_tokens", "max_gen_toks", "max_model_len",
-            "lora_alpha_scale", "system_prompt", "temperature", "top_p")
-#: Settings of our own tasks that are in every run's text, or that a report decides anew.
-_FIELDS = ("temperature", "top_p", "max_new_tokens", "repeats", "prompt", "cutoff", "tokenizer",
-           "questions", "stop_at_cutoff", "stop_loops", "seed", "offset")
+from drp_plugin.resources import table
+
+_TOLD = table("lmms_options.yaml")["told"]
 
 
 class Conditions(NamedTuple):
@@ -31,7 +28,7 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
     if told:
         found = told
         extra = {key: str(value) for key, value in told.items()
-                 if key not in _FIELDS and value not in (None, {}, True, "")}
+                 if key not in _TOLD["elsewhere"] and value not in (None, {}, True, "")}
         extra |= {"stopped by": " and ".join(early)} if early else {}
     else:
         generation = mapping(config.get("generation_kwargs")) | pairs(run.get("gen_kwargs"))
@@ -40,7 +37,7 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
         greedy = str(generation.get("do_sample")).lower() == "false"
         found = {**generation, "repeats": config.get("repeats"), "temperature": 0.0 if greedy else
                  generation.get("temperature"), "prompt": metadata.get("prompt", "")}
-        extra = {key: str(backend[key]) for key in _BACKEND if key in backend}
+        extra = {key: str(backend[key]) for key in _TOLD["backend"] if key in backend}
     first = int(told.get("offset") or run.get("offset") or 0)
     total = mapping(mapping(results.get("n-samples")).get(task)).get("original")
     number = {key: _number(found.get(key)) for key in ("temperature", "top_p")}

@@ -50,7 +50,7 @@ def test_lmms_eval_loads_us() -> None:
     for name in names:
         assert MODEL_REGISTRY_V2.get_model_class(name).is_simple is False
     assert MODEL_REGISTRY_V2.resolve("hf").model_id == "drp_student"
-    plugin.register_tasks()  # again: no double wrap
+    plugin.manifests()  # again: no double wrap
     manager = TaskManager()
     ours = {name for name in manager.all_tasks if name.startswith("drp")}
     sets = ("gsm8k", "math500", "aime24", "amc23")
@@ -231,8 +231,8 @@ def test_a_changed_lmms_eval_goes_on_without_us(lmms_eval: Run, change: str) -> 
         "from lmms_eval.tasks import TaskManager as T\n"
         "T.initialize_tasks = lambda self, *_: {'theirs': 1}\n"
         f"{change}\n"
-        "from drp_plugin.evaluation.plugin import register_tasks\n"
-        "register_tasks()\n"
+        "from drp_plugin.evaluation.plugin import manifests\n"
+        "manifests()\n"
         "print('FOUND', T.initialize_tasks(T.__new__(T)))\n")))
     assert done.returncode == 0, done.stderr[-2000:]
     (line,) = said(done)
