@@ -231,8 +231,9 @@ def test_a_changed_lmms_eval_goes_on_without_us(lmms_eval: Run, change: str) -> 
         "from lmms_eval.tasks import TaskManager as T\n"
         "T.initialize_tasks = lambda self, *_: {'theirs': 1}\n"
         f"{change}\n"
-        "from drp_plugin.evaluation.plugin import manifests\n"
-        "manifests()\n"
+        "from drp_plugin.evaluation.lmms_private import add_tasks\n"
+        "from drp_plugin.resources import resource\n"
+        "add_tasks(resource('lmms_eval_tasks'))\n"
         "print('FOUND', T.initialize_tasks(T.__new__(T)))\n")))
     assert done.returncode == 0, done.stderr[-2000:]
     (line,) = said(done)
