@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Sample the student on every node of a Ray cluster, an engine a worker:
+# Sample the student on every node of a Ray cluster, with an engine per worker:
 #
 #   ray job submit --working-dir . -- bash recipes/ray/generate.sh prm12k_train traces.jsonl
 #
-# WORKERS is how many engines there are in all. With GPUs each has one and runs vLLM; GPUS=2 gives
-# two to each. What is drawn is stored beside the output: run again, it goes on where it was.
+# WORKERS is the number of engines. On GPUs, each runs vLLM and has one GPU; GPUS=2 gives it two.
+# Samples are stored beside the output, so a second call resumes.
 set -euo pipefail
 questions=${1:?the questions: a file or a set by name}
 traces=${2:?where the traces go}
