@@ -28,6 +28,9 @@ _REFUSED: dict[type[Exception], str] = {
     IsADirectoryError: "is a folder, not a file. Give its files: 'FOLDER/*.jsonl', "
                        "'FOLDER/*.parquet' or 'FOLDER/*.arrow'",
     PermissionError: "cannot be read: permission denied"}
+#: NaN is not JSON, but pandas writes it for a missing value; so infinite is one, and so is 1e400.
+FINITE: dict[str, Any] = dict.fromkeys(("parse_float", "parse_constant"), lambda text: (
+    number if abs(number := float(text)) < float("inf") else None))
 _COMMANDS = re.compile("[\x7f-\x9f]")  # Of terminals; JSON itself escapes the others
 
 
@@ -105,8 +108,7 @@ def parse(number: int, line: bytes) -> Row:
         return Row(number, None, f"not UTF-8 text (byte {error.start + 1} of the row)",
                    line.decode("utf-8", "replace").rstrip("\r\n"))
     try:
-        # NaN is not JSON, but pandas writes it for a missing value
-        value = loads(text, parse_constant=lambda name: None)
+        value = loads(text, **FINITE)
     except ValueError as error:
         return Row(number, None, f"not JSON ({error})", text.rstrip("\r\n"))
     return row_of(number, value, text.rstrip("\r\n"))

@@ -210,7 +210,7 @@ def plain(value: Any) -> str:
 def _array(file: IO[bytes], path: str | Path, listed: bool = True) -> Iterator[Row]:
     """Elements of a JSON array, or objects in a row, up to the first that is no JSON."""
     text = io.TextIOWrapper(file, encoding="utf-8-sig")
-    decoder = json.JSONDecoder(parse_constant=lambda name: None)
+    decoder = json.JSONDecoder(**jsonl.FINITE)
     number, at = 0, 0
 
     def more() -> str:

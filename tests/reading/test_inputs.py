@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import drp_plugin
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended, ending, told
 from drp_plugin.reading import Reader, parse_columns, traces
@@ -213,6 +214,26 @@ def test_nulls_surrogates_and_numbers(tmp_path: Path) -> None:
     (found,) = traces(file)
     assert isinstance(found, Trace)
     assert (found.id, found.answer, found.finish) == ("7", None, "unknown")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400", "-9e999", "1E+309"])
+@pytest.mark.parametrize("form", ["{}\n{}", "[{},\n {}]", "{}\n"])
+def test_a_number_that_is_none_is_missing_in_every_form(number: str, form: str,
+                                                        tmp_path: Path) -> None:
+    row = json.dumps({**ROW, "answer": 0, "more": [1e308]}, indent=1 if form == "{}\n" else None)
+    row = row.replace(": 0,", f": {number},")
+    (tmp_path / "f.json").write_text(form.replace("{}", row))
+    for item in Reader(tmp_path / "f.json", say=lambda text: None):
+        assert item.value is not None and item.value["answer"] is None, item
+        assert item.row is not None and item.row["answer"] is None and item.row["more"] == [1e308]
+
+
+def test_an_infinite_number_of_python_or_parquet_is_missing_too(tmp_path: Path) -> None:
+    pyarrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = [{**ROW, "id": str(x), "answer": x} for x in (float("inf"), float("-inf"), float("nan"))]
+    parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "f.parquet")
+    for found in (drp_plugin.read(rows), drp_plugin.read(tmp_path / "f.parquet")):
+        assert [trace.answer for trace in found] == [None] * 3
 
 
 # -- layouts -------------------------------------------------------------------------------------
