@@ -19,17 +19,19 @@ from drp_plugin.progress import Display
 from drp_plugin.reading import Item, Reader
 from drp_plugin.scoring import DEFAULT_CUTOFF, Figures, Reading, Summary, measure_at
 from drp_plugin.scoring.samples import one_repeat, read_sample, task_of
+from drp_plugin.seen import digest
 from drp_plugin.terminal import say
 from drp_plugin.tokens import PIECES, QWEN, TokenCounter
 
 _CHUNK = 256
+_SHARED = ("id", "question", "answer", "dataset", "model")  # By all samples of one problem
 
 
 class ScoreRow(NamedTuple):
     """A completion to score and the row that it comes out in."""
 
     row: dict[str, Any]
-    problem: int | str  # What its samples share: their row's number, or a document of several rows
+    problem: int | bytes  # What its samples share: their row, or what they say of it in several
     text: str
     gold: str | None
     dataset: str | None
@@ -116,7 +118,7 @@ def _samples(value: dict[str, Any], path: str, number: int, dataset: str | None,
     sample = read_sample(value, path, number)
     name = sample.dataset or value.get("dataset") or dataset or task_of(path)
     single = len(sample.completions) == 1
-    problem = sample.doc if "repeat" in value else number
+    problem = digest(sample.doc, str(name)) if "repeat" in value else number
     for i, (text, end) in enumerate(zip(sample.completions, sample.ended, strict=True)):
         yield ScoreRow(value if single else one_repeat(value, sample, i), problem, text,
             sample.gold, str(name) if name else None, end, thinking and sample.thinking)
@@ -134,14 +136,15 @@ def _completion(item: Item, reader: Reader, dataset: str | None, thinking: bool)
     if item.repeats > 1:
         row = {**row, "response": text, "repeat": item.repeat}
     name = item.value.get("dataset") or dataset
-    problem = item.row.get("id", item.number) if "repeat" in item.row else item.number
+    named = "repeat" in item.row and (item.value.get("id") or item.value.get("question"))
+    problem = digest(*(str(item.value.get(key)) for key in _SHARED)) if named else item.number
     return ScoreRow(row, problem, text, gold, str(name) if name else None,
                     ended(item.value.get("finish", told(item.row))), thinking)
 
 
 def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
             figures: dict[int | None, Figures]) -> Iterator[tuple[ScoreRow, list[Reading]]]:
-    """Completions with a reading at every cutoff; a problem's samples must follow each other."""
+    """Completions with a reading at every cutoff."""
     def read() -> Iterator[tuple[ScoreRow, list[Reading]]]:
         with Display("scoring", None, show=sys.stderr.isatty()) as display:
             while chunk := list(itertools.islice(rows, _CHUNK)):
@@ -150,10 +153,10 @@ def _graded(rows: Iterator[ScoreRow], counter: TokenCounter,
                                                  thinking=thinking, ended=ends), strict=True)
                 display.advance(len(chunk))
 
-    for _, of_one in itertools.groupby(read(), lambda pair: pair[0].problem):
-        samples = list(of_one)
+    for problem, of_one in itertools.groupby(read(), lambda pair: pair[0].problem):
+        samples, shared = list(of_one), problem if isinstance(problem, bytes) else None
         for each, *readings in zip(figures.values(), *(found for _, found in samples), strict=True):
-            each.add(readings)
+            each.add(readings, shared)
         yield from samples
 
 

@@ -1,8 +1,5 @@
 """Efficiency: accuracy at a budget, tokens per right answer, the field's scores, and habits of
-thinking.
-
-The formulas and their sources are the notes of the table `efficiency` in data/report_texts.yaml.
-"""
+thinking. The formulas and their sources are the notes of `efficiency` in data/report_texts.yaml."""
 
 import itertools
 import math

@@ -1,7 +1,5 @@
-"""Tables before and after they are written: lines of cells, as Markdown, CSV or LaTeX.
-
-Their titles, columns and notes, and the captions of figures, stand in data/report_texts.yaml.
-"""
+"""Tables before and after they are written: lines of cells, as Markdown, CSV or LaTeX. Titles,
+columns and notes, and the captions of figures, stand in data/report_texts.yaml."""
 
 import base64
 import csv

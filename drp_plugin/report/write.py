@@ -1,7 +1,5 @@
-"""Everything that a report consists of, written into one folder.
-
-It begins with what was found and how sure it is, in a sentence for each method.
-"""
+"""Everything that a report consists of, written into one folder. It begins with what was found and
+how sure it is, in a sentence for each method."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence

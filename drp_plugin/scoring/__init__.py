@@ -5,7 +5,6 @@ The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by 
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from pydantic import Field
@@ -17,10 +16,13 @@ from drp_plugin.grading.extract import answer_part
 from drp_plugin.loops import loop_period
 from drp_plugin.reading import read
 from drp_plugin.records import Record, Reject
+from drp_plugin.resources import table
+from drp_plugin.seen import temporary
 from drp_plugin.thinking import CLOSE
 from drp_plugin.tokens import QWEN, TokenCount, TokenCounter
 
 DEFAULT_CUTOFF = 12_000  # Tokens; "empirically covers 99% of correct responses" (§4.6)
+_SQL = table("samples.yaml")
 
 
 class Reading(Record):
@@ -143,30 +145,31 @@ class Summary(Record):
 
 
 class Figures:
-    """A summary in the making; no row is kept. Means are within problems first, as in lmms-eval."""
+    """A summary in the making: rows wait on disk, as sums. Means are within problems first, as in
+    lmms-eval."""
 
     def __init__(self, cutoff: int | None) -> None:
-        self._cutoff = cutoff
-        self._counts = Counter(n=0, samples=0, graded=0, truncated=0, no_answer=0, boxed=0,
-                               stated=0, last_number=0)
-        self._shares = self._tokens = self._think = 0.0
+        self._cutoff, self._base = cutoff, temporary(_SQL["tables"])
+        self._counts = Counter(samples=0, truncated=0, no_answer=0, boxed=0, stated=0,
+                               last_number=0)
 
-    def add(self, readings: Sequence[Reading]) -> None:
-        self._counts.update(n=1, samples=len(readings), graded=readings[0].correct is not None,
-            truncated=sum(r.truncated for r in readings),
+    def add(self, readings: Sequence[Reading], problem: bytes | None = None) -> None:
+        """Add the samples of a problem, or some of those of the one that `problem` stands for."""
+        self._counts.update(
+            samples=len(readings), truncated=sum(r.truncated for r in readings),
             no_answer=sum(r.extracted is None and not r.truncated for r in readings))
         self._counts.update(r.extraction for r in readings if r.extraction)
-        self._tokens += fmean(r.tokens for r in readings)
-        self._think += fmean(r.think_tokens for r in readings)
-        self._shares += fmean(bool(r.correct) for r in readings)
+        self._base.execute(_SQL["add"], (
+            problem, len(readings), readings[0].correct is not None,
+            sum(bool(r.correct) for r in readings), sum(r.tokens for r in readings),
+            sum(r.think_tokens for r in readings)))
 
     def summary(self) -> Summary:
-        n, graded = self._counts["n"], self._counts["graded"]
-        single = self._counts["samples"] == n
-        return Summary(cutoff=self._cutoff, **self._counts,
-                       correct=int(self._shares) if single else self._shares,
-                       accuracy=self._shares / graded if graded else None,
-                       tokens=self._tokens / max(n, 1), think_tokens=self._think / max(n, 1))
+        n, graded, shares, tokens, think = self._base.execute(_SQL["sums"]).fetchone()
+        return Summary(cutoff=self._cutoff, **self._counts, n=n, graded=graded,
+                       correct=int(shares) if self._counts["samples"] == n else shares,
+                       accuracy=shares / graded if graded else None,
+                       tokens=tokens / max(n, 1), think_tokens=think / max(n, 1))
 
 
 def summarize(problems: Iterable[Reading | Sequence[Reading]], cutoff: int | None) -> Summary:

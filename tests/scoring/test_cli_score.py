@@ -239,6 +239,37 @@ def test_several_completions_of_a_row_are_one_problem() -> None:
     assert (figures["n"], figures["samples"], figures["accuracy"]) == (2, 4, 0.5)
 
 
+def _apart(order: str) -> list[dict]:
+    """Samples of three problems, two of them with one id; the first problem has one more."""
+    rows = [{"id": name, "question": question, "answer": "7", "repeat": k,
+             "response": f"{'so ' * k}</think>{7 + (k + i) % 2}"}
+            for i, (name, question) in enumerate([("a", "?"), ("a", "!"), (3, "?")])
+            for k in range(3 - bool(i))]
+    return {"together": rows, "by repeat": sorted(rows, key=lambda row: row["repeat"]),
+            "reversed": rows[::-1]}[order]
+
+
+@pytest.mark.parametrize("order", ["by repeat", "reversed"])
+@pytest.mark.parametrize("wrote", ["a user", "lmms-eval"])
+def test_samples_of_a_problem_are_found_wherever_they_stand(order: str, wrote: str) -> None:
+    def written(row: dict) -> dict:
+        own = {"id": f"{row['id']}{row['question']}"}
+        return row if wrote == "a user" else {**sample(row["response"], **own), "repeat": 1}
+
+    apart, together = (scored(list(map(written, _apart(told))), "--cutoffs", "6,none")
+                       for told in (order, "together"))
+    assert apart == together
+    assert [(f["n"], f["samples"], f["graded"]) for f in apart] == [(3, 7, 3)] * 2
+    if wrote == "a user":
+        assert apart[1]["accuracy"] == pytest.approx((2 / 3 + 1 / 2 + 1 / 2) / 3)
+
+
+def test_repeats_without_a_name_are_problems_of_their_own() -> None:
+    row = {"response": "so</think>7", "answer": "7", "repeat": 0}
+    (figures,) = scored([row, row], "--cutoffs", "none")
+    assert figures["n"] == figures["samples"] == 2
+
+
 @pytest.mark.parametrize(("row", "said"), [
     ({"response": "so</think>7", "answer": "8"}, "none of 2 graded answers is right"),
     ({"response": "7", "answer": "7"}, "no response closes its thinking"),
