@@ -28,7 +28,8 @@ const coded = (c) => "U+" + c.codePointAt(0).toString(16).toUpperCase().padStart
 const visible = (text) => String(text).split(PIECES).map((piece) => (UNSEEN.test(piece) ? coded(piece) : piece)).join("");
 const number = (n) => Number(n).toLocaleString("en");
 const percent = (share) => (100 * share).toFixed(0) + " %";
-const change = (gone) => (gone < 0 ? "+" : "−") + percent(Math.abs(gone));
+const change = (gone) => (percent(Math.abs(gone)) === "0 %" ? "" : gone < 0 ? "+" : "−") + percent(Math.abs(gone));
+const many = (n, what) => `${number(n)} ${what}${n === 1 ? "" : "s"}`;
 
 function make(tag, css, ...children) {
   const node = document.createElement(tag);
@@ -147,7 +148,9 @@ function compared(before, after) {
 // ---- the list of rows
 
 const KIND = 0, ID = 1, START = 2, SET = 3, TEACHER = 4, BEFORE = 5, AFTER = 6, ACTIONS = 7, SKILLS = 8, DOUBT = 9, REASON = 10, PART = 11, PLACE = 12;
-const removed = (line) => (line[KIND] === "p" ? 1 - line[AFTER] / Math.max(1, line[BEFORE]) : -2);
+// The share of its tokens that a row lost; null for a reject, or where there was nothing to prune.
+const removed = (line) => (line[KIND] === "p" && line[BEFORE] ? 1 - line[AFTER] / line[BEFORE] : null);
+const saved = (line) => (removed(line) === null ? many(line[AFTER], "token") : change(removed(line)));
 
 function fits(line) {
   const state = $("state").value, made = decisions.get(line[ID]);
@@ -162,7 +165,7 @@ function fits(line) {
   const action = $("action").value, skill = $("skill").value, [low, high] = $("reduction").value.split(" ").map(Number);
   if (action && !(line[ACTIONS] & (1 << run.actions.indexOf(action)))) return false;
   if (skill && !line[SKILLS].includes(run.names.indexOf(skill))) return false;
-  return high === undefined || (removed(line) >= low && removed(line) < high);
+  return high === undefined || (removed(line) !== null && removed(line) >= low && removed(line) < high);
 }
 
 const texts = (held) => [held.id, held.question, held.gold, held.thinking, held.answer, held.newThinking, held.newAnswer,
@@ -174,8 +177,10 @@ async function arrange() {
   const set = [...document.querySelectorAll(".filters select")].filter((s) => s.value).length;
   $("active").textContent = set ? `· ${set} set` : "";
   let found = run.rows.map((_, i) => i).filter((i) => fits(run.rows[i]));
-  const by = { most: (a, b) => removed(run.rows[b]) - removed(run.rows[a]), long: (a, b) => run.rows[b][BEFORE] - run.rows[a][BEFORE],
-    least: (a, b) => (removed(run.rows[a]) + 9) % 9 - (removed(run.rows[b]) + 9) % 9 }[$("order").value];
+  const share = (i) => removed(run.rows[i]) ?? NaN;   // rows without one come last
+  const first = (a, b, difference) => Number.isNaN(share(a)) - Number.isNaN(share(b)) || difference || 0;
+  const by = { most: (a, b) => first(a, b, share(b) - share(a)), least: (a, b) => first(a, b, share(a) - share(b)),
+    long: (a, b) => run.rows[b][BEFORE] - run.rows[a][BEFORE] }[$("order").value];
   if (by) found.sort(by);
   if (wanted) {
     const hits = new Set();
@@ -198,8 +203,8 @@ function list() {
   shown = 0;
   $("list").replaceChildren();
   $("list").scrollTop = 0;
-  $("status").textContent = order.length === run.rows.length ? `${number(order.length)} rows`
-    : `${number(order.length)} of ${number(run.rows.length)} rows`;
+  $("status").textContent = order.length === run.rows.length ? many(order.length, "row")
+    : `${number(order.length)} of ${many(run.rows.length, "row")}`;
   if (!order.length) $("status").textContent = run.rows.length ? "No row matches." : "The run has no rows.";
   stretch(Math.max(STRETCH, order.indexOf(current) + 20));
 }
@@ -228,7 +233,7 @@ function entry(i) {
   const name = make("b", "", short(line[ID]));
   name.title = visible(line[ID]);
   if (made) name.dataset.by = SIGNS[made.action];
-  button.append(name, line[KIND] === "p" ? make("em", "", change(removed(line))) : make("em", "out", run.names[line[REASON]]),
+  button.append(name, line[KIND] === "p" ? make("em", removed(line) < 0 ? "out" : "", saved(line)) : make("em", "out", run.names[line[REASON]]),
     make("small", "", line[START]));
   button.type = "button";
   button.dataset.row = i;
@@ -305,11 +310,12 @@ function draw() {
 }
 
 function summary() {
-  const saved = make("p", "saving", make("span", "", `${number(row.before)} → ${number(row.after)} tokens`), make("strong", "", change(1 - row.after / Math.max(1, row.before))));
+  const passed = checks(row.checks, many(row.checks.length, "check") + " passed");
+  if (!row.before) return [make("p", "saving", many(row.after, "token")), passed];
   const track = make("span", "track", make("i"));
-  track.firstChild.style.width = Math.min(100, 100 * row.after / Math.max(1, row.before)) + "%";
-  saved.append(track);
-  return [saved, checks(row.checks, row.checks.length + " checks passed")];
+  track.firstChild.style.width = Math.min(100, 100 * row.after / row.before) + "%";
+  return [make("p", "saving", make("span", "", `${number(row.before)} → ${number(row.after)} tokens`),
+    make("strong", row.after > row.before ? "more" : "", change(1 - row.after / row.before)), track), passed];
 }
 
 function checks(found, passed) {
@@ -322,13 +328,14 @@ function checks(found, passed) {
 
 function meta() {
   const [requests, prompt, completion, usd] = row.cost;
-  const cost = requests ? `${number(requests)} request${requests > 1 ? "s" : ""}, ${number(prompt)} tokens in, ${number(completion)} out` + (usd === null ? "" : `, $${usd.toFixed(4)}`) : "";
-  return make("p", "meta", [row.dataset, row.steps && `${row.steps.length} steps`, typeof row.coverage === "number" && `coverage ${(100 * row.coverage).toFixed(1)} %`,
+  const cost = requests ? `${many(requests, "request")}, ${number(prompt)} tokens in, ${number(completion)} out` + (usd === null ? "" : `, $${usd.toFixed(4)}`) : "";
+  return make("p", "meta", [row.dataset, row.steps?.length && many(row.steps.length, "step"), typeof row.coverage === "number" && `coverage ${(100 * row.coverage).toFixed(1)} %`,
     row.model && `student ${row.model}`, row.teacher && `teacher ${row.teacher}`, cost].filter(Boolean).join(" · "));
 }
 
 function tabs(pruned) {
   const kinds = pruned ? [["steps", "Steps"], ["result", "Result"], ["original", "Original"], ["teacher", "Teacher"]]
+    .filter(([name]) => row.original || name === "result" || name === "teacher")
     : [["original", "Student's response"], ["reply", "What came of it"], ["teacher", "Teacher"]].filter(([name]) => name !== "reply" || row.reply);
   if (!kinds.some(([name]) => name === tab)) tab = kinds[0][0];
   const bar = make("div", "tabs");
@@ -381,6 +388,7 @@ function teacher() {
 
 // ---- decisions
 
+const SAID = { accept: "Accepted as it is.", reject: "Rejected by hand: it stays out of the set.", edit: "Edited by hand." };
 const made = () => decisions.get(row.id);
 const rejected = () => run.rows[current][KIND] === "r";
 
@@ -395,12 +403,12 @@ function decide() {
     bar.append(button);
   };
   if (!rejected()) {
-    add("Accept", "accept", "a", () => decided({ id: row.id, action: "accept" }));
-    add("Reject", "reject", "r", () => decided({ id: row.id, action: "reject" }));
+    add("Accept", "accept", "a", () => decided({ id: row.id, action: "accept" }, now));
+    add("Reject", "reject", "r", () => decided({ id: row.id, action: "reject" }, now));
   }
   add(drafts.has(row.id) ? "Continue editing" : rejected() ? "Rescue by hand" : "Edit", "edit", "e", edit);
-  if (now) add("Undo", "undo", "u", () => decided({ id: row.id, action: null }));
-  const said = make("span", "said", now ? { accept: now.response === undefined ? "Accepted as it is." : "Edited by hand, accepted in spite of the checks.", reject: "Rejected by hand: it stays out of the set.", edit: "Edited by hand." }[now.action] : "");
+  if (now) add("Undo", "undo", "u", () => decided({ id: row.id, action: null }, now));
+  const said = make("span", "said", now ? now.action === "accept" && now.response !== undefined ? "Edited by hand, accepted in spite of the checks." : SAID[now.action] : "");
   said.setAttribute("role", "status");
   said.id = "said";
   bar.append(said);
@@ -410,7 +418,7 @@ function decide() {
   if (failed && now.action === "edit") {
     const take = make("button", "", "Accept anyway");
     take.id = "take";
-    take.onclick = () => decided({ ...now, action: "accept" });
+    take.onclick = () => decided({ ...now, action: "accept" }, now);
     box.append(make("p", "meta", "It stays out of the set unless you accept it. ", take));
   }
   box.append(make("details", "fold", make("summary", "", "The edited text"), make("div", "block", prose(now.response))));
@@ -437,6 +445,7 @@ const start = () => made()?.response ?? (rejected() ? (row.stage === "verify" &&
 function edit() {
   if (row.thinking === null) { $("said").textContent = "It holds no trace that could be edited."; return; }
   const area = make("textarea"), save = make("button", "", "Save"), leave = make("button", "", "Cancel"), first = make("div", ""), id = row.id;
+  let known = made();
   area.value = drafts.get(id) ?? start();
   area.setAttribute("aria-label", "the new response");
   area.spellcheck = false;
@@ -444,14 +453,27 @@ function edit() {
   area.oninput = () => { drafts.set(id, area.value); glance(); };
   glance();
   save.id = "save";
-  save.onclick = () => decided({ id, action: "edit", response: area.value });
+  save.onclick = async () => {
+    const other = await decided({ id, action: "edit", response: area.value }, known);
+    if (!other) return;
+    known = decisions.get(id);
+    first.replaceChildren(make("details", "fold", make("summary", "", "What was decided there"), make("div", "block", prose(known?.response ?? SAID[known?.action] ?? "Nothing: the decision was taken back."))));
+  };
   leave.onclick = () => { drafts.delete(id); draw(); };
   $("body").replaceChildren(make("div", "editor", area, first, make("p", "", save, " ", leave)));
   area.focus();
 }
 
-async function decided(decision) {
+// Save a decision; true where another page has decided on the row since `known`, and nothing is saved.
+async function decided(decision, known) {
   const at = current, held = row;
+  try { adopt(await kept() ?? [...decisions.values()]); } catch { /* nobody answers: said below */ }
+  if (decisions.get(decision.id) !== known) {
+    if (!document.querySelector(".editor")) draw();
+    refresh(at);
+    $("said").textContent = "Not saved: another page decided on this row meanwhile. Decide again to replace that.";
+    return true;
+  }
   if (run.served) {
     try {
       const answer = await fetch("decide", { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ id: decision.id, action: decision.action, response: decision.response }) });
@@ -459,10 +481,10 @@ async function decided(decision) {
       if (!answer.ok) throw answer.status === 403 ? new TypeError() : new Error(told.error);
       if (told.checks) decision.checks = told.checks;
     } catch (error) {                   // a TypeError: nobody answers, or another server does
-      $("said").textContent = "Not saved: " + (error instanceof TypeError ? "the drp inspect --serve of this page has ended. Start it again and open its new address." : error.message);
-      return;
+      $("said").textContent = "Not saved: " + (error instanceof TypeError ? "the drp inspect --serve of this page has ended. Start it again and open its new address." + (decision.response === undefined ? "" : " Copy your text there.") : error.message);
+      return false;
     }
-  } else adopt(await kept() ?? [...decisions.values()]);
+  }
   drafts.delete(decision.id);
   if (decision.action) decisions.set(decision.id, decision); else decisions.delete(decision.id);
   const all = [...decisions.values()].map(({ checks: _, ...kept }) => kept);
@@ -472,11 +494,12 @@ async function decided(decision) {
   offer();
   refresh(at);
   if (row === held) draw();
+  return false;
 }
 
 function offer() {
   $("export").hidden = run.served || !decisions.size;
-  $("export").textContent = `Save ${number(decisions.size)} decision${decisions.size > 1 ? "s" : ""}`;
+  $("export").textContent = `Save ${many(decisions.size, "decision")}`;
 }
 
 const store = () => "drp-inspect:" + run.key;

@@ -95,7 +95,7 @@ def _shown(row: Pruned | Reject, asked: list[dict[str, Any]]) -> dict[str, Any]:
     split = split_response(given) if isinstance(given, str) else None
     data: dict[str, Any] = {
         "id": row.id, "gold": typeset(own.get("answer")), "dataset": own.get("dataset"),
-        "question": own.get("question") if split else _json(own),
+        "question": own.get("question") if split else _json(own), "original": bool(given),
         "model": own.get("model"), "thinking": split.thinking if split else None,
         "answer": split.answer if split else "",
         "cost": [usage.requests, usage.prompt_tokens, usage.completion_tokens, usage.cost_usd],

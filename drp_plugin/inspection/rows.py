@@ -125,7 +125,7 @@ class Statistics:
         self.pruned += 1
         self.before += row.tokens_before
         self.after += row.tokens_after
-        ratio = row.tokens_after / row.tokens_before if row.tokens_before else 1.0
+        ratio = row.tokens_after / row.tokens_before if row.tokens_before else None
         self._rows.execute("INSERT INTO rows VALUES (?, ?)", (ratio, len(row.steps)))
         action = {step: r.action for r in row.revisions for step in r.steps}
         for step in row.steps:
@@ -145,9 +145,10 @@ class Statistics:
 
     def median(self, figure: str) -> float | None:
         """Of the rows' `ratio`, R̂'s tokens over R's, or of their `steps`; None without rows."""
-        middle = f"SELECT {figure} AS value FROM rows ORDER BY value LIMIT ? OFFSET ?"
-        (found,) = self._rows.execute(f"SELECT AVG(value) FROM ({middle})", (
-            2 - self.pruned % 2, max(0, self.pruned - 1) // 2)).fetchone()
+        known = f"SELECT {figure} AS value FROM rows WHERE {figure} IS NOT NULL ORDER BY value"
+        ((rows,),) = self._rows.execute(f"SELECT COUNT({figure}) FROM rows")
+        ((found,),) = self._rows.execute(f"SELECT AVG(value) FROM ({known} LIMIT ? OFFSET ?)", (
+            2 - rows % 2, max(0, rows - 1) // 2))
         return None if found is None else float(found)
 
     def histogram(self) -> list[int]:

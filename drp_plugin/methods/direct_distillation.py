@@ -55,9 +55,9 @@ def _verify(question: Trace, response: str, options: PruneOptions) -> dict[str, 
         raise Rejection("verify", Reason.NO_ANSWER, "the teacher's answer part states no answer",
                         response)
     if question.answer is None:
-        return {"answer": {"ok": True, "answer": found, "gold": None}}
+        return {"stated": {"ok": True, "answer": found}}
     right = equal(found, question.answer, question.dataset)
     if not right and not options.keep_wrong:
         raise Rejection("verify", Reason.WRONG_ANSWER,
             f"the teacher says {found[:80]!r}, gold is {question.answer[:80]!r}", response)
-    return {"answer": {"ok": True, "answer": found, "gold": right}}
+    return {"solved": {"ok": right, "answer": found}}

@@ -99,7 +99,7 @@ async def decompose(question: str, thinking: str, dialogue: Dialogue
             if more else end
         at += len(thinking[at:]) - len(thinking[at:].lstrip())
     steps = cuts.as_steps([{"index": index, **step._asdict()}
-                      for index, step in enumerate(accepted, start=1)])
+                           for index, step in enumerate(accepted, start=1)])
     share = cuts.coverage(thinking, accepted)
     if share < options.min_coverage:
         raise Rejection("decompose", Reason.LOW_COVERAGE, f"the steps hold {share:.0%} of the "

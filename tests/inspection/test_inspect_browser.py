@@ -147,6 +147,12 @@ def test_hostile_text_is_inert(run_dir: Path, page: Any) -> None:
             'img, #row script, #row b:not(.what b), #row i:not(.track i)').length,
             document.querySelector('#row').textContent.includes('\\u202e')]""") == [False, 0, False]
     assert "U+202E" in page.do("document.querySelector('#row').textContent")
+    chosen(page, "state", "r")
+    page.do("document.querySelector('#list button').click()")
+    red = page.wait("document.querySelector('.saving .bad') && getComputedStyle("
+                    "document.querySelector('.saving .bad')).color")
+    assert red == page.do("getComputedStyle(document.querySelector('#list em.out')).color")
+    chosen(page, "state", "")
     assert not page.complaints
 
 
@@ -227,6 +233,83 @@ def test_two_tabs_keep_each_others_decisions(run_dir: Path, page: Any) -> None:
     assert {edit["id"]: edit["action"] for edit in kept} == {one: "reject", two: "accept"}
     page.do("localStorage.setItem(store(), JSON.stringify({base, edits: []})); window.onfocus()")
     page.wait("!decisions.size && !$('do-undo') && $('export').hidden")
+    assert not page.complaints
+
+
+@pytest.mark.parametrize("kind", ["file", "served"])
+def test_another_pages_decision_on_the_same_row_is_not_replaced_unseen(
+        run_dir: Path, page: Any, served: str, kind: str) -> None:
+    url = served if kind == "served" else written(run_dir)
+    opened(page, url)
+    page.do("localStorage.clear()")
+    opened(page, url)
+    one, two = [r.id for r in jsonl.read(run_dir / "pruned.jsonl", Pruned)][:2]
+    theirs = "<think>\nTheir text.\n</think>\n\nIt is 1."
+
+    def elsewhere(edit: dict[str, str]) -> None:
+        if kind == "served":
+            jsonl.write(run_dir / "edits.jsonl", [edit])
+        else:
+            page.do("localStorage.setItem(store(), JSON.stringify("
+                    f"{{base, edits: [{json.dumps(edit)}]}}))")
+
+    def kept() -> dict[str, str]:
+        return {e["id"]: e.get("response", e["action"]) for e in page.do("kept()")}
+
+    row(page, one)
+    elsewhere({"id": one, "action": "edit", "response": theirs})
+    page.key("r")
+    page.wait("$('said').textContent.includes('meanwhile')")
+    assert kept() == {one: theirs} and page.do("$('row').textContent").count("Their text.") == 1
+    page.key("r")  # now it is seen
+    page.wait("$('do-reject').getAttribute('aria-pressed') === 'true'")
+    assert kept() == {one: "reject"}
+    row(page, two)
+    page.key("e")
+    page.do("(() => { const area = document.querySelector('textarea'); area.value = "
+            "area.value.replace('</think>', 'Ours.\\n</think>'); area.oninput(); })()")
+    elsewhere({"id": two, "action": "edit", "response": theirs})
+    page.do("window.onfocus()")
+    page.do("$('save').click()")
+    page.wait("$('said').textContent.includes('meanwhile')")
+    assert "Their text." in page.do("document.querySelector('.editor').textContent")
+    assert "Ours." in page.do("document.querySelector('textarea').value"), "nothing typed is lost"
+    assert kept() == {two: theirs}
+    page.do("$('save').click()")
+    page.wait("!document.querySelector('.editor') && $('do-undo')")
+    assert "Ours." in kept()[two] and not page.complaints
+
+
+@pytest.mark.parametrize(("before", "after", "shown"), [
+    (100, 40, "−60 %"), (100, 100, "0 %"), (1000, 999, "0 %"), (100, 130, "+30 %"),
+    (10, 50, "+400 %"), (0, 44, "44 tokens"), (0, 1, "1 token")])
+def test_a_change_in_tokens_as_it_is(page: Any, before: int, after: int, shown: str) -> None:
+    line = f"['p', 'a', '', null, null, {before}, {after}]"
+    assert page.do(f"saved({line})") == shown
+
+
+def test_rows_that_grew_and_rows_of_nothing_have_their_place(page: Any, made: Path,
+                                                             tmp_path: Path) -> None:
+    """Longer than before, much longer, and distilled: the teacher's own work on a question."""
+    rows = list(jsonl.read(made / "pruned.jsonl", Pruned))[:4]
+    tokens = [(100, 40), (100, 130), (100, 950), (0, 44)]
+    jsonl.write(tmp_path / "pruned.jsonl", [
+        r.model_copy(update={"tokens_before": b, "tokens_after": a, **(
+            {} if b else {"original": "", "steps": (), "revisions": ()})})
+        for r, (b, a) in zip(rows, tokens, strict=True)])
+    jsonl.write(tmp_path / "rejects.jsonl", [])
+    opened(page, written(tmp_path))
+    assert chosen(page, "reduction", "-Infinity 0.1") == 2
+    assert chosen(page, "reduction", "") == 4
+    places = {}
+    for name in ("least", "most"):
+        chosen(page, "order", name)
+        places[name] = page.do("order.map(i => run.rows[i][AFTER])")
+    assert places == {"least": [950, 130, 40, 44], "most": [40, 130, 950, 44]}
+    row(page, rows[3].id)
+    assert page.do("[...document.querySelectorAll('.tabs button')].map(b => b.textContent)") == [
+        "Result", "Teacher"]
+    assert page.do("document.querySelector('.saving').textContent") == "44 tokens"
     assert not page.complaints
 
 

@@ -376,3 +376,23 @@ def test_a_longer_row_has_a_plus(run_dir: Path) -> None:
     assert "20 → 21 tokens (+5.0 %)" in shown.output
     jsonl.write(run_dir / "pruned.jsonl", [row("one")])
     assert "20 → 15 tokens (−25.0 %)" in page(run_dir)
+
+
+@pytest.mark.parametrize(("tokens", "median", "shows"), [
+    ([(0, 44)], None, "44 tokens\n"), ([(0, 44), (20, 10), (20, 30)], 1.0, "44 tokens\n"),
+    ([(20, 10), (0, 1), (0, 1)], 0.5, "20 → 10 tokens (−50.0 %)")])
+def test_a_row_of_no_trace_has_no_share_of_it(run_dir: Path, tokens: list[tuple[int, int]],
+                                              median: float | None, shows: str) -> None:
+    """`drp distill` answers questions: there is nothing that could have become shorter."""
+    made = [row(f"r{n}", tokens_before=before, tokens_after=after, **(
+        {} if before else {"original": "", "steps": (), "revisions": ()}))
+        for n, (before, after) in enumerate(tokens)]
+    jsonl.write(run_dir / "pruned.jsonl", made)
+    found = Statistics()
+    for value in made:
+        found.add(value)
+    assert found.median("ratio") == median
+    assert ("median share kept" in page(run_dir)) == (median is not None)
+    shown = CliRunner().invoke(group, ["show", str(run_dir), "r0"]).output
+    assert shows in shown and "0 →" not in shown.replace("20 →", "")
+    assert ("student's own response" in shown) == (tokens[0][0] > 0)

@@ -42,6 +42,7 @@ def test_distill(tmp_path, drp):
         ("q2", "wrong_answer")]
     assert pruned[0]["response"] == ("<think>\n13 + 7 = 20. The answer is 20.\n</think>\n\n"
                                      "They have \\boxed{20} apples.")
+    assert pruned[0]["verdict"] == {"solved": {"ok": True, "answer": "20"}}, "nothing was changed"
     assert summary["cost_usd"] == round(7 * (50 + 2 * 20) / 1e6, 6)
     bare = tmp_path / "questions.jsonl"
     bare.write_text('{"question": "Tom has 2 apples and Ann has 3. How many?", "answer": 5}\n')
