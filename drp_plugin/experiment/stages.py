@@ -232,6 +232,5 @@ def _training(stage: Stage, experiment: Experiment, rows: int, parameters: float
     # LoRA, 2 FLOPs a parameter each: forward, forward again (checkpointing), gradients of inputs
     flops = 6 * parameters * 1e9 * learned * epochs
     hours = flops / (hardware.tflops * 1e12 * hardware.train_utilization) / 3600
-    return Projection(None, hours, f"6 × {parameters:g}e9 parameters × {learned:,.0f} "
-                      f"tokens × {epochs:g} epochs / ({hardware.tflops:g} TFLOP/s × "
-                      f"{hardware.train_utilization:g})")
+    return Projection(None, hours, f"6 × {parameters:g}e9 parameters × {learned:,.0f} tokens × "
+        f"{epochs:g} epochs / ({hardware.tflops:g} TFLOP/s × {hardware.train_utilization:g})")
