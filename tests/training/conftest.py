@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,17 @@ import tiny_models as tiny
 import yaml
 
 from drp_plugin.training.sft_set import SetSettings, build
+
+
+@pytest.fixture(autouse=True)
+def _environment_of_its_own() -> Iterator[None]:
+    """A training in the test's own process sets variables (precision, FSDP's, WANDB_PROJECT), and
+    `datasets` puts a copy in the place of os.environ."""
+    environment, before = os.environ, dict(os.environ)
+    yield
+    os.environ = environment  # noqa: B003
+    environment.clear()
+    environment.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -49,11 +49,15 @@ def test_gpus_of_the_launcher(good, monkeypatch, values, gpus):
     assert check(good()).facts["gpus"] == gpus
 
 
-def test_a_check_leaves_the_environment_as_it_was(good, monkeypatch):
-    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)  # which the parser sets
-    before = dict(os.environ)
-    check(good(bf16=True, fsdp="full_shard"))
-    assert dict(os.environ) == before
+@pytest.mark.parametrize("settings", [
+    {"bf16": True, "fsdp": "full_shard"},  # the parser sets variables
+    {"packing": True, "preprocessing_num_workers": 2},  # `datasets` replaces os.environ
+    {"dataset": "nothing"}])
+def test_a_check_leaves_the_environment_as_it_was(good, monkeypatch, settings):
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    environment, before = os.environ, dict(os.environ)
+    check(good(**settings))
+    assert os.environ is environment and dict(os.environ) == before
 
 
 def test_a_model_that_cannot_be_had_is_one_line(good):

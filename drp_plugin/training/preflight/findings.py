@@ -38,7 +38,7 @@ def quiet() -> Iterator[None]:
     """No launcher's environment, no GPU, and none of the frameworks' chatter on stdout."""
     datasets: Any = sys.modules.get("datasets")
     bars = datasets and datasets.is_progress_bar_enabled()
-    level = logging.root.manager.disable
+    level, environment = logging.root.manager.disable, os.environ
     # the parser sets variables too (precision, FSDP's): none of them persists
     with (mock.patch.dict(os.environ, _SILENT), contextlib.redirect_stdout(io.StringIO()),
           warnings.catch_warnings(action="ignore")):
@@ -50,6 +50,7 @@ def quiet() -> Iterator[None]:
         try:
             yield
         finally:
+            os.environ = environment  # noqa: B003 - `datasets` puts a copy in its place
             logging.disable(level)
             if bars:
                 datasets.enable_progress_bars()
