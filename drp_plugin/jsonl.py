@@ -143,11 +143,10 @@ def loads(text: str | bytes, **how: Any) -> Any:
 def explain(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, in one line."""
     first = error.errors()[0]
-    field = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "missing":
-        return f"field {field!r} is missing"
-    return f"field {field!r} is no text" if first["type"] == "string_type" else \
-        f"field {field!r}: {first['msg']}"
+    field, text = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
+    said = {"missing": " is missing", "string_type": " is no text",
+            "extra_forbidden": " is unknown"}.get(first["type"], f": {text}")
+    return f"field {field!r}{said}" if field else text  # a check of several fields names them
 
 
 def read(path: str | Path, record: type[R]) -> Iterator[R]:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, meant
 from drp_plugin.given_yaml import load
 from drp_plugin.jsonl import explain
 from drp_plugin.records import Record
@@ -130,7 +130,11 @@ def read_experiment(path: Path) -> Experiment:
     try:
         experiment = Experiment.model_validate(_content(path))
     except ValidationError as error:
-        raise UserError(explain(error), file=path) from None
+        first = error.errors()[0]
+        fix = meant(str(first["loc"][-1]), {key for part in FilePart.__subclasses__()
+                                            for key in part.model_fields})
+        raise UserError(explain(error), file=path,
+                        fix=fix if first["type"] == "extra_forbidden" else "") from None
     _check(experiment, path)
     return experiment
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, meant
 from drp_plugin.grading import last_box
 from drp_plugin.jsonl import explain
 from drp_plugin.records import Question
@@ -21,7 +21,8 @@ NUMINA = "numina_amc_aime"
 class Config(BaseModel):
     """What a run does. Defaults are the method's own where it names them."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=(),
+                              allow_inf_nan=False)
 
     model: str
     """The student: a folder or hub name."""
@@ -65,9 +66,10 @@ class Config(BaseModel):
     def _falling(self) -> Config:
         if list(self.limits) != sorted(self.limits, reverse=True) or min(self.limits) < 1:
             raise ValueError("limits must fall from stage to stage, as 4000, 3000, 2000")
-        if self.prompts_per_step * self.group_size % self.per_device_batch:
-            raise ValueError("prompts_per_step x group_size must be a multiple of "
-                             "per_device_batch")
+        asked, group, batch = self.prompts_per_step, self.group_size, self.per_device_batch
+        if asked * group % batch:
+            raise ValueError(f"prompts_per_step x group_size is {asked} x {group} = "
+                             f"{asked * group}, which is no multiple of per_device_batch {batch}")
         try:
             self.system_prompt.format(limit=1)
         except (KeyError, IndexError, ValueError):
@@ -118,8 +120,10 @@ def read_config(path: Path, overrides: list[str]) -> Config:
     try:
         return Config.model_validate(settings)
     except ValidationError as error:
+        key = str((*error.errors()[0]["loc"], "")[0])
+        near = "" if key in Config.model_fields else meant(key, Config.model_fields)
         raise UserError(explain(error), file=path,
-                        fix="See recipes/thinkprune for working files") from None
+                        fix=near or "See recipes/thinkprune for working files") from None
 
 
 def from_numina(rows: Iterable[dict[str, Any]]) -> list[Question]:

@@ -79,9 +79,16 @@ def test_recipes_are_valid_and_open_with_their_command(name):
 
 
 @pytest.mark.parametrize(("overrides", "says"), [
-    (["limits=[2000, 3000]"], "fall"),
-    (["group_sise=3"], "group_sise"),
-    (["per_device_batch=7"], "multiple"),
+    (["limits=[2000, 3000]"], "limits must fall"),
+    (["limits=[2000, 0]"], "limits must fall"),
+    (["group_sise=3"], "'group_sise' is unknown. Did you mean 'group_size'"),
+    (["colour=red"], "'colour' is unknown. See recipes"),
+    (["5=red"], "'5' is unknown"),
+    (["per_device_batch=7", "prompts_per_step=4", "group_size=2"],
+     r"tiny.yaml: prompts_per_step x group_size is 4 x 2 = 8, .* multiple of per_device_batch 7"),
+    (["steps=0"], "field 'steps': .*greater than"),
+    (["learning_rate=.inf"], "field 'learning_rate': .*finite"),
+    (["model=[a]"], "field 'model' is no text"),
     (["lora_rank"], "KEY=VALUE"),
     (["limits=[3"], "not YAML"),
     (["system_prompt=Use {x} tokens"], "no other braces"),
@@ -89,7 +96,8 @@ def test_recipes_are_valid_and_open_with_their_command(name):
 def test_bad_settings_are_one_line(overrides, says):
     with pytest.raises(UserError, match=says) as error:
         read_config(RECIPES / "tiny.yaml", overrides)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and "Value error" not in str(error.value)
+    assert "field ''" not in str(error.value)
 
 
 def test_questions_need_gold_answers(tmp_path):
