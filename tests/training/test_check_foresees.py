@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tiny_models as tiny
 import yaml
 from preflight_help import codes
+
+from drp_plugin.errors import UserError
 
 pytest.importorskip("llamafactory")
 pytestmark = pytest.mark.framework
@@ -17,12 +22,12 @@ from drp_plugin.training.preflight.check_config import check  # noqa: E402
 from drp_plugin.training.sft_set import SetSettings, build  # noqa: E402
 
 
-def trained(path: Path) -> dict[str, int]:
+def trained(path: Path) -> dict[str, Any]:
     """Train by the YAML; returns the steps that were made and the rows that the trainer had."""
     from llamafactory.train.tuner import run_exp
     from transformers import TrainerCallback
 
-    seen: dict[str, int] = {}
+    seen: dict[str, Any] = {}
 
     class Watch(TrainerCallback):
         def on_train_begin(self, args, state, control, train_dataloader=None, **kwargs):
@@ -30,6 +35,7 @@ def trained(path: Path) -> dict[str, int]:
             rows = train_dataloader.dataset
             if hasattr(rows, "__len__"):
                 seen["train_rows"] = len(rows)
+                seen["ids"] = sorted(rows["input_ids"]) if "input_ids" in rows.column_names else []
 
         def on_train_end(self, args, state, control, **kwargs):
             seen["steps"] = state.global_step
@@ -86,6 +92,109 @@ def test_steps_and_rows(both, changes):
     assert facts["steps"] == done["steps"]
     if "train_rows" in done and not changes.get("streaming"):
         assert facts["train_rows"] == done["train_rows"]
+
+
+STORED = [{}, {"packing": True}, {"neat_packing": True}, {"val_size": 5}, {"cutoff_len": 150},
+          SECOND | {"mix_strategy": "interleave_over"},
+          {"mask_history": True}]  # which changes nothing where each row is one turn
+
+
+@pytest.mark.parametrize("changes", STORED, ids=str)
+def test_stored_rows_of_this_very_yaml_are_no_mistake(both, tmp_path, changes):
+    path = both(**changes, tokenized_path=str(tmp_path / "stored"), overwrite_output_dir=True)
+    done = trained(path)
+    report = check(path, max_cut=100)
+    assert report.problems == [] and "stored_rows" in [f.code for f in report.findings]
+    assert report.facts["train_rows"] == done["train_rows"] == trained(path)["train_rows"]
+
+
+@pytest.mark.parametrize("changes", [
+    *STORED[1:-1], {"dataset": "more"}, {"template": "empty"}, {"train_on_prompt": True},
+    {"max_samples": 9}, {"num_samples": 50}], ids=str)
+def test_stored_rows_of_other_data_or_another_template_are_told(both, tmp_path, changes):
+    stored = {"tokenized_path": str(tmp_path / "stored"), "overwrite_output_dir": True}
+    ids = trained(both(**stored))["ids"]
+    path = both(**stored | {k: v for k, v in changes.items() if k != "num_samples"})
+    if "num_samples" in changes:
+        edit_entry(path, num_samples=50)
+    found = [f for f in check(path, max_cut=100).problems if f.code == "stored_rows"]
+    assert [f.level for f in found] == ["error"] and " 40 rows" in found[0].text
+    assert trained(path)["ids"] == ids, "the YAML's sets are not looked at"
+
+
+def test_stored_rows_whose_sets_are_gone_or_that_are_none(both, tmp_path):
+    stored = tmp_path / "stored"
+    path = both(tokenized_path=str(stored), overwrite_output_dir=True)
+    ids = trained(path)["ids"]
+    shutil.rmtree(tmp_path / "data")
+    (found,) = check(path).problems
+    assert (found.code, found.level) == ("stored_rows", "warning") and "not checked" in found.text
+    assert trained(path)["ids"] == ids
+    shutil.rmtree(stored)
+    stored.mkdir()
+    (stored / "notes.txt").touch()
+    path = both(tokenized_path=str(stored), overwrite_output_dir=True)
+    (found,) = check(path).problems
+    assert found.code == "stored_rows" and "no stored rows that can be read" in found.text
+    with pytest.raises(FileNotFoundError):
+        trained(path)
+
+
+def edit_entry(path: Path, **keys: object) -> None:
+    info = Path(yaml.safe_load(path.read_text())["dataset_dir"]) / "dataset_info.json"
+    entries = json.loads(info.read_text())
+    entries["good"] |= keys
+    info.write_text(json.dumps(entries))
+
+
+@pytest.mark.parametrize(("number", "changes"), [
+    (5, {}), (40, {}), (60, {}), (30, {"max_samples": 10}), (12, SECOND),
+    (12, {"dataset": "more,good", "mix_strategy": "interleave_over"}),
+    (9, {"val_size": 0.25}), (None, {"max_samples": 7})])
+def test_rows_have_the_numbers_of_their_file(both, tmp_path, number, changes):
+    """And those that num_samples draws are the ones that training draws."""
+    path = both(**changes)
+    edit_entry(path, num_samples=number)
+    report = check(path, examples=200)
+    rows = json.loads((tmp_path / "data" / "good.json").read_text())
+    for example in report.examples:
+        place = re.match(r"good row (\d+),", example.note)
+        assert not place or rows[int(place[1])]["conversations"][0]["value"] in example.masked
+    texts = {example.masked + example.trained for example in report.examples}
+    from transformers import AutoTokenizer
+    decode = AutoTokenizer.from_pretrained(
+        yaml.safe_load(path.read_text())["model_name_or_path"]).decode
+    done = trained(path)
+    assert {decode(ids) for ids in done["ids"]} <= texts
+    assert report.facts["train_rows"] == done["train_rows"]
+
+
+def test_a_stream_takes_all_rows_whatever_num_samples_says(both):
+    path = both(streaming=True, max_steps=3, dataloader_num_workers=1)
+    edit_entry(path, num_samples=4)
+    assert check(path).facts["train_rows"] == 40
+
+
+@pytest.mark.parametrize(("setting", "says"), [
+    ({"lora_alpha": 16.0}, None), ({"lora_alpha": 22.5}, None), ({"buffer_size": 64.0}, None),
+    ({"ddp_timeout": 1.8e8}, None), ({"max_new_tokens": 16.0}, None),
+    ({"lora_rank": 8.0}, "lora_rank: 8.0 is not a whole number"),
+    ({"per_device_train_batch_size": 2.0}, "batch_size: 2.0"),
+    ({"gradient_accumulation_steps": 2.0}, "steps: 2.0"), ({"max_steps": 2.0}, "max_steps: 2.0"),
+    ({"max_samples": 1e1}, "max_samples: 10.0"), ({"cutoff_len": 150.0}, "cutoff_len: 150.0"),
+    ({"seed": 42.0}, "seed: 42.0"), ({"learning_rate": "0.1"}, "learning_rate: '0.1'"),
+    ({"lora_alpha": "16"}, "lora_alpha: '16'"), ({"num_train_epochs": "1"}, "epochs: '1'"),
+    ({"lora_dropout": "0.1"}, "lora_dropout: '0.1'")], ids=str)
+def test_numbers_are_taken_as_training_takes_them(both, setting, says):
+    path = both(**{"max_steps": 2} | setting)
+    if says:
+        with pytest.raises(UserError, match=says):
+            check(path, max_cut=100)
+        with pytest.raises((TypeError, ValueError)):
+            trained(path)
+    else:
+        assert codes(path) == []
+        assert trained(path)["steps"] == 2
 
 
 def test_packs_of_a_length_that_kills_training(both):

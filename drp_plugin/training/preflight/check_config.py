@@ -55,7 +55,12 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
 def _check_training(case: Preflight, progress: Progress, *, gpus: int | None = None,
                     prompt: str | None = None, max_cut: float = 0.0, examples: int = 2) -> None:
     """The model, the sets, and every row of them as the student will see it."""
+    before = len(case.findings)
     sets = setchecks.load_sets(case)
+    if case.stored is not None and case.findings[before:]:  # training does not read them
+        sets, fault = {}, case.findings[before].text
+        del case.findings[before:]
+        case.add("stored_rows:unseen", folder=case.data.tokenized_path, fault=fault)
     weights.load_base(case)
     weights.check_model(case)
     counts = case.student and costs.count_parameters(case)
@@ -66,7 +71,7 @@ def _check_training(case: Preflight, progress: Progress, *, gpus: int | None = N
     if not weights.check_template(case):
         return
     if case.rows is None:
-        if case.training.do_train and case.exit_code() == 0:
+        if case.training.do_train and case.exit_code() == 0 and case.stored is None:
             case.add("no_rows")
         return
     check_rows(case, prompt=prompt, max_cut=max_cut, examples=examples,
@@ -123,7 +128,7 @@ def _check_values(case: Preflight) -> bool:
         value = next((getattr(part, key) for part in (data, case.training, case.finetuning)
                       if hasattr(part, key)), None)
         if value is not None and (value < 0 or (value == 0 and bound == "more than 0")) and (
-                key != "lora_rank" or case.finetuning.finetuning_type == "lora"):
+                not key.startswith("lora_") or case.finetuning.finetuning_type == "lora"):
             case.add("bad_value", name=key, value=value, bound=bound)
     for key in ("dataset", "eval_dataset"):
         names = getattr(data, key)
@@ -149,10 +154,14 @@ def _check_run(case: Preflight) -> None:
             (length := data.cutoff_len + 1) % _PADDED:
         case.add("pack_length", length=length, multiple=_PADDED,
                  mended=-(-length // _PADDED) * _PADDED)
-    if data.tokenized_path is not None and framework.has_stored_rows(str(data.tokenized_path)):
-        case.add("stored_rows", folder=data.tokenized_path)
-    elif data.tokenized_path is not None and data.streaming:
-        case.add("bad_stream")
+    if data.tokenized_path is not None:
+        try:
+            case.stored = framework.stored_rows(case)
+        except ValueError as error:
+            case.add("stored_rows:unread", folder=data.tokenized_path, fault=error)
+        else:
+            if case.stored is None and data.streaming:
+                case.add("bad_stream")
     for name, folder in (("output_dir", training.output_dir),
                          ("tokenized_path", data.tokenized_path)):
         try:

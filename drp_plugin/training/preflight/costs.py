@@ -7,6 +7,7 @@ from pathlib import Path
 from drp_plugin.training.preflight import framework
 from drp_plugin.training.preflight.files import first_line, read_object
 from drp_plugin.training.preflight.findings import Preflight
+from drp_plugin.training.preflight.setchecks import compare_stored
 from drp_plugin.training.preflight.weights import adapted, empty_model, misfit
 
 GIB = 2**30
@@ -36,8 +37,13 @@ def schedule(case: Preflight, gpus: int | None) -> None:
     dropped = {rows[number]["_place"] for number in case.broken}
     fit = [i for i, place in enumerate(train["_place"]) if place not in dropped]
     count, packed = len(fit), ""
-    if data.packing and fit and case.finetuning.stage == "sft":
-        count = framework.packs(case, train.select(fit))
+    packing = data.packing and case.finetuning.stage == "sft"
+    made = framework.prepared(case, train.select(fit)) \
+        if fit and (packing or case.stored is not None) else None
+    if made is not None and case.stored is not None:
+        compare_stored(case, made, case.stored)
+    if made is not None and packing:
+        count = len(made)
         packed = f" in {count} packs of up to {data.cutoff_len} tokens"
     steps = _steps(case, count, gpus)
     if steps <= 0:

@@ -12,6 +12,7 @@ from typing import Any
 from drp_plugin.errors import UserError, meant
 from drp_plugin.hub import looks_local
 from drp_plugin.jsonl import loads
+from drp_plugin.resources import table
 from drp_plugin.training.preflight.findings import Preflight
 
 # Which values fit a setting of one kind: an empty switch is off, and 0 and 1 fit as well.
@@ -77,6 +78,7 @@ def refusal(path: str, error: Exception, classes: list[type],
 
 def check_types(path: str, settings: dict[str, Any], classes: list[type]) -> None:
     """Raises UserError for numbers, switches and choices that the parser would accept unchecked."""
+    floats = table("llamafactory.yaml")["floats"]
     for args in classes:
         for key, hint in typing.get_type_hints(args).items():
             union = typing.get_origin(hint) in (typing.Union, types.UnionType)
@@ -85,7 +87,8 @@ def check_types(path: str, settings: dict[str, Any], classes: list[type]) -> Non
             if key not in settings or (value is None and type(None) in parts):
                 continue
             for kind, (accepted, text) in _KINDS.items():
-                if {kind, type(None)} >= set(parts) and type(value) not in accepted:
+                if {kind, type(None)} >= set(parts) and type(value) not in accepted and not (
+                        key in floats and type(value) is float):
                     raise UserError(f"{key}: {value!r} is not {text}", file=path,
                                     fix="Give one, without quotes")
             choices = _choices(parts)

@@ -108,6 +108,7 @@ class Preflight:
     layout: Family | None = None  # that template as text
 
     rows: "Dataset | None" = None  # of all sets, mixed
+    stored: "Dataset | None" = None  # what `tokenized_path` holds, which is trained instead
     broken: set[int] = field(default_factory=set)  # numbers of the rows that cannot be encoded
 
     @property

@@ -70,9 +70,17 @@ def parse(case: Preflight, raw: dict[str, Any], cache: Path | None = None) -> No
         raise files.refusal(case.config, error, known, raw) from None
 
 
-def has_stored_rows(folder: str) -> bool:
-    """Whether LLaMA-Factory would train what is stored in `tokenized_path`."""
-    return bool(_part("extras.misc").has_tokenized_data(folder))
+def stored_rows(case: Preflight) -> "Dataset | None":
+    """The rows in `tokenized_path`, which LLaMA-Factory trains in place of the sets; None where
+    there are none yet. Raises ValueError where they cannot be read."""
+    loader, folder = _part("data.loader"), str(case.data.tokenized_path)
+    if not _part("extras.misc").has_tokenized_data(folder):
+        return None
+    try:
+        with quiet():
+            return loader.get_dataset_module(loader.load_from_disk(folder))["train_dataset"]
+    except Exception as error:
+        raise ValueError(files.first_line(error)) from None
 
 
 def load_tokenizer(case: Preflight) -> Any:
@@ -175,13 +183,20 @@ def tokenizer_of(spec: str | None) -> Any:
 
 
 def load_rows(case: Preflight, name: str) -> "Dataset":
-    """All rows of one registered set, aligned, before `max_samples`. Raises BadSet."""
+    """All rows of one registered set, aligned, before `max_samples`; `_row` is a row's number in
+    its file, from 0, of which `num_samples` takes some. Raises BadSet."""
     loader, data = _part("data.loader"), _plain(case.data)
+    read = loader.load_dataset
+
+    def numbered(*args: Any, **how: Any) -> Any:
+        rows = read(*args, **how)
+        return rows if how.get("streaming") else rows.add_column("_row", [*range(len(rows))])
+
     with quiet():
         entry = _entry(case, name)
         file = Path(str(data.dataset_dir)) / entry.dataset_name
         try:
-            with swapped(loader, align_dataset=lambda dataset, *_: dataset):
+            with swapped(loader, load_dataset=numbered, align_dataset=lambda dataset, *_: dataset):
                 rows = loader._load_single_dataset(entry, case.model, data, case.training)
                 if case.data.streaming:
                     next(iter(loader._load_single_dataset(
@@ -195,6 +210,8 @@ def load_rows(case: Preflight, name: str) -> "Dataset":
                          fault=files.json_fault(file) or what) from None
         if not len(rows):
             raise BadSet("empty")
+        numbers = rows["_row"][:] if "_row" in rows.column_names else [*range(len(rows))]
+        rows = rows.select_columns([name for name in rows.column_names if name != "_row"])
         about = {"name": name, "columns": ", ".join(rows.column_names), **vars(entry)}
         try:
             aligned = loader.align_dataset(rows, entry, data, case.training)
@@ -206,7 +223,7 @@ def load_rows(case: Preflight, name: str) -> "Dataset":
                          fault=files.first_line(cause), key=key, **about) from None
     if not any(kept(case, row) for row in aligned):
         raise BadSet("dropped", **about)
-    return aligned
+    return aligned.add_column("_row", numbers)
 
 
 def _entry(case: Preflight, name: str) -> Any:
@@ -217,6 +234,8 @@ def _entry(case: Preflight, name: str) -> Any:
         raise BadSet("entry") from None
     if bool(entry.ranking) != case.pairs:
         raise BadSet("pairs" if entry.ranking else "sft", stage=case.finetuning.stage)
+    if case.data.streaming:  # of a stream it takes all
+        entry.num_samples = None
     return entry
 
 
@@ -236,7 +255,7 @@ def _plain(data: Any) -> Any:
 def mixed(case: Preflight, sets: "dict[str, Dataset]") -> "Dataset":
     """The rows to train on, with `_place` (`SET:ROW`), mixed. Raises ValueError (probabilities)."""
     limit = case.data.max_samples
-    placed = [rows.add_column("_place", [f"{name}:{i}" for i in range(len(rows))])
+    placed = [rows.add_column("_place", [f"{name}:{i}" for i in rows["_row"]])
               for name, rows in sets.items()]
     chosen = [rows.select(range(min(limit or len(rows), len(rows)))) for rows in placed]
     with quiet():
@@ -247,7 +266,7 @@ def mixed(case: Preflight, sets: "dict[str, Dataset]") -> "Dataset":
 def split(case: Preflight) -> "tuple[Dataset, int]":
     """The rows to train on, and how many are held out. Raises ValueError where none are left."""
     rows: Any = case.rows
-    if case.data.streaming:  # it cannot count a stream: it takes the first rows
+    if case.data.streaming and case.stored is None:  # uncounted: it takes the first rows
         held = min(int(case.data.val_size), len(rows))
         if held == len(rows):
             raise ValueError("the whole stream is held out")
@@ -258,11 +277,12 @@ def split(case: Preflight) -> "tuple[Dataset, int]":
     return train["train"], len(held_out.get("validation", ()))
 
 
-def packs(case: Preflight, rows: "Dataset") -> int:
-    """How many packed rows LLaMA-Factory makes: each of the YAML's workers packs its share."""
+def prepared(case: Preflight, rows: "Dataset") -> "Dataset":
+    """The rows as they are trained; packed, each of the YAML's workers packs its share."""
     with quiet():
-        return len(_part("data.loader")._get_preprocessed_dataset(
-            rows, case.data, case.training, case.finetuning.stage, case.template, case.used))
+        return _part("data.loader")._get_preprocessed_dataset(
+            rows, case.data, case.training, "rm" if case.pairs else case.finetuning.stage,
+            case.template, case.used)
 
 
 def encode(case: Preflight, row: dict[str, Any],

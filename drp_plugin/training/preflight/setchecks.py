@@ -33,8 +33,9 @@ def load_sets(case: Preflight) -> "dict[str, Dataset]":
     """Rows of the sets of `dataset` and `eval_dataset`; one that is missing is a finding."""
     folder = case.data.dataset_dir
     sets: dict[str, Dataset] = {}
-    names = {name: what for what in ("eval_dataset", "dataset")
-             for name in getattr(case.data, what) or []}
+    names: dict[str, str] = {}  # in the order of training, as `num_samples` draws
+    for what in ("dataset", "eval_dataset"):
+        names |= {name: what for name in getattr(case.data, what) or [] if name not in names}
     try:
         info = _registered(case)
     except (OSError, ValueError) as error:
@@ -93,7 +94,8 @@ def _check_max_samples(case: Preflight, sets: "dict[str, Dataset]") -> None:
     for name, rows in longer.items():
         groups = _groups(case, name)
         if len(groups) == len(rows):
-            measures = [[float(g == group) for g in groups] for group in sorted(set(groups))]
+            measures = [[float(groups[n] == group) for n in rows["_row"]]
+                        for group in sorted(set(groups))]
         else:
             text, answers = ([_content(turns[:1]) for turns in rows[key]]
                              for key in ("_prompt", "_response"))
@@ -138,6 +140,15 @@ def _check_held_out(case: Preflight, loaded: "dict[str, Dataset]") -> None:
     for name, count in shared.items():
         if count:
             case.add("eval_in_train", shared=count, name=name)
+
+
+def compare_stored(case: Preflight, made: "Dataset", stored: "Dataset") -> None:
+    """Are the rows in `tokenized_path` those that the YAML makes of its sets?"""
+    kinds = [name for name in made.column_names if name.endswith(("ids", "labels"))]
+    ours, theirs = (Counter(hash(str([row.get(kind) for kind in kinds])) for row in rows)
+                    for rows in (made, stored))
+    case.add("stored_rows:same" if ours == theirs else "stored_rows", made=len(made),
+             folder=case.data.tokenized_path, stored=len(stored), same=(ours & theirs).total())
 
 
 def _content(turns: list[dict[str, Any]]) -> str:
