@@ -60,10 +60,13 @@ def _check(stages: list[Stage], file: Path) -> None:
 
 def _run(read: Experiment, stages: list[Stage], folder: Path, jobs: int) -> None:
     console = Console(stderr=True, emoji=False)  # `:100:` is a part of a name
-    offline = all(s.model == "tiny" or os.path.isdir(s.model) for s in read.students.values())
+    models = {student.model for student in read.students.values()}
+    offline = all(model == "tiny" or os.path.isdir(model) for model in models)
+    hours = {stage.name: found.gpu_hours for stage in stages if models != {"tiny"}
+             and (found := project(stage, read, stages)).gpu_hours}
     with locked(folder) as lock:
         try:
-            Runner(folder, stages, console, lock, jobs=jobs, offline=offline).run()
+            Runner(folder, stages, console, lock, jobs=jobs, offline=offline, hours=hours).run()
         except StageFailed as error:
             print(f"drp: {error}\nRun the same command again to resume.", file=sys.stderr)
             sys.exit(1)

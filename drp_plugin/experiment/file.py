@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 from pydantic import ConfigDict, Field, ValidationError, field_validator
 
@@ -10,7 +10,7 @@ from drp_plugin.errors import UserError, meant
 from drp_plugin.given_yaml import load
 from drp_plugin.jsonl import explain
 from drp_plugin.records import Record
-from drp_plugin.resources import resource
+from drp_plugin.resources import resource, table
 
 Kind = Literal["generate", "prune", "build", "train", "export", "evaluate", "report", "recipe"]
 Options = dict[str, Any]  # Of a command, by their names without dashes; a list repeats one
@@ -170,36 +170,32 @@ def _over(below: Any, above: Any) -> Any:
 
 
 def _check(experiment: Experiment, path: Path) -> None:
+    """What keys say together. Raises UserError."""
+    def refuse(key: str, **values: str) -> NoReturn:
+        raise UserError(table("experiment.yaml")[key].format(**values), file=path)
+
     if bool(experiment.questions) == bool(experiment.traces):
-        raise UserError("questions, or traces that are there, and not both", file=path)
+        refuse("input")
     slugs: dict[str, str] = {}
     for name in (*experiment.students, *experiment.methods):
-        if slugs.setdefault(slug(name), name) != name:
-            raise UserError(f"{slugs[slug(name)]!r} and {name!r} would share a folder", file=path,
-                            fix="Give them names that differ in letters or digits")
+        if (other := slugs.setdefault(slug(name), name)) != name:
+            refuse("folder", name=name, other=other)
     for name, method in experiment.methods.items():
         ways = [way for way in ("prune", "distill", "rows_by", "mix", "recipe", "checkpoint")
                 if getattr(method, way)]
         if len(ways) > 1:
-            raise UserError(f"method {name!r} has {' and '.join(ways)}", file=path,
-                            fix="Give one of them")
+            refuse("ways", name=name, ways=" and ".join(ways))
         if method.prune is not None and "teacher" not in method.prune:
-            raise UserError(f"method {name!r}: prune names no teacher", file=path,
-                            fix="Add teacher: openai:MODEL, offline, …")
+            refuse("teacher", name=name)
         if (method.chain or len(method.rounds) > 1) and not method.trains:
-            raise UserError(f"method {name!r} has rounds and trains nothing", file=path,
-                            fix="Give prune, distill, rows_by or mix")
+            refuse("rounds", name=name)
         if any(step.generate for step in method.chain):
-            raise UserError(f"method {name!r}: a chain samples once for all its trainings",
-                            file=path, fix="Put generate beside chain, or give rounds")
+            refuse("chain", name=name)
         for part in method.mix:
             found = experiment.methods.get(part, MethodSection())
             if not found.trains or found.mix or any(
                     m.chain or len(m.rounds) > 1 for m in (method, found)):
-                raise UserError(
-                    f"method {name!r} mixes {part!r}, which is no method with one set of its own",
-                    file=path, fix="Name methods with prune, distill or rows_by, without chain or "
-                    "rounds")
+                refuse("mix", name=name, part=part)
 
 
 def slug(name: str) -> str:

@@ -11,22 +11,14 @@ from typing import Any, NamedTuple
 import yaml
 
 from drp_plugin.errors import UserError
-from drp_plugin.experiment.file import (
-    Experiment,
-    Kind,
-    Launcher,
-    MethodSection,
-    Options,
-    Round,
-    Student,
-    slug,
-)
+from drp_plugin.experiment import file
+from drp_plugin.experiment.file import Experiment, Kind, Launcher, MethodSection, Round, Student
 from drp_plugin.experiment.stages import Stage
 from drp_plugin.resources import resource
 from drp_plugin.student import model_path
 
 
-def flags(options: Options) -> list[str]:
+def flags(options: file.Options) -> list[str]:
     """Options as on a command line: `True` is a flag alone, `False` its `--no-` form."""
     found: list[str] = []
     for name, value in options.items():
@@ -39,7 +31,7 @@ def flags(options: Options) -> list[str]:
     return found
 
 
-def settings(options: Options) -> list[str]:
+def settings(options: file.Options) -> list[str]:
     """Settings as LLaMA-Factory takes them behind its YAML, which it reads as YAML again."""
     def word(value: Any) -> str:
         text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -49,7 +41,7 @@ def settings(options: Options) -> list[str]:
     return [f"{key}={word(value)}" for key, value in options.items()]
 
 
-def _lmms_options(options: Options) -> list[str]:
+def _lmms_options(options: file.Options) -> list[str]:
     """Options of lmms-eval, which has flags without a value and takes a mapping as `K=V,K=V`."""
     found: list[str] = []
     for name, value in options.items():
@@ -73,7 +65,7 @@ def make_plan(experiment: Experiment, folder: Path) -> list[Stage]:
     """Every stage, each after the ones that it needs."""
     stages: dict[str, Stage] = {}
     for name, student in experiment.students.items():
-        all_ = _Way(experiment, stages, folder / slug(name), student)
+        all_ = _Way(experiment, stages, folder / file.slug(name), student)
         all_.report([found for label, method in experiment.methods.items()
                      for draw in experiment.draws or (None,)
                      for found in replace(all_, label=label, method=method, draw=draw).measured()])
@@ -102,7 +94,7 @@ class _Way:
 
     def __post_init__(self) -> None:
         self.work = self.home / "training"
-        self.slug = slug(self.label)
+        self.slug = file.slug(self.label)
         self.model = str(model_path()) if self.student.model == "tiny" else self.student.model
 
     def add(self, kind: Kind, name: str, title: str, command: list[str], made: Path, *inside: str,
@@ -149,20 +141,20 @@ class _Way:
                 yield self.label + end[1], found
                 still = (*still, str(found.path))
 
-    def _rows(self, part: str, adapter: _Product | None, more: Options) -> Iterator[_Product]:
+    def _rows(self, part: str, adapter: _Product | None, more: file.Options) -> Iterator[_Product]:
         """What the set is built from: run directories, or files that the method's command makes."""
         method = self.method
         for label in method.mix:
             yield from replace(self, label=label, method=self.experiment.methods[label])._rows(
-                slug(label), None, {})
+                file.slug(label), None, {})
         for questions in () if method.mix else self.experiment.questions or self.experiment.traces:
-            where = slug(Path(questions).stem if "/" in questions else questions)
+            where = file.slug(Path(questions).stem if "/" in questions else questions)
             out = self.home / "runs" / part / where
             if method.rows_by:
-                file = out.with_suffix(".jsonl")
+                made = out.with_suffix(".jsonl")
                 yield self.add("prune", f"{self.slug}/rows/{part}/{where}",
                     f"{self.label}: {questions}: its own rows",
-                    self._words(method.rows_by, out=str(file), questions=questions), file)
+                    self._words(method.rows_by, out=str(made), questions=questions), made)
                 continue
             command, source = "distill", _Product(questions)
             if method.distill is None:
@@ -178,7 +170,7 @@ class _Way:
     def _traces(self, part: str, questions: str, where: str, adapter: _Product | None) -> _Product:
         """The student's traces; methods with the same sampling share them."""
         options = {**self.experiment.generate, **self.method.generate}
-        own = "".join(f"-{slug(f'{k}{v}')}" for k, v in self.method.generate.items())
+        own = "".join(f"-{file.slug(f'{k}{v}')}" for k, v in self.method.generate.items())
         if adapter is not None:
             own, options = f"-{part}", {**options, "adapter": str(adapter.path)}
         elif self.experiment.traces:
@@ -255,8 +247,8 @@ class _Way:
                             fix=f"There are: {', '.join('{' + k + '}' for k in known)}") from None
 
     def _evaluate(self, name: str, model: _Product, adapter: Path | None = None) -> _Product:
-        options: Options = {"model": "drp_vllm"}
-        arguments: Options = {"pretrained": model.path}
+        options: file.Options = {"model": "drp_vllm"}
+        arguments: file.Options = {"pretrained": model.path}
         for given in (self.experiment.evaluate, self.method.evaluate):
             options |= given
             arguments |= options.pop("model_args", None) or {}

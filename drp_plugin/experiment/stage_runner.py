@@ -11,9 +11,10 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from rich.console import Console
@@ -22,6 +23,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from drp_plugin.errors import UserError, refusal
 from drp_plugin.experiment.stages import Marks, Stage, fraction, moved
+from drp_plugin.experiment.time_left import TimeLeft
 from drp_plugin.jsonl import alive
 from drp_plugin.progress import duration
 
@@ -31,9 +33,7 @@ PATIENCE_SECONDS = 10  # After each signal that asks a stage to end
 POLL_SECONDS = 0.5
 SETTLE_SECONDS = 0.2  # Until all that is ready has come to the queue
 PLAIN_LINE_SECONDS = 30  # How often progress is said where there is no terminal to draw a bar in
-# Seconds of a stage in the demo: a guess until stages of its kind have been seen
-WEIGHTS = {"generate": 100.0, "prune": 10.0, "build": 8.0, "train": 115.0, "recipe": 200.0,
-           "export": 16.0, "evaluate": 75.0, "report": 5.0}
+KINDS = ("generate", "prune", "build", "train", "recipe", "export", "evaluate", "report")
 # a model that runs on a CPU is several times faster on one thread than on many
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
@@ -81,10 +81,12 @@ class StageFailed(Exception):
 
 
 class Runner:
-    """Runs stages; `folder` holds logs and marks, `offline` says that no hub is needed."""
+    """Runs stages; `folder` holds logs and marks, `offline` says that no hub is needed, `hours` are
+    the projected ones of stages by name."""
 
     def __init__(self, folder: Path, stages: list[Stage], console: Console, lock: IO[str], *,
-                 jobs: int = 1, offline: bool = False) -> None:
+                 jobs: int = 1, offline: bool = False,
+                 hours: Mapping[str, float] = MappingProxyType({})) -> None:
         self.folder, self.stages, self.console, self.lock = folder, stages, console, lock
         self.jobs = jobs
         self.marks = Marks(folder / ".done", stages)
@@ -93,19 +95,13 @@ class Runner:
             {"HF_HUB_OFFLINE": "1"} if offline else {})}
         self._dropped: set[str] = set()
         self._begun = 0
-        self._took: dict[str, list[float]] = {}
-        self._parts: dict[str, float] = {}  # of the running stages, 0 to 1
+        self._left = TimeLeft(stages, jobs, hours)
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stop = threading.Event()
         self._guard = threading.Lock()
         self._free = threading.Condition()  # Guards the two below
         self._waiting: list[Stage] = []
         self._at_work = 0
-        self._ahead: dict[str, float] = {}  # Seconds to the end, by the longest way from a stage
-        for stage in reversed(stages):
-            way = WEIGHTS.get(stage.kind, 60.0) + self._ahead.get(stage.name, 0.0)
-            self._ahead |= {stage.name: way, **{
-                need: max(way, self._ahead.get(need, 0.0)) for need in stage.needs}}
         self._bars = Progress(TextColumn("{task.description}"), BarColumn(bar_width=24),
             TimeElapsedColumn(), TextColumn("[dim]{task.fields[left]}[/dim]"), console=console,
             transient=True, disable=not console.is_terminal)
@@ -119,6 +115,13 @@ class Runner:
         before = {number: signal.signal(number, signal.default_int_handler)
                   for number in (signal.SIGTERM, signal.SIGHUP)
                   if signal.getsignal(number) is not signal.SIG_IGN}
+        todo = set[str]()
+        with contextlib.suppress(OSError):  # which the stage itself meets and tells
+            for stage in self.stages:
+                if stage.kind == "report" or todo & {*stage.needs} or not self.marks.done(stage):
+                    todo.add(stage.name)
+                else:
+                    self._left.end(stage)
         with self._bars:
             try:
                 code = DoitMain(ModuleTaskLoader(self._graph()), config_filenames=()).run(["run"])
@@ -168,6 +171,7 @@ class Runner:
         elif stage.kind != "report" and self.marks.done(stage):
             why = "done before"
         if why:
+            self._left.end(stage)
             self._say(stage, f"[dim]{why}[/dim]")
         return bool(why)
 
@@ -185,9 +189,10 @@ class Runner:
         with self._free:
             self._waiting.append(stage)
         time.sleep(SETTLE_SECONDS * (self.jobs > 1))
+        ahead = self._left.ahead
         with self._free:
             self._free.wait_for(lambda: self._stop.is_set() or (self._at_work < self.jobs and
-                                stage is max(self._waiting, key=lambda s: self._ahead[s.name])))
+                                stage is max(self._waiting, key=lambda s: ahead[s.name])))
             self._waiting.remove(stage)
             self._at_work += 1
             self._free.notify_all()
@@ -209,6 +214,7 @@ class Runner:
             if self._stop.is_set():
                 return False
             self.marks.begin(stage)
+            self._left.begin(stage)
             process = self._begin(stage, log)
         self._watch(process, stage, log)
         self._ended(stage)
@@ -216,10 +222,9 @@ class Runner:
             end = log.read_text(errors="replace").splitlines()[-15:]
             self._fail(stage, f"exit code {process.returncode}, see {log}", *end)
             return False
-        took = time.monotonic() - began
-        self._took.setdefault(stage.kind, []).append(took)
+        self._left.end(stage)
         self.marks.set(stage)
-        self._say(stage, f"[green]done[/green] in {duration(took)}")
+        self._say(stage, f"[green]done[/green] in {duration(time.monotonic() - began)}")
         return True
 
     def _begin(self, stage: Stage, log: Path) -> subprocess.Popen[bytes]:
@@ -244,6 +249,7 @@ class Runner:
                 note(self.lock, [p.pid for p in self._running.values()])
 
     def _fail(self, stage: Stage, why: str, *end: str) -> None:
+        self._left.end(stage, failed=True)
         if not self._stop.is_set():
             self.failures.append("\n    ".join([f"{stage.name} failed: {why}", *end]))
             self._say(stage, f"[red]failed[/red]: {escape(why)}")
@@ -262,24 +268,15 @@ class Runner:
         for turn in itertools.takewhile(lambda _: process.poll() is None, itertools.count()):
             time.sleep(POLL_SECONDS)
             part = fraction(log)
-            self._parts[stage.name] = part or 0.0
-            if turn % 20 == 0:  # it looks at the marks of all stages
-                left = f"about {duration(self.seconds_left())} left in all"
+            if turn % 4 == 0:
+                news = {stage.name: part} if part else {}
+                left = f"about {duration(self._left.seconds(news))} left in all"
             self._bars.update(task, completed=part or 0.0, left=left)
             if plain and time.monotonic() - told > PLAIN_LINE_SECONDS:
                 told = time.monotonic()
                 percent = "" if part is None else f" {part:.0%},"
                 self.console.print(f"{title}{percent} {left}", highlight=False)
         self._bars.remove_task(task)
-
-    def seconds_left(self) -> float:
-        """A guess: what stages of each kind took here, else what they took in the demo, scaled."""
-        seen = {kind: sum(took) / len(took) for kind, took in list(self._took.items())}
-        scale = [seen[k] / WEIGHTS.get(k, 60.0) for k in seen if WEIGHTS.get(k, 60.0) >= 20]
-        speed = sum(scale) / len(scale) if scale else 1.0
-        return sum((1 - self._parts.get(s.name, 0.0)) * seen.get(
-            s.kind, WEIGHTS.get(s.kind, 60.0) * speed)
-            for s in self.stages if not self.marks.done(s)) / self.jobs
 
 
 def choose(stages: list[Stage], *, until: str | None = None,
@@ -288,9 +285,8 @@ def choose(stages: list[Stage], *, until: str | None = None,
     known = sorted({s.method for s in stages if s.method})
     for name in set(only) - set(known):
         raise UserError(f"--only {name}: no such method", fix=f"They are: {', '.join(known)}")
-    order = list(WEIGHTS)
     wanted = {s.name for s in stages if (not only or s.method in only)
-              and (until is None or order.index(s.kind) <= order.index(until))}
+              and (until is None or KINDS.index(s.kind) <= KINDS.index(until))}
     for stage in reversed(stages):
         if stage.name in wanted:
             wanted |= set(stage.needs)

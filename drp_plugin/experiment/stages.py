@@ -25,12 +25,6 @@ from drp_plugin.scoring.samples import VARIANT
 
 TAIL_BYTES = 4096
 LEAST = 0.03  # Relative changes of the mean tokens below this count as none
-TOKENS = {"skill": (2.6, 2.0), "default": (2.5, 1.9), "sentence": (1.4, 0.8),
-          "indexed": (1.4, 0.44)}
-"""The teacher's tokens in and out for a token of the trace, by `--decompose`: the rule teacher's
-decisions on 220 real traces (`python benchmarks/modes.py`), rounded up."""
-OVERHEAD = 900  # Prompt tokens of a row that do not depend on its length
-DISTILLED = (200.0, 450.0)  # Tokens in and out of a row of `drp distill`
 _PART = re.compile(rb"(\d{1,3}(?:\.\d+)?)\s?%|drp: [^%\n]*?(\d+)/(\d+), ")
 
 
@@ -191,11 +185,11 @@ def _teacher(stage: Stage, experiment: Experiment, rows: int) -> Projection:
     if price is None:
         return Projection(None, None, f"no price is known for {teacher}"
                           if teacher.startswith(("openai:", "gemini:", "azure:")) else "")
-    prompt, completion = DISTILLED
+    asked, trace = table("projection.yaml")["teacher"], experiment.hardware.trace_tokens
+    prompt, completion = asked["distilled"]
     if "distill" not in stage.command:
-        trace = experiment.hardware.trace_tokens
-        given, made = TOKENS[_option(stage.command, "--decompose", "skill")]
-        prompt, completion = given * trace + OVERHEAD, made * trace
+        given, made = asked["tokens"][_option(stage.command, "--decompose", "skill")]
+        prompt, completion = given * trace + asked["overhead"], made * trace
     batch = "--batch" in stage.command
     usd = price.cost(Usage(requests=1, prompt_tokens=round(rows * prompt),
                            completion_tokens=round(rows * completion)), batch=batch)

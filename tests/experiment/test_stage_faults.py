@@ -112,7 +112,8 @@ def test_more_stages_may_be_ready_than_threads_are_usual(tmp_path):
         *(shell(tmp_path, f"measure{i}", f"echo measure >> '{order}'", kind="evaluate")
           for i in range(100)),
         shell(tmp_path, "draw", f"echo draw >> '{order}'", kind="generate"),
-        shell(tmp_path, "train", f"echo train >> '{order}'", "draw", kind="train")], jobs=25)
+        shell(tmp_path, "train", f"echo train >> '{order}'", "draw", kind="train"),
+        shell(tmp_path, "last", "", "train", kind="evaluate")], jobs=25)
     assert order.read_text().split().index("draw") < 50
     assert order.read_text().split().index("train") < 100
 
