@@ -17,17 +17,13 @@ from pydantic import ValidationError
 from drp_plugin.errors import UserError
 from drp_plugin.records import Record
 from drp_plugin.redact import hide
+from drp_plugin.resources import table
 from drp_plugin.run_dir import FILES, SETTINGS
 
 R = TypeVar("R", bound=Record)
 
 MAX_ROW = 64 << 20  # Bytes of the longest row: a file without a line end for so long is not JSONL
 MAX_DEPTH = 100  # Lists and objects within each other, which can all be written again
-_REFUSED: dict[type[Exception], str] = {
-    FileNotFoundError: "no such file. Check the path",
-    IsADirectoryError: "is a folder, not a file. Give its files: 'FOLDER/*.jsonl', "
-                       "'FOLDER/*.parquet' or 'FOLDER/*.arrow'",
-    PermissionError: "cannot be read: permission denied"}
 #: NaN is not JSON, but pandas writes it for a missing value; so infinite is one, and so is 1e400.
 FINITE: dict[str, Any] = dict.fromkeys(("parse_float", "parse_constant"), lambda text: (
     number if abs(number := float(text)) < float("inf") else None))
@@ -72,8 +68,8 @@ def opened(path: str | Path) -> Iterator[IO[bytes]]:
                 raise UserError("is UTF-16 or UTF-32, not UTF-8 text", file=path,
                                 fix="Convert it to UTF-8")
             yield file
-    except tuple(_REFUSED) as error:
-        raise UserError(_REFUSED[type(error)], file=path) from None
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise UserError(table("refused.yaml")[type(error).__name__], file=path) from None
 
 
 def rows(path: str | Path) -> Iterator[Row]:

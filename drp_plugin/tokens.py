@@ -33,12 +33,8 @@ R1_REPOSITORIES = ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B",
                    "deepseek-ai/DeepSeek-R1-Distill-Qwen-1.5B")
 R1_ADDED: tuple[str, ...] = tuple(table("r1_tokens.yaml"))
 #: Qwen's pre-tokenization, as in its tokenizer.json.
-QWEN_SPLIT = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"
-              r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
-_SPLITS = [[
-    {"type": "Split", "pattern": {"Regex": QWEN_SPLIT}, "behavior": "Isolated", "invert": False},
-    {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": trim, "use_regex": False}]
-    for trim in (False, True)]
+_SPLITS = table("qwen_split.yaml")
+QWEN_SPLIT: str = _SPLITS[0][0]["pattern"]["Regex"]
 #: A space at which words are not split. Only ASCII splits them, so that other white space need not
 #: be known; `<` may begin an added token, before which several spaces are one piece.
 _JOINT = re.compile(r" (?![!-;=-~])")

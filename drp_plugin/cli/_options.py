@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from drp_plugin.cli import page
 from drp_plugin.errors import UserError, meant
 from drp_plugin.given_yaml import load, parse
 from drp_plugin.jsonl import loads
@@ -16,10 +17,11 @@ from drp_plugin.llm.addresses import find_base_url
 from drp_plugin.llm.messages import Sampling
 from drp_plugin.llm.prices import parse_price
 from drp_plugin.reading import parse_columns
+from drp_plugin.resources import table
 from drp_plugin.runner.job import RunOptions, Shard
 from drp_plugin.sampling.arguments import pair
 from drp_plugin.teachers.registry import TeacherSettings
-from drp_plugin.tokens import PIECES, QWEN, QWEN_VARIABLE, TokenCounter
+from drp_plugin.tokens import PIECES, QWEN_VARIABLE, TokenCounter
 
 F = TypeVar("F", bound=Callable[..., Any])
 MOST = 10 ** 9  # For anything counted; larger numbers overflow clocks and libraries
@@ -135,51 +137,41 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
             for pair in (part.items() if isinstance(part, dict) else [str(part)])]
 
 
-def adding(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Adds these options to a command, in this order."""
-    return lambda command: functools.reduce(lambda to, option: option(to), reversed(options),
-                                            command)
-
-
 PATH = click.Path(path_type=Path)
-SOME, ANY = click.IntRange(1, MOST), click.IntRange(0, MOST)
-SEED = click.IntRange(-2 ** 63, 2 ** 63 - 1)
-columns_option = click.option("--columns", metavar="FIELD=NAME,…",
-                              callback=lambda context, option, text: parse_columns(text or ""))
-run_dir_option = click.option("-o", "--output", "run_dir", required=True, metavar="RUN_DIR",
-                              type=PATH)
-prompts_option = click.option("--prompts", "prompts_dir", type=PATH, metavar="DIR")
-_ASKING: tuple[Callable[[Any], Any], ...] = (
-    click.option("--base-url", "base_urls", metavar="URL", multiple=True),
-    click.option("--temperature", type=temperature, metavar="T|NONE", default=0.0),
-    click.option("--top-p", type=Number(0, 1, min_open=True)),
-    click.option("--seed", type=SEED), click.option("--max-tokens", type=SOME),
-    click.option("--extra", type=pairs(json_or_text), multiple=True, metavar="KEY=VALUE"),
-    click.option("--engine-arg", "engine", type=pairs(), multiple=True, metavar="KEY=VALUE"),
-    click.option("--concurrency", type=click.IntRange(1, 4096), default=64),
-    click.option("--timeout", "timeout_s", type=Number(0.1, MOST), default=600.0),
-    click.option("--retries", type=click.IntRange(0, 100), default=7),
-    click.option("--price", metavar="IN,OUT", callback=lambda context, option, text:
-                 text if text is None or parse_price(text) else None),
-    click.option("--prices", type=click.Path(path_type=Path, dir_okay=False)),
-    click.option("--config", callback=read_config, is_eager=True, expose_value=False,
-                 metavar="YAML"),
-)
-run_options = adding(
-    prompts_option, click.option("--tokenizer", default=QWEN),
-    click.option("--repairs", type=ANY, default=1), click.option("--keep-wrong", is_flag=True),
-    click.option("--batch", is_flag=True), click.option("--batch-size", type=SOME, metavar="N"),
-    click.option("--poll", "poll_s", type=Number(0.01, MOST), default=30.0),
-    click.option("--forecast", is_flag=True),
-    click.option("--pilot", type=click.IntRange(2, MOST), default=20),
-    click.option("--max-cost", type=Number(0, MOST, min_open=True), metavar="USD"),
-    click.option("--anew", is_flag=True), columns_option, click.option("--limit", type=SOME),
-    click.option("--shard", type=shard, metavar="I/N"), click.option("--strict", is_flag=True))
+_KINDS: dict[str, Any] = {
+    "some": click.IntRange(1, MOST), "any": click.IntRange(0, MOST),
+    "seed": click.IntRange(-2 ** 63, 2 ** 63 - 1), "path": PATH,
+    "file": click.Path(path_type=Path, dir_okay=False), "pairs": pairs(),
+    "folder": click.Path(path_type=Path, file_okay=False), "body": pairs(json_or_text),
+    "temperature": temperature, "shard": shard, "config": read_config,
+    "columns": lambda context, option, text: parse_columns(text or ""),
+    "price": lambda context, option, text: text if text is None or parse_price(text) else None}
 
 
-def teacher_options(option: str = "--teacher") -> Callable[[F], F]:
-    """Adds the options of a teacher; `teacher_settings` reads them."""
-    return adding(click.option(option, "teacher", required=True, metavar="KIND:MODEL"), *_ASKING)
+def command(name: str, more: str = "", **kinds: Any) -> Callable[[Any], click.Command]:
+    """A command with its page of help, and `more` behind it, and with the arguments and options
+    that `data/options.yaml` has for it; `kinds` are its own types and callbacks."""
+    return lambda to: click.command(help=page(name) + more)(_options(name, {**_KINDS, **kinds})(to))
+
+
+def _options(name: str, known: dict[str, Any]) -> Callable[[F], F]:
+    """Adds them in their order; a text there stands for those of that name."""
+    def option(given: str | dict[str, Any]) -> Callable[[F], F]:
+        if isinstance(given, str):
+            return _options(given, known)
+        more = {key: known[value] if key in ("type", "callback") else value
+                for key, value in given.items() if key not in ("names", "whole", "number", "over")}
+        if "whole" in given:
+            more["type"] = click.IntRange(*given["whole"])
+        elif bounds := given.get("number") or given.get("over"):
+            more["type"] = Number(bounds[0], bounds[1], min_open="over" in given)
+        if "choice" in more:
+            more["type"] = click.Choice(more.pop("choice"))
+        names = given["names"].split()
+        return (click.option if names[0][0] == "-" else click.argument)(*names, **more)
+
+    return lambda to: functools.reduce(
+        lambda to, given: option(given)(to), reversed(table("options.yaml")[name]), to)
 
 
 def teacher_settings(given: dict[str, Any]) -> TeacherSettings:

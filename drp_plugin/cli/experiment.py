@@ -9,8 +9,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from drp_plugin.cli import group, page
-from drp_plugin.cli._options import MOST, PATH, SEED, SOME
+from drp_plugin.cli import group
+from drp_plugin.cli._options import command
 from drp_plugin.errors import UserError
 from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
@@ -21,15 +21,7 @@ from drp_plugin.resources import filled
 _DEMO_NEEDS = ("torch", "llamafactory", "lmms_eval", "doit")
 
 
-@click.command(help=page("experiment"))
-@click.argument("file", type=PATH)
-@click.option("-o", "--output", type=PATH, metavar="DIR")
-@click.option("--jobs", type=click.IntRange(1, 256), default=1)
-@click.option("--dry-run", is_flag=True)
-@click.option("--status", is_flag=True)
-@click.option("--until",
-              type=click.Choice(["generate", "prune", "build", "train", "export", "evaluate"]))
-@click.option("--only", multiple=True, metavar="METHOD")
+@command("experiment")
 def experiment(file: Path, output: Path | None, jobs: int, dry_run: bool, status: bool,
                until: str | None, only: tuple[str, ...]) -> None:
     read = read_experiment(file)
@@ -81,12 +73,7 @@ def _status(stages: list[Stage], folder: Path) -> None:
         print(f"{'done   ' if done else 'missing'}  {stage.kind:<9} {stage.title}")
 
 
-@click.command(help=page("demo"))
-@click.option("-o", "--output", type=PATH, default=Path("demo-run"))
-@click.option("--train", type=click.IntRange(20, MOST), default=600)
-@click.option("--limit", type=SOME)
-@click.option("--seed", type=click.IntRange(0, SEED.max), default=0)
-@click.option("--jobs", type=click.IntRange(1, 64), default=2)
+@command("demo")
 def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> None:
     missing = [name.replace("_", "-") for name in _DEMO_NEEDS if not importlib.util.find_spec(name)]
     if missing:
@@ -100,9 +87,4 @@ def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> N
     folder = output.resolve()
     _run(chosen, make_plan(chosen, folder), folder, jobs)
     click.echo(f"\n{chosen.about}", err=True)
-    home = folder / "tiny"
-    for title, path in (("report", home / "report"), ("traces", home / "traces"),
-                        ("pruned traces", home / "runs"), ("SFT set", home / "training" / "data"),
-                        ("adapter, merged", home / "training" / "saves"),
-                        ("logs", folder / "logs")):
-        print(f"{title + ':':17}{path}")
+    print(filled("demo.txt.jinja", folder=folder, home=folder / "tiny"), end="")

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from drp_plugin import __version__, jsonl
-from drp_plugin.cli import _options, page
+from drp_plugin.cli import _options
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger_client import RowClient
 from drp_plugin.methods import direct_distillation, is_method, listing
@@ -30,28 +30,7 @@ from drp_plugin.student import model_path
 from drp_plugin.terminal import say
 
 
-@click.command(help=page("generate"))
-@click.argument("questions")
-@click.option("-o", "--output", required=True)
-@click.option("--model")
-@click.option("--adapter")
-@click.option("--backend", default="auto",
-              type=click.Choice(["auto", "hf", "vllm", "openai", "ray"]))
-@click.option("--base-url", "base_urls", multiple=True)
-@click.option("--samples", default=1, type=_options.SOME)
-@click.option("--temperature", default=0.6, type=_options.Number(0, 2))
-@click.option("--top-p", default=0.95, type=_options.Number(0, 1, min_open=True))
-@click.option("--max-new-tokens", default=32768, type=_options.SOME)
-@click.option("--stop-loops", is_flag=True)
-@click.option("--seed", default=0, type=click.IntRange(0, _options.SEED.max))
-@click.option("--prompt")
-@_options.prompts_option
-@click.option("--limit", type=_options.SOME)
-@click.option("--batch-size", type=_options.SOME)
-@click.option("--engine-arg", "engine_args", type=_options.pairs(), multiple=True,
-              metavar="KEY=VALUE")
-@click.option("--ledger", type=_options.PATH)
-@_options.columns_option
+@_options.command("generate")
 def generate(questions: str, output: str, model: str | None, backend: str, prompt: str | None,
              base_urls: tuple[str, ...], adapter: str | None, batch_size: int | None,
              prompts_dir: Path | None, limit: int | None, ledger: Path | None,
@@ -84,18 +63,7 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
     return int(bool(done.failed))
 
 
-@click.command(help=page("prune") + listing())
-@click.argument("traces", nargs=-1, required=True)
-@_options.run_dir_option
-@_options.teacher_options()
-@click.option("--decompose", type=click.Choice(["skill", "default", "sentence", "indexed"]),
-              default="skill")
-@click.option("--window-tokens", type=click.IntRange(50, _options.MOST), default=8000)
-@click.option("--max-requests", type=_options.SOME, default=96)
-@click.option("--min-coverage", type=_options.Number(0, 1), default=0.9)
-@_options.adding(*(click.option(f"--check-{name}/--no-check-{name}", default=True)
-                   for name in ("answer", "numbers", "length", "complete", "language")))
-@_options.run_options
+@_options.command("prune", listing())
 def prune(traces: tuple[str, ...], run_dir: Path, columns: dict[str, str],
           prompts_dir: Path | None, tokenizer: str, limit: int | None, shard: Shard | None,
           strict: bool, **given: Any) -> int:
@@ -119,11 +87,7 @@ def prune(traces: tuple[str, ...], run_dir: Path, columns: dict[str, str],
     return finish(outcome, strict=strict)
 
 
-@click.command(help=page("distill"))
-@click.argument("questions", nargs=-1, required=True)
-@_options.run_dir_option
-@_options.teacher_options()
-@_options.run_options
+@_options.command("distill")
 def distill(questions: tuple[str, ...], run_dir: Path, columns: dict[str, str],
             prompts_dir: Path | None, tokenizer: str, limit: int | None, shard: Shard | None,
             strict: bool, **given: Any) -> int:
@@ -154,9 +118,7 @@ def distill(questions: tuple[str, ...], run_dir: Path, columns: dict[str, str],
     return finish(asyncio.run(run_session(job, teacher, settings, run)), strict=strict)
 
 
-@click.command(help=page("merge"))
-@click.argument("runs", nargs=-1, required=True, metavar="RUN_DIR...", type=_options.PATH)
-@_options.run_dir_option
+@_options.command("merge")
 def merge(runs: tuple[Path, ...], run_dir: Path) -> int:
     written, notes = merging.merge(runs, run_dir)
     for note in notes:
@@ -166,12 +128,7 @@ def merge(runs: tuple[Path, ...], run_dir: Path) -> int:
     return 0 if written.pruned else 2
 
 
-@click.command(help=page("serve-teacher"))
-@click.option("--host", default="127.0.0.1")
-@click.option("--port", type=click.IntRange(1, 65535), default=8100)
-@click.option("--model", default="offline-rules")
-@click.option("--quality", type=_options.Number(0, 1, min_open=True), default=1.0)
-@click.option("--delay", type=_options.Number(0, _options.MOST), default=0.0)
+@_options.command("serve-teacher")
 def serve_teacher(host: str, port: int, model: str, quality: float, delay: float) -> None:
     from drp_plugin.teachers.offline import OfflineTeacher
     from drp_plugin.teachers.serve import serve

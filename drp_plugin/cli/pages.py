@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from drp_plugin import jsonl
-from drp_plugin.cli import _options, page
+from drp_plugin.cli import _options
 from drp_plugin.errors import UserError
 from drp_plugin.inspection import pairwise
 from drp_plugin.inspection.edits import read_edits
@@ -30,19 +30,11 @@ from drp_plugin.runner.outputs import prepare
 from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.terminal import say
 
-MESSAGES_UP_TO = 2000  # Rows whose messages are in the page by default
+MESSAGES_UP_TO = 2000  # Rows whose messages are in the page by default, as --help says
 _COLOURS = {"KEEP": "green", "DELETE": "red", "COMPRESS": "blue", "MERGE": "magenta"}
 
 
-@click.command(help=page("inspect"))
-@click.argument("run_dir", type=_options.PATH)
-@click.option("-o", "--output", metavar="PAGE")
-@click.option("--limit", type=_options.SOME)
-@click.option("--messages/--no-messages", default=None,
-              help="Put in what the teacher was asked and said. "
-                   f"[default: with at most {MESSAGES_UP_TO:,} rows]")
-@click.option("--serve", is_flag=True)
-@click.option("--port", type=click.IntRange(0, 65535), default=0, show_default="one that is free")
+@_options.command("inspect")
 def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool | None,
             serve: bool, port: int) -> None:
     if serve and output is not None:
@@ -82,10 +74,7 @@ def _serve(run_dir: Path, text: bytes, port: int) -> None:
         made.serve_forever()
 
 
-@click.command(help=page("show"))
-@click.argument("run_dir", type=_options.PATH)
-@click.argument("row_id", metavar="ID")
-@click.option("--messages", is_flag=True)
+@_options.command("show")
 def show(run_dir: Path, row_id: str, messages: bool) -> None:
     row = find_row(run_dir, row_id)
     with Teachings(run_dir) as teachings:
@@ -96,9 +85,7 @@ def show(run_dir: Path, row_id: str, messages: bool) -> None:
                       colours=_COLOURS, visible=visible), nl=False)
 
 
-@click.command(help=page("stats"))
-@click.argument("run_dir", type=_options.PATH)
-@click.option("--json", "as_json", is_flag=True)
+@_options.command("stats")
 def stats(run_dir: Path, as_json: bool) -> None:
     found = Statistics(not_reached=not_reached(run_dir))
     for row in rows(run_dir):
@@ -114,14 +101,7 @@ def stats(run_dir: Path, as_json: bool) -> None:
         click.echo(filled("stats.txt.jinja", facts=facts, counts=counts, visible=visible), nl=False)
 
 
-@click.command(help=page("judge"))
-@click.argument("run_a", type=_options.PATH)
-@click.argument("run_b", type=_options.PATH)
-@_options.teacher_options("--judge")
-@click.option("-o", "--output", "out", type=_options.PATH, metavar="DIR")
-@click.option("--sample", type=_options.SOME, metavar="N")
-@click.option("--shuffle-seed", type=_options.SEED, default=0)
-@_options.prompts_option
+@_options.command("judge")
 def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffle_seed: int,
           prompts_dir: Path | None, **given: Any) -> int:
     settings = _options.teacher_settings(given)

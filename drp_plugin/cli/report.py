@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from drp_plugin import jsonl
-from drp_plugin.cli import page
+from drp_plugin.cli._options import command
 from drp_plugin.cli.score import tokens
 from drp_plugin.errors import UserError
 from drp_plugin.report.layout import Table
@@ -24,16 +24,7 @@ def ablation(value: str) -> tuple[int, tuple[str, ...]]:
     return int(number), methods
 
 
-@click.command(help=page("report"))
-@click.argument("runs", metavar="EVAL_DIR...", nargs=-1, required=True)
-@click.option("-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
-              metavar="OUT")
-@click.option("--cutoff", type=tokens, metavar="N|none")
-@click.option("--tokenizer", metavar="SPEC")
-@click.option("--base", metavar="NAME")
-@click.option("--table", "ablations", metavar="N=METHOD,...", multiple=True,
-              callback=lambda ctx, param, values: tuple(map(ablation, values)))
-@click.option("--no-figures", is_flag=True)
+@command("report", tokens=tokens, ablations=lambda ctx, param, values: tuple(map(ablation, values)))
 def report(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: str | None,
            base: str | None, ablations: tuple[tuple[int, tuple[str, ...]], ...],
            no_figures: bool) -> None:

@@ -10,18 +10,17 @@ from typing import Any, NamedTuple
 import click
 
 from drp_plugin import jsonl
-from drp_plugin.cli import page
-from drp_plugin.cli._options import columns_option, load_counter
+from drp_plugin.cli._options import command, load_counter
 from drp_plugin.errors import UserError
 from drp_plugin.finish import ended, told
 from drp_plugin.loops import loop_period
 from drp_plugin.progress import Display
 from drp_plugin.reading import Item, Reader
-from drp_plugin.scoring import DEFAULT_CUTOFF, Figures, Reading, Summary, measure_at
+from drp_plugin.scoring import Figures, Reading, Summary, measure_at
 from drp_plugin.scoring.samples import one_repeat, read_sample, task_of
 from drp_plugin.seen import digest
 from drp_plugin.terminal import say
-from drp_plugin.tokens import PIECES, QWEN, TokenCounter
+from drp_plugin.tokens import PIECES, TokenCounter
 
 _CHUNK = 256
 _SHARED = ("id", "question", "answer", "dataset", "model")  # By all samples of one problem
@@ -48,15 +47,7 @@ def tokens(value: Any) -> int:
     return int(text)
 
 
-@click.command(help=page("score"))
-@click.argument("completions", metavar="COMPLETIONS")
-@click.option("-o", "--output", default="-", metavar="FILE")
-@click.option("--cutoff", type=tokens, metavar="N|none", default=DEFAULT_CUTOFF)
-@click.option("--cutoffs", metavar="N,N,…,none")
-@click.option("--tokenizer", default=QWEN, metavar="SPEC")
-@click.option("--dataset")
-@click.option("--no-thinking", is_flag=True)
-@columns_option
+@command("score", tokens=tokens)
 def score(completions: str, output: str, cutoff: int, cutoffs: str | None, tokenizer: str,
           dataset: str | None, no_thinking: bool, columns: dict[str, str]) -> None:
     limits = [cutoff or None, None] if cutoffs is None else _limits(cutoffs)

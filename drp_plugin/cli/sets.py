@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from drp_plugin.cli import _options, page
+from drp_plugin.cli import _options
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.rows import not_reached
 from drp_plugin.progress import Display
@@ -21,19 +21,12 @@ from drp_plugin.training import dataset_info, mixing, sft_set, workspace
 from drp_plugin.training.preflight import check_config
 from drp_plugin.training.sft_set import Built, SetSettings
 from drp_plugin.training.sources import Why
-from drp_plugin.training.templates import DEFAULT_TEMPLATE
 
 _FOLDER = click.Path(file_okay=False, path_type=Path)
 _SIDE = 500  # Characters of a decoded row's beginning and end
 
 
-@click.command(help=page("init"))
-@click.argument("folder", metavar="DIR", type=_FOLDER)
-@click.option("--dataset-dir", type=_FOLDER)
-@click.option("--models", type=_FOLDER)
-@click.option("--student", metavar="MODEL")
-@click.option("--template", metavar="T")
-@click.option("--force", is_flag=True)
+@_options.command("init")
 def init(folder: Path, student: str | None, template: str | None, **given: Any) -> None:
     if template and not student:
         raise UserError("--template goes with --student", fix="Give --student MODEL as well")
@@ -54,27 +47,7 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
     click.echo(f"next: {shlex.join(build)}, then drp check {config}", err=True)
 
 
-@click.command(help=page("build"))
-@click.argument("sources", nargs=-1, required=True, metavar="RUN_DIR...")
-@click.option("-o", "--output", required=True, metavar="DATASET_DIR", type=_FOLDER)
-@click.option("--name", required=True)
-@click.option("--size", type=_options.SOME)
-@click.option("--ratio")
-@click.option("--seed", type=_options.SEED, default=42)
-@click.option("--tokenizer", metavar="PATH")
-@click.option("--cutoff-len", default=4096, type=_options.SOME)
-@click.option("--keep-over-cutoff", is_flag=True)
-@click.option("--template", default=DEFAULT_TEMPLATE)
-@click.option("--prompt", metavar="NAME")
-@click.option("--replace", "replace_set", is_flag=True)
-@click.option("--exclude", multiple=True, metavar="JSONL")
-@click.option("--test-set", "test_sets", multiple=True, metavar="SET")
-@click.option("--drop-overlap", is_flag=True)
-@click.option("--pairs", is_flag=True)
-@click.option("--push-to-hub", metavar="REPO")
-@click.option("--public", is_flag=True)
-@_options.columns_option
-@click.option("--strict", is_flag=True)
+@_options.command("build")
 def build(sources: tuple[str, ...], output: Path, name: str, ratio: str | None,
           tokenizer: str | None, replace_set: bool, exclude: tuple[str, ...],
           columns: dict[str, str], push_to_hub: str | None, public: bool, strict: bool,
@@ -103,19 +76,7 @@ def _tell(built: Built, sources: tuple[str, ...], settings: SetSettings, counted
         err=True, nl=False)
 
 
-@click.command(help=page("check"))
-@click.argument("config", metavar="CONFIG.yaml", type=click.Path(path_type=Path))
-@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--model", metavar="PATH")
-@click.option("--gpus", type=_options.SOME)
-@click.option("--max-cut", default=0.0, metavar="PERCENT", type=_options.Number(0, 100))
-@click.option("--prompt", metavar="NAME")
-@click.option("--examples", default=2, type=_options.ANY)
-@click.option("--full", is_flag=True)
-@click.option("--quiet", is_flag=True)
-@click.option("--json", "as_json", is_flag=True)
-@click.option("--strict", is_flag=True)
-@click.option("--color/--no-color", default=None)
+@_options.command("check")
 def check(config: Path, overrides: tuple[str, ...], full: bool, quiet: bool, as_json: bool,
           strict: bool, color: bool | None, **given: Any) -> int:
     for override in overrides:

@@ -20,10 +20,6 @@ from drp_plugin.redact import markdown, visible
 
 TEXTS = resources.table("report_texts.yaml")
 _HEAD, _TAIL = 1_500, 2_500
-_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
-          "→": r"$\to$", "−": "$-$", "–": "--", "≥": r"$\ge$", "Δ": r"$\Delta$",
-          **{c: f"\\{c}" for c in "&%$#_{}"}, **{c: f"${c}$" for c in "<>|"},
-          **{c: f"{{{c}}}" for c in "[]*"}}  # which belong to the command before them, such as \\
 # a formula at the start of a spreadsheet's cell, for any separator
 _FORMULA = re.compile(r"(^|[;,|])(\s*)(?=[=@+\-＝＠＋－])")
 
@@ -133,7 +129,7 @@ def templates() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined, autoescape=lambda name: str(name).endswith(".html.jinja"))
     found.filters |= {
         "base64": lambda data: base64.b64encode(data).decode(), "math": html_with_math,
-        "tex": lambda text: "".join(_LATEX.get(c, c) for c in shown(text, 200).replace("\n", " ")),
+        "tex": lambda text: shown(text, 200).translate(str.maketrans(TEXTS["latex"])),
         "md": markdown, "shown": shown}
     return found
 

@@ -14,7 +14,7 @@ tags: [toy, reasoning, synthetic]
 # The embedded student of DRP
 
 **This is a toy.** A Qwen2-architecture model of about a million parameters, trained from scratch
-on word problems that a program generated, to answer in the run_options of R1: a long, hesitating,
+on word problems that a program generated, to answer in the manner of R1: a long, hesitating,
 re-checking `<think>` part, then a short answer with `\\boxed{{}}`. It solves problems of that one
 family and knows nothing else: it is no use for any other text, and its figures say nothing about
 real models. It exists so that Distilled Reasoning Pruning can be run from end to end, and tested,

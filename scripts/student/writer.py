@@ -1,4 +1,4 @@
-"""Verbose solutions in the run_options of R1, written by rule: what the student is pretrained on.
+"""Verbose solutions in the manner of R1, written by rule: what the student is pretrained on.
 
 They hesitate, restate, re-check and verify again after the answer is known, as real R1 traces
 do, so that the trained student has a verbosity of its own to prune. `minimal` writes the same

@@ -217,3 +217,28 @@ def test_the_help_shows_no_bound_that_nobody_reaches():
         command = group.get_command(click.Context(group), name)
         shown = command.get_help(click.Context(command, info_name=name, max_content_width=200))
         assert "RANGE" not in shown and "000000" not in shown and "807" not in shown, name
+
+
+def test_the_commands_defaults_are_those_of_the_library() -> None:
+    """They stand in data/options.yaml, and are the same as those of the functions."""
+    from drp_plugin.cli.pages import MESSAGES_UP_TO
+    from drp_plugin.pruning import PruneOptions
+    from drp_plugin.resources import table
+    from drp_plugin.scoring import DEFAULT_CUTOFF
+    from drp_plugin.tokens import QWEN
+    from drp_plugin.training.sft_set import SetSettings
+
+    def defaults(name: str) -> dict[str, object]:
+        command = group.get_command(click.Context(group), name)
+        assert command is not None
+        return {str(o.name): o.default for o in command.params if not o.required}
+
+    assert defaults("score")["cutoff"] == DEFAULT_CUTOFF
+    assert defaults("score")["tokenizer"] == defaults("prune")["tokenizer"] == QWEN
+    assert f"{MESSAGES_UP_TO:,}" in table("help/options.yaml")["inspect"]["messages"]
+    for name, fields in (("prune", PruneOptions.model_fields),
+                         ("build", SetSettings.__dataclass_fields__)):
+        shared = {key: value for key, value in defaults(name).items() if key in fields}
+        assert len(shared) > 5
+        for key, value in shared.items():
+            assert not isinstance(value, str | int | float) or value == fields[key].default, key
