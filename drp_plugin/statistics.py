@@ -1,8 +1,7 @@
 """Statistics for whatever is measured; problems are the units, samples of one are not independent.
 
 All of it is exact or closed form: no draws, no scipy. How often the intervals hold the truth is
-measured in the tests, at 30, 40 and 500 problems.
-"""
+measured in the tests, at 30, 40 and 500 problems."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -55,8 +54,7 @@ def paired_difference(before: Sequence[float], after: Sequence[float],
 
     With one sample a problem it is Tango's (Statistics in Medicine 17, 1998, 891). With several it
     is Newcombe's hybrid score interval (the same volume, 2635), which joins the intervals of the
-    two shares, here those of `mean_share`, by their correlation over problems.
-    """
+    two shares, here those of `mean_share`, by their correlation over problems."""
     if samples == (1, 1):
         flips = [y - x for x, y in zip(before, after, strict=True)]
         return _tango(flips.count(-1), flips.count(1), len(flips))
@@ -123,8 +121,7 @@ def detectable(before: Sequence[float], after: Sequence[float],
 
     At 5 %, two-sided, by Connor's approximation (Biometrics 43, 1987, 207), corrected for McNemar's
     test being exact. A difference is taken to add half of itself to how problems vary here, an
-    eighth where they have several samples: so the power is near 80 % in simulations.
-    """
+    eighth where they have several samples: so the power is near 80 % in simulations."""
     n, flips = len(before), [y - x for x, y in zip(before, after, strict=True)]
     single = samples == (1, 1)
     noise = (2 * min(flips.count(-1), flips.count(1)) + 1) / n if single else \

@@ -1,8 +1,7 @@
 """Counting tokens as the paper does: the whole completion, Qwen tokenizer, no BOS (§4.6).
 
 `<think>` and `</think>` count as one token each, as in R1-Distill's tokenizer, which is the Qwen
-BPE plus added tokens: the counts equal the ids that the student itself generated.
-"""
+BPE plus added tokens: the counts equal the ids that the student itself generated."""
 
 import contextlib
 import json
@@ -125,8 +124,7 @@ class WordCounter:
     """Token counts of texts, from a table of words that grows.
 
     BPE never crosses the cuts of the pre-tokenization pattern. One is before every space that
-    something other than white space follows: each distinct text between two is encoded once.
-    """
+    something other than white space follows: each distinct text between two is encoded once."""
 
     def __init__(self, tokenizer: "Tokenizer") -> None:
         self._tokenizer = tokenizer

@@ -1,11 +1,13 @@
-"""All that touches parts of lmms-eval which it does not promise to keep; seen with 0.7.3.
+"""All that touches parts of lmms-eval which it does not promise to keep; seen with 0.7.3. lmms-eval
+has an entry point for models but none for tasks, and gives classes named in a YAML no access to the
+run: two methods of its TaskManager are wrapped here (the search for tasks, and their loading), and
+a task's instances, metrics and arguments are its own attributes."""
 
-lmms-eval has an entry point for models but none for tasks, and gives classes named in a YAML no
-access to the run: two methods of its TaskManager are wrapped here (the search for tasks, and their
-loading), and a task's instances, metrics and arguments are its own attributes."""
-
+import argparse
 import copy
 import functools
+import inspect
+import json
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from lmms_eval.api.instance import Instance
 from lmms_eval.api.registry import get_aggregation
 from lmms_eval.api.task import ConfigurableMessagesTask, ConfigurableTask
 
+from drp_plugin.errors import UserError
+from drp_plugin.evaluation.exchange import loudly
 from drp_plugin.terminal import say
 
 SEEN = "0.7.3"
@@ -35,6 +39,8 @@ def add_tasks(folder: Path) -> None:
 
     @functools.wraps(find)
     def initialize_tasks(self: Any, *arguments: Any, **named: Any) -> Any:
+        with loudly():
+            _check_options()
         found = find(self, *arguments, **named)
         try:  # a name that lmms-eval or the user has already keeps its meaning
             return {**self._get_task_and_group(str(folder)), **found}
@@ -51,6 +57,32 @@ def add_tasks(folder: Path) -> None:
     initialize_tasks._drp = True  # type: ignore[attr-defined]
     TaskManager.initialize_tasks = initialize_tasks
     TaskManager.load_task_or_group = load_task_or_group
+
+
+def _check_options() -> None:
+    """Read what a file (--config) gives as the command line would, such as `seed: 7`, and refuse
+    what ends in lmms-eval with exit code 0. It shows its options to nothing else before it uses
+    them: they are looked up in its own functions, where these are as expected."""
+    found = {info.function: info.frame.f_locals for info in inspect.stack(0)}
+    options = found.get("cli_evaluate_single", {}).get("args")
+    parser = found.get("cli_evaluate", {}).get("parser")
+    if getattr(options, "check_integrity", False):
+        raise UserError("--check_integrity runs lmms-eval's own test suite, which its package does "
+                        "not contain", fix="Leave it out")
+    for action in parser._actions if parser and options else ():
+        value = getattr(options, action.dest, None)
+        if isinstance(value, dict):
+            value = ",".join(f"{k}={v if isinstance(v, str) else json.dumps(v)}"
+                             for k, v in value.items())
+        elif action.dest == "seed" and (value is None or isinstance(value, list)):
+            value = ",".join(map(str, value or [None]))
+        elif not isinstance(value, str | int | float) or not action.type:
+            continue
+        try:
+            setattr(options, action.dest, (action.type or str)(str(value)))
+        except (ValueError, argparse.ArgumentTypeError) as error:
+            raise UserError(f"{action.dest}: {value} in the file of --config cannot be read",
+                            fix=f"Write it as on the command line ({error})") from None
 
 
 def _unknown(folder: Path) -> None:

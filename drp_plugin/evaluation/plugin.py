@@ -1,8 +1,7 @@
-"""What lmms-eval loads by itself: the models, and with them the folder of tasks.
-
-lmms-eval loads models of other packages before it looks for tasks, so loading ours also has it
-search our folder (`lmms_private.add_tasks`), behind its own and --include_path. `hf`, lmms-eval's
-default for --model, which it does not have itself, means `drp_student`."""
+"""What lmms-eval loads by itself: the models, and with them the folder of tasks. lmms-eval loads
+models of other packages before it looks for tasks, so loading ours also has it search our folder
+(`lmms_private.add_tasks`), behind its own and --include_path. `hf`, lmms-eval's default for
+--model, which it does not have itself, means `drp_student`."""
 
 from typing import Any
 

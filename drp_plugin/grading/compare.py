@@ -1,7 +1,6 @@
-"""Whether a candidate answer is the gold one, by the rules of its data set.
-
-Own rules decide what they understand: exactly, in microseconds, in any thread. The rest goes to
-Math-Verify in a process of its own."""
+"""Whether a candidate answer is the gold one, by the rules of its data set. Own rules decide what
+they understand: exactly, in microseconds, in any thread. The rest goes to Math-Verify in a process
+of its own."""
 
 import re
 from fractions import Fraction

@@ -1,7 +1,6 @@
-"""A small LaTeX grammar for the expressions that answers consist of.
-
-It never guesses: anything that it does not know raises NotUnderstood, and a computer algebra system
-is asked instead. Its input is what `tidy` returns."""
+"""A small LaTeX grammar for the expressions that answers consist of. It never guesses: anything
+that it does not know raises NotUnderstood, and a computer algebra system is asked instead. Its
+input is what `tidy` returns."""
 
 import re
 from fractions import Fraction

@@ -1,5 +1,4 @@
 """Sets of real numbers: intervals, unions, inequalities and set builders, compared point by point.
-
 However a set is written, the question is whether a number belongs to it. Two sets are the same when
 they agree at all their ends, close beside them, and between them."""
 

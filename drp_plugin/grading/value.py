@@ -1,7 +1,6 @@
-"""Deciding whether two expressions are equal: exact rationals, else eighty digits.
-
-Expressions with variables are compared at fixed points: equal ones always agree there, and two
-different ones that people write as answers do not."""
+"""Deciding whether two expressions are equal: exact rationals, else eighty digits. Expressions with
+variables are compared at fixed points: equal ones always agree there, and two different ones that
+people write as answers do not."""
 
 import math
 import operator

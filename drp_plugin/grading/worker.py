@@ -1,7 +1,6 @@
-"""Math-Verify in a process of its own, with limits on its time and memory.
-
-Math-Verify stops itself with signals, which threads may not use, and sympy may compute without
-end. So one child answers questions one at a time, and is replaced when it dies or hangs."""
+"""Math-Verify in a process of its own, with limits on its time and memory. Math-Verify stops itself
+with signals, which threads may not use, and sympy may compute without end. So one child answers
+questions one at a time, and is replaced when it dies or hangs."""
 
 import atexit
 import json

@@ -1,8 +1,7 @@
 """One HTML page of a run, with nothing to load from elsewhere.
 
 Rows lie in it as compressed parts, which no text can break out of. A script that the page's policy
-names by its hash unpacks and shows them as text; MathML made here is the only markup.
-"""
+names by its hash unpacks and shows them as text; MathML made here is the only markup."""
 
 import hashlib
 import itertools

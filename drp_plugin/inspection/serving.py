@@ -2,8 +2,7 @@
 
 It listens on the loopback address. A random token in the page's address keeps other pages of the
 browser out. So do the checks of Host (another name that points here) and Origin (another page that
-sends). Only decisions on rows of the run can be written.
-"""
+sends). Only decisions on rows of the run can be written."""
 
 import json
 import secrets

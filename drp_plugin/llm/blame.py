@@ -2,8 +2,7 @@
 
 One table for every provider and server, for live requests, errors in a body with status 200, and
 the lines of a batch's error file; docs/extending.md shows what becomes of each. A refusal that no
-line of the table knows is the row's, until a server is seen to refuse everything (`Persistent`).
-"""
+line of the table knows is the row's, until a server is seen to refuse everything (`Persistent`)."""
 
 import contextlib
 import re

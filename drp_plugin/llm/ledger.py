@@ -5,8 +5,7 @@ One SQLite file per run directory. A request is keyed by everything that determi
 across stages, restarts, `kill -9`, or processes that share the directory.
 
 One writer thread puts everything that is waiting into a single transaction; each caller goes on
-once that is on the disk. Claims are kernel locks, which die with their process (`ledger_disk`).
-"""
+once that is on the disk. Claims are kernel locks, which die with their process (`ledger_disk`)."""
 
 import asyncio
 import contextlib
@@ -57,8 +56,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
 
     The first answer stored under a key stays. After claiming a key, check again whether the answer
     is there: another process may just have stored it. Raises UserError when the file cannot be
-    opened or is no ledger; so does every method when the disk is full or the file is damaged.
-    """
+    opened or is no ledger; so does every method when the disk is full or the file is damaged."""
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

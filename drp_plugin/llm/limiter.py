@@ -2,8 +2,7 @@
 
 Additive increase, multiplicative decrease, as in TCP: every answer raises the number of requests
 in flight a little (doubling until the first refusal), a 429 halves it once and stops new ones for
-as long as the provider asks. Rate-limit headers hold requests back before they are refused.
-"""
+as long as the provider asks. Rate-limit headers hold requests back before they are refused."""
 
 import asyncio
 import math

@@ -1,7 +1,6 @@
-"""The paper's tables and figures for lmms-eval runs (§5, Appendix A).
-
-`runs` and `conditions` read what lmms-eval wrote, `regrading` grades and counts it anew, `results`
-has the figures; the other modules show them, and `write` makes the folder."""
+"""The paper's tables and figures for lmms-eval runs (§5, Appendix A). `runs` and `conditions` read
+what lmms-eval wrote, `regrading` grades and counts it anew, `results` has the figures; the other
+modules show them, and `write` makes the folder."""
 
 from drp_plugin.report.regrading import score_run
 from drp_plugin.report.runs import read_runs

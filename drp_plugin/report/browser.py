@@ -1,6 +1,5 @@
-"""Completions to look at: a few on the report's page, and a page of all, to filter and search.
-
-The latter holds texts as compressed parts, unpacked when they are shown or searched. They are data,
+"""Completions to look at: a few on the report's page, and a page of all, to filter and search. The
+latter holds texts as compressed parts, unpacked when they are shown or searched. They are data,
 never markup: a script writes them through `textContent`, with the MathML of their formulas from
 `drp_plugin.mathml`. The page allows no other script and no network."""
 

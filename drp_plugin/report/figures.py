@@ -1,8 +1,7 @@
 """The paper's Figures 3 and 4 for any runs, accuracy at a budget, and accuracy against tokens.
 
 Drawn with matplotlib's objects, never pyplot: no global state, and the same runs give the same
-bytes. Colours, markers and line styles tell nine methods apart, also in black and white.
-"""
+bytes. Colours, markers and line styles tell nine methods apart, also in black and white."""
 
 import io
 import math

@@ -22,8 +22,7 @@ class ResultRow(Record):
     """One method on one task under one cutoff.
 
     `accuracy` is Pass@1 (avg@k), with a 95 % score interval over problems as clusters; `spread` its
-    standard deviation between runs or samples. Token figures are means over problems, clipped.
-    """
+    standard deviation between runs or samples. Token figures are means over problems, clipped."""
 
     method: str
     group: str

@@ -1,6 +1,5 @@
-"""Completions graded and counted with and without the cutoff, from one generation.
-
-The cutoff (§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong."""
+"""Completions graded and counted with and without the cutoff, from one generation. The cutoff
+(§4.6, Appendix A, Table 5) clips tokens; an answer not complete by then is wrong."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence

@@ -30,8 +30,7 @@ def groups(units: Sequence[str], skills: Sequence[str] = ()) -> list[StepGroup]:
     """Steps of one skill each; they partition the units.
 
     A lead-in that ends with a colon stays with what it leads to, short units with their neighbours,
-    and talk is never joined with mathematics. `skills` are the units' own, "" for one not known.
-    """
+    and talk is never joined with mathematics. `skills` are the units' own, "" for one not known."""
     found: list[StepGroup] = []
     length = 0
     for index, unit in enumerate(units):

@@ -142,8 +142,7 @@ def build(sources: str | PathLike[str] | Sequence[str | PathLike[str]], folder: 
     as in `TokenCounter.load`, rows over the cutoff are left out. docs/training.md has the files
     that are written. Equal rows, settings and seeds give equal bytes.
     Raises UserError for unreadable sources, a name that is taken, an empty result, and, without
-    `replace_set`, for a set of that name with other rows.
-    """
+    `replace_set`, for a set of that name with other rows."""
     folder = Path(folder)
     given = [sources] if isinstance(sources, str | PathLike) else [*sources]
     if not given:

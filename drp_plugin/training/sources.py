@@ -92,8 +92,7 @@ def read_source(path: str | Path,
     """Every row of a run directory or file, as a candidate or dropped with its reason.
 
     A row needs `question` and `response`. Decisions of `drp inspect` apply to a run's rows. Raises
-    UserError when the path cannot be read, or for an edit that fits no row.
-    """
+    UserError when the path cannot be read, or for an edit that fits no row."""
     path = Path(path)
     if not path.exists():
         raise UserError("no such run directory or file", file=path, fix="Check the path")

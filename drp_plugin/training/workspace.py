@@ -1,8 +1,7 @@
 """`drp init`: the YAML configs in a folder of the user's own, with their paths filled in.
 
 LLaMA-Factory leaves `${oc.env:X}` as it stands, so real paths are written. The files stay what a
-person edits: every comment is kept, and only the values that are paths change.
-"""
+person edits: every comment is kept, and only the values that are paths change."""
 
 import json
 import re
@@ -96,8 +95,7 @@ def init(folder: Path, *, dataset_dir: Path | None = None, models: Path | None =
     `dataset_dir` is where `drp build` puts its sets (default: `folder/data`). A student in `models`
     under its own name is used instead of the hub's. An existing file that differs is the user's and
     is kept, unless `force`. With `student` the files of the paper's 7B model are made its own, and
-    those of the other models are left out. Raises UserError when `models` is no folder.
-    """
+    those of the other models are left out. Raises UserError when `models` is no folder."""
     folder = folder.resolve()
     if models is not None and not models.is_dir():
         raise UserError("no such folder of models", file=models, fix="Check --models")

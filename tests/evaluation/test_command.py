@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import shutil
@@ -15,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from drp_plugin.errors import UserError
 
 pytest.importorskip("lmms_eval")
 pytestmark = pytest.mark.framework
@@ -284,3 +287,69 @@ def test_a_prompt_longer_than_the_context_is_a_row_that_is_cut_off(
     done = lmms_eval(*arguments, str(tmp_path / "none"), DRP_DATA_DIR=str(tmp_path))
     assert done.returncode == 2 and "the model's context 1024" in said(done)[-1]
     assert "damaged" not in done.stderr
+
+
+def _given(monkeypatch: pytest.MonkeyPatch, **config: object) -> argparse.Namespace:
+    """lmms-eval's options after a file of --config gave these, as its own functions hold them."""
+    from lmms_eval.__main__ import parse_eval_args
+
+    from drp_plugin.evaluation.lmms_private import _check_options
+
+    monkeypatch.setattr(sys, "argv", ["lmms-eval"])
+
+    def cli_evaluate_single(args: argparse.Namespace) -> argparse.Namespace:
+        _check_options()
+        return args
+
+    def cli_evaluate() -> argparse.Namespace:
+        parser, args = parse_eval_args()
+        for name, value in config.items():
+            setattr(args, name, value)
+        assert parser
+        return cli_evaluate_single(args)
+
+    return cli_evaluate()
+
+
+@pytest.mark.parametrize(("seed", "four"), [
+    (7, [7] * 4), ("7", [7] * 4), ([7], [7] * 4), (None, [None] * 4), (0, [0] * 4),
+    ([1, None, 3, 4], [1, None, 3, 4]), ("1,2,3,none", [1, 2, 3, None])])
+def test_a_seed_in_a_file_is_obeyed(seed: object, four: list, monkeypatch: pytest.MonkeyPatch
+                                    ) -> None:
+    assert _given(monkeypatch, seed=seed).seed == four
+
+
+def test_a_file_says_the_same_as_the_command_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, found = (_given(monkeypatch, **config) for config in ({}, {
+        "batch_size": 8, "limit": "5", "repeats": "2", "model_args": {"pretrained": "m", "n": 3},
+        "gen_kwargs": {"do_sample": True, "temperature": 0.6, "until": ["a"]}, "log_samples": True,
+        "include_path": ["one", "two"]}))
+    assert {name: value for name, value in vars(found).items() if value != vars(plain)[name]} == {
+        "batch_size": "8", "limit": 5.0, "repeats": 2, "model_args": "pretrained=m,n=3",
+        "gen_kwargs": 'do_sample=true,temperature=0.6,until=["a"]', "log_samples": True,
+        "include_path": ["one", "two"]}
+
+
+@pytest.mark.parametrize(("config", "line"), [
+    ({"check_integrity": True}, "--check_integrity runs lmms-eval's own test suite"),
+    ({"seed": "x"}, "seed: x in the file of --config"), ({"seed": [1, 2]}, "seed: 1,2"),
+    ({"limit": "two"}, "limit: two"), ({"repeats": 1.5}, "repeats: 1.5")])
+def test_what_ends_in_lmms_eval_without_a_code_is_refused(
+        config: dict, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match=line):
+        _given(monkeypatch, **config)
+
+
+@pytest.mark.parametrize(("given", "line"), [("check_integrity: true\nseed: 7\n", "Leave it out"),
+                                             ("seed: [1, 2]\n", "seed: 1,2"), ("seed: 7\n", "")])
+def test_the_real_command_reads_a_file(lmms_eval: Run, random_student: Path, sets: Path,
+                                       tmp_path: Path, given: str, line: str) -> None:
+    (tmp_path / "c.yaml").write_text(
+        f"model: drp_hf\nmodel_args: {{pretrained: {random_student}, max_new_tokens: 5}}\n"
+        f"tasks: drp_gsm8k\nlimit: 2\nlog_samples: true\noutput_path: {tmp_path}\n{given}")
+    done = lmms_eval("--config", str(tmp_path / "c.yaml"), DRP_DATA_DIR=str(sets))
+    assert done.returncode == (2 if line else 0), done.stderr[-2000:]
+    if line:
+        assert len(said(done)) == 1 and line in said(done)[0]
+    else:
+        assert samples(tmp_path, "drp_gsm8k")[0]["drp"]["run"]["seed"] == 7

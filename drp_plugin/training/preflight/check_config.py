@@ -25,8 +25,7 @@ def check(path: str | Path, *, overrides: Sequence[str] = (), model: str | None 
     `max_cut` (0) is the percentage of rows that `cutoff_len` may cut; `examples` (2) are kept;
     `gpus` will train (default: as the YAML or the environment says). `prompt` names the prompt of
     inference (default: the tasks'). Raises UserError when the YAML cannot be read or LLaMA-Factory
-    refuses it, or when the student's tokenizer cannot be had.
-    """
+    refuses it, or when the student's tokenizer cannot be had."""
     path = Path(path)
     if not path.is_file():  # checked before anything heavy is imported
         raise UserError("is a folder" if path.is_dir() else "no such file", file=path,

@@ -171,8 +171,7 @@ def memory(case: Preflight, parameters: int, trained: int) -> None:
 
     With gradient checkpointing one tensor a layer is kept. The peak (docs/scaling.md) comes with
     the loss (logits in bf16 and fp32, and a gradient; DPO holds two more), in the current layer if
-    the vocabulary is small, or in the optimizer's step if all weights are trained.
-    """
+    the vocabulary is small, or in the optimizer's step if all weights are trained."""
     config, gpus, bits = case.student, case.facts["gpus"], case.model.quantization_bit
     width = 2 if case.training.bf16 else 4  # or fp16, which the parser was given as bf16
     hidden = config.hidden_size

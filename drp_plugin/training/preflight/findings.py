@@ -1,7 +1,6 @@
 """One check: what it looks at, and what it found.
 
-Frameworks are asked without launcher and GPU. A finding is a line of `data/preflight.yaml`.
-"""
+Frameworks are asked without launcher and GPU. A finding is a line of `data/preflight.yaml`."""
 
 import contextlib
 import io
