@@ -1,6 +1,10 @@
 """Mistakes that the user can mend."""
 
+import contextlib
 import difflib
+import json
+import shlex
+import urllib.parse
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -29,13 +33,25 @@ def meant(word: str, known: Iterable[str], otherwise: str = "") -> str:
     return f"Did you mean {near[0]!r}?" if near else otherwise
 
 
+def install(extra: str) -> str:
+    """How to install an extra from where this package came from, as PEP 610 notes it."""
+    from importlib import metadata
+
+    place, flag = "drp-plugin", ""
+    with contextlib.suppress(metadata.PackageNotFoundError, ValueError, LookupError):
+        noted = json.loads(metadata.distribution(place).read_text("direct_url.json") or "{}")
+        if noted["url"].startswith("file://"):
+            place = urllib.parse.unquote(noted["url"].removeprefix("file://"))
+            flag = "-e " * bool(noted.get("dir_info", {}).get("editable"))
+    return f"pip install {flag}{shlex.quote(f'{place}[{extra}]')}"
+
+
 def absent(error: ModuleNotFoundError) -> UserError | None:
     """The line about a missing module of an extra; None where something else is broken."""
     module = (error.name or "").partition(".")[0]
     if module not in EXTRAS:
         return None
-    return UserError(f"this needs {module}, which is not installed",
-                     fix=f'pip install "drp-plugin[{EXTRAS[module]}]"')
+    return UserError(f"this needs {module}, which is not installed", fix=install(EXTRAS[module]))
 
 
 def refusal(error: Exception) -> str:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from drp_plugin.cli import group
 from drp_plugin.cli._options import command
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, install
 from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
 from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose, locked
@@ -78,7 +78,7 @@ def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> N
     missing = [name.replace("_", "-") for name in _DEMO_NEEDS if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(f"the demo needs {', '.join(missing)}",
-                        fix="Run `make demo` in a checkout, or install drp-plugin[cpu]")
+                        fix=f"Run `make demo` in a checkout, or {install('cpu')}")
     shipped = read_experiment(Path("demo"))
     chosen = shipped.model_copy(update={
         "questions": tuple(f"{q.rpartition(':')[0]}:{train}" for q in shipped.questions),

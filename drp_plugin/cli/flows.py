@@ -96,8 +96,7 @@ def distill(questions: tuple[str, ...], run_dir: Path, columns: dict[str, str],
     if settings.teacher.partition(":")[0] == "offline" or is_method(settings.teacher):
         raise UserError(f"teacher {settings.teacher} cannot solve problems", fix="Direct "
                         "distillation needs a model: openai:MODEL, gemini:MODEL, vllm:PATH")
-    teacher = settings.make()
-    prompts = Prompts(prompts_dir)
+    teacher, prompts = settings.make(), Prompts(prompts_dir)
     prompts.check(["distill", *["repair"] * bool(given["repairs"])])
     counter = _options.load_counter(tokenizer)
     options = PruneOptions(teacher=teacher.name, sampling=settings.sampling, **given)
@@ -133,5 +132,4 @@ def serve_teacher(host: str, port: int, model: str, quality: float, delay: float
     from drp_plugin.teachers.offline import OfflineTeacher
     from drp_plugin.teachers.serve import serve
 
-    say(f"offline rules (no model) at http://{host}:{port}/v1 as {model!r}; Ctrl-C ends it")
     serve(OfflineTeacher(quality=quality), host=host, port=port, model=model, delay_s=delay)

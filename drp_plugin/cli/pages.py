@@ -107,8 +107,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
     settings = _options.teacher_settings(given)
     one, two = pairwise.load(run_a), pairwise.load(run_b)
     pairs = pairwise.make_pairs(one, two, sample=sample, seed=shuffle_seed)
-    teacher = settings.make()
-    prompts = Prompts(prompts_dir)
+    teacher, prompts = settings.make(), Prompts(prompts_dir)
     prompts.check(["judge"])
     folder = out or run_a / f"judge-{run_b.resolve().name}"
     prepare(folder)
@@ -119,9 +118,10 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
     jsonl.write(folder / "judgements.jsonl", judged)
     jsonl.write_json(folder / "judge.json", summary)
     click.echo(filled("judge.txt.jinja", s=summary, one=run_a.name, two=run_b.name), nl=False)
-    unsaid = summary["both_orders"]["invalid"]
-    if unsaid:
-        say(f"{unsaid} pairs without a verdict: see {folder / 'judgements.jsonl'}")
+    if unsaid := summary["both_orders"]["invalid"]:
+        first = next(found["detail"] for found in judged if found["winner"] == "invalid")
+        say(f"{unsaid} of {len(judged)} pairs have no verdict (see {folder / 'judgements.jsonl'}). "
+            f"The first: {first}")
     say(f"written to {folder}")
     return 2 if unsaid == len(judged) else 0
 

@@ -8,7 +8,7 @@ import click
 from drp_plugin import jsonl
 from drp_plugin.cli._options import command
 from drp_plugin.cli.score import tokens
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, install
 from drp_plugin.report.layout import Table
 from drp_plugin.report.tables import ABLATIONS
 from drp_plugin.terminal import say
@@ -54,7 +54,7 @@ def report(runs: tuple[str, ...], output: Path, cutoff: int | None, tokenizer: s
         if table.name in ("table1", "comparisons"):
             show_table(table)
     if missing:
-        status.print(missing, markup=False)
+        say(f"{missing} {install('report')}")
     say(f"wrote {', '.join(f.name for f in files)} to {output}")
 
 

@@ -167,8 +167,7 @@ def show_figures(summaries: list[Summary], caption: str) -> None:
     from rich.console import Console
     from rich.table import Column, Table
 
-    several = any(s.samples != s.n for s in summaries)
-    if several:
+    if several := any(s.samples != s.n for s in summaries):
         caption += (f"; n counts problems, truncated and no answer the {summaries[0].samples:,} "
                     "samples of them")
     if 0 < summaries[0].graded < summaries[0].n:

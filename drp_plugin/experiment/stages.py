@@ -81,8 +81,7 @@ class Marks:
             file.write(f"{self._digests[stage.name]}\n{uuid.uuid4().hex}\n{self._runs(stage)}\n")
 
     def begin(self, stage: Stage) -> None:
-        """It is done no longer. Remember the digest that it was begun with; clears what another
-        one left."""
+        """Undo its mark. Remember the digest that it begins with; clear what another left."""
         self._path(stage.name).unlink(missing_ok=True)
         if stage.clears is not None and \
                 self._mark(stage.name + ".begun")[0] != self._digests[stage.name]:
@@ -113,8 +112,7 @@ def _read(stage: Stage) -> list[str]:
 
 
 def fraction(log: Path) -> float | None:
-    """The last percentage, or our own `done/total`, near the end of a running stage's log, 0 to 1.
-    For display only."""
+    """The last percentage or `done/total` at the end of a running log, 0 to 1, for display."""
     with contextlib.suppress(OSError, IndexError, ArithmeticError), open(log, "rb") as file:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - TAIL_BYTES))

@@ -194,8 +194,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
 
     def discard(self) -> bool:
         """Close a ledger that holds nothing and remove it, unless another process has it open."""
-        remove = not len(self) and not self.notes() and self.alone()
-        if remove:
+        if remove := not len(self) and not self.notes() and self.alone():
             for end in ("", "-wal", "-shm", "-journal", ".lock"):
                 self.path.with_name(self.path.name + end).unlink(missing_ok=True)
         self.close()

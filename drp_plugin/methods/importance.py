@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from drp_plugin import hub
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, install
 from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, TeacherError
 from drp_plugin.methods import Given, Method
 from drp_plugin.methods.dropping import PATTERNS, parse_ratio, sentences, to_ratio, without
@@ -69,8 +69,7 @@ class Scorer(Teacher):
 
     def __init__(self, model: str) -> None:
         if not all(importlib.util.find_spec(name) for name in ("torch", "transformers")):
-            raise UserError("step importance needs torch and transformers, which are not here",
-                            fix="Install the extra `train` or `eval`")
+            raise UserError("step importance needs torch and transformers", fix=install("eval"))
         if why := hub.missing(model):
             raise UserError(why, fix="Give a folder that holds the weights")
         self.identity = {"kind": "scorer", **fingerprint(model)}

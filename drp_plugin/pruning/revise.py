@@ -40,8 +40,7 @@ def _sections(reply: str) -> tuple[str, str, str | None]:
     """The action lines, the text after `## SYNTHESIS`, and the text after `## ANSWER`. The
     reference marks the synthesis with a bare leading `##`, which is accepted too."""
     headings = list(_P.heading.finditer(reply))
-    named = [match for match in headings if _P.synthesis.match(match[1])]
-    if named:
+    if named := [match for match in headings if _P.synthesis.match(match[1])]:
         start, at = named[-1].span()
     else:
         behind = max((line.end() for line in _P.line.finditer(reply)), default=0)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from drp_plugin import jsonl, resources
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, install
 from drp_plugin.jsonl import MAX_ROW, Row
 from drp_plugin.reading.layouts import CONVERSATIONS, FIELDS, at, is_message
 from drp_plugin.redact import holds_a_secret
@@ -179,7 +179,7 @@ def _table(file: IO[bytes], path: str | Path, kind: str) -> Iterator[Row]:
         from pyarrow import parquet
     except ImportError:
         raise UserError(f"is {kind}, and the package pyarrow is not installed", file=path,
-                        fix="pip install 'drp-plugin[parquet]', or give it as JSONL") from None
+                        fix=f"{install('parquet')}, or give it as JSONL") from None
     with tempfile.TemporaryFile() as copy:
         if not file.seekable():
             shutil.copyfileobj(file, copy)

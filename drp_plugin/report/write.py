@@ -18,7 +18,7 @@ from drp_plugin.report.results import Comparison, ResultRow, comparisons, row
 from drp_plugin.report.tables import heading, p_text, percent, span, task_order, turned
 
 TITLE = "DRP evaluation report"
-NO_FIGURES = "No figures: matplotlib is not installed (pip install 'drp-plugin[report]')."
+NO_FIGURES = "No figures: matplotlib is not installed."
 _DETAILED = 2  # Up to so many tasks are named one by one
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from drp_plugin.errors import UserError
+from drp_plugin.errors import UserError, install
 from drp_plugin.jsonl import loads
 from drp_plugin.sampling.arguments import check
 from drp_plugin.sampling.completions import Failed, Outcome, Sampler, SampleRequest
@@ -154,8 +154,8 @@ def engine_arguments() -> list[str]:
     try:
         from vllm import EngineArgs
     except ImportError as error:
-        raise UserError(f"vLLM cannot be imported ({error})", fix="pip install 'drp-plugin[vllm]', "
-                        "or take the hf backend (lmms-eval: --model drp_hf)") from None
+        raise UserError(f"vLLM cannot be imported ({error})", fix=f"{install('vllm')}, or do "
+                        "without: --backend hf, --teacher openai:MODEL, --model drp_hf") from None
     return [field.name for field in dataclasses.fields(EngineArgs) if field.name != "model"]
 
 

@@ -144,8 +144,7 @@ class Summary(Record):
 
 
 class Figures:
-    """A summary in the making: rows wait on disk, as sums. Means are within problems first, as in
-    lmms-eval."""
+    """A summary in the making: rows wait on disk, as sums. Means are within problems first."""
 
     def __init__(self, cutoff: int | None) -> None:
         self._cutoff, self._base = cutoff, temporary(_SQL["tables"])

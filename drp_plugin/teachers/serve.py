@@ -6,6 +6,7 @@ from typing import Any
 
 from drp_plugin.errors import UserError
 from drp_plugin.llm.messages import Message, Reply, Request, Sampling, Teacher, TeacherError
+from drp_plugin.terminal import say
 
 
 def make_app(teacher: Teacher, *, model: str = "offline-rules", delay_s: float = 0.0) -> Any:
@@ -88,4 +89,5 @@ def serve(teacher: Teacher, *, host: str, port: int, model: str, delay_s: float 
         except (OSError, TypeError, UnicodeError) as error:
             raise UserError(f"{host}:{port}: {getattr(error, 'strerror', None) or error}",
                             fix="Give another --host or --port") from None
+    say(f"offline rules (no model) at http://{host}:{port}/v1 as {model!r}; Ctrl-C ends it")
     uvicorn.run(app, host=host, port=port, log_level="warning")

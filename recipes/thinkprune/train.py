@@ -22,7 +22,7 @@ from reward import length_limited_reward
 from settings import Config, load_questions, read_config
 
 from drp_plugin import hub
-from drp_plugin.errors import UserError, refusal
+from drp_plugin.errors import UserError, install, refusal
 from drp_plugin.jsonl import replacing
 from drp_plugin.records import Question
 
@@ -37,7 +37,7 @@ def require() -> None:
         import trl  # noqa: F401
     except ImportError as error:
         raise UserError(f"ThinkPrune needs TRL ({error})",
-                        fix="pip install 'drp-plugin[rl]'") from None
+                        fix=install("rl")) from None
 
 
 def messages(config: Config, question: str, limit: int) -> list[dict[str, str]]:

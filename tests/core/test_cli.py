@@ -10,6 +10,7 @@ import pytest
 
 from drp_plugin import cli
 from drp_plugin.cli import COMMANDS, group
+from drp_plugin.errors import install
 from drp_plugin.resources import table
 
 
@@ -91,7 +92,27 @@ def test_a_missing_extra_is_named(module, extra, monkeypatch, capsys):
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         f"drp: this needs {module.split('.')[0]}, which is not installed. "
-        f'pip install "drp-plugin[{extra}]"\n')
+        f"{install(extra)}\n")
+
+
+@pytest.mark.parametrize(("noted", "command"), [
+    (None, "pip install 'drp-plugin[eval]'"),
+    ("{", "pip install 'drp-plugin[eval]'"),
+    ('{"url": "https://host/drp.whl", "archive_info": {}}', "pip install 'drp-plugin[eval]'"),
+    ('{"url": "file:///a/clone", "dir_info": {}}', "pip install '/a/clone[eval]'"),
+    ('{"url": "file:///a/clone", "dir_info": {"editable": true}}',
+     "pip install -e '/a/clone[eval]'"),
+    ('{"url": "file:///a%20b/it%27s", "dir_info": {}}', "pip install '/a b/it'\"'\"'s[eval]'"),
+    ('{"url": "file:///a/drp_plugin-1-py3-none-any.whl", "archive_info": {}}',
+     "pip install '/a/drp_plugin-1-py3-none-any.whl[eval]'")])
+def test_an_extra_comes_from_where_the_package_came_from(noted, command, monkeypatch):
+    """In no index is there a package of this name."""
+    class Known:
+        def read_text(self, name):
+            return noted if name == "direct_url.json" else None
+
+    monkeypatch.setattr("importlib.metadata.distribution", lambda name: Known())
+    assert install("eval") == command
 
 
 def test_a_module_that_no_extra_brings_is_a_defect_and_shows_itself(monkeypatch):

@@ -8,7 +8,7 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from drp_plugin.errors import UserError, meant
+from drp_plugin.errors import UserError, install, meant
 from drp_plugin.resources import table
 from drp_plugin.training.preflight import files
 from drp_plugin.training.preflight.findings import BadSet, Preflight, quiet, swapped
@@ -40,7 +40,7 @@ def require() -> None:
         missing = [error.name or ""]
         if not missing[0].startswith("llamafactory."):
             raise UserError(f"LLaMA-Factory cannot be imported ({error})",
-                            fix="pip install 'drp-plugin[train]'") from None
+                            fix=install("train")) from None
     if missing:
         raise UserError(f"this release of LLaMA-Factory has no {missing[0]}, which a check asks",
                         fix=f"pip install llamafactory=={SEEN}, with which it was seen to work")
