@@ -78,7 +78,7 @@ def _same(one: str, two: str) -> bool | None:
 
 
 def _shorter(text: str) -> list[str]:
-    if re.match(r"[-+]?\d+,\d+", text):
+    if re.match(r"[-+]?\d+,\d+[^,]*$", text):
         return [_P.decimal_comma.sub(lambda m: m.group().replace(",", "."), text)]
     without = announced(text)
     return [without, explained(without)]

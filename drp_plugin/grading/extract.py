@@ -200,7 +200,7 @@ def _readable(phrase: str) -> bool:
 
 
 def _trimmed(text: str) -> str:
-    text = _P.marks.sub("", text).strip().strip("*_\"'` ").strip()
+    text = _P.marks.sub("", text).lstrip(" }\n").strip().strip("*_\"'` ").strip()
     text = text if "{" in text else text.rstrip("}\"' ")
     return text.rstrip(".,;:。 ").strip("*_\"' ")
 

@@ -164,7 +164,8 @@ def _same_items(candidate: Answer, gold: Answer) -> Verdict:
     """In any order, item by item: 1, 1, 2 is not 1, 2, but in braces a double is there once."""
     ours, left = (list(side.items) if isinstance(side, Group) else [side]
                   for side in (candidate, gold))
-    if isinstance(candidate, Group) and (candidate.kind == "set" or candidate.joint == "\\pm"):
+    if isinstance(candidate, Group) and (
+            candidate.kind == "set" or candidate.joint in ("or", "\\pm")):
         ours = _distinct(ours)
     if isinstance(gold, Group) and gold.kind == "set":
         ours, left = _distinct(ours), _distinct(left)
