@@ -38,14 +38,14 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
         found = {**generation, "repeats": config.get("repeats"), "temperature": 0.0 if greedy else
                  generation.get("temperature"), "prompt": metadata.get("prompt", "")}
         extra = {key: str(backend[key]) for key in _TOLD["backend"] if key in backend}
-    first = int(told.get("offset") or run.get("offset") or 0)
+    first = int(_number(told.get("offset") or run.get("offset")) or 0)
     total = mapping(mapping(results.get("n-samples")).get(task)).get("original")
-    number = {key: _number(found.get(key)) for key in ("temperature", "top_p")}
+    drawn = {key: _number(found.get(key)) for key in ("temperature", "top_p")}
     shots, repeats, limit = (None if value is None else int(value) for value in map(_number, (
         config.get("num_fewshot"), found.get("repeats"), found.get("max_new_tokens"))))
-    sampling = "backend's own sampling" if number["temperature"] is None else "greedy"
-    if number["temperature"]:
-        sampling = ", ".join(f"{key} {value:g}" for key, value in number.items()
+    sampling = "backend's own sampling" if drawn["temperature"] is None else "greedy"
+    if drawn["temperature"]:
+        sampling = ", ".join(f"{key} {value:g}" for key, value in drawn.items()
                              if value is not None)
     return Conditions(", ".join(filter(None, (
         f"{shots}-shot" if shots else "zero-shot", sampling,
@@ -108,6 +108,6 @@ def pairs(value: Any) -> dict[str, Any]:
 
 def _number(value: Any) -> float | None:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        return float(value) if abs(float(value)) < float("inf") else None
+    except (TypeError, ValueError, OverflowError):
         return None

@@ -94,8 +94,10 @@ def _read_model(folder: Path, problems: list[str]) -> dict[str, TaskRun]:
     for date, file in finished.items():
         try:
             results = jsonl.read_json(file)
-            listed = {task: dict(numbers) for task, numbers in results["n-samples"].items()}
-        except (ValueError, KeyError, TypeError, AttributeError):
+            offset = int(mapping(results.get("config")).get("offset") or 0)
+            listed = {task: {"offset": offset, **{name: int(n) for name, n in numbers.items()}}
+                      for task, numbers in results["n-samples"].items()}
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
             problems.append(f"{file} is not a complete results file of lmms-eval")
             continue
         _one_model(made_by, file, results)
@@ -133,9 +135,8 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
         else:
             kept.append(read_sample(row.value, file, row.number))
     # lmms-eval counts the documents before --offset too
-    offset = int(mapping(results.get("config")).get("offset") or 0)
-    wanted = int(numbers.get("effective", len(kept)))
-    wanted = min(wanted, int(numbers.get("original", wanted + offset)) - offset)
+    wanted = numbers.get("effective", len(kept))
+    wanted = min(wanted, numbers.get("original", wanted + numbers["offset"]) - numbers["offset"])
     twice, unknown = len(kept) - len({s.doc for s in kept}), sum(not s.gold for s in kept)
     failed = sum(FAILED in text for s in kept for text in s.completions)
     problems += [f"{file}: {said}" for bad, said in (

@@ -126,7 +126,8 @@ def headlines(rows: Sequence[ResultRow], comparisons: Sequence[Comparison],
                                                   for c in comparisons)]
     said = _summaries(compared)
     for where, before, after, found in compared:
-        said.append(f"{where}{after} against {before}: {_tokens(found)}; {_accuracy(found)}.")
+        said.append(f"{where}{after} against {before}: {_tokens(found)}; {_accuracy(found)}."
+                    + " Their protocols differ." * any(not c.same_protocol for c in found))
         said += [f"The cutoff turns the verdict on {after}'s accuracy on {_set(c)}: "
                  f"{_points(c)} with it; {_points(other)} without."
                  for c in found if (other := others.get(c.key)) and turned(c, other)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import json
 from pathlib import Path
@@ -166,6 +167,34 @@ def test_different_protocols_are_said(write: Writer, counter: TokenCounter) -> N
     assert len({r.protocol for r in report.rows}) == 2
     same = made([f"A={one}", f"B={write('three', {'drp_gsm8k': documents(5, set(), 9)})}"], counter)
     assert not any(n.startswith("CAUTION") for t in same.tables for n in t.notes)
+    assert report.headline[-1].endswith(". Their protocols differ.")
+    assert not any("protocols differ" in line for line in same.headline)
+
+
+@pytest.mark.parametrize(("place", "value", "refused"), [
+    (("n-samples", "drp_gsm8k", "effective"), "NaN", True),
+    (("n-samples", "drp_gsm8k", "effective"), '"x"', True),
+    (("n-samples", "drp_gsm8k", "original"), "null", True),
+    (("n-samples", "drp_gsm8k", "original"), "1e400", True),
+    (("config", "offset"), '"x"', True), (("config", "offset"), "Infinity", True),
+    (("config", "offset"), '"0"', False),
+    (("configs", "drp_gsm8k", "num_fewshot"), "NaN", False),
+    (("configs", "drp_gsm8k", "repeats"), "1e999", False),
+    (("configs", "drp_gsm8k", "generation_kwargs"), '{"max_new_tokens": Infinity}', False),
+    (("configs", "drp_gsm8k", "generation_kwargs"), '{"temperature": NaN}', False)])
+def test_a_results_file_with_odd_numbers(write: Writer, counter: TokenCounter,
+                                         place: tuple[str, ...], value: str, refused: bool) -> None:
+    folder = write("one", {"drp_gsm8k": documents(5, set(), 10)})
+    (file,) = folder.rglob("*_results.json")
+    results = json.loads(file.read_text())
+    *parents, name = place
+    functools.reduce(dict.__getitem__, parents, results)[name] = "HERE"
+    file.write_text(json.dumps(results).replace('"HERE"', value))
+    if refused:
+        with pytest.raises(UserError, match="is not a complete results file"):
+            made([f"A={folder}"], counter)
+    else:
+        assert made([f"A={folder}"], counter).rows[0].n == 5
 
 
 def test_variants_stand_in_their_sets_column(write: Writer, counter: TokenCounter) -> None:
