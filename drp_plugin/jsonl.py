@@ -176,6 +176,11 @@ def alive(pid: int) -> bool:
     return True
 
 
+def private(path: str | Path, flags: int) -> int:
+    """What `open` takes as its opener: a file that it makes is the owner's alone."""
+    return os.open(path, flags | os.O_CLOEXEC, 0o600)
+
+
 @contextlib.contextmanager
 def replacing(path: str | Path, *, private: bool = True) -> Iterator[IO[str]]:
     """A text file that replaces `path` when the block ends without an exception.

@@ -25,12 +25,19 @@ def table(name: str) -> Any:
                      getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
+def phrase(name: str, number: int, /, **more: Any) -> str:
+    """A message of `data/said.yaml` about so many things, in the singular or plural."""
+    one, many = table("said.yaml")[name]
+    return str(one if number == 1 else many).format(n=number, **more)
+
+
 def filled(name: str, /, **values: Any) -> str:
     """The text of a template of `drp_plugin/data` with these values."""
     import jinja2
 
     return jinja2.Environment(loader=jinja2.FileSystemLoader(_PACKAGE / "data"), trim_blocks=True,
-        lstrip_blocks=True, keep_trailing_newline=True).get_template(name).render(values)
+        lstrip_blocks=True, keep_trailing_newline=True).get_template(name).render(
+            values, phrase=phrase)
 
 
 class Patterns:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from drp_plugin.redact import redact, visible
+from drp_plugin.resources import phrase as phrase
 
 # the colours, line ends and bars of our own libraries; any other escape comes from a text
 _OURS = re.compile(r"(\x1b\[(?:[0-9;]*[mAK]|\?25[lh])|\r)")

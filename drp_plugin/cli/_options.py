@@ -138,8 +138,7 @@ def _given(option: click.Option, given: Any, *, off: bool) -> Any:
 
 
 PATH = click.Path(path_type=Path)
-_KINDS: dict[str, Any] = {
-    "some": click.IntRange(1, MOST), "any": click.IntRange(0, MOST),
+_KINDS: dict[str, Any] = {"some": click.IntRange(1, MOST), "any": click.IntRange(0, MOST),
     "seed": click.IntRange(-2 ** 63, 2 ** 63 - 1), "path": PATH,
     "file": click.Path(path_type=Path, dir_okay=False), "pairs": pairs(),
     "folder": click.Path(path_type=Path, file_okay=False), "body": pairs(json_or_text),

@@ -27,7 +27,7 @@ from drp_plugin.sampling.completions import PAPER_STUDENT
 from drp_plugin.sampling.questions import load
 from drp_plugin.seen import Kept
 from drp_plugin.student import model_path
-from drp_plugin.terminal import say
+from drp_plugin.terminal import phrase, say
 
 
 @_options.command("generate")
@@ -54,8 +54,8 @@ def generate(questions: str, output: str, model: str | None, backend: str, promp
         ledger = Path(f"{output}.ledger.sqlite")
     done = student_traces.generate(sampler, requests, output, ledger=ledger,
                                    model=model or str(sampler.identity.get("model")))
-    print(f"{done.traces} traces, {done.tokens / max(done.traces, 1):.0f} tokens on average, "
-          f"{done.cut} cut off", file=sys.stderr)
+    print(phrase("sampled", done.traces, tokens=done.tokens / max(done.traces, 1), cut=done.cut),
+          file=sys.stderr)
     if doubt := done.doubt():
         say(f"{questions}: {doubt}")
     for line in done.failures():

@@ -17,18 +17,17 @@ from drp_plugin.inspection import pairwise
 from drp_plugin.inspection.edits import read_edits
 from drp_plugin.inspection.page import write_page
 from drp_plugin.inspection.rows import Statistics, Teachings, find_row, not_reached, readable, rows
-from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.ledger_client import LedgerClient
 from drp_plugin.llm.messages import Teacher
 from drp_plugin.progress import Display
 from drp_plugin.prompts import Prompts
 from drp_plugin.redact import visible
 from drp_plugin.resources import filled
-from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS
+from drp_plugin.run_dir import PRUNED, REJECTS
 from drp_plugin.runner.job import in_order, terminable
-from drp_plugin.runner.outputs import prepare
+from drp_plugin.runner.outputs import ledger_of
 from drp_plugin.teachers.registry import TeacherSettings
-from drp_plugin.terminal import say
+from drp_plugin.terminal import phrase, say
 
 MESSAGES_UP_TO = 2000  # Rows whose messages are in the page by default, as --help says
 _COLOURS = {"KEEP": "green", "DELETE": "red", "COMPRESS": "blue", "MERGE": "magenta"}
@@ -54,8 +53,7 @@ def inspect(run_dir: Path, output: str | None, limit: int | None, messages: bool
                            tick=display.advance)
     line = f"{found.pruned} pruned and {sum(found.rejected.values())} rejected rows"
     if found.not_reached:
-        line += (f"; {found.not_reached} more were not reached, as --max-cost stopped the run: "
-                 "run it again with a higher one to continue")
+        line += phrase("cut_short", found.not_reached)
     click.echo(line, err=True)
     if isinstance(file, io.StringIO):
         _serve(run_dir, file.getvalue().encode(errors="backslashreplace"), port)
@@ -110,7 +108,6 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
     teacher, prompts = settings.make(), Prompts(prompts_dir)
     prompts.check(["judge"])
     folder = out or run_a / f"judge-{run_b.resolve().name}"
-    prepare(folder)
     judged = asyncio.run(_judge(pairs, folder, teacher, settings, prompts))
     summary = {"judge": teacher.name, "run_a": str(run_a), "run_b": str(run_b),
                "prompts_hash": prompts.hash, **pairwise.summarize(judged, one, two)}
@@ -120,8 +117,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
     click.echo(filled("judge.txt.jinja", s=summary, one=run_a.name, two=run_b.name), nl=False)
     if unsaid := summary["both_orders"]["invalid"]:
         first = next(found["detail"] for found in judged if found["winner"] == "invalid")
-        say(f"{unsaid} of {len(judged)} pairs have no verdict (see {folder / 'judgements.jsonl'}). "
-            f"The first: {first}")
+        say(phrase("unsaid", unsaid, of=len(judged), file=folder / "judgements.jsonl", first=first))
     say(f"written to {folder}")
     return 2 if unsaid == len(judged) else 0
 
@@ -129,7 +125,7 @@ def judge(run_a: Path, run_b: Path, out: Path | None, sample: int | None, shuffl
 async def _judge(pairs: list[pairwise.Pair], folder: Path, teacher: Teacher,
                  settings: TeacherSettings, prompts: Prompts) -> list[dict[str, Any]]:
     judged = []
-    with Ledger(folder / LEDGER) as ledger, terminable():
+    with ledger_of(folder) as ledger, terminable():
         client = LedgerClient(teacher, ledger, price=settings.find_price(teacher))
         try:
             with Display("judge", len(pairs), status=client.status) as display:

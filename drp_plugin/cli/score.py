@@ -19,7 +19,7 @@ from drp_plugin.reading import Item, Reader
 from drp_plugin.scoring import Figures, Reading, Summary, measure_at
 from drp_plugin.scoring.samples import one_repeat, read_sample, task_of
 from drp_plugin.seen import digest
-from drp_plugin.terminal import say
+from drp_plugin.terminal import phrase, say
 from drp_plugin.tokens import PIECES, TokenCounter
 
 _CHUNK = 256
@@ -77,9 +77,8 @@ def score(completions: str, output: str, cutoff: int, cutoffs: str | None, token
 def _doubts(reader: Reader, figures: Summary, no_thinking: bool) -> None:
     """Say which figures may be the file's fault, not the student's."""
     seen = reader.seen
-    silent = (f"{seen.silent} of {seen.responses} completions ended by themselves without "
-              "</think>: they have no answer and are not truncated; give --no-thinking where the "
-              "student does not think") if seen.silent and not no_thinking else None
+    silent = phrase("silent", seen.silent, of=phrase("completions", seen.responses)) \
+        if seen.silent and not no_thinking else None
     doubt = seen.doubt(figures.graded, math.ceil(figures.correct), thinking=not no_thinking)
     for line in filter(None, (silent, doubt)):
         say(f"{reader.path}: {line}")
@@ -175,8 +174,7 @@ def show_figures(summaries: list[Summary], caption: str) -> None:
     table = Table(*(Column(heading, justify="right") for heading in ("cutoff", "n", "correct",
         "accuracy", "tokens", "thinking", "truncated", "no answer")), caption=caption)
     for s in summaries:
-        table.add_row(
-            "none" if s.cutoff is None else f"{s.cutoff:,}", f"{s.n:,}",
+        table.add_row("none" if s.cutoff is None else f"{s.cutoff:,}", f"{s.n:,}",
             (f"{s.correct:,.1f}" if several else f"{s.correct:,}") if s.graded else "–",
             "–" if s.accuracy is None else f"{s.accuracy:.1%}", f"{s.tokens:,.1f}",
             f"{s.think_tokens:,.1f}", f"{s.truncated:,}", f"{s.no_answer:,}")

@@ -15,7 +15,7 @@ from drp_plugin.errors import UserError
 from drp_plugin.inspection.rows import not_reached
 from drp_plugin.progress import Display
 from drp_plugin.redact import visible
-from drp_plugin.resources import filled
+from drp_plugin.resources import filled, phrase
 from drp_plugin.sampling.arguments import pair
 from drp_plugin.training import dataset_info, mixing, sft_set, workspace
 from drp_plugin.training.preflight import check_config
@@ -32,9 +32,9 @@ def init(folder: Path, student: str | None, template: str | None, **given: Any) 
         raise UserError("--template goes with --student", fix="Give --student MODEL as well")
     own = workspace.own_student(student, template) if student else None
     written, kept = workspace.init(folder, student=own, **given)
-    click.echo(f"{len(written)} files written in {folder}" + bool(kept) * (
-        f"; {len(kept)} with other contents were kept, such as {next(iter(kept), None)}: --force "
-        "replaces them") + "; the rest is there already" * (not written), err=True)
+    click.echo(f"{phrase('files', len(written))} written in {folder}" + bool(kept) * (
+        phrase("other_contents", len(kept), first=next(iter(kept), None))) +
+        "; the rest is there already" * (not written), err=True)
     if any(c.isspace() for c in str(folder.resolve())):
         click.echo("note: torchrun cannot start a YAML whose path has spaces", err=True)
     for path in written:

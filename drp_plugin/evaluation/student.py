@@ -21,7 +21,7 @@ from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler
 from drp_plugin.sampling.pretrained import derived_seed
 from drp_plugin.sampling.student_traces import Sampled
 from drp_plugin.sampling.through_ledger import complete, opened, within_budget
-from drp_plugin.terminal import say
+from drp_plugin.terminal import phrase, say
 from drp_plugin.thinking import CLOSE
 
 COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops", "seed",
@@ -188,20 +188,18 @@ class StudentModel(lmms):  # type: ignore[misc]
         failed = sorted((o for o in outcomes if isinstance(o, Failed)),
                         key=lambda o: o.reason == "too_long")
         if failed and (failed[0].reason != "too_long" or len(failed) == len(outcomes)):
-            raise UserError(f"{len(failed)} of {len(outcomes)} completions failed, the first with: "
-                            f"{failed[0].error}", fix="Nothing was scored." + (
-                                " Finished ones are kept: run the same command again" * kept))
+            said = phrase("first_failed", len(failed), of=len(outcomes), error=failed[0].error)
+            raise UserError(said, fix="Nothing was scored." + (
+                " Finished ones are kept: run the same command again" * kept))
         if failed:
             long = [f"{r.args[4]} {self._doc(r).get('id', r.args[3])}"
                     for r, o in zip(requests, outcomes, strict=True) if isinstance(o, Failed)]
-            say(f"{len(long)} of {len(outcomes)} prompts leave no room in the context and count as "
-                f"cut off ({failed[0].error}): {', '.join(long[:5])}{' …' * (len(long) > 5)}")
+            say(phrase("no_room", len(long), of=len(outcomes), error=failed[0].error,
+                       names=", ".join(long[:5]) + " …" * (len(long) > 5)))
         done = [o for o in outcomes if isinstance(o, Completion) and o.finish == "stop"]
         if self.thinking is None and done and not any(CLOSE in o.text for o in done) \
                 and (requests[0].metadata.get("protocol") or {}).get("thinking"):
-            say(f"none of {len(done)} completions that ended closes a thinking: all count as "
-                      "cut off while thinking. For a model that does not think add "
-                      "--model_args thinking=False")
+            say(phrase("unclosed", len(done)))
         return [o if isinstance(o, Completion) else
                 Completion(text="", tokens=0, prompt_tokens=0, finish="length") for o in outcomes]
 

@@ -24,7 +24,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from drp_plugin.errors import UserError, refusal
 from drp_plugin.experiment.stages import Marks, Stage, fraction, moved
 from drp_plugin.experiment.time_left import TimeLeft
-from drp_plugin.jsonl import alive
+from drp_plugin.jsonl import alive, private
 from drp_plugin.progress import duration
 
 HOST = os.uname().nodename
@@ -44,7 +44,7 @@ def locked(folder: Path) -> Iterator[IO[str]]:
     stages running: the next one sees that it is gone and ends them. Raises UserError where another
     experiment is at work in the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "a+", encoding="utf-8") as file:
+    with open(folder / ".lock", "a+", encoding="utf-8", opener=private) as file:
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             with contextlib.suppress(BlockingIOError):
@@ -229,7 +229,7 @@ class Runner:
 
     def _begin(self, stage: Stage, log: Path) -> subprocess.Popen[bytes]:
         # the report's standard output is for the user rather than for the log
-        with open(log, "wb") as sink:
+        with open(log, "wb", opener=private) as sink:
             process = self._running[stage.name] = subprocess.Popen(
                 stage.command, cwd=stage.cwd, env=self._environment, stdin=subprocess.DEVNULL,
                 stderr=sink, stdout=None if stage.kind == "report" else sink,

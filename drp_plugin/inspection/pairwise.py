@@ -132,8 +132,7 @@ def summarize(judged: list[dict[str, Any]], one: dict[str, Pruned],
     def steps(rows: dict[str, Pruned]) -> float:
         return round(sum(len(rows[j["id"]].steps) for j in judged) / max(1, len(judged)), 2)
 
-    return {
-        "pairs": len(judged),
+    return {"pairs": len(judged),
         "both_orders": {k: winners[k] for k in ("one", "two", "same", "contradiction", "invalid")},
         "one_preferred": share(winners["one"], winners["one"] + winners["two"]),
         "first_order": {str(k or "invalid"): firsts[k] for k in ("one", "two", "same", None)},

@@ -15,7 +15,7 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.inspection.edits import Decisions, Edit, check_edit, read_edits, written
 from drp_plugin.inspection.rows import find_row, readable
-from drp_plugin.llm.ledger_disk import lock
+from drp_plugin.llm.ledger_disk import locked
 from drp_plugin.records import Reject
 from drp_plugin.run_dir import EDITS
 from drp_plugin.thinking import Unfit
@@ -37,8 +37,7 @@ def decide(decisions: Decisions, given: dict[str, Any]) -> dict[str, Any]:
             answer["checks"] = readable(check_edit(
                 decisions.unpruned(row) if isinstance(row, Reject) else row, edit.response,
                 decisions.options, decisions.count))
-    with open(run_dir / f".{EDITS}.lock", "a") as held:
-        lock(held.fileno(), f"it saves a decision in {run_dir}")
+    with locked(run_dir / f".{EDITS}.lock", f"it saves a decision in {run_dir}"):
         others = [other for other in read_edits(run_dir).values() if other.id != id_]
         jsonl.write(run_dir / EDITS, [*others, edit] if edit else others)
     return answer

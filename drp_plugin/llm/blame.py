@@ -66,11 +66,12 @@ def read_error(status: int | None, body: Any, headers: Mapping[str, str] | None 
     words = "" if "page" in body else " ".join(_leaves(body))[:8000].lower()
     said = next((s for s in (error.get("message"), error.get("detail"), body.get("message"), words)
                  if s and isinstance(s, str)), "no words")
-    named = " ".join(dict.fromkeys(str(x) for x in (code, error.get("type"), error.get("status"))
-                                   if x and not str(x).isdigit()))
+    quotas = re.findall(r"'quotaId': '([\w.-]+)'", str(error.get("details"))[:8000])
+    named = " ".join(dict.fromkeys(str(x) for x in (
+        code, error.get("type"), error.get("status"), *quotas[:2]) if x and not str(x).isdigit()))
     text = redact(f"HTTP {status}: {said}" if status else str(said))[:500]
     if named and named.lower() not in text.lower():
-        text = f"{text} [{redact(named)[:80]}]"
+        text = f"{text} [{redact(named)[:160]}]"
     return Said(status, words, text, _wait(error, headers or {}), str(error.get("param") or ""))
 
 

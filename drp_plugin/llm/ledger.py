@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from drp_plugin.errors import UserError
-from drp_plugin.jsonl import loads
+from drp_plugin.jsonl import loads, private
 from drp_plugin.llm.ledger_disk import SCHEMA, Claims, check_room, refusal, shared_by_locks
 
 _BUSY_S = 60.0
@@ -66,7 +66,7 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
             self.shared = shared_by_locks(self.path.parent)
             super().__init__(self.path.with_name(self.path.name + ".lock"))
             with self.creating():  # two processes may create the file at the same moment
-                os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+                os.close(private(self.path, os.O_RDWR | os.O_CREAT))
                 self._writer = self._connect()
                 if self._writer.execute("PRAGMA user_version").fetchone() != (0,):
                     raise UserError("is another release's, or another program's", file=self.path,
@@ -208,8 +208,10 @@ class Ledger(Claims, contextlib.AbstractContextManager["Ledger"]):
             self._writer.close()
             super().close()
 
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *_: object) -> None:
+        with contextlib.closing(self):
+            if kind:
+                self.discard()
 
 
 def aside(key: str, mark: str = "") -> str:

@@ -13,6 +13,7 @@ from drp_plugin.records import Usage
 from drp_plugin.terminal import say
 
 _POLL_S = 0.05
+_CHUNK = 500  # Replies of a batch that are stored together
 EMPTY_ATTEMPTS = 3  # After so many replies without text a request is given up for this run
 
 
@@ -85,6 +86,7 @@ class LedgerClient:
         self.replay = replay
         self._empty = 0  # Replies, of those asked, without text
         self._asking: dict[str, asyncio.Event] = {}
+        self._kept: list[Entry] = []  # Of a batch, and not stored yet
 
     def status(self) -> str:
         """What it has done and what it waits for, in a few words."""
@@ -183,6 +185,17 @@ class LedgerClient:
             connection.answered_before = True
         self.uncounted += not counted(reply.usage)
         return reply
+
+    def keep(self, name: str = "", value: dict[str, Any] | None = None, most: float = 0) -> None:
+        """Charge, count and soon store a reply of a batch; without one, store all of them now."""
+        if value is not None:
+            if self.budget is not None:
+                self.budget.spent_usd += charge(value, most)
+            self._kept.append(Entry(name, value, "batch", value.get("cost_usd")))
+            self.count(value)
+        if value is None or len(self._kept) >= _CHUNK:
+            self.ledger.put(*self._kept)
+            self._kept.clear()
 
     def count(self, value: dict[str, Any]) -> None:
         self.asked += 1

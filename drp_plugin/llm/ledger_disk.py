@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from drp_plugin.errors import UserError
+from drp_plugin.jsonl import private
 from drp_plugin.resources import table
 from drp_plugin.terminal import say
 
@@ -59,7 +60,7 @@ class Claims:
         # belong to the process, which is enough as long as it opens the ledger once
         self._command = getattr(fcntl, "F_OFD_SETLK", None)
         while True:
-            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._file = private(path, os.O_RDWR | os.O_CREAT)
             with contextlib.suppress(BlockingIOError, PermissionError, FileNotFoundError):
                 self._set(fcntl.LOCK_SH | fcntl.LOCK_NB, fcntl.F_RDLCK, _PRESENT)
                 if os.path.samestat(os.fstat(self._file), path.stat()):
@@ -111,15 +112,18 @@ class Claims:
         os.close(self._file)
 
 
-def lock(file: int, why: str) -> None:
-    """Lock an open file for this process alone, until either ends; see `wait_for`."""
+@contextlib.contextmanager
+def locked(path: Path, why: str) -> Iterator[None]:
+    """Hold a file of this user alone, which is made for it, in this process; see `wait_for`."""
     def take() -> bool:
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         return False
 
-    wait_for(take, lambda: _holder(file), why)
+    with open(path, "a", opener=private) as file:
+        wait_for(take, lambda: _holder(file.fileno()), why)
+        yield
 
 
 def wait_for(take: Callable[[], bool], who: Callable[[], str], why: str) -> None:

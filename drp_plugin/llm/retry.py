@@ -13,7 +13,7 @@ from drp_plugin.llm.limiter import LONGEST_WAIT_S, Limiter
 from drp_plugin.llm.messages import TeacherError
 from drp_plugin.records import Reason
 from drp_plugin.redact import redact
-from drp_plugin.terminal import say
+from drp_plugin.terminal import phrase, say
 
 T = TypeVar("T")
 
@@ -167,7 +167,7 @@ class Persistent:
                 if tried >= SILENT_ATTEMPTS and self._silent(fault):
                     raise self._never(fault)
                 if tried >= self.retries.attempts:
-                    raise TeacherError(f"gave up after {tried} attempts: {fault}",
+                    raise TeacherError(f"gave up after {phrase('attempts', tried)}: {fault}",
                                        Reason.REQUEST_FAILED)
             await asyncio.sleep(self._wait(tried + throttles - 1, fault))
 
@@ -216,16 +216,16 @@ class Persistent:
         parts = [f"{out} in flight"] if out else []
         if self.fault:
             pause = f", none goes out for {paused:.0f} s" if paused >= 1 else ""
+            cut = "…" * (len(self.fault) > 240)
             parts.append(f"{self.running - out} waiting{pause}; the last fault: "
-                         f"{self.fault[:160]}")
+                         f"{self.fault[:120]}{cut}{self.fault[120:][-120:]}")
         return ", ".join(parts)
 
     def _tell(self) -> None:
         """Say once what is awaited, unless it comes in an instant."""
         def tell() -> None:
             if out := self.limiter.in_flight:
-                say(f"waiting for {out} answer{'s' if out > 1 else ''}; Ctrl-C again to drop "
-                    f"{'them' if out > 1 else 'it'}")
+                say(phrase("waiting", out))
 
         if not self._told:
             self._told = True

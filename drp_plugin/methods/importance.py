@@ -54,8 +54,7 @@ async def scores(what: Score, checked: CheckedTrace, steps: Sequence[Step],
     """Figures of a trace. `entropy`: each step's sum of its tokens' entropies in nats. `answer`:
     mean negative log-likelihood of A's tokens, behind T, then behind T without each step."""
     said = f"{checked.thinking}\n{CLOSE}\n\n{checked.answer}"
-    request = Request(
-        messages=(Message(role="user", content=checked.trace.question),
+    request = Request(messages=(Message(role="user", content=checked.trace.question),
                   Message(role="assistant", content=said)), tag=what,
         sampling=Sampling(extra={"score": what, "steps": [(s.start, s.end) for s in steps]}))
     found: list[float] = json.loads((await dialogue.reply("score", request)).text)

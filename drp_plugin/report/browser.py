@@ -64,12 +64,10 @@ def _parts(members: Sequence[Scored], methods: Sequence[str], cutoff: int | None
     size = 0
     for doc, found in answers.items():
         first = found[0][1]
-        part.append((
-            [doc, first.question[:120], first.level, {
+        part.append(([doc, first.question[:120], first.level, {
                 method: [[r.outcome, r.tokens, int(m.loop is not None)]
                          for r, m in zip(read, measured, strict=True)]
-                for method, _, read, measured in found}],
-            [first.question, first.gold, {
+                for method, _, read, measured in found}], [first.question, first.gold, {
                 method: [[text, r.extracted] for text, r in zip(
                     sample.completions, read, strict=True)] for method, sample, read, _ in found}]))
         size += sum(len(text) for _, sample, _, _ in found for text in sample.completions)

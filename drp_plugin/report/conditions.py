@@ -47,8 +47,7 @@ def conditions_of(task: str, results: dict[str, Any], n: int, told: dict[str, An
     if drawn["temperature"]:
         sampling = ", ".join(f"{key} {value:g}" for key, value in drawn.items()
                              if value is not None)
-    return Conditions(", ".join(filter(None, (
-        f"{shots}-shot" if shots else "zero-shot", sampling,
+    return Conditions(", ".join(filter(None, (f"{shots}-shot" if shots else "zero-shot", sampling,
         f"at most {limit:,} new tokens" if limit else "",
         f"{repeats} samples a problem" if repeats and repeats > 1 else "",
         f"problems {first + 1} to {first + n} only" if isinstance(total, int) and n < total else "",
@@ -72,8 +71,7 @@ def provenance_of(results: dict[str, Any], told: dict[str, Any], date: str) -> d
                  "tasks": asked.get("tasks") or ",".join(tasks),
                  "gen_kwargs": _joined(asked.get("gen_kwargs") or config.get("gen_kwargs")),
                  "limit": _joined(asked.get("limit") or config.get("limit")), "seed": seed}
-    return {
-        "tasks": ", ".join(tasks),
+    return {"tasks": ", ".join(tasks),
         "model": str(given.get("pretrained") or given.get("model") or config.get("model")
                      or "not recorded"),
         "adapter": str(given.get("lora") or given.get("peft") or ""), "seed": seed,

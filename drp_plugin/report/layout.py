@@ -89,8 +89,7 @@ class Table(NamedTuple):
 def notes_of(name: str, **said: Any) -> list[str]:
     """A table's notes in order; `said` fills optional ones, or says whether they are shown."""
     return [note.format_map(said[key] if isinstance(said.get(key), dict) else {})
-            for key, note in TEXTS["tables"][name].get("notes", {}).items()
-            if said.get(key, True)]
+            for key, note in TEXTS["tables"][name].get("notes", {}).items() if said.get(key, True)]
 
 
 def filled(name: str, rows: Iterable[Mapping[str, Any]], each: Sequence[Mapping[str, Any]] = (),

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.report.conditions import Conditions, conditions_of, mapping, pairs, provenance_of
+from drp_plugin.resources import phrase
 from drp_plugin.scoring.samples import FAILED, SAMPLES, VARIANT, Sample, read_sample
 
 
@@ -140,10 +141,9 @@ def _read_task(task: str, file: Path, results: dict[str, Any], numbers: dict[str
     twice, unknown = len(kept) - len({s.doc for s in kept}), sum(not s.gold for s in kept)
     failed = sum(FAILED in text for s in kept for text in s.completions)
     problems += [f"{file}: {said}" for bad, said in (
-        (twice, f"holds {twice} documents twice"), (not kept, "holds no samples"),
+        (twice, phrase("twice_held", twice)), (not kept, "holds no samples"),
         (len(kept) != wanted and not twice, f"holds {len(kept)} of {wanted} documents"),
-        (unknown, f"{unknown} documents have no gold answer"),
-        (failed, f"{failed} requests failed and have no completion")) if bad]
+        (unknown, phrase("no_gold", unknown)), (failed, phrase("no_completion", failed))) if bad]
     told = kept[0].told if kept else {}
     return TaskRun("", "", task, tuple(kept), conditions_of(task, results, len(kept), told),
                    VARIANT.sub("", task), told, file,

@@ -246,5 +246,4 @@ def paper_figures(table: str, groups: Sequence[str]
              if any(s.rpartition("-")[2].lower() in group.lower() for group in groups)]
     return {student: {method: {task: cell(*told) for task, told
                                in zip(data["tasks"], cells, strict=True)}
-                      for method, *cells in students[student]}
-            for student in named or students}
+                      for method, *cells in students[student]} for student in named or students}

@@ -11,13 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from drp_plugin.errors import UserError
-from drp_plugin.llm.ledger import Entry, aside
-from drp_plugin.llm.ledger_client import LedgerClient, RowClient, charge, to_value, usable
+from drp_plugin.llm.ledger import aside
+from drp_plugin.llm.ledger_client import LedgerClient, RowClient, to_value, usable
 from drp_plugin.llm.messages import Reply, TeacherError
 from drp_plugin.llm.remote import BatchApi, Limits, Refused, Status
 from drp_plugin.llm.retry import SILENT_ATTEMPTS, Transient, Unusable
 from drp_plugin.progress import Display
 from drp_plugin.records import Pruned, Reason, Reject
+from drp_plugin.resources import phrase
 from drp_plugin.runner.batch_files import RUNNER, BatchFiles, Sent, hold
 from drp_plugin.runner.job import Job, Row, attempt_row, in_order
 from drp_plugin.runner.outputs import Tally, outputs
@@ -25,7 +26,6 @@ from drp_plugin.runner.outputs import Tally, outputs
 ATTEMPTS = 3
 _ACTIVE = 8
 UNKNOWN = ".unknown"  # The end of the name of a file with answers to unknown requests
-_CHUNK = 500
 
 
 class _NotYet(Exception):
@@ -147,7 +147,7 @@ class BatchRun:
             self.files.forget(sent)
             raise
         self.files.note(sent._replace(id=batch_id))
-        self.say(f"submitted a batch of {sent.size} requests ({batch_id})")
+        self.say(f"submitted a batch of {phrase('requests', sent.size)} ({batch_id})")
 
     async def _settle_open(self, *, wait: bool = True, leave: bool = False) -> None:
         """Store the answers of every open batch, waiting for those that still run. Raises UserError
@@ -178,7 +178,7 @@ class BatchRun:
                 return
             if still:
                 total = sum(s.size for s in still)
-                self.display.note(f"{len(still)} batches out ({', '.join(sorted(states))}), "
+                self.display.note(f"{phrase('batches', len(still))} ({', '.join(sorted(states))}), "
                                   f"{done}/{total} requests done")
                 await asyncio.sleep(wait_s)
                 wait_s = min(self.poll_s, wait_s * 2)
@@ -221,13 +221,13 @@ class BatchRun:
         """The account may not queue so many tokens: send less at a time."""
         self.files.limits = Limits(max(1, size // 2), self.files.limits.bytes)
         self._at_once = 1
-        self.say(f"the account's batch queue is full: going on with {self.files.limits.requests} "
-                 "requests at a time")
+        self.say(f"the account's batch queue is full: going on with "
+                 f"{phrase('requests', self.files.limits.requests)} at a time")
 
     async def _harvest(self, sent: Sent, how: str) -> None:
         """Store a batch's answers; what was not answered is pending again. Raises Unusable, after
         that, where a request's error is the account's or the run's."""
-        answered, faults, entries = 0, dict[str, Exception](), list[Entry]()
+        answered, faults = 0, dict[str, Exception]()
         strange = Counter[Path]()  # Answers under ids that were not sent
         most, budget, asked = 0.0, self.client.budget, self.files.input(sent)
         if budget is not None and asked.exists():  # a line's mean size, from its file
@@ -251,23 +251,22 @@ class BatchRun:
                 if name != key:
                     faults[key] = TeacherError("an empty reply", Reason.EMPTY_REPLY)
                 if name not in before:
-                    if budget is not None:
-                        budget.spent_usd += charge(value, most)
-                    entries.append(Entry(name, value, "batch", value.get("cost_usd")))
-                    self.client.count(value)
+                    self.client.keep(name, value, most)
                     before.add(name)
                 answered += name == key
-                if len(entries) >= _CHUNK:
-                    self.ledger.put(*entries)
-                    entries = []
-        self.ledger.put(*entries)
-        kept = [str(file.rename(file.with_suffix(UNKNOWN))) for file in +strange
+        kept = [file.rename(file.with_suffix(UNKNOWN)) for file in +strange
                 if left - before - faults.keys()]  # paid for, and perhaps for these
+        for file in kept:
+            for number, (key, result) in enumerate(self.api.results(file)):
+                name = aside(key, f"{sent.label}/{number}")
+                if isinstance(result, Reply) and key not in left and not self.ledger.get(name):
+                    self.client.keep(name, to_value(result, self.client.price, batch=True), most)
+        self.client.keep()
         self.files.forget(sent)
         if kept:
-            raise Unusable(f"batch {sent.id} {how}: {answered} answered, {strange.total()} under "
-                           "other ids than were sent", fix=f"They are kept in {' and '.join(kept)}."
-                           " Without --batch the requests are sent again")
+            said = phrase("other_ids", strange.total(), id=sent.id, how=how, answered=answered)
+            raise Unusable(said, fix=f"They are kept in {' and '.join(map(str, kept))}. Without "
+                           "--batch the requests are sent again")
         missing = Transient(f"not answered (the batch {how})")
         faults = {key: missing for key in left} | faults
         faults = {key: fault for key, fault in faults.items() if key not in before}

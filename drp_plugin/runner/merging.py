@@ -11,10 +11,11 @@ from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.records import Pruned, Reject, Usage
+from drp_plugin.resources import phrase
 from drp_plugin.run_dir import EDITS, LEDGER, PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.runner.batch_files import NOTE
 from drp_plugin.runner.job import said
-from drp_plugin.runner.outputs import Tally, check_rows, differences, outputs, prepare, same
+from drp_plugin.runner.outputs import Tally, check_rows, differences, ledger_of, outputs, same
 from drp_plugin.seen import Numbers
 
 DUPLICATES = "duplicates.jsonl"  # Rows that another run had too, each with its run and file
@@ -38,9 +39,8 @@ def merge(folders: Sequence[Path], out: Path) -> tuple[Tally, list[str]]:
     inputs = [run.settings["input"] for run in runs if run.settings.get("input") is not None]
     settings = {**runs[0].settings, "limit": None, "shard": None, "input": said(list(dict.fromkeys(
         name for one in inputs for name in (one if isinstance(one, list) else [one]))))}
-    prepare(out)
-    check_rows(out, lambda: (row for run in runs for row in _rows(run, PRUNED, Pruned)))
-    with Ledger(out / LEDGER) as ledger:
+    with ledger_of(out) as ledger:
+        check_rows(out, lambda: (row for run in runs for row in _rows(run, PRUNED, Pruned)))
         for run in runs:
             _take(ledger, run)
         notes = _missing(runs)
@@ -83,14 +83,14 @@ def _check(runs: Sequence[_Run], out: Path) -> None:
 
 
 def _missing(runs: Sequence[_Run]) -> list[str]:
-    notes = [f"{run.folder} is not complete: {run.summary['not_reached']} of its rows were not "
-             "reached" for run in runs if run.summary.get("not_reached")]
+    notes = [phrase("incomplete", absent, run=run.folder) for run in runs
+             if (absent := run.summary.get("not_reached"))]
     shards = {str(run.settings.get("shard") or "") for run in runs}
     for count in sorted({int(shard.partition("/")[2]) for shard in shards if shard}):
         absent = [name for k in range(1, count + 1) if (name := f"{k}/{count}") not in shards]
         if absent:
-            notes.append(f"{len(absent)} of {count} shards are not among them: "
-                         + ", ".join(absent[:10]) + " …" * (len(absent) > 10))
+            names = ", ".join(absent[:10]) + " …" * (len(absent) > 10)
+            notes.append(phrase("no_shards", len(absent), of=count, names=names))
     return notes
 
 
@@ -132,8 +132,8 @@ def _add(runs: Sequence[_Run], written: Tally, twice: Any, notes: list[str]) -> 
                 twice.write(jsonl.dumps({"run": str(run.folder), "file": name,
                                          "row": row.model_dump(mode="json")}) + "\n")
             if count:
-                notes.append(f"{run.folder}: {count} rows of {name} stand in other runs too (the "
-                             f"first: {example}): they are in {DUPLICATES}")
+                notes.append(phrase("twice", count, run=run.folder, name=name, first=example,
+                                    file=DUPLICATES))
     for run in runs:
         absent = run.summary.get("not_reached") or 0
         written.not_reached += absent

@@ -13,7 +13,8 @@ from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
 from drp_plugin.records import Pruned, Question, Reason, Reject, Trace, Usage
 from drp_plugin.redact import hide
-from drp_plugin.run_dir import PRUNED, REJECTS, SETTINGS, SUMMARY
+from drp_plugin.resources import phrase
+from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS, SETTINGS, SUMMARY
 from drp_plugin.seen import Numbers, digest
 
 _made: set[Path] = set()  # Run directories that this process made
@@ -30,7 +31,7 @@ def prepare(run_dir: Path) -> None:
 
 def unmake(run_dir: Path) -> None:
     """Remove what a run without any result left in its folder, and the folder if it made it."""
-    if (run_dir / PRUNED).exists():
+    if (run_dir / PRUNED).exists() or (run_dir / LEDGER).exists():
         return
     for name in (SETTINGS, SUMMARY, "stdin.jsonl"):
         (run_dir / name).unlink(missing_ok=True)
@@ -39,6 +40,18 @@ def unmake(run_dir: Path) -> None:
     if run_dir in _made:
         with contextlib.suppress(OSError):  # it holds something of the user's
             run_dir.rmdir()
+
+
+@contextlib.contextmanager
+def ledger_of(run_dir: Path) -> Iterator[Ledger]:
+    """The ledger in a run's folder. Of a run that fails without any result nothing is left."""
+    prepare(run_dir)
+    try:
+        with Ledger(run_dir / LEDGER) as ledger:
+            yield ledger
+    except BaseException:
+        unmake(run_dir)
+        raise
 
 
 def same(*texts: Any) -> bytes:
@@ -99,9 +112,8 @@ def check_rows(run_dir: Path, rows: Callable[[], Iterable[Question | Reject]]) -
         if not left:
             return
     if left:
-        raise UserError(f"{left} rows of its {PRUNED} are not in this input (the first: row "
-                        f"{lines.least()[1]})", file=run_dir,
-                        fix="Give another -o, or add --anew to replace what is there")
+        raise UserError(phrase("not_in_input", left, file=PRUNED, row=lines.least()[1]),
+                        file=run_dir, fix="Give another -o, or add --anew to replace what is there")
 
 
 class Tally:
@@ -153,8 +165,7 @@ class Tally:
 
     def summary(self) -> dict[str, Any]:
         """The figures as one JSON object, without times: equal results are equal."""
-        return {
-            "complete": self.not_reached == 0,
+        return {"complete": self.not_reached == 0,
             **{name: getattr(self, name) for name in ("rows", "pruned", "rejected", "not_reached")},
             "rejects": dict(sorted(self.reasons.items())),
             "rejects_by_stage": dict(sorted(self.stages.items())),
@@ -168,7 +179,7 @@ class Tally:
             "balanced": self.balanced}
 
     def line(self) -> str:
-        text = f"{self.rows} rows = {self.pruned} pruned + {self.rejected} rejected"
+        text = f"{phrase('rows', self.rows)} = {self.pruned} pruned + {self.rejected} rejected"
         if self.not_reached:
             text += f" + {self.not_reached} not reached"
         if self.reasons:
@@ -177,7 +188,8 @@ class Tally:
             change = f"{100 * self.tokens_after / self.tokens_before - 100:+.1f}".replace("-", "−")
             text += f"; tokens {self.tokens_before:,} → {self.tokens_after:,} ({change} %)"
         cost = self.used.cost_usd
-        return f"{text}; {self.used.requests:,} requests{'' if cost is None else f'; ${cost:,.4f}'}"
+        text += f"; {phrase('requests', self.used.requests)}"
+        return text if cost is None else f"{text}; ${cost:,.4f}"
 
 
 @contextlib.contextmanager
@@ -188,14 +200,11 @@ def outputs(run_dir: Path, ledger: Ledger, settings: dict[str, object]) -> Itera
         written = Tally(pruned, rejects, pruned_before(run_dir))
         yield written
         if written.lost:
-            raise UserError(
-                f"{written.lost} rows that were pruned before could not be pruned now (the first: "
-                f"{written.first_lost}): {PRUNED} and the other files are unchanged", file=run_dir,
-                fix="Run it again when the teacher answers, or give another -o")
+            lost = phrase("lost", written.lost, first=written.first_lost, file=PRUNED)
+            raise UserError(lost, file=run_dir, fix="Run it again when the teacher answers, or "
+                                                    "give another -o")
     totals = ledger.totals()
-    jsonl.write_json(run_dir / SUMMARY, {
-        **written.summary(),
-        "paid": {"requests": totals.replies,
-                 "cost_usd": totals.cost_usd and round(totals.cost_usd, 6)},
+    jsonl.write_json(run_dir / SUMMARY, {**written.summary(), "paid": {
+        "requests": totals.replies, "cost_usd": totals.cost_usd and round(totals.cost_usd, 6)},
         **{k: settings[k] for k in ("command", "teacher", "decompose", "tokenizer", "prompts_hash")
            if k in settings}})

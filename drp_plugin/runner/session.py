@@ -24,14 +24,14 @@ from drp_plugin.pruning import PruneOptions
 from drp_plugin.pruning.flow import prune_trace, prune_with_teacher
 from drp_plugin.reading import Reader, read
 from drp_plugin.records import Pruned, Reject, Trace
-from drp_plugin.run_dir import LEDGER, PRUNED, REJECTS, SUMMARY
+from drp_plugin.run_dir import PRUNED, REJECTS, SUMMARY
 from drp_plugin.runner.batch import BatchRun
 from drp_plugin.runner.batch_files import NOTE, hold
 from drp_plugin.runner.forecast import Forecast, described, make_forecast
 from drp_plugin.runner.job import Job, Rows, RunOptions, check_input, run_live, terminable
-from drp_plugin.runner.outputs import Tally, check_rows, prepare, settle, unmake
+from drp_plugin.runner.outputs import Tally, check_rows, ledger_of, settle
 from drp_plugin.teachers.registry import TeacherSettings
-from drp_plugin.terminal import say
+from drp_plugin.terminal import phrase, say
 from drp_plugin.tokens import QWEN, TokenCounter
 
 STOPPED = 3  # Exit code of a run that --max-cost stopped: it has results for a part of the rows
@@ -42,21 +42,15 @@ async def run_session(job: Job, teacher: Teacher, settings: TeacherSettings,
                       run: RunOptions | None = None) -> Tally | Forecast:
     """Run a job to its end, or forecast it. Raises UserError."""
     run = run or RunOptions()
-    prepare(job.run_dir)
-    ledger = Ledger(job.run_dir / LEDGER)
     try:
-        price = settings.find_price(teacher)
-        _check_budget(teacher, price, settings, run)
-        if price is not None and price.ends and price.ends <= date.today():
-            say(f"{teacher.name}: {price.remark}")
-        with terminable():
-            return await _run(job, teacher, settings, run, price, ledger)
-    except BaseException:
-        if ledger.discard():  # it had no result
-            unmake(job.run_dir)
-        raise
+        with ledger_of(job.run_dir) as ledger:
+            price = settings.find_price(teacher)
+            _check_budget(teacher, price, settings, run)
+            if price is not None and price.ends and price.ends <= date.today():
+                say(f"{teacher.name}: {price.remark}")
+            with terminable():
+                return await _run(job, teacher, settings, run, price, ledger)
     finally:
-        ledger.close()
         await teacher.close()
 
 
@@ -119,9 +113,7 @@ def _check_budget(teacher: Teacher, price: Price | None, settings: TeacherSettin
     least *= price.batch if run.batch and run.pilot is None else 1.0
     if least > run.max_cost_usd:
         tokens = settings.sampling.max_tokens or budget.output_limit
-        raise UserError(
-            f"--max-cost {run.max_cost_usd:g}: one request can cost ${least:.4f}, as its reply "
-            f"may have {tokens:,} tokens, so nothing could be asked",
+        raise UserError(phrase("too_little", tokens, limit=run.max_cost_usd, least=least),
             fix="Bound the reply by a lower --max-tokens, or give a higher --max-cost")
 
 
@@ -134,8 +126,7 @@ def _spent(job: Job, ledger: Ledger, price: Price) -> float:
         spent += cost or 0.0
         unknown += cost is None
     if unknown:
-        raise UserError(f"{unknown} stored replies carry no usage: what was spent is not known, "
-                        f"and --max-cost cannot be kept", file=job.run_dir,
+        raise UserError(phrase("uncounted", unknown), file=job.run_dir,
                         fix="Leave it out, or give another -o")
     return spent
 
@@ -144,20 +135,17 @@ def report(job: Job, tally: Tally, budget: Budget | None = None) -> None:
     """The run's last lines. Raises RuntimeError if a row was lost, which must never happen."""
     say(f"{job.run_dir}: {tally.line()}")
     if not tally.balanced:
-        raise RuntimeError(f"{tally.rows} rows came in, but {tally.pruned} pruned and "
-                           f"{tally.rejected} rejected came out: please report it")
+        raise RuntimeError(phrase("stopped_rows", tally.rows, pruned=tally.pruned,
+                                  rejected=tally.rejected))
     if tally.reasons["internal_error"]:
-        say(f"{tally.reasons['internal_error']} rows met a fault of this program: "
-            f"please report what rejects.jsonl says of them")
+        say(phrase("internal", tally.reasons["internal_error"]))
     if tally.reasons["request_failed"]:
-        say("run the same command again to retry the failed rows")
+        say(phrase("failed", tally.reasons["request_failed"]))
     if budget is not None and budget.exhausted:
         # earlier replies were asked for with this --max-tokens: a new value asks for all anew
         lower = "" if budget.spent_usd else " (or with --anew and a lower --max-tokens)"
-        say(f"stopped before --max-cost: {tally.not_reached} of {tally.rows} rows were not "
-            f"reached; ${budget.spent_usd:.4f} of ${budget.limit_usd:.4f} spent in this run's "
-            f"folder, and the next request can cost ${budget.refused_usd or 0.0:.4f}; run it "
-            f"again with a higher one{lower} to go on")
+        say(phrase("over_budget", tally.not_reached, rows=phrase("rows", tally.rows), lower=lower,
+                   spent=budget.spent_usd, limit=budget.limit_usd, next=budget.refused_usd or 0.0))
 
 
 def doubt_run(outcome: Tally | Forecast, reader: Reader) -> None:

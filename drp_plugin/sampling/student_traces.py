@@ -14,6 +14,7 @@ from drp_plugin.progress import Display
 from drp_plugin.prompts import Prompts
 from drp_plugin.reading.reader import Seen
 from drp_plugin.records import Question
+from drp_plugin.resources import phrase
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pretrained import derived_seed
 from drp_plugin.sampling.through_ledger import Report, draw, opened, outcomes
@@ -95,9 +96,9 @@ class Sampled:
     def failures(self) -> Iterator[str]:
         for error, ids in self.failed.items():
             more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
-            yield (f"{len(ids)} of {self.traces + sum(map(len, self.failed.values()))} completions "
-                   f"failed ({', '.join(ids[:_NAMED])}{more}): {error}. Run the same command again "
-                   "to try them once more")
+            of = phrase("completions", self.traces + sum(map(len, self.failed.values())))
+            yield phrase("failed_completions", len(ids), of=of, error=error,
+                         names=", ".join(ids[:_NAMED]) + more)
 
 
 def generate(sampler: Sampler, requests: TraceRequests, output: str, *, model: str,
@@ -110,7 +111,7 @@ def generate(sampler: Sampler, requests: TraceRequests, output: str, *, model: s
             failed = draw(sampler, requests, store, report)
         if failed and not any(isinstance(o, Completion)
                               for o in outcomes(sampler, requests, store, failed)):
-            raise UserError(f"none of {len(requests)} completions succeeded: "
+            raise UserError(f"none of {phrase('completions', len(requests))} succeeded: "
                             f"{next(iter(failed.values())).error}", fix=f"{output} is unchanged")
         found = outcomes(sampler, requests, store, failed)
         jsonl.write(output, _rows(requests, found, model, tally))

@@ -98,8 +98,7 @@ class VLLMSampler(Sampler):
         from vllm.sampling_params import RequestOutputKind
 
         greedy, budget = request.temperature <= 0, request.thinking_budget
-        return SamplingParams(
-            **({} if budget is None else {"thinking_token_budget": budget}),
+        return SamplingParams(**({} if budget is None else {"thinking_token_budget": budget}),
             temperature=request.temperature, top_p=1.0 if greedy else request.top_p,
             top_k=-1 if greedy or not request.top_k else request.top_k,
             max_tokens=request.limit, seed=None if greedy else request.seed, detokenize=False,

@@ -118,8 +118,7 @@ def _read(text: str, gold: str | None, dataset: str | None, count: TokenCount,
     if count.think == count.total and answer_part(text, thinking) == text:
         think = 0
     known = gold is not None
-    return Reading(
-        cutoff=cutoff, outcome=result.outcome if known else None,
+    return Reading(cutoff=cutoff, outcome=result.outcome if known else None,
         correct=result.correct if known else None, extracted=result.extracted,
         extraction=result.how, tokens=tokens, think_tokens=think, answer_tokens=tokens - think,
         truncated=ended is False or result.outcome == "truncated")
@@ -153,12 +152,10 @@ class Figures:
 
     def add(self, readings: Sequence[Reading], problem: bytes | None = None) -> None:
         """Add the samples of a problem, or some of those of the one that `problem` stands for."""
-        self._counts.update(
-            samples=len(readings), truncated=sum(r.truncated for r in readings),
+        self._counts.update(samples=len(readings), truncated=sum(r.truncated for r in readings),
             no_answer=sum(r.extracted is None and not r.truncated for r in readings))
         self._counts.update(r.extraction for r in readings if r.extraction)
-        self._base.execute(_SQL["add"], (
-            problem, len(readings), readings[0].correct is not None,
+        self._base.execute(_SQL["add"], (problem, len(readings), readings[0].correct is not None,
             sum(bool(r.correct) for r in readings), sum(r.tokens for r in readings),
             sum(r.think_tokens for r in readings)))
 

@@ -72,8 +72,7 @@ def read_sample(value: dict[str, Any], file: str | Path, number: int) -> Sample:
     doc = value["doc_id"] if own.id is None else own.id
     row = value.get("doc")
     level = own.level if own.level is not None or not isinstance(row, dict) else row.get("level")
-    return Sample(
-        doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}",
+    return Sample(doc=f"{doc}:{str(value.get('doc_hash', ''))[:16]}",
         gold=str("" if (known := gold(value["target"])) is None else known),
         completions=completions, backend_tokens=tuple(m.backend_tokens for m in made),
         ended=tuple(ended(m.finish) for m in made), dataset=own.dataset, told=own.protocol,

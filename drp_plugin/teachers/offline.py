@@ -172,8 +172,7 @@ def _indexed(given: list[Step], judge: _Judge, final: str | None) -> str:
 
 def _revision(given: list[Step], judge: _Judge, final: str | None) -> str:
     bodies = [segment.texts(step.text, segment.units(step.text)) for step in given]
-    return write_revision(*_decide(
-        judge(chain(*bodies)), final,
+    return write_revision(*_decide(judge(chain(*bodies)), final,
         [StepGroup(step.index, step.index, step.skill or "") for step in given], bodies))
 
 

@@ -54,9 +54,8 @@ def _completion(reply: Reply, model: str) -> dict[str, Any]:
     prompted, said = reply.usage.prompt_tokens, reply.usage.completion_tokens
     usage = {"prompt_tokens": prompted, "completion_tokens": said, "total_tokens": prompted + said}
     message = {"role": "assistant", "content": reply.text, "refusal": None}
-    return {
-        "id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "model": model,
-        "created": int(time.time()), "usage": usage, "choices": [
+    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "object": "chat.completion", "model": model,
+            "created": int(time.time()), "usage": usage, "choices": [
             {"index": 0, "finish_reason": finish, "logprobs": None, "message": message}]}
 
 

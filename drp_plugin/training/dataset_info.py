@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import drp_plugin
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
-from drp_plugin.llm.ledger_disk import lock
+from drp_plugin.llm import ledger_disk
 from drp_plugin.resources import table
 from drp_plugin.seen import Numbers
 from drp_plugin.training.mixing import Fit
@@ -70,8 +70,7 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
             overlap.append(dict(zip(("id", "test", "similarity"), facts["overlap"], strict=True)))
         if "edited" in facts:
             edited[row.id] = f"{before} → {after} tokens, {facts['edited']}"
-    return {
-        "name": settings.name, "made_by": f"drp-plugin {drp_plugin.__version__}",
+    return {"name": settings.name, "made_by": f"drp-plugin {drp_plugin.__version__}",
         "format": "sharegpt preference pairs" if settings.pairs else "sharegpt",
         "template": settings.template, "rows_in": rows_in, "rows": counts["sources"].total(),
         "questions": questions.least()[0], "dropped": dropped,
@@ -105,8 +104,7 @@ def locked(folder: Path) -> Iterator[None]:
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / f".{INFO}.lock"
-    with open(file, "a") as held:
-        lock(held.fileno(), f"it builds a set in {folder}")
+    with ledger_disk.locked(file, f"it builds a set in {folder}"):
         try:
             yield
         except BaseException:

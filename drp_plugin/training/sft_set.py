@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as checked
 from drp_plugin import jsonl
 from drp_plugin.errors import UserError
 from drp_plugin.redact import markdown
-from drp_plugin.resources import filled
+from drp_plugin.resources import filled, phrase
 from drp_plugin.thinking import Unfit, check_texts, shaped
 from drp_plugin.tokens import TokenCounter
 from drp_plugin.training import dataset_info
@@ -101,8 +101,7 @@ class Sorter:
         self.unrecorded += settings.prompt is None and row.prompt is None
         facts = {**row.facts, **({} if prompt == BARE else {"prompt": prompt}),
                  **({"overlap": [row.id, *overlap]} if overlap else {})}
-        self.spool.put(Fit(
-            digest(asked, response, rejected),
+        self.spool.put(Fit(digest(asked, response, rejected),
             digest(str(settings.seed), row.group, row.id, row.question, response), row.group,
             row.id, row.source, row.row, tokens), _example(asked, response, rejected),
             [digest(row.question).hex(), len(response), facts])
@@ -163,8 +162,7 @@ def build(sources: str | PathLike[str] | Sequence[str | PathLike[str]], folder: 
     rows, reasons = spool.mix(settings.size, settings.ratio), spool.reasons()
     if not rows:
         raise _empty(fspath(given[0]), reasons, none_fit=rows is None)
-    facts = dataset_info.describe(
-        settings, ((fit, note) for fit, _, note in spool.read()),
+    facts = dataset_info.describe(settings, ((fit, note) for fit, _, note in spool.read()),
         {str(reason): n for reason, (n, _) in reasons.items()}, sorter.rows_in,
         counter.name if counter else None)
     file = _write(folder, settings, spool, facts, replace_set)
@@ -185,8 +183,7 @@ def _empty(source: str | Path, reasons: dict[Why, tuple[int, Dropped]],
 
 def _prompt_notes(sorter: Sorter, prompts: dict[str, int]) -> Iterator[str]:
     if sorter.unrecorded:
-        yield (f"{sorter.unrecorded} rows do not name the prompt of their sampling: the bare "
-               "question is trained. --prompt eval_boxed trains the prompt of the evaluation tasks")
+        yield phrase("unrecorded", sorter.unrecorded)
     if len(prompts) > 1:
         yield "rows are trained on several prompts: " + ", ".join(
             f"{name} {n}" for name, n in prompts.items())

@@ -16,6 +16,8 @@ import pytest
 from scene import every_option
 
 from drp_plugin.given_yaml import parse
+from drp_plugin.inspection.edits import Decisions
+from drp_plugin.inspection.serving import decide
 
 KEY = "sk-a-key-of-nobody-123456"
 ROW = {"id": "a", "question": "What is 3 + 4?", "answer": "7",
@@ -165,13 +167,14 @@ def test_only_the_owner_reads_what_holds_rows(place: Path) -> None:
     try:
         assert drp(*PRUNE)[0] == 0
         assert drp("inspect", "run")[0] == 0
+        decide(Decisions(Path("run")), {"id": "a", "action": "accept"})
         assert drp("build", "run", "-o", "data", "--name", "x", "--tokenizer", "student")[0] == 0
         assert drp("score", "t.jsonl", "-o", "s.jsonl", "--tokenizer", "student")[0] == 0
     finally:
         os.umask(before)
     made = [f for top in ("run", "data") for f in (place / top).iterdir()] + [place / "s.jsonl"]
-    assert {f.name: oct(f.stat().st_mode & 0o777) for f in made
-            if f.stat().st_mode & 0o077 and not f.name.endswith(".lock")} == {}
+    assert any(f.name == ".edits.jsonl.lock" for f in made) and len(made) > 10
+    assert {f.name: oct(f.stat().st_mode & 0o777) for f in made if f.stat().st_mode & 0o077} == {}
 
 
 @pytest.mark.parametrize("words", [

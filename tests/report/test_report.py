@@ -389,10 +389,10 @@ def test_samples_missing_or_short(write: Writer) -> None:
 
 @pytest.mark.parametrize(("change", "said"), [
     (lambda text: text + text.splitlines(keepends=True)[0], "twice"),
-    (lambda text: text.replace("so we add", "[LMMS_EVAL_REQUEST_FAILED]", 1), "1 requests failed"),
+    (lambda text: text.replace("so we add", "[LMMS_EVAL_REQUEST_FAILED]", 1), "1 request failed"),
     (lambda text: text[:-9], "row 3 is not JSON"), (lambda text: "", "holds no samples"),
     (lambda text: text.replace('"target": "10"', '"target": null'),
-     "1 documents have no gold answer"),
+     "1 document has no gold answer"),
 ])
 def test_damaged_samples(write: Writer, change, said: str) -> None:
     folder = write("one", {"drp_gsm8k": documents(3, set(), 5)})

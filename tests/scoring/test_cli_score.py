@@ -212,7 +212,7 @@ def test_what_ended_by_itself_without_thinking_was_not_cut() -> None:
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert [r["outcome"] for r in found] == ["no_answer", "truncated", "truncated"]
     assert [r["truncated"] for r in found] == [False, True, True]
-    assert "1 of 3 completions ended by themselves" in done.stderr
+    assert "1 of 3 completions ended by itself" in done.stderr
     assert "--no-thinking" in done.stderr and "no response closes its thinking" in done.stderr
 
 

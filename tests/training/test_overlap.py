@@ -74,7 +74,7 @@ def test_build_tells_them_by_count_and_ids_and_drops_them_when_asked(write_rows,
     run, out = str(write_rows(rows)), tmp_path / "d"
     told = CliRunner().invoke(command, [run, "-o", str(out), "--name", "x", "--test-set", tests],
                               catch_exceptions=False, standalone_mode=False)
-    assert "1 rows ask a question of the test sets, 1 nearly one: " in told.output
+    assert "1 row asks a question of the test sets, 1 nearly one: " in told.output
     assert f"{rows[1]['id']}, {rows[2]['id']}" in told.output
     card = json.loads((out / "x.card.json").read_text())
     assert card["rows"] == 4 and [o["id"] for o in card["overlap"]] == [

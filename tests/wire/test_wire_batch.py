@@ -14,6 +14,7 @@ from provider import Provider
 from small_runs import batch, rows_of, traces, unbatched
 from starlette.responses import JSONResponse
 
+from drp_plugin import progress
 from drp_plugin.llm.ledger import Ledger
 from drp_plugin.llm.messages import Reply
 from drp_plugin.records import Usage
@@ -205,6 +206,50 @@ def test_a_creation_that_was_refused_leaves_no_note(tmp_path, drp, rules, kind):
         assert ran.code == 2 and "no batch for you" in ran.err and ran.err.count("\n") == 1
         assert "Run without --batch" in ran.err and not provider.batches
         assert drp(*unbatched(command)).code == 0
+
+
+def exhausted(period, wait):
+    """Gemini's refusal of a batch, as it names a quota."""
+    quota = {"quotaId": f"BatchTokensPer{period}PerProject-FreeTier"} if period else {}
+    return {"error": {"code": 429, "status": "RESOURCE_EXHAUSTED", "message": "You exceeded your "
+        "current quota, please check your plan and billing details. For more information on this "
+        "error, head to the documentation of the rate limits.", "details": [
+            {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [quota]},
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait}]}}
+
+
+def refuse(provider, times, body):
+    left = [body] * times
+
+    def no_creation():
+        return JSONResponse(left.pop(), 429) if left else None
+
+    provider._no_creation = no_creation
+    return left
+
+
+def test_a_quota_of_a_day_ends_a_batch_run_at_once(tmp_path, drp, rules):
+    data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
+    with Provider(rules) as provider:
+        left = refuse(provider, 9, exhausted("Day", "39837s"))
+        ran = drp(*batch(provider, data, run, "gemini"))
+        assert ran.code == 2 and len(left) == 8 and ran.err.count("\n") == 1, ran.err
+        assert "BatchTokensPerDayPerProject-FreeTier" in ran.err and "tomorrow" in ran.err
+        assert not run.exists() and not provider.batches
+
+
+@pytest.mark.parametrize("period", ["Minute", ""])
+def test_another_quota_is_told_and_waited_for(tmp_path, drp, rules, monkeypatch, period):
+    monkeypatch.setattr(progress, "LINE_EVERY_S", 0.3)
+    monkeypatch.setattr(progress, "_LOOK_EVERY_S", 0.1)
+    data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
+    with Provider(rules) as provider:
+        refuse(provider, 2, exhausted(period, "1.2s"))
+        begun = time.monotonic()
+        ran = drp(*batch(provider, data, run, "gemini"), "--strict")
+        assert ran.code == 0 and time.monotonic() - begun >= 2.4, ran.err
+    waits = [line for line in ran.err.splitlines() if "the last fault: HTTP 429" in line]
+    assert waits and all(f"BatchTokensPer{period}" in line for line in waits if period)
 
 
 @both

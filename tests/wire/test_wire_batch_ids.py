@@ -10,6 +10,8 @@ from provider import Provider
 from small_runs import batch, rows_of, traces, unbatched
 from starlette.responses import Response
 
+from drp_plugin.llm.ledger import Ledger
+
 
 class Renaming(Provider):
     """A gateway that gives requests ids of its own."""
@@ -142,3 +144,37 @@ def test_one_of_several_open_batches_answers_under_other_ids(tmp_path, drp, rule
         assert ran.code == 0 and "under other ids" in ran.err, ran.err
         assert len(kept_in(run)) == 1 and provider.received == 2
     assert len(rows_of(run)[0]) == 6
+
+
+@pytest.mark.parametrize("usage", ["with usage", "without usage"])
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_such_answers_cost_counts(tmp_path, drp, rules, monkeypatch, usage, killed):
+    """Once, also when they are collected twice, and in the next run too."""
+    from drp_plugin.runner.batch_files import BatchFiles
+
+    data, run = traces(tmp_path / "t.jsonl", 4), tmp_path / "run"
+    with Renaming(rules) as provider:
+        if usage == "without usage":
+            store = provider._store
+            provider._store = lambda lines: store([re.sub(r'"usage": \{.*?\}', '"usage": null', x)
+                                                   for x in lines])
+        command = indexed(provider, data, run, "--price", "1,1", "--max-tokens", "1000",
+                          "--max-cost")
+        if killed:
+            def die(self, sent):
+                raise KeyboardInterrupt
+
+            with monkeypatch.context() as patch:
+                patch.setattr(BatchFiles, "forget", die)
+                assert drp(*command, "0.02").code == 130
+        assert drp(*command, "0.02").code == 2
+        with Ledger(run / "ledger.sqlite") as ledger:
+            stored = [ledger.totals().cost_usd or 0.0,
+                      sum(value["most_usd"] for _, value in ledger.unpriced())]
+            assert len(ledger) == 4 and min(stored) == 0
+        spent, = filter(None, stored)
+        # nothing is left of a budget that is just what these cost
+        ran = drp(*unbatched(command), f"{spent:.9f}")
+        assert ran.code == 3 and "4 of 4 rows were not reached" in ran.err, ran.err
+        assert drp(*unbatched(command), "5").code == 0
+        assert rows_of(run)[2]["paid"]["requests"] == 8 and provider.received == 4

@@ -471,6 +471,33 @@ def test_a_folder_with_a_run_in_it_is_not_removed(tmp_path, rules):
     assert empty.discard() and not list(tmp_path.glob("e.sqlite*"))
 
 
+@pytest.mark.parametrize("command", ["prune", "distill", "judge", "generate", "merge", "build"])
+def test_a_command_that_fails_before_it_has_anything_leaves_nothing(tmp_path, drp, rules, command):
+    data, before = traces(tmp_path / "t.jsonl", 2), tmp_path / "a"
+    assert drp("prune", data, "-o", before, "--teacher", "offline").code == 0
+    with Ledger(before / "ledger.sqlite") as ledger:
+        ledger.note("batch/drp-x", {"file": "drp-x.jsonl", "size": 2, "id": "b"})
+    out = tmp_path / "out" if command != "generate" else tmp_path / "out.jsonl"
+    there = set(tmp_path.rglob("*"))
+    words = {"judge": (before, before, "--judge", "openai:m"), "generate": (data,),
+             "merge": (before,), "build": (data, "--name", "x", "--size", "0")}.get(
+                 command, (data, "--teacher", "openai:rules"))
+
+    async def refused(fault, http, gemini):
+        fault = "401" if command != "generate" else "odd-400" if http.method == "POST" else None
+        return await Faults.response(provider.faults, fault, http, gemini)
+
+    with Provider(rules) as provider:
+        provider.faults.response = refused
+        asks = () if command in ("merge", "build") else ("--base-url", provider.url)
+        for _ in range(2):
+            ran = drp(command, *words, "-o", out, *asks)
+            assert ran.code == 2, ran.err
+            assert set(tmp_path.rglob("*")) == there
+        if command == "judge":  # beside the run, where no -o is given
+            assert drp(command, *words, *asks).code == 2 and set(tmp_path.rglob("*")) == there
+
+
 def test_openings_and_removals_side_by_side(tmp_path):
     path, lost = tmp_path / "l.sqlite", []
 

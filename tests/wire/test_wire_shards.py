@@ -62,7 +62,7 @@ def test_a_merge_that_is_run_again_or_goes_on_changes_nothing(tmp_path, drp, sha
     _, _, runs, _ = shards
     out = tmp_path / "merged"
     assert drp("merge", *runs[:2], "-o", out).code == 0
-    assert "1 of 3 shards are not among them: 3/3" in drp("merge", *runs[:2], "-o", out).err
+    assert "1 of 3 shards is not among them: 3/3" in drp("merge", *runs[:2], "-o", out).err
     first = drp("merge", *runs, "-o", out)
     files = {f.name: f.read_bytes() for f in out.glob("*.json*")}
     assert drp("merge", *runs, "-o", out).err == first.err
