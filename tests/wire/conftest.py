@@ -23,8 +23,8 @@ class Ran(NamedTuple):
     err: str
 
 
-_AROUND = re.compile(r"\Adrp: (?:sampling|pruning|distilling|building|comparing) .*\n|^next: .*\n",
-                     re.M)
+_AROUND = re.compile(r"\Adrp: (?:sampling|pruning|distilling|building|comparing|merging) .*\n"
+                     r"|^next: .*\n", re.M)
 
 
 @pytest.fixture
