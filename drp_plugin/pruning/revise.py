@@ -29,7 +29,7 @@ class Revised(NamedTuple):
 def parse_revision(reply: str, expected: range) -> Revised:
     """Actions for exactly the steps `expected`, the synthesized text, the answer part. Raises
     FormatError that names what is missing or wrong."""
-    listing, synthesis, answer = _sections(reply)
+    listing, synthesis, answer = _sections(_P.fenced.sub(r"\1", reply))
     revisions = parse_actions(listing, expected)
     if not synthesis:
         raise FormatError('the explanation after the line "## SYNTHESIS" is missing.')

@@ -87,6 +87,18 @@ def test_the_references_bare_mark() -> None:
     assert found.synthesis == "Okay, so it is 5. The answer is 5."
 
 
+@pytest.mark.parametrize("mark", ["```", "~~~", "```markdown", "\n ```text"])
+@pytest.mark.parametrize("end", ["\n", "\n\n", ""])
+@pytest.mark.parametrize("answer", ["", "\n\n## ANSWER\nUNCHANGED", "\n\n## ANSWER\nIt is 5."])
+def test_a_reply_that_is_one_block_of_code(mark, end, answer):
+    plain = f"Step 1: KEEP\n\n## SYNTHESIS\nT is 5.{answer}"
+    fenced = f"{mark}\n{plain}{end}\n{mark.strip()[:3]}\n"
+    assert parse_revision(fenced, range(1, 2)) == parse_revision(plain, range(1, 2))
+    assert parse_revision(plain + "\n```\nx = 5\n```", range(1, 2)) != \
+        parse_revision(plain, range(1, 2)), "a block inside is text"
+
+
+
 def test_a_merge_goes_on_over_several_lines() -> None:
     found = parse_revision("Step 1: MULTI-STEP COMPRESS: both\nStep 2: MULTI-STEP COMPRESS\n"
                            "## SYNTHESIS\nT.", range(1, 3))

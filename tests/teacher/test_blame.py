@@ -32,6 +32,8 @@ def openai(message: str, **more: object) -> dict:
 CASES = [
     # the account's
     (401, openai("Incorrect API key provided"), Unusable, "OPENAI_API_KEY"),
+    (400, openai("Your organization must be verified to use the model `o3`.",
+                 code="unsupported_value"), Unusable, "what its account may use"),
     (400, openai("API key not valid. Please pass a valid API key."), Unusable, "OPENAI_API_KEY"),
     (429, openai(QUOTA, code="insufficient_quota"), Unusable, "Add credit"),
     (402, openai("Insufficient Balance"), Unusable, "Add credit"),
