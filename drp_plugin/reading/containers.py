@@ -153,7 +153,7 @@ def _rows(file: Any, path: str | Path, unpacked: bool = False) -> Iterator[Row]:
 def _separator(file: Any, path: str | Path) -> str:
     """What separates the cells of a CSV file, by its name or its head; empty where it is none."""
     line = file.peek(_CHUNK).partition(b"\n")[0].decode("utf-8-sig", "replace").strip()
-    sign = "\t" if "\t" in line else ","
+    sign = "\t" if "\t" in line else max(",;", key=line.count)  # spreadsheets of some languages
     named = re.search(r"\.(csv|tsv)\b", Path(path).name.lower())
     cells = {cell.strip(' "').lower() for cell in line.split(sign)}
     return sign if len(cells) > 1 and (named or cells & _HEADS) else ""
