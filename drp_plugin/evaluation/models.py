@@ -44,11 +44,9 @@ def visible_device(inherited: str | None, index: int) -> str:
 
 
 class DrpVLLM(StudentModel):
-    """In the real vLLM.
-
-    See `StudentModel`; also `lora` (an adapter's folder) and every engine argument of vLLM. Under
-    torchrun each process has an engine of its own on its own GPU, and lmms-eval shares the
-    questions out. Without it, `data_parallel_size=N` does the same in one command."""
+    """In the real vLLM. See `StudentModel`; also `lora` (an adapter's folder) and every engine
+    argument of vLLM. Under torchrun each process has an engine of its own on its own GPU, and
+    lmms-eval shares the questions out; `data_parallel_size=N` does the same in one command."""
 
     name, adapter = "drp_vllm", "lora"
 

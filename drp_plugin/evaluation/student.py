@@ -32,9 +32,7 @@ VISIBLE = "CUDA_VISIBLE_DEVICES"
 
 
 class StudentModel(lmms):  # type: ignore[misc]
-    """A student behind lmms-eval's model interface.
-
-    docs/evaluation.md has the arguments that all of them take."""
+    """A student behind lmms-eval's model interface; docs/evaluation.md has the arguments."""
 
     is_simple = False
     name = adapter = ""  # The model's name, and that of the argument for an adapter

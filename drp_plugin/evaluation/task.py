@@ -109,6 +109,9 @@ class DRPTask(TextTask):
                                 "the same", fix=f"Take {name}_sampled, or --gen_kwargs "
                                 "do_sample=True,temperature=0.6")
             self._offset = int(settings.get("offset") or 0)
+            if settings.get("limit") == 0 or self._offset >= len(self.task_docs):
+                raise UserError(f"--limit and --offset leave none of the {len(self.task_docs)} "
+                                f"questions of {name}", fix="Give others")
             # finished completions are kept in the folder that is written to, too
             output, seeds = getattr(given, "output_path", None), getattr(given, "seed", None)
             if output and Path(output).suffix in (".json", ".jsonl"):

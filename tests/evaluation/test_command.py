@@ -130,6 +130,10 @@ def test_bare_command_without_weights(lmms_eval: Run) -> None:
      "Add do_sample=True to --gen_kwargs"),
     (("--model", "drp_hf", "--model_args", "pretrained={m}", "--gen_kwargs",
       "temperature=hot,do_sample=True"), "temperature=hot must be a number"),
+    (("--model", "drp_hf", "--model_args", "pretrained={m}", "--limit", "0"),
+     "leave none of the 12 questions"),
+    (("--model", "drp_hf", "--model_args", "pretrained={m}", "--offset", "12"),
+     "leave none of the 12 questions"),
 ])
 def test_mistakes_are_one_line(lmms_eval: Run, random_student: Path, sets: Path,
                                arguments: tuple[str, ...], line: str) -> None:
