@@ -97,8 +97,7 @@ def _same_ratio(candidate: Answer, gold: Answer) -> Verdict:
         return not by_time and len(ratio.terms) == len(other.terms) and _all(
             same(Node("mul", (a, other.terms[0])), Node("mul", (b, ratio.terms[0])))
             for a, b in zip(ratio.terms, other.terms, strict=True))
-    return ratio.clock == other.clock or (
-        ratio.half != other.half
+    return ratio.clock == other.clock or (ratio.half != other.half
         and 3600 <= (other.clock if ratio.half else ratio.clock) < 13 * 3600
         and (ratio.clock - other.clock) % (12 * 3600) == 0)
 

@@ -275,4 +275,5 @@ class OpenAIBatch(BatchApi):
 
     def _answer(self, row: dict[str, Any]) -> tuple[int | None, Any]:
         response = row.get("response") or {}
-        return response.get("status_code"), response.get("body") or row.get("error") or {}
+        body = response.get("body") or row.get("error") or {}
+        return response.get("status_code") or (200 if "choices" in body else None), body

@@ -206,7 +206,7 @@ class BatchApi(abc.ABC):
     def _status(self, state: str, done: int | None, errors: Sequence[tuple[str, str]],
                 files: Sequence[str | None]) -> Status:
         """From a provider's word for the state, and its errors by code and text."""
-        done = done or 0
+        done, state = done or 0, state.lower()
         if state != "failed":
             # a person did that: the rest is not sent without asking
             stops = "was cancelled at the provider. Run the same command again to send the rest" \

@@ -252,6 +252,22 @@ def test_another_quota_is_told_and_waited_for(tmp_path, drp, rules, monkeypatch,
     assert waits and all(f"BatchTokensPer{period}" in line for line in waits if period)
 
 
+@pytest.mark.parametrize("odd", ["a state in capitals", "answers without a status"])
+def test_gateways_that_write_a_batch_in_their_own_way(tmp_path, drp, rules, odd):
+    data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
+    with Provider(rules) as provider:
+        store, shown = provider._store, provider._openai_batch
+        if odd == "a state in capitals":
+            provider._openai_batch = lambda job: {**shown(job),
+                                                  "status": shown(job)["status"].upper()}
+        else:
+            provider._store = lambda lines: store([x.replace('"status_code": 200, ', "")
+                                                   for x in lines])
+        ran = drp(*batch(provider, data, run, "openai", "--strict"))
+        assert ran.code == 0 and len(provider.batches) == 2, ran.err
+    assert max(provider.answered.values()) == 1
+
+
 @both
 def test_a_creation_of_unknown_outcome_is_looked_for_first(tmp_path, drp, rules, kind):
     data, run = traces(tmp_path / "t.jsonl", 3), tmp_path / "run"
