@@ -51,7 +51,7 @@ def test_without_vllm_it_says_what_to_install():
         from drp_plugin.errors import UserError
         from drp_plugin.teachers.registry import make_teacher
 
-        with pytest.raises(UserError, match=r"drp-plugin\[vllm\]"):
+        with pytest.raises(UserError, match=r"pip install .*\[vllm\]"):
             make_teacher("vllm:/some/model")
     else:
         pytest.skip("vLLM is installed here")
