@@ -44,9 +44,10 @@ def test_max_cost_is_not_passed_and_the_run_goes_on_with_more(tmp_path, drp, rul
         ran = drp(*command(provider, data, run, "--max-tokens", "400", "--max-cost", limit))
         assert ran.code == 3, "it is not done"
         _, _, summary = rows_of(run)
-        last = ran.err.splitlines()[-1]
-        assert f"stopped before --max-cost: {summary['not_reached']} of 30 rows were not" in last
-        assert "--max-tokens" not in last, "another one would ask all of it anew"
+        # on a busy machine the line of the first second can come behind it
+        line = next(line for line in ran.err.splitlines() if "stopped before --max-cost" in line)
+        assert f"{summary['not_reached']} of 30 rows were not" in line
+        assert "--max-tokens" not in line, "another one would ask all of it anew"
         assert not summary["complete"] and 0 < summary["not_reached"] < 30
         assert summary["balanced"]
         assert 0.2 * limit < summary["paid"]["cost_usd"] <= limit
