@@ -140,8 +140,7 @@ def explain(error: ValidationError) -> str:
     """The first thing that pydantic found wrong, in one line."""
     first = error.errors()[0]
     field, text = ".".join(map(str, first["loc"])), first["msg"].removeprefix("Value error, ")
-    said = {"missing": " is missing", "string_type": " is no text",
-            "extra_forbidden": " is unknown"}.get(first["type"], f": {text}")
+    said = table("explained.yaml").get(first["type"], f": {text}")
     return f"field {field!r}{said}" if field else text  # a check of several fields names them
 
 

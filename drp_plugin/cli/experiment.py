@@ -16,9 +16,9 @@ from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
 from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose, locked
 from drp_plugin.experiment.stages import Marks, Stage, project
+from drp_plugin.methods import is_method
 from drp_plugin.resources import filled
-
-_DEMO_NEEDS = ("torch", "llamafactory", "lmms_eval", "doit")
+from drp_plugin.teachers.registry import check_teacher
 
 
 @command("experiment")
@@ -44,7 +44,9 @@ def _check(stages: list[Stage], file: Path) -> None:
         _, name, *words = stage.asked
         try:
             if command := group.get_command(click.Context(group), name):
-                command.make_context(name, words)
+                teacher = command.make_context(name, words).params.get("teacher")
+                if teacher and not is_method(teacher):
+                    check_teacher(teacher)
         except (click.ClickException, UserError) as error:
             said = error.format_message() if isinstance(error, click.ClickException) else error
             raise UserError(f"stage {stage.name}: {said}", file=file) from None
@@ -69,13 +71,13 @@ def _status(stages: list[Stage], folder: Path) -> None:
         raise UserError("no such folder", file=folder, fix="Nothing has been run in it yet")
     marks = Marks(folder / ".done", stages)
     for stage in stages:
-        done = marks.done(stage)
-        print(f"{'done   ' if done else 'missing'}  {stage.kind:<9} {stage.title}")
+        print(f"{'done   ' if marks.done(stage) else 'missing'}  {stage.kind:<9} {stage.title}")
 
 
 @command("demo")
 def demo(output: Path, train: int, limit: int | None, seed: int, jobs: int) -> None:
-    missing = [name.replace("_", "-") for name in _DEMO_NEEDS if not importlib.util.find_spec(name)]
+    missing = [name.replace("_", "-") for name in (
+        "torch", "llamafactory", "lmms_eval", "doit") if not importlib.util.find_spec(name)]
     if missing:
         raise UserError(f"the demo needs {', '.join(missing)}",
                         fix=f"Run `make demo` in a checkout, or {install('cpu')}")

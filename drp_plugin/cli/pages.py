@@ -30,7 +30,6 @@ from drp_plugin.teachers.registry import TeacherSettings
 from drp_plugin.terminal import phrase, say
 
 MESSAGES_UP_TO = 2000  # Rows whose messages are in the page by default, as --help says
-_COLOURS = {"KEEP": "green", "DELETE": "red", "COMPRESS": "blue", "MERGE": "magenta"}
 
 
 @_options.command("inspect")
@@ -80,7 +79,7 @@ def show(run_dir: Path, row_id: str, messages: bool) -> None:
     click.echo(filled("show.txt.jinja", row=row, asked=asked, edit=read_edits(run_dir).get(row.id),
                       checks=readable(getattr(row, "verdict", {})), style=click.style,
                       steps={step.index: step for step in getattr(row, "steps", ())},
-                      colours=_COLOURS, visible=visible), nl=False)
+                      visible=visible), nl=False)
 
 
 @_options.command("stats")

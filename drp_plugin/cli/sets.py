@@ -22,7 +22,6 @@ from drp_plugin.training.preflight import check_config
 from drp_plugin.training.sft_set import Built, SetSettings
 from drp_plugin.training.sources import Why
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
 _SIDE = 500  # Characters of a decoded row's beginning and end
 
 

@@ -16,6 +16,7 @@ from drp_plugin import hub
 from drp_plugin.errors import UserError
 from drp_plugin.evaluation.exchange import Counts, loudly, messages_of
 from drp_plugin.evaluation.task_protocol import Generation, cut_at, stops
+from drp_plugin.resources import table
 from drp_plugin.sampling.arguments import check, flag, integer
 from drp_plugin.sampling.completions import Completion, Failed, Outcome, Sampler, SampleRequest
 from drp_plugin.sampling.pretrained import derived_seed
@@ -24,9 +25,7 @@ from drp_plugin.sampling.through_ledger import complete, opened, within_budget
 from drp_plugin.terminal import phrase, say
 from drp_plugin.thinking import CLOSE
 
-COMMON = ("pretrained", "model", "max_new_tokens", "stop_at_cutoff", "stop_loops", "seed",
-          "thinking", "thinking_budget", "ledger", "chat_template", "revision",
-          "trust_remote_code", "dtype")
+COMMON = tuple(table("lmms_options.yaml")["common"])
 LEDGER = "drp_completions.sqlite"
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 

@@ -2,9 +2,9 @@
 
 import re
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
-from pydantic import ConfigDict, Field, ValidationError, field_validator
+from pydantic import BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from drp_plugin.errors import UserError, meant
 from drp_plugin.given_yaml import load
@@ -13,6 +13,8 @@ from drp_plugin.records import Record
 from drp_plugin.resources import resource, table
 
 Kind = Literal["generate", "prune", "build", "train", "export", "evaluate", "report", "recipe"]
+Seed = Annotated[int, Field(ge=0, lt=2 ** 32)]
+Over = Annotated[float, Field(gt=0)]
 Options = dict[str, Any]  # Of a command, by their names without dashes; a list repeats one
 
 
@@ -76,8 +78,12 @@ class MethodSection(FilePart):
     @field_validator("rounds", mode="before")
     @classmethod
     def _rounds(cls, given: Any) -> Any:
-        """A number as that many rounds; pydantic refuses other values."""
-        return (Round(),) * given if type(given) is int and 0 < given < 100 else given
+        """A number as that many rounds."""
+        if isinstance(given, list | tuple) and given:
+            return given
+        if type(given) is int and 0 < given < 100:
+            return (Round(),) * given
+        raise ValueError("give a number from 1 to 99, or a list of what each round changes")
 
     @field_validator("recipe", "rows_by", mode="before")
     @classmethod
@@ -96,11 +102,11 @@ class Hardware(FilePart):
     """What the projected GPU hours are computed with."""
 
     gpu: str = "A100 80GB"
-    tflops: float = 312.0  # Dense bf16 peak of one GPU (NVIDIA's data sheet for the A100: 312)
+    tflops: Over = 312.0  # Dense bf16 peak of one GPU (NVIDIA's data sheet for the A100: 312)
     # Share of the peak that LoRA training reaches: 0.19 measured on an H200 with rows of 1,300
     # tokens, 0.28 with 3,000 (`python benchmarks/gpu.py`); on the A100 assumed
-    train_utilization: float = 0.2
-    decode_tokens_per_s: float = 2500.0  # Of one GPU under a full batch: assumed
+    train_utilization: Over = 0.2
+    decode_tokens_per_s: Over = 2500.0  # Of one GPU under a full batch: assumed
     trace_tokens: int = 2500  # Mean length of a trace before pruning
 
 
@@ -108,19 +114,20 @@ class Experiment(FilePart):
     """The whole file."""
 
     about: str = ""
-    students: dict[str, Student]
+    students: dict[str, Student] = Field(min_length=1)
     questions: tuple[str, ...] = ()  # What `drp generate` takes: sets, files, or `tiny:…`
     traces: tuple[str, ...] = ()  # Traces that are there already, instead of `questions`
-    rows: int | None = None  # Number of questions, for the projections
+    rows: int | None = Field(None, ge=1)  # Number of questions, for the projections
     generate: Options = {}
     build: Options = {}
     train: Options = {}
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...] = Field(min_length=1)
     evaluate: Options = {}  # Options of lmms-eval; `model_args` is a mapping
     report: Options = {}
-    seeds: tuple[int, ...] = (42,)  # Of the trainings
-    draws: tuple[int, ...] = ()  # For sampled measurements: everything is measured with each
-    methods: dict[str, MethodSection]
+    seeds: tuple[Seed, ...] = Field((42,), min_length=1)  # Of the trainings
+    draws: tuple[Seed, ...] = ()  # For sampled measurements: everything is measured with each
+    methods: dict[str, Annotated[MethodSection, BeforeValidator(
+        lambda given: {} if given is None else given)]] = Field(min_length=1)
     launcher: dict[Kind, Launcher] = {}
     hardware: Hardware = Hardware()
 
@@ -139,24 +146,26 @@ def read_experiment(path: Path) -> Experiment:
     return experiment
 
 
+def _refuse(path: Path, key: str, **values: str) -> NoReturn:
+    raise UserError(table("experiment.yaml")[key].format(**values), file=path)
+
+
 def _content(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """The file's mapping, merged over that of the file that its `base` names. Raises UserError."""
     if not path.is_file():
         shipped = resource("recipes") / f"{path.name.removesuffix('.yaml')}.yaml"
         if path.parent != Path() or not shipped.is_file():
-            raise UserError("no such file", file=path, fix="Shipped ones are: " + ", ".join(
+            _refuse(path, "missing", shipped=", ".join(
                 sorted(f.stem for f in resource("recipes").glob("*.yaml"))))
         path = shipped
     content = load(path)
     if not isinstance(content, dict):
-        raise UserError("not an experiment", file=path,
-                        fix="It needs students, questions, tasks and methods")
+        _refuse(path, "other")
     base = content.pop("base", None)
     if base is None:
         return content
     if not isinstance(base, str) or path.resolve() in above:
-        raise UserError(f"base: {base!r} is no other experiment's file", file=path,
-                        fix="Name a file, or a shipped one such as paper_tiny")
+        _refuse(path, "base", base=repr(base))
     found = path.parent / base
     return _over(_content(found if found.is_file() else Path(base), (*above, path.resolve())),
                  content)
@@ -171,33 +180,44 @@ def _over(below: Any, above: Any) -> Any:
 
 def _check(experiment: Experiment, path: Path) -> None:
     """What keys say together. Raises UserError."""
-    def refuse(key: str, **values: str) -> NoReturn:
-        raise UserError(table("experiment.yaml")[key].format(**values), file=path)
-
     if bool(experiment.questions) == bool(experiment.traces):
-        refuse("input")
+        _refuse(path, "input")
+    for key, seeds in (("seeds", experiment.seeds), ("draws", experiment.draws)):
+        if len(set(seeds)) < len(seeds):
+            _refuse(path, "twice", what=key, seeds=", ".join(map(str, seeds)))
+    known = {f"drp_{file.stem.removeprefix('drp_')}".removesuffix("_drp")
+             for file in resource("lmms_eval_tasks").glob("*.yaml")}
     slugs: dict[str, str] = {}
     for name in (*experiment.students, *experiment.methods):
         if (other := slugs.setdefault(slug(name), name)) != name:
-            refuse("folder", name=name, other=other)
+            _refuse(path, "folder", name=name, other=other)
+    for config in {s.config for s in experiment.students.values()} | {
+            m.config for m in experiment.methods.values() if m.config}:
+        if not (resource("llamafactory_configs") / config).is_file():
+            _refuse(path, "config", config=config)
     for name, method in experiment.methods.items():
+        trained = {**experiment.train, **method.train}
+        own = {"output_dir", *["seed"] * (len(experiment.seeds) > 1)} & trained.keys()
         ways = [way for way in ("prune", "distill", "rows_by", "mix", "recipe", "checkpoint")
                 if getattr(method, way)]
-        if len(ways) > 1:
-            refuse("ways", name=name, ways=" and ".join(ways))
-        if method.prune is not None and "teacher" not in method.prune:
-            refuse("teacher", name=name)
-        if (method.chain or len(method.rounds) > 1) and not method.trains:
-            refuse("rounds", name=name)
-        if any(step.generate for step in method.chain):
-            refuse("chain", name=name)
+        for wrong, key in (
+                ("=" in name, "equals"), (own, "train"), (len(ways) > 1, "ways"),
+                (method.prune is not None and "teacher" not in method.prune, "teacher"),
+                ((method.chain or len(method.rounds) > 1) and not method.trains, "rounds"),
+                (any(step.generate for step in method.chain), "chain")):
+            if wrong:
+                _refuse(path, key, name=name, own=" and ".join(own), ways=" and ".join(ways))
+        for task in (f"{task}{method.tasks and '_'}{method.tasks}" for task in experiment.tasks):
+            if task.startswith("drp") and task not in known and "include_path" not in {
+                    **experiment.evaluate, **method.evaluate}:
+                _refuse(path, "task", task=task, fix=meant(task, known, "See docs/evaluation.md"))
         for part in method.mix:
             found = experiment.methods.get(part, MethodSection())
             if not found.trains or found.mix or any(
                     m.chain or len(m.rounds) > 1 for m in (method, found)):
-                refuse("mix", name=name, part=part)
+                _refuse(path, "mix", name=name, part=part)
 
 
 def slug(name: str) -> str:
     """A name as a folder's: lower case letters, digits and dashes."""
-    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") or "x"
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "x"

@@ -233,7 +233,7 @@ class _Way:
         words = self._words(self.method.recipe, out=str(out), seed=str(seed))
         adapter = self.method.adapter and f"{self.method.adapter}/adapter_"
         made = self.add("recipe", f"{self.slug}/recipe/s{seed}",
-                        f"{self.label}: seed {seed}: {Path(words[1]).name}", words, out,
+                        f"{self.label}: seed {seed}: {Path(words[:2][-1]).name}", words, out,
                         f"{adapter}config.json")
         return (made._replace(path=self.model), out / self.method.adapter) if adapter else (
             made, None)

@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from io import StringIO
 from pathlib import Path
-from types import MappingProxyType
 from typing import IO, Any
 
 from rich.console import Console
@@ -81,12 +80,11 @@ class StageFailed(Exception):
 
 
 class Runner:
-    """Runs stages; `folder` holds logs and marks, `offline` says that no hub is needed, `hours` are
-    the projected ones of stages by name."""
+    """Runs stages. `folder` holds logs and marks; `hours` are projected ones, by a stage's name."""
 
     def __init__(self, folder: Path, stages: list[Stage], console: Console, lock: IO[str], *,
                  jobs: int = 1, offline: bool = False,
-                 hours: Mapping[str, float] = MappingProxyType({})) -> None:
+                 hours: Mapping[str, float] | None = None) -> None:
         self.folder, self.stages, self.console, self.lock = folder, stages, console, lock
         self.jobs = jobs
         self.marks = Marks(folder / ".done", stages)
@@ -95,7 +93,7 @@ class Runner:
             {"HF_HUB_OFFLINE": "1"} if offline else {})}
         self._dropped: set[str] = set()
         self._begun = 0
-        self._left = TimeLeft(stages, jobs, hours)
+        self._left = TimeLeft(stages, jobs, hours or {})
         self._running: dict[str, subprocess.Popen[bytes]] = {}
         self._stop = threading.Event()
         self._guard = threading.Lock()

@@ -8,8 +8,7 @@ from statistics import mean
 from drp_plugin.experiment.stages import Stage
 from drp_plugin.resources import table
 
-SECONDS: dict[str, float] = table("seconds.yaml")["stages"]
-BESIDE: float = table("seconds.yaml")["beside"]
+SECONDS, BESIDE = table("seconds.yaml").values()
 SETTLE_SECONDS = 20
 
 

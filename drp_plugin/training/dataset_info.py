@@ -26,10 +26,7 @@ if TYPE_CHECKING:
 INFO = "dataset_info.json"
 SFT_ENTRY, PAIR_ENTRY = table("llamafactory.yaml")["entries"]
 _OURS = ("file_name", *PAIR_ENTRY)
-_LICENCES = {"gsm8k": "GSM8K questions: MIT", "prm12k": "PRM12K questions (MATH): MIT",
-            "math": "MATH questions: MIT"}
-_COUNTED = {"students": "model", "teachers": "teacher", "prompts": "prompt",
-            "prompts_hash": "prompts_hash"}
+_CARD = table("llamafactory.yaml")["card"]
 
 
 def spread(values: Counter[int]) -> dict[str, float] | None:
@@ -51,7 +48,7 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
              rows_in: int, tokenizer: str | None) -> dict[str, Any]:
     """The card as one JSON object, of the set's rows with the hash of the question, the characters
     and the facts of each. It holds no date, so that equal builds are equal files."""
-    counts = {title: Counter[str]() for title in ("sources", *_COUNTED)}
+    counts = {title: Counter[str]() for title in ("sources", *_CARD["counted"])}
     lengths: dict[str, Counter[int]] = {title: Counter() for title in ("tokens_per_row",
         "response_tokens_before", "response_tokens_after", "characters_per_response")}
     questions, files, edited, overlap = Numbers(), set(), {}, []
@@ -59,7 +56,7 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
         questions.put(bytes.fromhex(question), 0)
         files.add(row.source)
         counts["sources"][row.group] += 1
-        for title, key in _COUNTED.items():
+        for title, key in _CARD["counted"].items():
             counts[title][str(facts.get(key, "not recorded"))] += 1
         before, after = facts.get("tokens_before"), facts.get("tokens_after")
         for of_title, length in zip(lengths.values(), (row.tokens, before, after, characters),
@@ -76,8 +73,8 @@ def describe(settings: "SetSettings", rows: Iterable[tuple[Fit, Any]], dropped: 
         "questions": questions.least()[0], "dropped": dropped,
         **{title: dict(counter.most_common()) for title, counter in counts.items()},
         "files": sorted(files), "edited": edited,
-        "licences": sorted({text for group in counts["sources"] for key, text in _LICENCES.items()
-                            if group.lower().startswith(key)}),
+        "licences": sorted({text for key, text in _CARD["licences"].items() for group in
+                            counts["sources"] if group.lower().startswith(key)}),
         "seed": settings.seed, "size": settings.size,
         "ratio": dict(settings.ratio) if settings.ratio else None,
         "test_sets": list(settings.test_sets), "tokenizer": tokenizer,

@@ -134,11 +134,50 @@ def test_published_checkpoints_are_measured_and_recipes_run(tmp_path):
     ({"methods": {"A": {"mix": ["C"]}, "C": {"prune": {"teacher": "offline"}, "rounds": 2}}},
      "mixes 'C'"),
     ({"methods": {"A": {"mix": ["C"], "rounds": 2}, "C": {"prune": {"teacher": "offline"}}}},
-     "mixes 'C'")])
+     "mixes 'C'"),
+    ({"metods": {}}, "'metods' is unknown. Did you mean 'methods'"),
+    ({"methods": {"A": {"pruen": {}}}}, "unknown. Did you mean 'prune'"),
+    ({"methods": []}, "'methods' is no mapping"), ({"methods": {}}, "'methods' is empty"),
+    ({"tasks": "drp_tiny"}, "'tasks' is no list"), ({"tasks": []}, "'tasks' is empty"),
+    ({"tasks": ["drp_tyni"]}, "drp_tyni is none of .*Did you mean 'drp_tiny'"),
+    ({"methods": {"A": {"tasks": "talle"}}}, "drp_tiny_talle is none .*mean 'drp_tiny_tale'"),
+    ({"seeds": 42}, "'seeds' is no list"), ({"seeds": []}, "'seeds' is empty"),
+    ({"seeds": [1, 2, 1]}, "seeds 1, 2, 1: each may stand there once"),
+    ({"draws": [3, 3]}, "draws 3, 3: each"), ({"seeds": [-1]}, "seeds.0.*greater than or equal"),
+    ({"draws": [2 ** 32]}, "draws.0.*less than"), ({"rows": 0}, "rows.*greater"),
+    ({"seeds": [1.5]}, "seeds.0' is no whole number"),
+    ({"hardware": {"tflops": 0}}, "tflops.*greater"),
+    ({"methods": {"A": {"prune": {"teacher": "offline"}, "rounds": "two"}}},
+     "a number from 1 to 99"),
+    ({"methods": {"A": {"prune": {"teacher": "offline"}, "rounds": []}}}, "a number from 1 to 99"),
+    ({"methods": {"A=1": {}}}, "'A=1': a name has no ="),
+    ({"students": {"s": {"model": "tiny", "config": "drp_tyni.yaml"}}}, "config: drp_tyni.yaml"),
+    ({"methods": {"A": {"prune": {"teacher": "offline"}, "config": "nope.yaml"}}},
+     "config: nope.yaml"),
+    ({"train": {"output_dir": "x"}}, "train holds output_dir"),
+    ({"methods": {"A": {"train": {"seed": 3}}}}, "train holds seed")])
 def test_mistakes_are_one_line_that_names_the_key(tmp_path, changes, said):
     with pytest.raises(UserError, match=said) as caught:
         plan(tmp_path, **changes)
     assert "\n" not in str(caught.value) and "e.yaml" in str(caught.value)
+
+
+def test_methods_may_be_written_in_short_and_named_oddly(tmp_path):
+    stages = plan(tmp_path, seeds=[1], methods={
+        "Base": None, "..": {"prune": {"teacher": "offline"}}, "R": {"recipe": "python"}})
+    out = tmp_path / "out"
+    assert all(out in path.resolve().parents for s in stages for path in s.outputs)
+    assert commands(stages, "evaluate")[0].count("pretrained=") == 1
+    assert any(s.title.endswith(": python") for s in stages)
+
+
+@pytest.mark.parametrize(("teacher", "says"), [
+    ("offlin", "unknown teacher 'offlin'"), ("openai:", "names no model"), ("shortest", "unknown"),
+    ("openai:gpt-4o", None), ("earliest-correct", None), ("perplexity:{student}@0.5", None)])
+def test_a_teacher_is_looked_up_before_anything_is_sampled(tmp_path, teacher, says):
+    plan(tmp_path, methods={"A": {"prune": {"teacher": teacher}}})
+    done = CliRunner().invoke(group, ["experiment", str(tmp_path / "e.yaml"), "--dry-run"])
+    assert (says in str(done.exception)) if says else done.exit_code == 0, done.output
 
 
 def test_only_and_until_take_what_they_stand_on(tmp_path):

@@ -77,6 +77,7 @@ def both(good, tmp_path, write_rows):
     {"streaming": True, "max_steps": 3, "dataloader_num_workers": 1},
     {"cutoff_len": 150},
     {"mask_history": True},
+    {"lr_scheduler_type": "warmup_stable_decay"},  # LLaMA-Factory itself gives it its lengths
     SECOND,
     SECOND | {"max_samples": 10},
     SECOND | {"mix_strategy": "interleave_under"},

@@ -124,16 +124,17 @@ def trainer_fault(case: Preflight, steps: int) -> str | None:
     from transformers import EarlyStoppingCallback, TrainerControl, TrainerState, get_scheduler
     from transformers.integrations import integration_utils as reporting
 
-    args = case.training
+    args = copy.copy(case.training)
     try:
         with quiet():
+            _part("train.trainer_utils").create_custom_scheduler(args, steps)
             for callback in reporting.get_reporting_integration_callbacks(args.report_to):
                 callback()
             get_scheduler(args.lr_scheduler_type, torch.optim.SGD([torch.nn.Parameter()]),
                           args.get_warmup_steps(steps), steps, args.lr_scheduler_kwargs or {})
             if case.finetuning.early_stopping_steps is not None:
                 EarlyStoppingCallback().on_train_begin(args, TrainerState(), TrainerControl())
-    except (ValueError, RuntimeError, AssertionError, ImportError) as error:
+    except (ValueError, RuntimeError, AssertionError, ImportError, TypeError) as error:
         return files.first_line(error)
     return None
 

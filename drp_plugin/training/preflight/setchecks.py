@@ -33,9 +33,8 @@ def load_sets(case: Preflight) -> "dict[str, Dataset]":
     """Rows of the sets of `dataset` and `eval_dataset`; one that is missing is a finding."""
     folder = case.data.dataset_dir
     sets: dict[str, Dataset] = {}
-    names: dict[str, str] = {}  # in the order of training, as `num_samples` draws
-    for what in ("dataset", "eval_dataset"):
-        names |= {name: what for name in getattr(case.data, what) or [] if name not in names}
+    names = {name: what for what in ("dataset", "eval_dataset")  # in order, as num_samples draws
+             for name in getattr(case.data, what) or []}
     try:
         info = _registered(case)
     except (OSError, ValueError) as error:
