@@ -16,9 +16,7 @@ from drp_plugin.experiment.file import Experiment, read_experiment
 from drp_plugin.experiment.plan import make_plan
 from drp_plugin.experiment.stage_runner import Runner, StageFailed, choose, locked
 from drp_plugin.experiment.stages import Marks, Stage, project
-from drp_plugin.methods import is_method
 from drp_plugin.resources import filled
-from drp_plugin.teachers.registry import check_teacher
 
 
 @command("experiment")
@@ -44,9 +42,7 @@ def _check(stages: list[Stage], file: Path) -> None:
         _, name, *words = stage.asked
         try:
             if command := group.get_command(click.Context(group), name):
-                teacher = command.make_context(name, words).params.get("teacher")
-                if teacher and not is_method(teacher):
-                    check_teacher(teacher)
+                command.make_context(name, words)
         except (click.ClickException, UserError) as error:
             said = error.format_message() if isinstance(error, click.ClickException) else error
             raise UserError(f"stage {stage.name}: {said}", file=file) from None

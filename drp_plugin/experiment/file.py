@@ -79,11 +79,7 @@ class MethodSection(FilePart):
     @classmethod
     def _rounds(cls, given: Any) -> Any:
         """A number as that many rounds."""
-        if isinstance(given, list | tuple) and given:
-            return given
-        if type(given) is int and 0 < given < 100:
-            return (Round(),) * given
-        raise ValueError("give a number from 1 to 99, or a list of what each round changes")
+        return (Round(),) * given if type(given) is int and 0 < given < 100 else given
 
     @field_validator("recipe", "rows_by", mode="before")
     @classmethod
@@ -191,10 +187,6 @@ def _check(experiment: Experiment, path: Path) -> None:
     for name in (*experiment.students, *experiment.methods):
         if (other := slugs.setdefault(slug(name), name)) != name:
             _refuse(path, "folder", name=name, other=other)
-    for config in {s.config for s in experiment.students.values()} | {
-            m.config for m in experiment.methods.values() if m.config}:
-        if not (resource("llamafactory_configs") / config).is_file():
-            _refuse(path, "config", config=config)
     for name, method in experiment.methods.items():
         trained = {**experiment.train, **method.train}
         own = {"output_dir", *["seed"] * (len(experiment.seeds) > 1)} & trained.keys()

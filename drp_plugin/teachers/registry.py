@@ -78,15 +78,6 @@ def _quality(text: str) -> float:
                     fix="It is the share of the rules' judgements that stay, such as 0.9")
 
 
-def check_teacher(spec: str) -> None:
-    """Raises UserError for what names no teacher."""
-    kind, _, model = spec.partition(":")
-    known = kind in ("openai", "azure", "gemini", "vllm")
-    if kind != "offline" and not (known and model):
-        raise UserError(f"teacher {spec!r} names no model" if known else
-                        f"unknown teacher {spec!r}", fix=f"Teachers are {KINDS}")
-
-
 def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 600.0,
                  concurrency: int = 64, retries: Retries | None = None,
                  engine: dict[str, Any] | None = None) -> Teacher:
@@ -96,11 +87,14 @@ def make_teacher(spec: str, *, base_url: str | None = None, timeout_s: float = 6
     kind, _, model = spec.partition(":")
     if engine and kind != "vllm":
         raise UserError("--engine-arg is for vllm:PATH alone", fix="Leave it out")
-    check_teacher(spec)
     if kind == "offline":
         from drp_plugin.teachers.offline import OfflineTeacher
 
         return OfflineTeacher(quality=_quality(model) if model else 1.0)
+    known = kind in ("openai", "azure", "gemini", "vllm")
+    if not known or not model:
+        raise UserError(f"teacher {spec!r} names no model" if known else
+                        f"unknown teacher {spec!r}", fix=f"Teachers are {KINDS}")
     if base_url is not None:
         if kind == "vllm":
             raise UserError("--base-url is for servers; vllm:PATH runs in this process",

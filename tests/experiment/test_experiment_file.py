@@ -148,12 +148,9 @@ def test_published_checkpoints_are_measured_and_recipes_run(tmp_path):
     ({"seeds": [1.5]}, "seeds.0' is no whole number"),
     ({"hardware": {"tflops": 0}}, "tflops.*greater"),
     ({"methods": {"A": {"prune": {"teacher": "offline"}, "rounds": "two"}}},
-     "a number from 1 to 99"),
-    ({"methods": {"A": {"prune": {"teacher": "offline"}, "rounds": []}}}, "a number from 1 to 99"),
+     "rounds.*no list"),
+    ({"methods": {"A": {"prune": {"teacher": "offline"}, "rounds": []}}}, "rounds.*empty"),
     ({"methods": {"A=1": {}}}, "'A=1': a name has no ="),
-    ({"students": {"s": {"model": "tiny", "config": "drp_tyni.yaml"}}}, "config: drp_tyni.yaml"),
-    ({"methods": {"A": {"prune": {"teacher": "offline"}, "config": "nope.yaml"}}},
-     "config: nope.yaml"),
     ({"train": {"output_dir": "x"}}, "train holds output_dir"),
     ({"methods": {"A": {"train": {"seed": 3}}}}, "train holds seed")])
 def test_mistakes_are_one_line_that_names_the_key(tmp_path, changes, said):
@@ -169,15 +166,6 @@ def test_methods_may_be_written_in_short_and_named_oddly(tmp_path):
     assert all(out in path.resolve().parents for s in stages for path in s.outputs)
     assert commands(stages, "evaluate")[0].count("pretrained=") == 1
     assert any(s.title.endswith(": python") for s in stages)
-
-
-@pytest.mark.parametrize(("teacher", "says"), [
-    ("offlin", "unknown teacher 'offlin'"), ("openai:", "names no model"), ("shortest", "unknown"),
-    ("openai:gpt-4o", None), ("earliest-correct", None), ("perplexity:{student}@0.5", None)])
-def test_a_teacher_is_looked_up_before_anything_is_sampled(tmp_path, teacher, says):
-    plan(tmp_path, methods={"A": {"prune": {"teacher": teacher}}})
-    done = CliRunner().invoke(group, ["experiment", str(tmp_path / "e.yaml"), "--dry-run"])
-    assert (says in str(done.exception)) if says else done.exit_code == 0, done.output
 
 
 def test_only_and_until_take_what_they_stand_on(tmp_path):
