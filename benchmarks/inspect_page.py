@@ -46,7 +46,7 @@ def measure(name: str, run: Path) -> None:
         ready = time.monotonic() - begun
         begun = time.monotonic()
         page.do("$('search').value = 'no such words'; $('search').oninput()")
-        page.wait("$('status').textContent === 'No row is like that.'")
+        page.wait("$('status').textContent === 'No row matches.'")
         print(f"  list there after {ready:.1f} s; all texts searched in "
               f"{time.monotonic() - begun:.1f} s; console: {page.complaints or 'silent'}")
 
