@@ -131,7 +131,7 @@ def test_without_torch_one_line_says_what_to_install(prune, capsys, monkeypatch)
     monkeypatch.setattr("importlib.util.find_spec", lambda name, *rest: None)
     prune([sample("a", 1)], f"entropy:{MODEL}", code=2)
     err = capsys.readouterr().err
-    assert "needs torch" in err and "Install" in err and "Traceback" not in err
+    assert "needs torch" in err and "pip install" in err and "Traceback" not in err
 
 
 def test_a_model_that_is_not_there(prune, capsys, tmp_path):
