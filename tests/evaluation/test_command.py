@@ -283,7 +283,7 @@ def test_a_prompt_longer_than_the_context_is_a_row_that_is_cut_off(
                  "--log_samples", "--output_path")
     done = lmms_eval(*arguments, str(tmp_path / "out"), DRP_DATA_DIR=str(tmp_path))
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "1 of 3 prompts leave no room in the context" in done.stderr
+    assert "1 of 3 prompts leaves no room in the context" in done.stderr
     assert "drp_gsm8k g-1" in done.stderr
     row = samples(tmp_path / "out", "drp_gsm8k")[1]["drp"]["completions"][0]
     assert row["truncated"] and not row["correct"] and row["tokens"] == 0

@@ -58,7 +58,7 @@ def test_a_student_that_does_not_think_is_said_to(small_llm: Path, tmp_path: Pat
     assert set(ends.values()) == {"stop", "length"}, "else it is no test of both"
 
     said = drp("score", traces, "-o", tmp_path / "s.jsonl", "--tokenizer", small_llm)
-    assert "ended by themselves without </think>" in said
+    assert " without </think>: " in said and " ended by " in said
     for row in written(tmp_path / "s.jsonl"):
         assert row["truncated"] is (ends[row["id"]] == "length") and not row["correct"]
         assert row["tokens"] == row["think_tokens"] or ends[row["id"]] == "stop"

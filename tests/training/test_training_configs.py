@@ -220,7 +220,7 @@ def test_init_takes_local_models_and_leaves_edited_files_alone(tmp_path):
         f"0 files written in {tmp_path / 'w'}; the rest is there already\n")
     path.write_text("mine: true\n")
     done = CliRunner().invoke(command, arguments)
-    assert f"; 1 with other contents were kept, such as {path}: --force replaces" in done.stderr
+    assert f"; 1 with other contents was kept, {path}: --force replaces it" in done.stderr
     done = CliRunner().invoke(command, [*arguments, "--dataset-dir", str(tmp_path / "other")])
     assert "with other contents were kept" in done.stderr, "they still name the other folder"
     assert path.read_text() == "mine: true\n"
